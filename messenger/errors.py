@@ -1,0 +1,184 @@
+"""Every error Peerpost raises on purpose: one hierarchy, each with an exit code, a stable word and a hint.
+
+Two branches under the root, as in h11: `LocalError`, where the caller or this machine is the cause, and
+`RemoteError`, where the peer is. The command line prints `message` and `hint` and leaves with `exit_code`;
+`--json` prints `code`. Exit codes are those of the command-line contract (docs/cli.md, "Exit codes").
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AlreadyRunningError",
+    "AmbiguousError",
+    "BadInputError",
+    "CannotCreateError",
+    "ConfigError",
+    "ExistsError",
+    "LocalError",
+    "LockedError",
+    "NoIdentityError",
+    "NoInputError",
+    "NotFoundError",
+    "PeerpostError",
+    "ProtocolError",
+    "RefusedError",
+    "RemoteError",
+    "StorageError",
+    "StoreFullError",
+    "TicketError",
+    "TimedOutError",
+    "UnavailableError",
+    "UntrustedError",
+    "UsageError",
+]
+
+
+class PeerpostError(Exception):
+    """Something Peerpost knows how to explain."""
+
+    code = "error"
+    exit_code = 1
+    hint: str | None = None
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if hint is not None:
+            self.hint = hint
+
+
+class LocalError(PeerpostError):
+    """The caller, a file or this machine is the cause."""
+
+
+class RemoteError(PeerpostError):
+    """The peer is the cause; the connection to it is closed."""
+
+    code = "peer"
+    exit_code = 76
+
+
+class UsageError(LocalError):
+    """The command makes no sense as it was given."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class BadInputError(LocalError):
+    """A file, ticket, bundle or keyfile is damaged or is something else."""
+
+    code = "bad_input"
+    exit_code = 65
+
+
+class NoInputError(LocalError):
+    """An input file does not exist or cannot be read."""
+
+    code = "no_input"
+    exit_code = 66
+
+
+class NotFoundError(LocalError):
+    """No contact, message or queue entry of that name or id."""
+
+    code = "not_found"
+    exit_code = 67
+
+
+class AmbiguousError(NotFoundError):
+    """A prefix fits more than one id."""
+
+    code = "ambiguous"
+
+
+class UnavailableError(LocalError):
+    """The node is not running, or the peer cannot be reached now."""
+
+    code = "unavailable"
+    exit_code = 69
+
+
+class AlreadyRunningError(LocalError):
+    """Another node holds this home."""
+
+    code = "already_running"
+    exit_code = 71
+
+
+class CannotCreateError(LocalError):
+    """The output exists or its folder cannot be written."""
+
+    code = "cannot_create"
+    exit_code = 73
+
+
+class ExistsError(CannotCreateError):
+    """A thing of that name is there already."""
+
+    code = "exists"
+
+
+class StorageError(LocalError):
+    """Reading or writing this machine's disk failed."""
+
+    code = "io"
+    exit_code = 74
+
+
+class StoreFullError(StorageError):
+    """The disk is full: nothing was accepted and nothing is lost."""
+
+    code = "disk_full"
+
+
+class TimedOutError(LocalError):
+    """Queued, and not delivered within the time that --wait was given."""
+
+    code = "timeout"
+    exit_code = 75
+
+
+class TicketError(LocalError):
+    """A ticket is expired or was used."""
+
+    code = "ticket"
+    exit_code = 76
+
+
+class LockedError(LocalError):
+    """The home is locked, the passphrase is wrong, or permissions are too open."""
+
+    code = "locked"
+    exit_code = 77
+
+
+class ConfigError(LocalError):
+    """The configuration is wrong."""
+
+    code = "config"
+    exit_code = 78
+
+
+class NoIdentityError(ConfigError):
+    """This home has no identity yet."""
+
+    code = "no_identity"
+
+
+class ProtocolError(RemoteError):
+    """The peer sent what PROTOCOL.md forbids."""
+
+    code = "protocol"
+
+
+class UntrustedError(RemoteError):
+    """The peer's key is unknown, changed or does not prove itself."""
+
+    code = "untrusted"
+
+
+class RefusedError(RemoteError):
+    """The peer refused."""
+
+    code = "refused"
