@@ -1,0 +1,1 @@
+"""Keys, envelopes, sealed chunks and signatures: pure functions over bytes (PROTOCOL.md)."""

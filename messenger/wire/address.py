@@ -1,0 +1,120 @@
+"""Addresses we can dial: multiaddrs of a host and a TCP port, with or without a peer id.
+
+/ip4|ip6|dns|dns4|dns6/<host>/tcp/<port>[/p2p/<peer id>]
+
+The `multiaddr` library gives each value its canonical text; it takes more than this grammar does
+(signs and foreign digits in ports, unknown protocols), so the shape is checked first.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from multiaddr import Multiaddr
+from multiaddr.exceptions import Error as MultiaddrError
+
+from peerpost.errors import BadInputError
+
+from . import limits
+
+__all__ = ["Address", "canonical", "dialable", "parse"]
+
+_HINT: Final = "an address looks like /ip4/192.0.2.7/tcp/4001 or /dns/host.example/tcp/4001"
+_SHAPE: Final = re.compile(
+    r"/(?P<protocol>ip4|ip6|dns|dns4|dns6)/(?P<host>[^/]+)/tcp/(?P<port>[0-9]{1,5})"
+    r"(?:/p2p/(?P<peer_id>[^/]+))?",
+    re.ASCII,
+)
+_PEER_ID: Final = re.compile(r"12D3KooW[1-9A-HJ-NP-Za-km-z]{44}", re.ASCII)
+_HOST_NAME: Final = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A place to dial or to listen at, canonical."""
+
+    protocol: str
+    """ip4, ip6, dns, dns4 or dns6."""
+    host: str
+    port: int
+    peer_id: str | None = None
+    """Who should be there, where the text said so."""
+
+    @property
+    def text(self) -> str:
+        """The multiaddr without a peer id."""
+        return f"/{self.protocol}/{self.host}/tcp/{self.port}"
+
+    def __str__(self) -> str:
+        return self.text if self.peer_id is None else f"{self.text}/p2p/{self.peer_id}"
+
+
+def parse(text: str, *, listen: bool = False) -> Address:
+    """Parse a multiaddr that a person, a ticket or a key statement gave.
+
+    With `listen`, the unspecified address and port 0 are allowed and names are not. Raises
+    BadInputError with a hint.
+    """
+    match = _SHAPE.fullmatch(text) if len(text) <= limits.MAX_ADDRESS_CHARS else None
+    if match is None:
+        raise BadInputError("not an address that can be dialled", hint=_HINT)
+    protocol, host = match["protocol"], match["host"]
+    port, peer_id = int(match["port"]), match["peer_id"]
+    if peer_id is not None and _PEER_ID.fullmatch(peer_id) is None:
+        raise BadInputError("the peer id of an address is damaged", hint="it begins with 12D3KooW")
+    if port > 65535 or (port == 0 and not listen):
+        raise BadInputError("the port of an address is out of range", hint="1 to 65535")
+    if protocol.startswith("dns"):
+        host = _host_name(host, listen=listen)
+    else:
+        host = _ip(protocol, host, listen=listen)
+    return Address(protocol=protocol, host=host, port=port, peer_id=peer_id)
+
+
+def canonical(text: str) -> str:
+    """Return the canonical text of a multiaddr, its peer id kept. Raises BadInputError."""
+    return str(parse(text))
+
+
+def dialable(texts: Iterable[str]) -> list[Address]:
+    """Return those that this version can dial, in order and each once.
+
+    A peer may list addresses of a later version: they are passed over, not refused.
+    """
+    found: dict[Address, None] = {}
+    for text in texts:
+        try:
+            found[parse(text)] = None
+        except BadInputError:
+            continue
+    return list(found)
+
+
+def _host_name(host: str, *, listen: bool) -> str:
+    if listen:
+        raise BadInputError("a name cannot be listened at", hint="use /ip4 or /ip6")
+    host = host.lower().removesuffix(".")
+    if _HOST_NAME.fullmatch(host) is None:
+        raise BadInputError(
+            "the host name of an address is malformed",
+            hint="letters, digits, hyphens and dots; other scripts in their xn-- form",
+        )
+    return host
+
+
+def _ip(protocol: str, host: str, *, listen: bool) -> str:
+    try:
+        host = str(Multiaddr(f"/{protocol}/{host}")).split("/")[2]
+        ip = ipaddress.ip_address(host)
+    except (MultiaddrError, ValueError):
+        raise BadInputError(f"not an {protocol} address", hint=_HINT) from None
+    if ip.is_multicast or (ip.is_unspecified and not listen):
+        raise BadInputError("nobody can be dialled at that address", hint=_HINT)
+    return host

@@ -1,0 +1,57 @@
+"""Segments: pieces of a sealed chunk (PROTOCOL.md, "Segments").
+
+The file's own key is their protection; no envelope is around them.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from peerpost.errors import ProtocolError
+
+from . import limits
+from .frame import FrameType
+
+__all__ = ["Segment"]
+
+_HEADER: Final = struct.Struct(">B16sQI")
+_MAX_SEALED_BYTES: Final = (1 << limits.MAX_CHUNK_LOG2) + limits.TAG_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Bytes `offset` to `offset + len(data)` of the sealed chunk `index` (ciphertext and tag)."""
+
+    file_id: bytes
+    """16 bytes, from the offer."""
+    index: int
+    """Of the chunk, from 0."""
+    offset: int
+    """In bytes, within the sealed chunk."""
+    data: bytes
+    """1 to 65,536 bytes."""
+
+    def encode(self) -> bytes:
+        """Return the frame payload. Raises ValueError on fields out of bounds."""
+        if len(self.file_id) != 16 or not 0 < len(self.data) <= limits.MAX_SEGMENT_DATA_BYTES:
+            raise ValueError("a segment has a 16-byte file id and 1 to 65,536 bytes of data")
+        try:
+            header = _HEADER.pack(FrameType.SEGMENT, self.file_id, self.index, self.offset)
+        except struct.error:
+            raise ValueError("a segment's index or offset is out of range") from None
+        return header + self.data
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Segment:
+        """Parse a frame payload. Raises ProtocolError."""
+        size = len(payload) - _HEADER.size
+        if not 0 < size <= limits.MAX_SEGMENT_DATA_BYTES:
+            raise ProtocolError("a segment of a size that is not allowed")
+        kind, file_id, index, offset = _HEADER.unpack_from(payload)
+        if kind != FrameType.SEGMENT:
+            raise ProtocolError("not a segment")
+        if index >= limits.MAX_CHUNKS or offset + size > _MAX_SEALED_BYTES:
+            raise ProtocolError("a segment beyond the largest file or chunk")
+        return cls(file_id=file_id, index=index, offset=offset, data=payload[_HEADER.size :])
