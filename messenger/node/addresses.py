@@ -1,0 +1,50 @@
+"""Which addresses the node tells its contacts: what is announced, then what it can find out by itself.
+
+Nothing is sent to learn them: connecting a UDP socket only asks the routing table which of our addresses would be
+used.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+
+__all__ = ["primary_ip", "reachable"]
+
+_PROBES = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
+"""Documentation addresses (RFC 5737, RFC 3849): somewhere outside, that nobody has."""
+
+
+def primary_ip(family: socket.AddressFamily) -> str | None:
+    """Return our address on the way to the world, or None where there is no such way."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(_PROBES[family])
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
+
+
+def reachable(bound: Sequence[str], announced: Sequence[str]) -> list[str]:
+    """Return multiaddrs for tickets and key statements, the best first.
+
+    Where something is announced, that is what the world sees, and nothing else. Otherwise a wildcard address is
+    replaced by the machine's own on that family, and by loopback where there is none.
+    """
+    if announced:
+        return list(announced)
+    result: list[str] = []
+    for address in bound:
+        parts = address.split("/")
+        if len(parts) < 5 or parts[1] not in ("ip4", "ip6"):
+            continue
+        ip = ipaddress.ip_address(parts[2])
+        if ip.is_unspecified:
+            family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
+            loopback = "127.0.0.1" if ip.version == 4 else "::1"
+            parts[2] = primary_ip(family) or loopback
+        concrete = "/".join(parts)
+        if concrete not in result:
+            result.append(concrete)
+    return result

@@ -1,0 +1,69 @@
+"""What happens in the node, told to whoever waits: a send with --wait, a watcher of the inbox.
+
+Events are hints to look again, never the only record: what they tell of is in the store before they are published,
+so a listener that missed one loses nothing but time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+__all__ = ["Event", "Events", "Subscription"]
+
+_BACKLOG = 1024
+"""Events one slow listener may leave unread; older ones are dropped, and the store has them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened."""
+
+    kind: str
+    """`entry` (outbox entry changed), `item` (inbox item arrived), `transfer`, `contact`."""
+    id: str
+    """The id that the command line shows for it."""
+    state: str = ""
+
+
+class Subscription:
+    """The events since the subscription began."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Event] = asyncio.Queue(_BACKLOG)
+
+    def push(self, event: Event) -> None:
+        """Add an event; the oldest goes where the listener is too slow."""
+        if self._queue.full():
+            self._queue.get_nowait()
+        self._queue.put_nowait(event)
+
+    async def next(self) -> Event:
+        """Wait for the next event."""
+        return await self._queue.get()
+
+
+class Events:
+    """The node's event bus, on its loop."""
+
+    def __init__(self) -> None:
+        self._subscriptions: set[Subscription] = set()
+
+    def publish(self, kind: str, id_: str, state: str = "") -> None:
+        """Tell every listener."""
+        if self._subscriptions:
+            event = Event(kind=kind, id=id_, state=state)
+            for subscription in self._subscriptions:
+                subscription.push(event)
+
+    @contextmanager
+    def subscribe(self) -> Iterator[Subscription]:
+        """Listen for the length of a with block."""
+        subscription = Subscription()
+        self._subscriptions.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)

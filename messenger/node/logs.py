@@ -1,0 +1,53 @@
+"""Logging of the node: one handler on the root, text or one JSON object per line, on stderr.
+
+Bodies, keys and passphrases are never logged; contacts by their local name or id.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import orjson
+
+from .clock import rfc3339
+
+__all__ = ["setup"]
+
+_QUIET = ("libp2p", "trio", "multiaddr", "asyncio", "async_service")
+"""Libraries that log what is no news to whoever runs a node; their errors stay."""
+
+
+class _JsonFormatter(logging.Formatter):
+    """One object per line: ts, level, target, msg, and the traceback where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "ts": rfc3339(int(record.created * 1000)),
+            "level": record.levelname.lower(),
+            "target": record.name.replace(".", "::"),
+            "msg": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(entry).decode()
+
+
+class _TextFormatter(logging.Formatter):
+    """Time, level, target and message; control characters of the message are escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = record.getMessage().encode("unicode_escape").decode("ascii")
+        line = f"{rfc3339(int(record.created * 1000))} {record.levelname:<7} {record.name}: {message}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def setup(level: str, format_: str) -> None:
+    """Send what is at least `level` (a stdlib level name, any case) to stderr as `text` or `json`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter() if format_ == "json" else _TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(logging.ERROR, root.level))
