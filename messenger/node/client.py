@@ -1,0 +1,277 @@
+"""A command's end of the control socket: blocking, standard library only, quick to import.
+
+`call` is all that most commands need. It finds the node of a home, starts one where none runs,
+asks, and raises what the node raised. A request that no node has read is asked again; one that was
+read and not answered never is, so that nothing is done twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from peerpost.errors import (
+    BadInputError,
+    LockedError,
+    NoIdentityError,
+    UnavailableError,
+    UsageError,
+)
+
+from .paths import MAX_SOCKET_PATH_BYTES, HomePaths
+from .rpc import MAX_REQUEST_BYTES, error_from, peer_uid
+
+__all__ = ["MAX_ANSWER_BYTES", "NodeConnection", "OnEvent", "call", "connect", "dial"]
+
+OnEvent = Callable[[Any], None]
+
+MAX_ANSWER_BYTES = 256 << 20
+"""Longest line taken from the node: it is trusted, yet a runaway answer should not eat the
+machine."""
+_READ_BYTES = 1 << 16
+_TRIES = 4
+"""Times a request is put to a node that leaves before reading it. Each one is a node that went away
+idle."""
+_PAUSE_S = 0.05
+
+WITHOUT_IDENTITY = frozenset({"identity.new", "doctor"})
+"""What makes sense in a home that has no identity yet."""
+_READ_ONLY = (".list", ".show", ".status")
+"""Methods that may be asked twice, so a node that died over one of them is no reason to give up."""
+
+
+class _UnreadError(UnavailableError):
+    """The node went away before it read the request: it can be asked again."""
+
+    def __init__(self) -> None:
+        super().__init__("the node went away before it took the request", hint="try again")
+
+
+class _UnansweredError(UnavailableError):
+    """The node ended over the request: whether it was done is not known."""
+
+
+class NodeConnection:
+    """One connection to a node; calls on it run one after the other."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._buffer = bytearray()
+        self._last_id = 0
+        self._heard = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up; the node cancels what still runs for us."""
+        self._socket.close()
+
+    def call(
+        self,
+        method: str,
+        params: dict[str, Any] | None = None,
+        *,
+        fds: Sequence[int] = (),
+        on_event: OnEvent | None = None,
+    ) -> Any:
+        """Ask, and return the result. Events that come before it go to `on_event`.
+
+        Raises the PeerpostError the node raised; UnavailableError when the node goes away.
+        """
+        self._last_id += 1
+        request = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params or {}}
+        if fds:
+            request["fds"] = len(fds)
+        self._heard = False
+        self._send(_encode(request), fds)
+        return self._result(self._last_id, on_event)
+
+    def wait_closed(self, timeout_s: float) -> bool:
+        """Wait until the node closes the connection. Return whether it did in time."""
+        self._socket.settimeout(timeout_s)
+        try:
+            while self._socket.recv(_READ_BYTES):
+                pass
+        except TimeoutError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    def _send(self, line: bytes, fds: Sequence[int]) -> None:
+        try:
+            sent = socket.send_fds(self._socket, [line], fds) if fds else self._socket.send(line)
+            self._socket.sendall(line[sent:])
+        except (BrokenPipeError, ConnectionResetError):
+            raise _UnreadError() from None
+
+    def _result(self, id_: int, on_event: OnEvent | None) -> Any:
+        while True:
+            message = self._line()
+            if message.get("id") == id_ and "result" in message:
+                return message["result"]
+            if "error" in message and message.get("id") in (id_, None):
+                raise error_from(message["error"])
+            params = message.get("params")
+            if on_event is not None and isinstance(params, dict) and params.get("id") == id_:
+                on_event(params.get("event"))
+
+    def _line(self) -> dict[str, Any]:
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched > MAX_ANSWER_BYTES:
+                raise UnavailableError("the node's answer does not end")
+            self._buffer += self._read()
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            raise UnavailableError("what answers on the control socket is no Peerpost node")
+        return message
+
+    def _read(self) -> bytes:
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except ConnectionResetError:
+            # Linux resets a Unix socket that is closed with bytes unread, and one that was never
+            # accepted; what had been read ends in a plain end of file.
+            if not self._heard:
+                raise _UnreadError() from None
+            data = b""
+        self._heard = True
+        if not data:
+            raise _UnansweredError(
+                "the node ended before it answered",
+                hint="look whether it was done before trying again; node.log may say why",
+            )
+        return data
+
+
+def _encode(request: dict[str, Any]) -> bytes:
+    try:
+        line = json.dumps(request, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        raise BadInputError(
+            "the text is not valid UTF-8",
+            hint="send bytes that are no text with --file, or with '-' from stdin",
+        ) from None
+    if len(line) > MAX_REQUEST_BYTES:
+        raise UsageError(
+            "the request is too long", hint="pass a long text with --file, or with '-' from stdin"
+        )
+    return line
+
+
+def _socket_path(paths: HomePaths) -> str | None:
+    """Return where the node of this home listens, or None where nothing says so."""
+    try:
+        stored = paths.control_file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        usual = os.fspath(paths.socket)
+        return usual if len(os.fsencode(usual)) <= MAX_SOCKET_PATH_BYTES else None
+    try:
+        where = json.loads(stored)
+    except ValueError:
+        return None
+    path = where.get("unix") if isinstance(where, dict) else None
+    return path if isinstance(path, str) and "\0" not in path else None
+
+
+def dial(home: str | os.PathLike[str]) -> NodeConnection | None:
+    """Connect to the node of a home, or return None when none runs.
+
+    Raises LockedError when the socket is someone else's.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise UnavailableError(
+            f"the control socket needs Unix sockets, which Python lacks on {sys.platform}"
+        )
+    paths = HomePaths(home)
+    denied = LockedError(
+        f"the node of {paths.home} belongs to another user",
+        hint="use a home of your own: --home DIR",
+    )
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path = _socket_path(paths)
+        if path is None:
+            sock.close()
+            return None
+        sock.connect(path)
+        if peer_uid(sock) != os.geteuid():
+            raise denied
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+        sock.close()
+        return None
+    except PermissionError:
+        sock.close()
+        raise denied from None
+    except BaseException:
+        sock.close()
+        raise
+    return NodeConnection(sock)
+
+
+def connect(
+    home: str | os.PathLike[str], *, spawn: bool = True, identity: bool = True
+) -> NodeConnection:
+    """Connect to the node of a home, starting one where none runs and `spawn` allows it.
+
+    With `identity`, a home that has none raises NoIdentityError and starts nothing. Raises
+    UnavailableError when no node runs and none may be started, and what keeps the node from
+    starting.
+    """
+    paths = HomePaths(home)
+    node = dial(paths.home)
+    if node is not None:
+        return node
+    if identity and not paths.keyfile.exists():
+        raise NoIdentityError(
+            f"there is no identity in {paths.home} yet",
+            hint="make one: peerpost identity new --name YOURNAME",
+        )
+    if not spawn:
+        raise UnavailableError("the node is not running", hint="start it: peerpost node start")
+    from .spawn import start
+
+    return start(paths, dial=lambda: dial(paths.home))
+
+
+def call(
+    home: str | os.PathLike[str],
+    method: str,
+    params: dict[str, Any] | None = None,
+    *,
+    fds: Sequence[int] = (),
+    spawn: bool = True,
+    on_event: OnEvent | None = None,
+) -> Any:
+    """Ask the node of a home, starting it where needed, and return the result.
+
+    Raises what `connect` and `NodeConnection.call` raise.
+    """
+    for _ in range(_TRIES):
+        try:
+            with connect(home, spawn=spawn, identity=method not in WITHOUT_IDENTITY) as node:
+                return node.call(method, params, fds=fds, on_event=on_event)
+        except _UnreadError:
+            time.sleep(_PAUSE_S)
+        except _UnansweredError:
+            if not method.endswith(_READ_ONLY):
+                raise
+    raise UnavailableError(
+        "the node keeps leaving before it answers", hint="see node.log in the home folder"
+    )

@@ -1,0 +1,316 @@
+"""One client of the control socket: its lines in, its answers out, its open files, its running
+requests.
+
+The bytes are read with recvmsg on the bare socket, since asyncio's streams lose the descriptors
+that come with them.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import logging
+import os
+import select
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import orjson
+
+from .rpc import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    MAX_FDS,
+    MAX_REQUEST_BYTES,
+    PARSE_ERROR,
+    Final,
+    Handler,
+    InvalidParamsError,
+    Request,
+    RpcError,
+    error_object,
+)
+from .tasks import Tasks
+
+__all__ = ["Connection"]
+
+log = logging.getLogger(__name__)
+
+MAX_REQUESTS = 64
+"""Requests of one connection at once; more wait unread, since each holds a task and perhaps a
+transaction."""
+_READ_BYTES = 1 << 16
+_HANGUP_CHECK_S = 0.5
+"""How often a client that only closed its sending side is looked at, while it waits for answers."""
+_FD_BYTES = array.array("i").itemsize
+
+
+class Connection:
+    """A connected client."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        handler: Handler,
+        tasks: Tasks,
+        *,
+        on_closed: Callable[[Connection], None],
+    ) -> None:
+        self._socket = sock
+        self._handler = handler
+        self._tasks = tasks
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self._buffer = bytearray()
+        self._fds: deque[int] = deque()
+        self._lines: deque[bytes] = deque()
+        self._running: set[asyncio.Task[Any]] = set()
+        self._sending = asyncio.Lock()
+        self._reading = False
+        self._at_end = False
+        self._watching = False
+        self._closing = False
+        self._closed = asyncio.Event()
+
+    @property
+    def requests(self) -> int:
+        """Requests running for this client."""
+        return len(self._running)
+
+    def open(self) -> None:
+        """Begin to read."""
+        if not self._reading:
+            self._reading = True
+            self._loop.add_reader(self._socket, self._readable)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Read no more, give the running requests `timeout_s` seconds, then close."""
+        self._stop_reading()
+        self._lines.clear()
+        if self._running and not self._closing:
+            await asyncio.wait(set(self._running), timeout=timeout_s)
+        await self._close()
+
+    def _stop_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._socket)
+
+    def _hang_up(self) -> None:
+        """Stop reading and close in the background, cancelling what runs."""
+        self._stop_reading()
+        if not self._closing:
+            self._tasks.spawn(self._close(), name="control: close a connection")
+
+    async def _close(self) -> None:
+        if self._closing:
+            await self._closed.wait()
+            return
+        self._closing = True
+        self._stop_reading()
+        running = [task for task in self._running if task is not asyncio.current_task()]
+        for task in running:
+            task.cancel()
+        try:
+            # Not before they have let go of the socket may it be closed.
+            await asyncio.gather(*running, return_exceptions=True)
+        finally:
+            while self._fds:
+                os.close(self._fds.popleft())
+            self._socket.close()
+            self._closed.set()
+            self._on_closed(self)
+
+    # Reading
+
+    def _readable(self) -> None:
+        try:
+            data, control, flags, _ = self._socket.recvmsg(
+                _READ_BYTES,
+                socket.CMSG_SPACE(MAX_FDS * _FD_BYTES),
+                getattr(socket, "MSG_CMSG_CLOEXEC", 0),
+            )
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._hang_up()
+            return
+        self._collect_fds(control)
+        if len(self._fds) > MAX_FDS or flags & socket.MSG_CTRUNC:
+            self._reject(INVALID_REQUEST, f"more than {MAX_FDS} open files")
+        elif data:
+            self._buffer += data
+            self._take_lines()
+        else:
+            self._end_of_input()
+
+    def _collect_fds(self, control: list[tuple[int, int, bytes]]) -> None:
+        for level, kind, data in control:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                fds = array.array("i")
+                fds.frombytes(data[: len(data) - len(data) % _FD_BYTES])
+                self._fds.extend(fds)
+
+    def _take_lines(self) -> None:
+        *lines, rest = self._buffer.split(b"\n")
+        if any(len(line) > MAX_REQUEST_BYTES for line in (*lines, rest)):
+            self._reject(INVALID_REQUEST, f"a request of more than {MAX_REQUEST_BYTES} bytes")
+            return
+        self._buffer = rest
+        self._lines.extend(bytes(line) for line in lines if line.strip())
+        self._next()
+
+    def _next(self) -> None:
+        """Begin what was read, as far as there is room; read on when all of it has begun."""
+        while self._lines and len(self._running) < MAX_REQUESTS and not self._closing:
+            self._request(self._lines.popleft())
+        if self._closing:
+            return
+        if self._lines:
+            self._stop_reading()
+            self._watch()
+        elif not self._at_end:
+            self.open()
+        elif not self._running:
+            self._hang_up()
+
+    def _end_of_input(self) -> None:
+        """The client closed its side: with requests running it may still listen (`nc -N`, `socat`),
+        or be gone."""
+        self._at_end = True
+        self._stop_reading()
+        if self._is_gone() or not self._running:
+            self._hang_up()
+        else:
+            self._watch()
+
+    def _watch(self) -> None:
+        """While nothing is read, look now and then whether the client has gone."""
+        if not self._watching:
+            self._watching = True
+            self._loop.call_later(_HANGUP_CHECK_S, self._look)
+
+    def _look(self) -> None:
+        self._watching = False
+        if self._closing or self._reading:
+            return
+        if self._is_gone():
+            self._hang_up()
+        else:
+            self._watch()
+
+    def _is_gone(self) -> bool:
+        """Whether both directions are closed, which poll reports as a hang-up."""
+        poll = select.poll()
+        poll.register(self._socket, 0)
+        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+
+    # Requests
+
+    def _request(self, line: bytes) -> None:
+        try:
+            message = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            self._reject(PARSE_ERROR, f"not JSON: {error}")
+            return
+        id_ = message.get("id") if isinstance(message, dict) else None
+        if not isinstance(message, dict) or not isinstance(message.get("method"), str):
+            self._reject(
+                INVALID_REQUEST, "a request is an object with a method; batches are not taken"
+            )
+        elif not isinstance(id_, int | str | None):
+            self._reject(INVALID_REQUEST, "an id is a number or a string")
+        else:
+            self._begin(message, id_)
+
+    def _begin(self, message: dict[str, Any], id_: int | str | None) -> None:
+        params, wanted = message.get("params", {}), message.get("fds", 0)
+        if type(wanted) is not int or not 0 <= wanted <= len(self._fds):
+            # Which files belong to which request is no longer known.
+            self._reject(INVALID_REQUEST, "'fds' is not the number of files that came along", id_)
+            return
+        fds = [self._fds.popleft() for _ in range(wanted)]
+        request = Request(message["method"], params if isinstance(params, dict) else {}, fds)
+        problem = None if isinstance(params, dict) else InvalidParamsError("'params' is an object")
+        serve = self._serve(request, id_, problem, silent="id" not in message)
+        self._track(self._tasks.spawn(serve, name=f"control: {request.method[:64]}"), request)
+
+    def _track(self, task: asyncio.Task[Any], request: Request | None = None) -> None:
+        def ended(_: asyncio.Task[Any]) -> None:
+            self._running.discard(task)
+            if request is not None:
+                request.close()
+            self._next()
+
+        self._running.add(task)
+        task.add_done_callback(ended)
+
+    async def _serve(
+        self, request: Request, id_: int | str | None, problem: RpcError | None, *, silent: bool
+    ) -> None:
+        """Run one request and answer it; a notification (no id) is answered by nothing."""
+        answer: dict[str, Any]
+        try:
+            if problem is not None:
+                raise problem
+            answer = {"result": await self._run(request, id_)}
+            data = orjson.dumps({"jsonrpc": "2.0", "id": id_, **answer})
+        except Exception as error:
+            answer = {"error": error_object(error)}
+            if answer["error"]["code"] == INTERNAL_ERROR:
+                log.exception("%s failed", request.method)
+            data = orjson.dumps({"jsonrpc": "2.0", "id": id_, **answer})
+        if not silent:
+            await self._send(data)
+
+    async def _run(self, request: Request, id_: int | str | None) -> object:
+        handled = self._handler(request)
+        outcome: object = handled if isinstance(handled, AsyncIterator) else await handled
+        if not isinstance(outcome, AsyncIterator):
+            return outcome
+        result: object = None
+        try:
+            async for event in outcome:
+                if isinstance(event, Final):
+                    result = event.value
+                    break
+                params = {"id": id_, "event": event}
+                await self._send(
+                    orjson.dumps(
+                        {"jsonrpc": "2.0", "method": f"{request.method}.event", "params": params}
+                    )
+                )
+        finally:
+            close = getattr(outcome, "aclose", None)
+            if close is not None:
+                await close()
+        return result
+
+    # Writing
+
+    def _reject(self, number: int, message: str, id_: int | str | None = None) -> None:
+        """Say what is wrong and hang up: after this the client's lines and files cannot be told
+        apart."""
+        self._at_end = True
+        self._lines.clear()
+        self._stop_reading()
+        answer = {"jsonrpc": "2.0", "id": id_, "error": {"code": number, "message": message}}
+        # The connection closes by itself once nothing runs.
+        self._track(
+            self._tasks.spawn(self._send(orjson.dumps(answer)), name="control: reject a connection")
+        )
+
+    async def _send(self, data: bytes) -> None:
+        async with self._sending:
+            if self._closing:
+                return
+            try:
+                await self._loop.sock_sendall(self._socket, data + b"\n")
+            except OSError:
+                self._hang_up()
+            except asyncio.CancelledError:
+                # Half a line may be out: nothing after it would make sense.
+                self._hang_up()
+                raise
