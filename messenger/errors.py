@@ -13,6 +13,7 @@ __all__ = [
     "BadInputError",
     "CannotCreateError",
     "ConfigError",
+    "EquivocationError",
     "ExistsError",
     "LocalError",
     "LockedError",
@@ -23,6 +24,8 @@ __all__ = [
     "ProtocolError",
     "RefusedError",
     "RemoteError",
+    "RevokedError",
+    "RollbackError",
     "StorageError",
     "StoreFullError",
     "TicketError",
@@ -176,6 +179,24 @@ class UntrustedError(RemoteError):
     """The peer's key is unknown, changed or does not prove itself."""
 
     code = "untrusted"
+
+
+class EquivocationError(UntrustedError):
+    """The peer's identity has signed two different key statements of one number."""
+
+    code = "equivocation"
+
+
+class RollbackError(UntrustedError):
+    """The peer shows an older key statement than it has shown before."""
+
+    code = "rollback"
+
+
+class RevokedError(UntrustedError):
+    """The peer's identity was ended by its owner."""
+
+    code = "revoked"
 
 
 class RefusedError(RemoteError):

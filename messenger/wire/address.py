@@ -1,6 +1,6 @@
 """Addresses we can dial: multiaddrs of a host and a TCP port, with or without a peer id.
 
-/ip4|ip6|dns|dns4|dns6/<host>/tcp/<port>[/p2p/<peer id>]
+    /ip4|ip6|dns|dns4|dns6/<host>/tcp/<port>[/p2p/<peer id>]
 
 The `multiaddr` library gives each value its canonical text; it takes more than this grammar does
 (signs and foreign digits in ports, unknown protocols), so the shape is checked first.
@@ -117,4 +117,7 @@ def _ip(protocol: str, host: str, *, listen: bool) -> str:
         raise BadInputError(f"not an {protocol} address", hint=_HINT) from None
     if ip.is_multicast or (ip.is_unspecified and not listen):
         raise BadInputError("nobody can be dialled at that address", hint=_HINT)
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        # Its text differs from library to library, and /ip4 says the same.
+        raise BadInputError("an IPv4 address in IPv6 form", hint=f"/ip4/{ip.ipv4_mapped}")
     return host

@@ -1,0 +1,87 @@
+"""Chunks of a file: hashed, then sealed each under a key of its own (PROTOCOL.md, "Files").
+
+A chunk's key depends on its leaf, so a source that changes between two readings never has two
+plaintexts under one key. The leaves themselves come from `peerpost.fastpath.leaves(data,
+chunk_bytes, key=leaf_key(file_key), person=LEAF_PERSON, first_index=..., last=...)`, many chunks a
+call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import Any, Final, TypeAlias
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from peerpost.errors import ProtocolError
+from peerpost.wire import limits
+
+from . import labels
+from .keys import derive
+
+__all__ = [
+    "LEAF_PERSON",
+    "chunk_count",
+    "chunk_key",
+    "leaf_key",
+    "open_chunk",
+    "root",
+    "seal_chunk",
+]
+
+Buffer: TypeAlias = bytes | bytearray | memoryview[Any]
+
+LEAF_PERSON: Final = labels.PERSON_LEAF
+_NONCE: Final = bytes(12)
+"""A chunk's key seals that chunk and nothing else."""
+_AAD: Final = struct.Struct(">16sQB")
+
+
+def leaf_key(file_key: bytes) -> bytes:
+    """Return the 32-byte key of a file's leaf hashes: without it a known file cannot be
+    recognised.
+    """
+    return derive(file_key, labels.DERIVE_LEAF_KEY)
+
+
+def chunk_key(file_key: bytes, index: int, leaf: bytes) -> bytes:
+    """Return the 32-byte key of chunk index, whose plaintext has this leaf."""
+    return derive(file_key, labels.DERIVE_CHUNK_KEY, index.to_bytes(8, "big") + leaf)
+
+
+def root(leaves: Buffer) -> bytes:
+    """Return the 32-byte root over a file's whole leaf list."""
+    return hashlib.blake2b(leaves, digest_size=32, person=labels.PERSON_ROOT).digest()
+
+
+def chunk_count(size: int, chunk_log2: int) -> int:
+    """Return how many chunks a file of size bytes has; an empty one has one, which is empty."""
+    return max(1, -(-size >> chunk_log2))
+
+
+def seal_chunk(
+    file_key: bytes, file_id: bytes, index: int, last: bool, leaf: bytes, plaintext: Buffer
+) -> bytes:
+    """Return ciphertext and 16-byte tag of chunk index; `last` says that the file ends with it."""
+    cipher = ChaCha20Poly1305(chunk_key(file_key, index, leaf))
+    return cipher.encrypt(_NONCE, plaintext, _AAD.pack(file_id, index, last))
+
+
+def open_chunk(
+    file_key: bytes, file_id: bytes, index: int, last: bool, leaf: bytes, sealed: Buffer
+) -> bytes:
+    """Return the plaintext of a sealed chunk. Raises ProtocolError if a bit of anything is wrong.
+
+    That the plaintext has this leaf is not shown by that: its sender could have sealed another. The
+    caller compares with `peerpost.fastpath.verify`.
+    """
+    view = memoryview(sealed)
+    if not limits.TAG_BYTES <= view.nbytes <= (1 << limits.MAX_CHUNK_LOG2) + limits.TAG_BYTES:
+        raise ProtocolError("a sealed chunk of the wrong length")
+    cipher = ChaCha20Poly1305(chunk_key(file_key, index, leaf))
+    try:
+        return cipher.decrypt(_NONCE, view, _AAD.pack(file_id, index, last))
+    except InvalidTag:
+        raise ProtocolError("a chunk that does not open") from None
