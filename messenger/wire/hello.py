@@ -77,7 +77,6 @@ class Hello2(
 
     proof: Annotated[bytes, Meta(min_length=1, max_length=limits.MAX_HELLO_BYTES)]
     sig: B64
-    ext: Ext = {}
 
 
 _T = TypeVar("_T", bound=msgspec.Struct)

@@ -1,0 +1,150 @@
+"""Who takes part in HELLO and on what terms: roles, our end, the node's policy, the outcome.
+
+The machine is protocol.hello, which hands all of these on.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from peerpost.crypto.keys import Ed25519KeyPair
+from peerpost.errors import ProtocolError, RefusedError, UntrustedError
+from peerpost.wire.statement import KeyStatement, Signed
+
+__all__ = [
+    "Cause",
+    "HelloProtocolError",
+    "HelloRefusedError",
+    "HelloResult",
+    "HelloUntrustedError",
+    "LocalParty",
+    "Policy",
+    "Role",
+    "Watermark",
+]
+
+Watermark: TypeAlias = tuple[bytes, int, int]
+"""Outbox id, lane, and the number up to which all is durable."""
+
+
+class Role(enum.IntEnum):
+    """Which end of the connection; the number is signed."""
+
+    DIALER = 1
+    RESPONDER = 2
+
+    @property
+    def other(self) -> Role:
+        """The role of the peer."""
+        return Role.RESPONDER if self is Role.DIALER else Role.DIALER
+
+
+class Cause(enum.Enum):
+    """Why HELLO failed; the peer is told none of it."""
+
+    MALFORMED = "a malformed flight"
+    TOO_LONG = "more bytes than it may have"
+    OUT_OF_TURN = "a flight out of turn"
+    VERSION = "no common version"
+    REFLECTION = "our own values sent back"
+    WEAK_KEY = "a key that protects nothing"
+    STATEMENT = "a key statement with a wrong signature"
+    TRANSPORT_KEY = "a key statement without the transport key of the connection"
+    SIGNATURE = "a wrong signature"
+    REVOKED = "an identity that was revoked"
+    SELF = "our own identity"
+    IDENTITY = "another identity than the one expected"
+    STRANGER = "an unknown identity"
+    INVITATION = "an invitation that is unknown, used or expired"
+    REFUSED = "the peer refused us"
+
+
+class HelloProtocolError(ProtocolError):
+    """HELLO broke PROTOCOL.md."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(f"HELLO: {cause.value}")
+        self.cause = cause
+
+
+class HelloUntrustedError(UntrustedError):
+    """The peer did not prove to be anyone we serve."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(f"HELLO: {cause.value}")
+        self.cause = cause
+
+
+class HelloRefusedError(RefusedError):
+    """The peer does not know us, or our invitation is used or expired."""
+
+    def __init__(self) -> None:
+        super().__init__(f"HELLO: {Cause.REFUSED.value}")
+        self.cause = Cause.REFUSED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalParty:
+    """Our end."""
+
+    identity: Ed25519KeyPair
+    statement: Signed
+    """Must list transport_public."""
+    transport_public: bytes
+    """The transport key under which this connection was made."""
+
+    @property
+    def id_public(self) -> bytes:
+        """Our identity key."""
+        return self.identity.public
+
+
+class Policy:
+    """Whom to serve: the node overrides what it needs; as it stands, nobody is known."""
+
+    expected_id: bytes | None = None
+    """The identity that a dialer wants to reach."""
+    ticket_secret: bytes | None = None
+    """Of the ticket that a dialer redeems."""
+    ticket_transport: bytes | None = None
+    """The transport key in that ticket: proof enough where the statement lists it no more."""
+
+    def known(self, id_public: bytes) -> bool:  # noqa: ARG002
+        """Tell whether this identity is pinned and may be served."""
+        return False
+
+    def invite(self, invite_id: bytes) -> bytes | None:  # noqa: ARG002
+        """Return the 16-byte secret of a live invitation, None if it is unknown, used or
+        expired.
+        """
+        return None
+
+    def have(self, id_public: bytes) -> Sequence[Watermark]:  # noqa: ARG002
+        """Return how far we have got in what this identity sent us; at most limits.MAX_HAVE are
+        told.
+        """
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HelloResult:
+    """What the peer proved and said."""
+
+    id_public: bytes
+    statement: KeyStatement
+    signed: Signed
+    """The statement as it was signed, to be compared with the one kept
+    (crypto.statement.follow)."""
+    epk: bytes
+    """X25519 key of the peer for this connection: what we send is sealed to it."""
+    epk_id: bytes
+    invite_id: bytes | None
+    """The invitation that the peer redeemed: burn it in the transaction that stores the contact."""
+    have: tuple[Watermark, ...]
+    """How far the peer has got in what we sent."""
+    ext: Mapping[str, bytes]
+    transcript: bytes
+    """32 bytes, the same on both sides, unlike on any other connection."""
