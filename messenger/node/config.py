@@ -1,0 +1,344 @@
+"""The configuration: `config.toml` in the home, overridden by `PEERPOST__SECTION__KEY`.
+
+What a key means and what it is without being set stands in `DEFAULT_TEXT`, the commented file that
+the first run writes. An unknown key is an error that names the nearest known one: a typo must not
+silently mean the default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+import msgspec
+
+from peerpost.errors import BadInputError, ConfigError
+from peerpost.wire.limits import MAX_BUCKETS, MIN_BUCKET_BYTES, PADDING_BUCKETS
+
+from .config_text import DEFAULT_TEXT
+from .paths import HomePaths
+from .units import parse_duration, parse_size
+
+__all__ = [
+    "Config",
+    "Log",
+    "Network",
+    "NodeSection",
+    "Padding",
+    "Setting",
+    "Storage",
+    "load",
+    "read",
+    "settings",
+]
+
+MAX_FILE_BYTES = 1 << 20
+"""A configuration is a page; anything like this is another file."""
+ENV_PREFIX = "PEERPOST__"
+
+Size = Annotated[int, msgspec.Meta(ge=0, extra={"unit": "size"})]
+Duration = Annotated[float, msgspec.Meta(ge=0, extra={"unit": "duration"})]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file."""
+
+
+class NodeSection(_Section, frozen=True, kw_only=True):
+    """[node]"""
+
+    idle_exit: Duration = 300.0
+    """Seconds a node that a command started stays with nothing to do."""
+
+
+class Network(_Section, frozen=True, kw_only=True):
+    """[network]"""
+
+    listen: tuple[str, ...] = ()
+    """Multiaddrs to listen at; empty means the port of this identity on every interface."""
+    announce: tuple[str, ...] = ()
+    """Multiaddrs told to contacts instead of those we see ourselves."""
+
+
+class Storage(_Section, frozen=True, kw_only=True):
+    """[storage]"""
+
+    accept: Size | Literal["ask", "never"] = 100 << 20
+    """Largest file taken from a contact without asking, in bytes."""
+    spool_below: Size = 64 << 20
+    """Files to send up to this many bytes are copied when queued."""
+    min_free: Size = 1 << 30
+    """Bytes that receiving leaves free on the disk."""
+    ballast: Size = 64 << 20
+    """Bytes kept in reserve, given back when the disk is full so that the store can still write."""
+
+
+class Security(_Section, frozen=True, kw_only=True):
+    """[security]"""
+
+
+class Padding(_Section, frozen=True, kw_only=True):
+    """[padding]"""
+
+    mode: Literal["buckets", "off", "fixed", "padme"] = "buckets"
+    """How envelopes are padded."""
+    buckets: tuple[Size, ...] = PADDING_BUCKETS
+    """Sizes of an envelope on the stream, in bytes."""
+
+
+class Limits(_Section, frozen=True, kw_only=True):
+    """[limits]"""
+
+
+class Features(_Section, frozen=True, kw_only=True):
+    """[features]"""
+
+
+class Log(_Section, frozen=True, kw_only=True):
+    """[log]"""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
+    format: Literal["text", "json"] = "text"
+    """One line of text or one JSON object each."""
+
+
+class Metrics(_Section, frozen=True, kw_only=True):
+    """[metrics]"""
+
+
+class Config(_Section, frozen=True, kw_only=True):
+    """All of it."""
+
+    node: NodeSection = NodeSection()
+    network: Network = Network()
+    storage: Storage = Storage()
+    security: Security = Security()
+    padding: Padding = Padding()
+    limits: Limits = Limits()
+    features: Features = Features()
+    log: Log = Log()
+    metrics: Metrics = Metrics()
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """One key with its value and where that came from."""
+
+    key: str
+    value: Any
+    origin: str
+    """`default`, `config.toml`, or the name of the environment variable."""
+
+
+def load(home: Path, environ: Mapping[str, str] | None = None) -> Config:
+    """Return the configuration of a home, writing the commented default where there is none yet.
+
+    Raises ConfigError naming what is wrong and where.
+    """
+    path = HomePaths(home).config
+    if not path.exists():
+        _write_default(path)
+    return read(path, environ)
+
+
+def read(path: Path, environ: Mapping[str, str] | None = None) -> Config:
+    """Return the configuration in a file (which may be missing) and the environment, without
+    writing."""
+    environ = os.environ if environ is None else environ
+    document = _document(path)
+    from_file = _convert(document, path.name)
+    overrides = _overrides(environ)
+    config = from_file
+    for name, section, key, value in overrides:
+        document.setdefault(section, {})[key] = value
+        config = _convert(document, name)
+    _check(config)
+    return config
+
+
+def settings(path: Path, environ: Mapping[str, str] | None = None) -> list[Setting]:
+    """Return every key in order, with its value and origin. Raises ConfigError."""
+    environ = os.environ if environ is None else environ
+    config = read(path, environ)
+    document = _document(path)
+    names = {(section, key): name for name, section, key, _ in _overrides(environ)}
+    found = []
+    for section in Config.__struct_fields__:
+        for key in getattr(config, section).__struct_fields__:
+            written = key in document.get(section, {})
+            origin = names.get((section, key)) or (path.name if written else "default")
+            value = getattr(getattr(config, section), key)
+            found.append(Setting(key=f"{section}.{key}", value=value, origin=origin))
+    return found
+
+
+def _write_default(path: Path) -> None:
+    """Write the commented default; a home that cannot be written says so elsewhere."""
+    draft = path.with_suffix(".tmp")
+    with suppress(OSError):
+        draft.unlink(missing_ok=True)
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(DEFAULT_TEXT)
+        draft.replace(path)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES} bytes: not a configuration")
+    try:
+        document = tomllib.loads(data.decode())
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{path.name}: not valid TOML: {error}", hint='strings need quotes: level = "debug"'
+        ) from None
+    for section, table in document.items():
+        if section in Config.__struct_fields__ and not isinstance(table, dict):
+            raise ConfigError(f"{path.name}: '{section}' is a section; write [{section}]")
+    return document
+
+
+def _overrides(environ: Mapping[str, str]) -> list[tuple[str, str, str, Any]]:
+    """Return (variable, section, key, value) of each override in the environment."""
+    found = []
+    for name in sorted(environ):
+        if not name.startswith(ENV_PREFIX):
+            continue
+        section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
+        if not key:
+            raise ConfigError(f"{name}: expected PEERPOST__SECTION__KEY")
+        value = _value(environ[name])
+        if isinstance(value, str) and _is_list(section, key):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        found.append((name, section, key, value))
+    return found
+
+
+def _value(text: str) -> Any:
+    """Return a variable's value as TOML has it, or as a plain string where it is none."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return text
+
+
+def _is_list(section: str, key: str) -> bool:
+    default = getattr(getattr(Config(), section, None), key, None)
+    return isinstance(default, tuple)
+
+
+def _convert(document: dict[str, Any], source: str) -> Config:
+    """Return the document as a Config, its sizes and durations parsed."""
+    _known(document, Config.__struct_fields__, source, "section", lambda name: f"[{name}]")
+    sections: dict[str, Any] = {}
+    for section, table in document.items():
+        type_ = get_type_hints(Config)[section]
+        _known(table, type_.__struct_fields__, source, f"key in [{section}]", lambda name: name)
+        hints = get_type_hints(type_, include_extras=True)
+        parsed = {
+            key: _parse(value, hints[key], f"{source}: [{section}] {key}")
+            for key, value in table.items()
+        }
+        try:
+            sections[section] = msgspec.convert(parsed, type_)
+        except msgspec.ValidationError as error:
+            text, _, place = str(error).partition(" - at `$.")
+            key = place.rstrip("`") or "?"
+            words = _words(hints.get(key))
+            hint = f"one of: {', '.join(words)}" if words else None
+            raise ConfigError(f"{source}: [{section}] {key}: {_plain(text)}", hint=hint) from None
+    return Config(**sections)
+
+
+def _known(
+    table: Mapping[str, Any], known: tuple[str, ...], source: str, what: str, show: Any
+) -> None:
+    for name in table:
+        if name in known:
+            continue
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {show(near[0])!r}?" if near else None
+        if hint is None:
+            hint = f"known: {', '.join(known)}" if known else "this section has no keys yet"
+        raise ConfigError(f"{source}: unknown {what}: {name!r}", hint=hint)
+
+
+def _parse(value: Any, hint: Any, where: str) -> Any:
+    """Return a value with "100MiB" or "5min" made a number, wherever the type says that it is
+    one."""
+    unit = _unit(hint)
+    if isinstance(value, list):
+        return [
+            _parse(part, get_args(hint)[0], where) if get_args(hint) else part for part in value
+        ]
+    if unit is None or not isinstance(value, str) or value in _words(hint):
+        return value
+    try:
+        return parse_size(value) if unit == "size" else parse_duration(value)
+    except ValueError as error:
+        words = " or ".join(f'"{word}"' for word in _words(hint))
+        raise ConfigError(f"{where}: {error}" + (f", or {words}" if words else "")) from None
+
+
+def _unit(hint: Any) -> str | None:
+    for part in (hint, *get_args(hint)):
+        for meta in getattr(part, "__metadata__", ()):
+            if isinstance(meta, msgspec.Meta) and meta.extra:
+                return str(meta.extra["unit"])
+    return None
+
+
+def _words(hint: Any) -> tuple[str, ...]:
+    """Return the words a type allows, such as "ask" or "never"."""
+    parts = [word for part in (hint, *get_args(hint)) for word in get_args(part)]
+    return tuple(dict.fromkeys(word for word in parts if isinstance(word, str)))
+
+
+def _plain(text: str) -> str:
+    """Return msgspec's complaint in the words of whoever edits the file."""
+    text = text.replace("Invalid enum value", "there is no")
+    for theirs, ours in (("`str`", "a string"), ("`int`", "a whole number"), ("`array`", "a list")):
+        text = text.replace(theirs, ours)
+    return text[:1].lower() + text[1:].replace("`", "")
+
+
+def _check(config: Config) -> None:
+    """Raise ConfigError for what fits its type and still cannot be."""
+    buckets = config.padding.buckets
+    if not 1 <= len(buckets) <= MAX_BUCKETS or any(a >= b for a, b in pairwise(buckets)):
+        raise ConfigError(
+            f"[padding] buckets: 1 to {MAX_BUCKETS} sizes, each larger than the one before"
+        )
+    if buckets[0] < MIN_BUCKET_BYTES or buckets[-1] != PADDING_BUCKETS[-1]:
+        raise ConfigError(
+            f"[padding] buckets: from {MIN_BUCKET_BYTES} bytes, the last {PADDING_BUCKETS[-1]}",
+            hint="the largest bucket is what the longest message needs, whatever the padding",
+        )
+    if not config.network.listen and not config.network.announce:
+        return
+    from peerpost.wire import address
+
+    for key, texts, listen in (
+        ("listen", config.network.listen, True),
+        ("announce", config.network.announce, False),
+    ):
+        for text in texts:
+            try:
+                address.parse(text, listen=listen)
+            except BadInputError as error:
+                raise ConfigError(f"[network] {key}: {error.message}", hint=error.hint) from None

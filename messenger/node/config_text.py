@@ -1,0 +1,56 @@
+"""The commented configuration that the first run writes: every key, with its default."""
+
+from __future__ import annotations
+
+__all__ = ["DEFAULT_TEXT"]
+
+DEFAULT_TEXT = """\
+# Peerpost's configuration. A line with '=' behind a '#' shows a default: remove the '#' to change it.
+# PEERPOST__SECTION__KEY in the environment overrides a key (PEERPOST__LOG__LEVEL=debug).
+# 'peerpost config check' tells whether this file is all right, 'peerpost config show' what holds.
+# Sizes are "64KiB", "100MiB", "1GiB" (or kB, MB, GB); durations "30s", "5min", "24h", "14d".
+
+[node]
+# How long a node that a command started stays with nothing to do.
+# idle_exit = "5min"
+
+[network]
+# Where to listen, as multiaddrs such as "/ip4/0.0.0.0/tcp/4001". Empty: the port that was chosen
+# for this identity, on every interface.
+# listen = []
+# What to tell contacts instead, behind a forwarded port: "/dns4/example.org/tcp/4001".
+# announce = []
+
+[storage]
+# The largest file taken from a contact without asking; "ask" asks about every file, "never" takes
+# none. A text is always taken.
+# accept = "100MiB"
+# A file to send is copied when it is queued up to this size; a larger one is read where it lies,
+# so leave it there until it is delivered.
+# spool_below = "64MiB"
+# What receiving leaves free on the disk.
+# min_free = "1GiB"
+# Kept in reserve and given back when the disk is full, so that the store can still write.
+# ballast = "64MiB"
+
+[security]
+
+[padding]
+# Hides the length of a message: "buckets" pads to the next of the sizes below, "fixed" always to
+# the largest, "padme" to within 12 %, "off" not at all.
+# mode = "buckets"
+# In bytes; the last one stays.
+# buckets = [1024, 4096, 16384, 65024]
+
+[limits]
+
+[features]
+
+[log]
+# debug, info, warning or error.
+# level = "info"
+# "text", or "json" for one object per line.
+# format = "text"
+
+[metrics]
+"""
