@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -31,7 +31,7 @@ __all__ = [
     "seal_chunk",
 ]
 
-Buffer: TypeAlias = bytes | bytearray | memoryview[Any]
+Buffer: TypeAlias = bytes | bytearray | memoryview
 
 LEAF_PERSON: Final = labels.PERSON_LEAF
 _NONCE: Final = bytes(12)

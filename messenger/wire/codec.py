@@ -7,7 +7,7 @@ is signed and hashed, so no canonical form is needed and none is checked.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -58,7 +58,7 @@ class Codec(Generic[T]):
         """Return the msgpack array."""
         return self._encoder.encode(value)
 
-    def decode(self, data: bytes | memoryview[Any]) -> T:
+    def decode(self, data: bytes | memoryview) -> T:
         """Parse exactly one array of exactly the structure's fields. Raises ProtocolError."""
         # msgspec lets trailing fields with defaults be absent; the wire does not.
         if not data or data[0] != self._first:
