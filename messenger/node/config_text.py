@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["DEFAULT_TEXT"]
 
 DEFAULT_TEXT = """\
-# Peerpost's configuration. A line with '=' behind a '#' shows a default: remove the '#' to change it.
+# Peerpost's configuration. A line with '=' behind '#' shows a default: remove the '#' to change it.
 # PEERPOST__SECTION__KEY in the environment overrides a key (PEERPOST__LOG__LEVEL=debug).
 # 'peerpost config check' tells whether this file is all right, 'peerpost config show' what holds.
 # Sizes are "64KiB", "100MiB", "1GiB" (or kB, MB, GB); durations "30s", "5min", "24h", "14d".

@@ -102,7 +102,7 @@ def test_origins(tmp_path: Path) -> None:
         ('[storage]\naccept = ["ask"]\n', r"\[storage\] accept", None),
         ("[padding]\nbuckets = []\n", "buckets: 1 to 8", None),
         ("[padding]\nbuckets = [4096, 1024, 65024]\n", "larger than the one before", None),
-        ("[padding]\nbuckets = [1024]\n", "the last is 65024", "longest message"),
+        ("[padding]\nbuckets = [1024]\n", "the last 65024", "longest message"),
         ("[padding]\nbuckets = [100, 65024]\n", "from 256", None),
         ('[network]\nlisten = ["nonsense"]\n', r"\[network\] listen", None),
         (
