@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 from peerpost.errors import (
@@ -87,13 +87,46 @@ class NodeConnection:
 
         Raises the PeerpostError the node raised; UnavailableError when the node goes away.
         """
+        wanted = self.begin(method, params, fds=fds)
+        for id_, kind, value in self.answers():
+            if id_ != wanted:
+                continue
+            if kind == "result":
+                return value
+            if kind == "error":
+                raise error_from(value)
+            if on_event is not None:
+                on_event(value)
+        raise AssertionError("answers end only by an error")
+
+    def begin(
+        self, method: str, params: dict[str, Any] | None = None, *, fds: Sequence[int] = ()
+    ) -> int:
+        """Ask without waiting. Return the id that its answers will have."""
         self._last_id += 1
         request = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params or {}}
         if fds:
             request["fds"] = len(fds)
         self._heard = False
         self._send(_encode(request), fds)
-        return self._result(self._last_id, on_event)
+        return self._last_id
+
+    def answers(self) -> Iterator[tuple[int, str, Any]]:
+        """Yield (id, "event" | "result" | "error", value) as they come, of every request begun.
+
+        An error without an id is about the connection, and raised.
+        """
+        while True:
+            message = self._line()
+            id_ = message.get("id")
+            if "error" in message:
+                if not isinstance(id_, int):
+                    raise error_from(message["error"])
+                yield id_, "error", message["error"]
+            elif "result" in message and isinstance(id_, int):
+                yield id_, "result", message["result"]
+            elif isinstance(params := message.get("params"), dict):
+                yield int(params.get("id", 0)), "event", params.get("event")
 
     def wait_closed(self, timeout_s: float) -> bool:
         """Wait until the node closes the connection. Return whether it did in time."""
@@ -113,17 +146,6 @@ class NodeConnection:
             self._socket.sendall(line[sent:])
         except (BrokenPipeError, ConnectionResetError):
             raise _UnreadError() from None
-
-    def _result(self, id_: int, on_event: OnEvent | None) -> Any:
-        while True:
-            message = self._line()
-            if message.get("id") == id_ and "result" in message:
-                return message["result"]
-            if "error" in message and message.get("id") in (id_, None):
-                raise error_from(message["error"])
-            params = message.get("params")
-            if on_event is not None and isinstance(params, dict) and params.get("id") == id_:
-                on_event(params.get("event"))
 
     def _line(self) -> dict[str, Any]:
         searched = 0
@@ -226,13 +248,17 @@ def dial(home: str | os.PathLike[str]) -> NodeConnection | None:
 
 
 def connect(
-    home: str | os.PathLike[str], *, spawn: bool = True, identity: bool = True
+    home: str | os.PathLike[str],
+    *,
+    spawn: bool = True,
+    identity: bool = True,
+    node_args: Sequence[str] = (),
 ) -> NodeConnection:
     """Connect to the node of a home, starting one where none runs and `spawn` allows it.
 
-    With `identity`, a home that has none raises NoIdentityError and starts nothing. Raises
-    UnavailableError when no node runs and none may be started, and what keeps the node from
-    starting.
+    With `identity`, a home that has none raises NoIdentityError and starts nothing. `node_args` go
+    to a node that is started here. Raises UnavailableError when no node runs and none may be
+    started, and what keeps the node from starting.
     """
     paths = HomePaths(home)
     node = dial(paths.home)
@@ -247,7 +273,7 @@ def connect(
         raise UnavailableError("the node is not running", hint="start it: peerpost node start")
     from .spawn import start
 
-    return start(paths, dial=lambda: dial(paths.home))
+    return start(paths, dial=lambda: dial(paths.home), extra=tuple(node_args))
 
 
 def call(
@@ -257,15 +283,17 @@ def call(
     *,
     fds: Sequence[int] = (),
     spawn: bool = True,
+    node_args: Sequence[str] = (),
     on_event: OnEvent | None = None,
 ) -> Any:
     """Ask the node of a home, starting it where needed, and return the result.
 
     Raises what `connect` and `NodeConnection.call` raise.
     """
+    identity = method not in WITHOUT_IDENTITY
     for _ in range(_TRIES):
         try:
-            with connect(home, spawn=spawn, identity=method not in WITHOUT_IDENTITY) as node:
+            with connect(home, spawn=spawn, identity=identity, node_args=node_args) as node:
                 return node.call(method, params, fds=fds, on_event=on_event)
         except _UnreadError:
             time.sleep(_PAUSE_S)
