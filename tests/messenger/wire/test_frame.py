@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ def test_any_cut_gives_the_same_payloads(sent: list[bytes], cuts: list[int]) -> 
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     reader = FrameReader(300)
     got: list[bytes] = []
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         got += reader.feed(stream[begin:end])
     assert got == sent
     assert reader.pending_bytes == 0
