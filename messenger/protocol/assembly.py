@@ -1,0 +1,89 @@
+"""A sealed chunk put together from its segments.
+
+Segments of a chunk come in order without gaps. One that was there already is ignored, one beyond a
+gap is dropped, and a beginning with other bytes starts the chunk over: nothing is trusted before
+the chunk as a whole has been opened, so order is all that has to be kept here. Buffers are reused:
+a transfer allocates as many as its window, whatever the peer sends.
+"""
+
+from __future__ import annotations
+
+import enum
+
+__all__ = ["Assembly", "BufferPool", "Fit"]
+
+
+class Fit(enum.Enum):
+    """What became of a segment."""
+
+    TAKEN = enum.auto()
+    """It continued the chunk."""
+    WHOLE = enum.auto()
+    """It completed the chunk."""
+    IGNORED = enum.auto()
+    """It was there already, or lies beyond a gap."""
+    GAP_AT_END = enum.auto()
+    """It is the chunk's last, and something before it is missing."""
+    TOO_LONG = enum.auto()
+    """It reaches beyond the chunk."""
+
+
+class BufferPool:
+    """Buffers of one size, handed out and taken back."""
+
+    __slots__ = ("_free", "_size_bytes")
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+        self._free: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        """Return a buffer; what is in it is undefined."""
+        return self._free.pop() if self._free else bytearray(self._size_bytes)
+
+    def give(self, buffer: bytearray) -> None:
+        """Take a buffer back that nothing uses any more."""
+        self._free.append(buffer)
+
+
+class Assembly:
+    """One chunk on its way."""
+
+    __slots__ = ("_buffer", "_pool", "reached", "received")
+
+    def __init__(self, pool: BufferPool) -> None:
+        self._pool = pool
+        self._buffer: bytearray | None = None
+        self.received = 0
+        """Bytes from the start that are here without a gap."""
+        self.reached = 0
+        """The most that `received` ever was: what counts as progress."""
+
+    def put(self, offset: int, data: bytes, expected: int) -> Fit:
+        """Place a segment of a sealed chunk of `expected` bytes."""
+        end = offset + len(data)
+        if end > expected:
+            return Fit.TOO_LONG
+        if offset == 0:
+            if self._buffer is not None and end <= self.received and self._buffer.startswith(data):
+                return Fit.IGNORED
+            self.received = 0
+        elif offset != self.received:
+            return Fit.GAP_AT_END if offset > self.received and end == expected else Fit.IGNORED
+        if self._buffer is None:
+            self._buffer = self._pool.take()
+        self._buffer[offset:end] = data
+        self.received = end
+        self.reached = max(self.reached, end)
+        return Fit.WHOLE if end == expected else Fit.TAKEN
+
+    def view(self) -> memoryview:
+        """Return what has been received."""
+        return memoryview(self._buffer or b"")[: self.received]
+
+    def drop(self) -> None:
+        """Give the buffer back; the chunk starts over."""
+        if self._buffer is not None:
+            self._pool.give(self._buffer)
+            self._buffer = None
+        self.received = self.reached = 0

@@ -1,0 +1,361 @@
+"""The sender's side of one file: answers requests, within bounds, from a source read ahead.
+
+A request names chunks; they are put with what is wanted and answered lowest first: for each run
+that is read, the page of its leaves and then its chunks, all on the bulk lane. What is wanted
+already, or read and not yet sent, is not sent twice. Chunks of a stream that do not exist yet are
+owed until they do. The end (size, count, root) is pushed as soon as it is known, before the last
+chunk of a stream, again when a session comes up, and when a request asks for nothing else.
+
+A sender needs no memory of its own: after a crash the receiver asks for what is missing. What a
+receiver can cost is bounded: chunks in hand by `ahead_bytes`, requests by a token bucket, and all
+that is sent by a few times the file. Source: PROTOCOL.md, "Files".
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from peerpost.wire import inner as wire
+from peerpost.wire import limits
+from peerpost.wire.geometry import Geometry
+from peerpost.wire.segment import Segment
+
+from .ranges import RangeSet
+from .transfer import (
+    Cancelled,
+    Delivered,
+    Failed,
+    FindEnd,
+    ReadChunks,
+    ReadLeaves,
+    Refused,
+    SendChunk,
+    SendCommand,
+    SendControl,
+    clip_reason,
+)
+
+__all__ = ["SendPolicy", "SendState", "Sending", "segments"]
+
+READ_CHUNKS: Final = 8
+"""Chunks per read: the lanes of the hash kernel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendPolicy:
+    """What a sender puts up with."""
+
+    ahead_bytes: int = 4 << 20
+    """Read and not yet sent: 10 ms of 400 MB/s, and one read beside the one that leaves."""
+    pulls_per_s: float = 1000.0
+    """Requests answered: a receiver at 1 GB/s makes 500."""
+    pull_burst: float = 2000.0
+    max_fragments: int = 1024
+    """Runs of chunks wanted: a receiver asks for a window, which is a few."""
+    max_rounds: int = 8
+    """How many times its size a file is sent to one receiver before it must be offered anew."""
+    spare_chunks: int = 1024
+    """Chunks beyond that, for short files on bad links."""
+
+
+class SendState(enum.Enum):
+    """Where a transfer stands."""
+
+    OFFERED = "offered"
+    """Nothing asked for yet."""
+    ACTIVE = "active"
+    PAUSED = "paused"
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+_ENDS: Final = frozenset(
+    {SendState.DELIVERED, SendState.REFUSED, SendState.CANCELLED, SendState.FAILED}
+)
+_NEXT: Final = {
+    SendState.OFFERED: _ENDS | {SendState.ACTIVE, SendState.PAUSED},
+    SendState.ACTIVE: _ENDS | {SendState.PAUSED},
+    SendState.PAUSED: _ENDS | {SendState.ACTIVE},
+    **{end: frozenset[SendState]() for end in _ENDS},
+}
+"""The automaton: which state may follow which."""
+
+
+class Sending:
+    """One outgoing file (see the module's text, and `transfer` for how to drive it)."""
+
+    def __init__(
+        self,
+        *,
+        file_id: bytes,
+        chunk_log2: int,
+        size: int | None,
+        finish: wire.Finish | None = None,
+        available: int | None = None,
+        accepted: bool = False,
+        policy: SendPolicy | None = None,
+    ) -> None:
+        """Begin, or go on after a restart.
+
+        `size` is the offer's: None for a stream, of which `available` chunks can be read. `finish`
+        is the end where it is known: from the spool, or from an earlier run of a reference.
+        """
+        self.file_id = file_id
+        self.state = SendState.ACTIVE if accepted else SendState.OFFERED
+        self.cause: str | None = None
+        """Why it was refused, cancelled, or failed."""
+        self.finish = finish
+        self._geometry = Geometry(chunk_log2, finish.size if finish is not None else size)
+        self._policy = policy or SendPolicy()
+        self._ahead = max(2, self._policy.ahead_bytes // self._geometry.chunk_bytes)
+        self._available = (self._geometry.count or 0) if available is None else available
+        self._commands: list[SendCommand] = []
+        self._wanted = RangeSet()
+        self._leaves_wanted: tuple[int, int] | None = None
+        self._reading: dict[int, int] = {}
+        self._leaves_reading: tuple[int, int] | None = None
+        self._in_hand: set[int] = set()
+        self._read = RangeSet()
+        self._finding = False
+        self._want_end = False
+        self._session_up = False
+        self._pulls = self._policy.pull_burst
+        self._pulls_s = 0.0
+        self._sent_chunks = 0
+
+    # -- what is known
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come of it."""
+        return not _NEXT[self.state]
+
+    @property
+    def sent_bytes(self) -> int:
+        """Sealed bytes sent in this run, repeats included."""
+        return self._sent_chunks * self._geometry.sealed_bytes
+
+    @property
+    def next_timer_s(self) -> float | None:
+        """None: the receiver is the one that waits."""
+        return None
+
+    # -- what the driver tells
+
+    def session_up(self) -> None:
+        """Answer requests: a session with the receiver has begun.
+
+        The end is pushed: if the receiver was done and its last word was lost, it says so again.
+        """
+        self.session_down()
+        self._session_up = True
+        if self.state is SendState.ACTIVE or self.finish is not None:
+            self._want_end = True
+
+    def session_down(self) -> None:
+        """Stop: what was asked for in this session is forgotten."""
+        self._session_up = False
+        self._wanted.clear()
+        self._reading.clear()
+        self._in_hand.clear()
+        self._leaves_wanted = self._leaves_reading = None
+
+    def pause(self) -> None:
+        """Answer nothing until `resume`; whoever drives this asks the receiver to wait (Busy)."""
+        if not self.ended and self.state is not SendState.PAUSED:
+            self._enter(SendState.PAUSED)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        if self.state is SendState.PAUSED:
+            self._enter(SendState.ACTIVE)
+
+    def cancel(self, reason: str) -> None:
+        """Give the file up and tell the receiver."""
+        if not self.ended:
+            self._send(wire.Cancel(file_id=self.file_id, reason=clip_reason(reason)))
+            self._end(SendState.CANCELLED, reason)
+
+    def chunks_read(self, first: int, leaves: bytes, sealed: Sequence[memoryview]) -> None:
+        """Take what a `ReadChunks` read: the leaves and the sealed chunks from `first`."""
+        stop = first + len(sealed)
+        self._read.add(first, stop)
+        if self._reading.pop(first, None) is None or self.ended:
+            return
+        page = wire.Leaves(file_id=self.file_id, first=first, leaves=leaves)
+        self._send(page, wire.Lane.BULK)
+        for index, chunk in enumerate(sealed, first):
+            self._commands.append(SendChunk(index=index, sealed=chunk))
+        self._sent_chunks += len(sealed)
+        if self.finish is None and len(self._read) == self._geometry.count:
+            self._want_end = True
+
+    def leaves_read(self, first: int, leaves: bytes) -> None:
+        """Take what a `ReadLeaves` read."""
+        if self._leaves_reading is None or self.ended:
+            return
+        self._leaves_reading = None
+        self._send(wire.Leaves(file_id=self.file_id, first=first, leaves=leaves), wire.Lane.BULK)
+
+    def chunk_sent(self, index: int) -> None:
+        """Take that a `SendChunk` has left."""
+        self._in_hand.discard(index)
+
+    def grown(self, available: int) -> None:
+        """Take that a stream has that many chunks by now, of which none is the last."""
+        if self.finish is None:
+            self._available = max(available, self._available)
+
+    def finished(self, finish: wire.Finish) -> None:
+        """Take size, count and root: of a `FindEnd`, or of a stream that has come to its end."""
+        self._finding = False
+        self.finish = finish
+        self._geometry = Geometry(self._geometry.chunk_log2, finish.size)
+        self._available = finish.count
+        self._wanted.remove(finish.count, limits.MAX_CHUNKS)
+        self._want_end = True
+
+    def source_failed(self, cause: str) -> None:
+        """Take that the source cannot be read or has changed: the transfer is over."""
+        self._finding = False
+        self._fail(cause)
+
+    def on_timer(self, now_s: float) -> None:
+        """Do nothing: the receiver is the one that waits."""
+
+    def take(self) -> list[SendCommand]:
+        """Return the commands to carry out now, in order; call it after a batch of events."""
+        if self._session_up and not self.ended:
+            if self._want_end:
+                self._answer_end()
+            if self.state is SendState.ACTIVE:
+                self._read_ahead()
+        commands, self._commands = self._commands, []
+        return commands
+
+    # -- what the peer sends
+
+    def on_accept(self) -> None:
+        """Take that the receiver wants the file."""
+        if self.state is SendState.OFFERED:
+            self._enter(SendState.ACTIVE)
+
+    def on_refuse(self, reason: str) -> None:
+        """Take that the receiver does not want the file."""
+        if not self.ended:
+            self._end(SendState.REFUSED, reason)
+            self._commands.append(Refused(cause=reason))
+
+    def on_cancel(self, reason: str) -> None:
+        """Take that the receiver has given the file up."""
+        if not self.ended:
+            self._end(SendState.CANCELLED, reason)
+            self._commands.append(Cancelled(cause=reason))
+
+    def on_complete(self) -> None:
+        """Take that the receiver has the file."""
+        if not self.ended:
+            self._end(SendState.DELIVERED, "")
+            self.cause = None
+            self._commands.append(Delivered())
+
+    def on_pull(self, pull: wire.Pull, now_s: float) -> None:
+        """Take a request. One that is too many is dropped: the receiver asks again."""
+        if self.ended or not self._session_up or not self._admit(now_s):
+            return
+        self.on_accept()
+        if self._sent_chunks > self._most_chunks():
+            self._fail(f"the receiver asked for the file {self._policy.max_rounds} times over")
+            return
+        count = self._geometry.count or limits.MAX_CHUNKS
+        for first, length in pull.ranges:
+            if self._wanted.fragments < self._policy.max_fragments:
+                self._wanted.add(first, min(first + length, count))
+        for index in self._in_hand:
+            self._wanted.remove(index, index + 1)
+        if pull.leaves_count:
+            self._leaves_wanted = (pull.leaves_first, pull.leaves_count)
+        if not pull.ranges and not pull.leaves_count:
+            self._want_end = True
+
+    # -- within
+
+    def _read_ahead(self) -> None:
+        if self._leaves_wanted is not None and self._leaves_reading is None:
+            self._read_leaves(*self._leaves_wanted)
+            self._leaves_wanted = None
+        while len(self._in_hand) < self._ahead:
+            room = min(READ_CHUNKS, self._ahead - len(self._in_hand))
+            run = self._wanted.pop_run(room, below=self._available)
+            if run is None:
+                return
+            first, count = run
+            self._reading[first] = count
+            self._in_hand.update(range(first, first + count))
+            self._commands.append(ReadChunks(first=first, count=count))
+
+    def _read_leaves(self, first: int, count: int) -> None:
+        stop = min(first + min(count, limits.LEAVES_PER_PAGE), self._available)
+        if first < stop:
+            self._leaves_reading = (first, stop - first)
+            self._commands.append(ReadLeaves(first=first, count=stop - first))
+
+    def _answer_end(self) -> None:
+        if self.finish is not None:
+            self._want_end = False
+            self._send(self.finish, wire.Lane.BULK)
+        elif self._geometry.size is None:
+            self._want_end = False  # A stream: pushed when it ends.
+        elif not self._finding:
+            self._finding = True
+            self._commands.append(FindEnd())
+
+    def _admit(self, now_s: float) -> bool:
+        policy = self._policy
+        earned = max(0.0, now_s - self._pulls_s) * policy.pulls_per_s
+        self._pulls = min(policy.pull_burst, self._pulls + earned)
+        self._pulls_s = now_s
+        if self._pulls < 1:
+            return False
+        self._pulls -= 1
+        return True
+
+    def _most_chunks(self) -> int:
+        count = self._geometry.count or self._available or 0
+        return self._policy.max_rounds * count + self._policy.spare_chunks
+
+    def _fail(self, cause: str) -> None:
+        if not self.ended:
+            self._send(wire.Cancel(file_id=self.file_id, reason=clip_reason(cause)))
+            self._end(SendState.FAILED, cause)
+            self._commands.append(Failed(cause=cause))
+
+    def _end(self, state: SendState, cause: str) -> None:
+        self.session_down()
+        self._enter(state)
+        self.cause = cause
+
+    def _enter(self, state: SendState) -> None:
+        if state not in _NEXT[self.state]:
+            raise RuntimeError(f"a transfer cannot go from {self.state.value} to {state.value}")
+        self.state = state
+
+    def _send(self, message: wire.Inner, lane: wire.Lane = wire.Lane.URGENT) -> None:
+        self._commands.append(SendControl(message=message, lane=lane))
+
+
+def segments(
+    file_id: bytes,
+    index: int,
+    sealed: memoryview,
+    segment_bytes: int = limits.MAX_SEGMENT_DATA_BYTES,
+) -> Iterator[Segment]:
+    """Yield a sealed chunk in order, in pieces of at most `segment_bytes`."""
+    for offset in range(0, len(sealed), segment_bytes):
+        data = bytes(sealed[offset : offset + segment_bytes])
+        yield Segment(file_id=file_id, index=index, offset=offset, data=data)

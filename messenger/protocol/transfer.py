@@ -1,0 +1,200 @@
+"""Words that the two sides of a file transfer share: the commands, and what they are about.
+
+`Sending` and `Receiving` are machines without I/O, in aioquic's manner: whoever drives one calls
+its methods with what happened and the time, then `take(now_s)` for the commands to carry out, and
+`on_timer` when `next_timer_s` has come. Times are seconds of one monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from peerpost.wire import inner as wire
+from peerpost.wire import limits
+
+__all__ = [
+    "Cancelled",
+    "Checkpoint",
+    "Completed",
+    "Delivered",
+    "Failed",
+    "Finalize",
+    "FindEnd",
+    "ReadChunks",
+    "ReadLeaves",
+    "ReceiveCommand",
+    "Refused",
+    "SendChunk",
+    "SendCommand",
+    "SendControl",
+    "Stalled",
+    "Verify",
+    "WholeChunk",
+    "clip_reason",
+    "runs_of",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendControl:
+    """Send an inner message on a lane of the session that is up; without one, forget it."""
+
+    message: wire.Inner
+    lane: wire.Lane = wire.Lane.URGENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The transfer is over and will not be tried again; the peer has been told."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """The transfer is over: the peer gave it up."""
+
+    cause: str
+
+
+# -- of a receiver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeChunk:
+    """A chunk to be opened, checked against its leaf and, if right, written."""
+
+    index: int
+    last: bool
+    leaf: bytes
+    sealed: memoryview
+    """Ciphertext and tag; valid until `verified` or `store_failed` has named it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verify:
+    """Check and write these chunks, ascending, in a thread; then call `verified`.
+
+    There is never a second one before that.
+    """
+
+    chunks: tuple[WholeChunk, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Flush the part to the disk, then record this progress.
+
+    The record may lag behind what is there, never lead.
+    """
+
+    have: bytes
+    """Bitmap of the chunks that are written."""
+    progress_bytes: int
+    finish: wire.Finish | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finalize:
+    """Check the root over the leaves, flush, put the file in place, record; then `finalized`."""
+
+    finish: wire.Finish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """The file is whole, in place and recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stalled:
+    """Nothing good has come for long.
+
+    The machine goes on asking; whoever drives it may give its slot to another.
+    """
+
+    cause: str
+
+
+ReceiveCommand = (
+    SendControl | Verify | Checkpoint | Finalize | Completed | Stalled | Failed | Cancelled
+)
+
+
+# -- of a sender
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadChunks:
+    """Read, or read and seal, these chunks in a thread; then call `chunks_read`."""
+
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadLeaves:
+    """Read these leaves in a thread; then call `leaves_read`."""
+
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindEnd:
+    """Find size, count and root of the source, reading what was not read yet; then `finished`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendChunk:
+    """Send a sealed chunk on the bulk lane, in segments; call `chunk_sent` when it has left."""
+
+    index: int
+    sealed: memoryview
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """The receiver has the whole file, verified and durable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The receiver does not want the file."""
+
+    cause: str
+
+
+SendCommand = (
+    SendControl
+    | ReadChunks
+    | ReadLeaves
+    | FindEnd
+    | SendChunk
+    | Delivered
+    | Refused
+    | Failed
+    | Cancelled
+)
+
+
+def runs_of(indexes: Iterable[int]) -> list[tuple[int, int]]:
+    """Return ascending numbers as (first, count) of each run."""
+    runs: list[tuple[int, int]] = []
+    first = count = 0
+    for index in indexes:
+        if count and index == first + count:
+            count += 1
+            continue
+        if count:
+            runs.append((first, count))
+        first, count = index, 1
+    if count:
+        runs.append((first, count))
+    return runs
+
+
+def clip_reason(text: str) -> str:
+    """Return a cause as it may travel: one bounded line."""
+    return " ".join(text.split())[: limits.MAX_REASON_CHARS]
