@@ -26,6 +26,7 @@ __all__ = [
     "RemoteError",
     "RevokedError",
     "RollbackError",
+    "SourceChangedError",
     "StorageError",
     "StoreFullError",
     "TicketError",
@@ -80,6 +81,12 @@ class NoInputError(LocalError):
 
     code = "no_input"
     exit_code = 66
+
+
+class SourceChangedError(NoInputError):
+    """A file that was queued by reference is not what it was."""
+
+    code = "source_changed"
 
 
 class NotFoundError(LocalError):

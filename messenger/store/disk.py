@@ -1,0 +1,92 @@
+"""Positioned reads and writes of whole buffers, and errors that say what could not be done."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from peerpost import system
+from peerpost.errors import StorageError, StoreFullError
+
+__all__ = [
+    "errors",
+    "open_private",
+    "open_source",
+    "read_at",
+    "sync_data",
+    "sync_folder",
+    "write_all",
+    "write_at",
+]
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_WRITEV_MAX: Final = 512
+"""Buffers per call; the system takes 1,024."""
+
+
+@contextlib.contextmanager
+def errors(doing: str) -> Iterator[None]:
+    """Turn an OSError into a StorageError, or a StoreFullError where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        cause = f"{doing}: {error.strerror or error}"
+        if error.errno in _FULL:
+            raise StoreFullError(cause, hint="free some space; nothing was lost") from error
+        raise StorageError(cause) from error
+
+
+def open_private(path: Path, flags: int) -> int:
+    """Open a file that is never a link, private to its owner if it is made."""
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    return os.open(path, flags | getattr(os, "O_BINARY", 0), 0o600)
+
+
+def open_source(path: str) -> int:
+    """Open a file of the user's to read; a named pipe in its place is not waited for."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+    return os.open(path, flags | getattr(os, "O_BINARY", 0))
+
+
+def read_at(fd: int, size_bytes: int, offset: int) -> bytes:
+    """Return up to `size_bytes` from `offset`; fewer only where the file ends."""
+    data = system.pread(fd, size_bytes, offset)
+    while 0 < len(data) < size_bytes:
+        more = system.pread(fd, size_bytes - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def write_at(fd: int, buffers: Sequence[memoryview], offset: int) -> None:
+    """Write all of the buffers, one after another, from `offset`."""
+    for at in range(0, len(buffers), _WRITEV_MAX):
+        batch = list(buffers[at : at + _WRITEV_MAX])
+        while batch:
+            written = system.pwritev(fd, batch, offset)
+            offset += written
+            while batch and written >= len(batch[0]):
+                written -= len(batch.pop(0))
+            if batch and written:
+                batch[0] = batch[0][written:]
+
+
+def write_all(fd: int, data: memoryview) -> None:
+    """Write all of a buffer to a file or pipe at its own position."""
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def sync_data(fd: int) -> None:
+    """Have the content of a file survive a power cut."""
+    system.fdatasync(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder survive a power cut."""
+    system.fsync_dir(folder)

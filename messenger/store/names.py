@@ -1,0 +1,104 @@
+"""File names from a peer are hostile: what a name becomes, and how a file of that name is made.
+
+`safe_name` keeps what a person would recognise and nothing that a file system, a shell, a terminal
+or another operating system reads as more than a name. `create_new` never overwrites, never follows
+a link, and stays in the folder that its caller opened.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from typing import Final
+
+from peerpost.errors import CannotCreateError
+from peerpost.wire.limits import NAME_BYTES
+
+__all__ = ["create_new", "numbered", "safe_name"]
+
+_FALLBACK: Final = "file"
+_REPLACEMENT: Final = "_"
+_FORBIDDEN: Final = frozenset('<>:"|?*\\/')
+"""What Windows forbids; `:` also names a stream of another file there."""
+_DEVICES: Final = frozenset(
+    {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"}
+    | {f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789¹²³"}
+)
+"""Names that Windows reads as devices, whatever follows the first dot."""
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Controls, bidi and other format characters, surrogates, private and unassigned code points, line
+separators: none is seen, and several change how the rest is read."""
+_MAX_TRIES: Final = 10_000
+"""Files of one name in a folder, after which something is wrong with the folder."""
+_SUFFIX_BYTES: Final = 32
+"""Longest ending that is kept whole when a long name is cut."""
+
+
+def safe_name(name: str) -> str:
+    """Return a name that is safe to create a file under, of at most NAME_BYTES in UTF-8.
+
+    The last component of a path; NFC; no control, format or separator characters; no leading dot,
+    dash or space and no trailing dot or space; no device name.
+    """
+    base = unicodedata.normalize("NFC", name.replace("\\", "/").rstrip("/").rpartition("/")[2])
+    kept = "".join(_REPLACEMENT if _is_bad(char) else char for char in base)
+    kept = " ".join(kept.split(" ")).lstrip(".-~ \u00a0").rstrip(". \u00a0")
+    kept = _cut(kept, NAME_BYTES)
+    if not kept.strip("_. "):
+        return _FALLBACK
+    if kept.partition(".")[0].rstrip(" ").upper() in _DEVICES:
+        kept = _cut(_REPLACEMENT + kept, NAME_BYTES)
+    return kept
+
+
+def numbered(name: str, number: int) -> str:
+    """Return the name with ` (number)` before its ending; the name itself for 0."""
+    if number == 0:
+        return name
+    stem, suffix = _split(name)
+    return _cut(stem, NAME_BYTES - len(f" ({number}){suffix}".encode())) + f" ({number}){suffix}"
+
+
+def create_new(folder_fd: int, name: str) -> tuple[int, str]:
+    """Create a file in an open folder and return (file descriptor to write, the name it got).
+
+    `name` is made safe; where something of that name exists, `name (1)` and so on. The file is
+    private to its owner. Raises CannotCreateError.
+    """
+    safe = safe_name(name)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    for number in range(_MAX_TRIES):
+        tried = numbered(safe, number)
+        try:
+            return os.open(tried, flags, 0o600, dir_fd=folder_fd), tried
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise CannotCreateError(f"cannot create {tried!r}: {error.strerror}") from error
+    raise CannotCreateError(f"{_MAX_TRIES} files named {safe!r} are there already")
+
+
+def _is_bad(char: str) -> bool:
+    if char in _FORBIDDEN or unicodedata.category(char) in _INVISIBLE:
+        return True
+    # Other blanks look like a space, or like nothing: "invoice.pdf<many blanks>.exe".
+    return char != " " and unicodedata.category(char) == "Zs"
+
+
+def _split(name: str) -> tuple[str, str]:
+    stem, dot, suffix = name.rpartition(".")
+    if not stem or len(suffix.encode()) >= _SUFFIX_BYTES:
+        return name, ""
+    return stem, dot + suffix
+
+
+def _cut(name: str, size_bytes: int) -> str:
+    """Shorten a name to that many bytes of UTF-8, between characters, keeping a short ending."""
+    if len(name.encode()) <= size_bytes:
+        return name
+    stem, suffix = _split(name)
+    room = size_bytes - len(suffix.encode())
+    cut = stem.encode()[: max(0, room)].decode(errors="ignore")
+    # A combining mark must not be parted from nothing, nor a blank end the stem.
+    return cut.rstrip(". ") + suffix

@@ -1,0 +1,284 @@
+"""A sealed file on disk: the same layout for what is to be sent and for what was received.
+
+    <id>.part or <id>    chunk i, ciphertext and tag, at i * (chunk size + 16)
+    <id>.leaves          leaf i at 32 * i
+
+Nothing on disk is plain, so a stolen disk shows sizes and times. A leaf stands there if and only if
+its chunk was written, or was being written when the machine died: `rehash` tells which.
+
+Everything here blocks; the node runs it in threads. Reading is safe from several threads at once;
+writing is for one at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from peerpost.crypto.labels import PERSON_ROOT
+from peerpost.errors import ProtocolError, StorageError
+from peerpost.wire.geometry import Geometry
+from peerpost.wire.limits import LEAF_BYTES
+
+from . import disk
+from .chunks import SealedChunk, Sealer
+
+__all__ = ["End", "SealedFile", "root_of"]
+
+BATCH_BYTES: Final = 4 << 20
+"""Read, checked and written at a time: sixteen usual chunks, two rounds of eight hash lanes."""
+PAGE_LEAVES: Final = 1 << 15
+"""Leaves read at a time to compute a root: 1 MiB."""
+_NO_LEAF: Final = bytes(LEAF_BYTES)
+"""A hole in the leaves file: no chunk was written there. BLAKE2b gives this once in 2^256."""
+LEAVES_SUFFIX: Final = ".leaves"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """What Finish says of a file."""
+
+    size: int
+    count: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    index: int
+    last: bool
+    leaf: bytes
+    sealed: memoryview
+
+
+class SealedFile:
+    """One file of sealed chunks and its leaves, both open."""
+
+    def __init__(self, path: Path, sealer: Sealer, *, data_fd: int, leaves_fd: int) -> None:
+        """Take ownership of two open files; `create` and `open` are what callers use."""
+        self.path = path
+        self.sealer = sealer
+        self._data_fd = data_fd
+        self._leaves_fd = leaves_fd
+        self._batch = max(1, BATCH_BYTES // sealer.chunk_bytes)
+        self._scratch: memoryview | None = None
+
+    @classmethod
+    def create(cls, path: Path, sealer: Sealer) -> SealedFile:
+        """Create both files, private to their owner. Raises StorageError where one exists."""
+        return cls._open(path, sealer, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+
+    @classmethod
+    def open(cls, path: Path, sealer: Sealer, *, writable: bool = False) -> SealedFile:
+        """Open both files. Raises StorageError where one is missing."""
+        return cls._open(path, sealer, os.O_RDWR if writable else os.O_RDONLY)
+
+    @classmethod
+    def _open(cls, path: Path, sealer: Sealer, flags: int) -> SealedFile:
+        with disk.errors(f"cannot open the sealed file {path.name}"):
+            data_fd = disk.open_private(path, flags)
+            try:
+                leaves_fd = disk.open_private(path.with_suffix(LEAVES_SUFFIX), flags)
+            except OSError:
+                os.close(data_fd)
+                if flags & os.O_CREAT:
+                    path.unlink()
+                raise
+        return cls(path, sealer, data_fd=data_fd, leaves_fd=leaves_fd)
+
+    def close(self) -> None:
+        """Close both files; again is harmless."""
+        for fd in (self._data_fd, self._leaves_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._data_fd = self._leaves_fd = -1
+        self._scratch = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def geometry(self, size: int | None) -> Geometry:
+        """Return where the chunks lie."""
+        return Geometry(self.sealer.chunk_bytes.bit_length() - 1, size)
+
+    # -- raw
+
+    def read_chunks(self, first: int, count: int, size: int | None) -> list[memoryview]:
+        """Return `count` sealed chunks from `first` in one read; what is not there comes short."""
+        geometry = self.geometry(size)
+        step = geometry.sealed_bytes
+        with disk.errors("cannot read a sealed file"):
+            data = memoryview(
+                disk.read_at(self._data_fd, geometry.sealed_total(first, count), first * step)
+            )
+        return [data[at * step : (at + 1) * step] for at in range(count)]
+
+    def read_leaves(self, first: int, count: int) -> bytes:
+        """Return the leaves from `first` on: up to `count`, fewer where the file ends."""
+        with disk.errors("cannot read a leaf list"):
+            return disk.read_at(self._leaves_fd, LEAF_BYTES * count, LEAF_BYTES * first)
+
+    def write_chunks(self, first: int, sealed: Sequence[memoryview], leaves: bytes) -> None:
+        """Write consecutive sealed chunks, all but the file's last of full size, and their leaves.
+
+        Raises StoreFullError or StorageError.
+        """
+        step = self.geometry(None).sealed_bytes
+        with disk.errors("cannot write a sealed file"):
+            disk.write_at(self._data_fd, sealed, first * step)
+            disk.write_at(self._leaves_fd, [memoryview(leaves)], first * LEAF_BYTES)
+
+    def sync(self) -> None:
+        """Have all that was written survive a power cut."""
+        with disk.errors("cannot flush a sealed file"):
+            disk.sync_data(self._data_fd)
+            disk.sync_data(self._leaves_fd)
+
+    # -- checked
+
+    def verify_and_write(self, chunks: Sequence[SealedChunk]) -> tuple[list[int], list[int]]:
+        """Open and check chunks, write those that are right; return (good, bad) indexes.
+
+        `chunks` ascend. Raises StoreFullError or StorageError: then none of them counts as written.
+        """
+        if self._scratch is None:
+            self._scratch = memoryview(bytearray(self._batch * self.sealer.chunk_bytes))
+        good: list[int] = []
+        bad: list[int] = []
+        for at in range(0, len(chunks), self._batch):
+            batch = chunks[at : at + self._batch]
+            right = self.sealer.open(batch, self._scratch)
+            kept = [chunk for chunk, fine in zip(batch, right, strict=True) if fine]
+            bad += [chunk.index for chunk, fine in zip(batch, right, strict=True) if not fine]
+            for run in _consecutive(kept):
+                self.write_chunks(
+                    run[0].index,
+                    [chunk.sealed for chunk in run],
+                    b"".join(chunk.leaf for chunk in run),
+                )
+            good += [chunk.index for chunk in kept]
+        return good, bad
+
+    def rehash(self, size: int | None) -> bytes:
+        """Open and check all that is on disk; return the bitmap of the chunks that are right.
+
+        `size` is None where the end is not known. A wrong chunk is no error: it was being written.
+        """
+        geometry = self.geometry(size)
+        with disk.errors("cannot read a sealed file"):
+            stored = -(-os.fstat(self._data_fd).st_size // geometry.sealed_bytes)
+        count = geometry.count or stored
+        bitmap = bytearray((count + 7) // 8)
+        scratch = memoryview(bytearray(self._batch * self.sealer.chunk_bytes))
+        for batch in self._stored(min(count, stored), geometry):
+            for chunk, right in zip(batch, self.sealer.open(batch, scratch), strict=True):
+                if right:
+                    bitmap[chunk.index // 8] |= 1 << chunk.index % 8
+        return bytes(bitmap)
+
+    def root(self, count: int) -> bytes:
+        """Return the root over the first `count` leaves."""
+        return root_of(self._leaves_fd, count)
+
+    def plain(self, end: End) -> Iterator[memoryview]:
+        """Yield the plaintext in order, each piece checked; a piece is valid until the next.
+
+        Raises StorageError naming the chunk that is damaged.
+        """
+        geometry = self.geometry(end.size)
+        if geometry.count != end.count or self.root(end.count) != end.root:
+            raise StorageError("the leaf list of the stored file is damaged")
+        scratch = memoryview(bytearray(min(self._batch, end.count) * self.sealer.chunk_bytes))
+        done = 0
+        for batch in self._stored(end.count, geometry):
+            right = self.sealer.open(batch, scratch)
+            for at, chunk in enumerate(batch):
+                if chunk.index != done + at or not right[at]:
+                    raise StorageError(f"chunk {done + at} of the stored file is damaged")
+            done += len(batch)
+            yield scratch[: geometry.plain_total(batch[0].index, len(batch))]
+        if done != end.count:
+            raise StorageError(f"chunk {done} of the stored file is damaged")
+
+    def decrypt_to(self, out_fd: int, end: End) -> None:
+        """Write the plaintext to an open file or pipe, each byte checked before it is written.
+
+        Raises StorageError naming the chunk that is damaged; what was written before it is right.
+        """
+        for piece in self.plain(end):
+            with disk.errors("cannot write the file"):
+                disk.write_all(out_fd, piece)
+
+    def digest(self, end: End) -> bytes:
+        """Return the plain BLAKE2b-256 of the content, as b2sum -l 256 prints it."""
+        digest = hashlib.blake2b(digest_size=32)
+        for piece in self.plain(end):
+            digest.update(piece)
+        return digest.digest()
+
+    def finish(self, end: End, final: Path) -> None:
+        """Check the root, flush, and move the file to its final name in the same folder.
+
+        Done again after a crash it does what is left. Raises ProtocolError if the leaves do not add
+        up to the root, StorageError if the disk fails.
+        """
+        if self.root(end.count) != end.root:
+            raise ProtocolError("the leaves do not add up to the root that the sender named")
+        with disk.errors("cannot finish a received file"):
+            geometry = self.geometry(end.size)
+            os.ftruncate(self._data_fd, geometry.sealed_total(0, end.count))
+            os.ftruncate(self._leaves_fd, LEAF_BYTES * end.count)
+            self.sync()
+            if self.path != final:
+                self.path.replace(final)
+                self.path = final
+            disk.sync_folder(final.parent)
+
+    def _stored(self, count: int, geometry: Geometry) -> Iterator[list[_Stored]]:
+        """Yield what is on disk of the first `count` chunks, in consecutive runs of a batch."""
+        for first in range(0, count, self._batch):
+            leaves = self.read_leaves(first, min(self._batch, count - first))
+            leaves += bytes(-len(leaves) % LEAF_BYTES)
+            there = [
+                index
+                for index in range(first, first + len(leaves) // LEAF_BYTES)
+                if leaves[LEAF_BYTES * (index - first) :][:LEAF_BYTES] != _NO_LEAF
+            ]
+            if not there:
+                continue
+            sealed = self.read_chunks(there[0], there[-1] + 1 - there[0], geometry.size)
+            batch = [
+                _Stored(
+                    index,
+                    geometry.is_last(index),
+                    leaves[LEAF_BYTES * (index - first) :][:LEAF_BYTES],
+                    sealed[index - there[0]],
+                )
+                for index in there
+            ]
+            yield batch
+
+
+def root_of(leaves_fd: int, count: int) -> bytes:
+    """Return the root over the first `count` leaves of an open leaves file. Raises StorageError."""
+    digest = hashlib.blake2b(digest_size=32, person=PERSON_ROOT)
+    with disk.errors("cannot read a leaf list"):
+        for first in range(0, count, PAGE_LEAVES):
+            size = LEAF_BYTES * min(PAGE_LEAVES, count - first)
+            digest.update(disk.read_at(leaves_fd, size, LEAF_BYTES * first))
+    return digest.digest()
+
+
+def _consecutive(chunks: Sequence[SealedChunk]) -> Iterator[Sequence[SealedChunk]]:
+    start = 0
+    for at in range(1, len(chunks) + 1):
+        if at == len(chunks) or chunks[at].index != chunks[at - 1].index + 1:
+            yield chunks[start:at]
+            start = at
