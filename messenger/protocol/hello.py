@@ -334,7 +334,5 @@ def _check_key(public: bytes) -> None:
 def _signed_message(
     *, role: Role, nonce: bytes, signer_tk: bytes, other_tk: bytes, epk: bytes, transcript: bytes
 ) -> bytes:
-    """What an identity signs: its role, the other's nonce, both transport keys, its key, all
-    said.
-    """
+    """Return what an identity signs: its role, the other's nonce, who is at both ends, all said."""
     return bytes([role]) + nonce + signer_tk + other_tk + epk + transcript

@@ -112,20 +112,16 @@ class Policy:
     ticket_transport: bytes | None = None
     """The transport key in that ticket: proof enough where the statement lists it no more."""
 
-    def known(self, id_public: bytes) -> bool:  # noqa: ARG002
+    def known(self, id_public: bytes) -> bool:  # noqa: ARG002 - for who overrides it
         """Tell whether this identity is pinned and may be served."""
         return False
 
     def invite(self, invite_id: bytes) -> bytes | None:  # noqa: ARG002
-        """Return the 16-byte secret of a live invitation, None if it is unknown, used or
-        expired.
-        """
+        """Return the 16-byte secret of a live invitation; None: unknown, used or expired."""
         return None
 
     def have(self, id_public: bytes) -> Sequence[Watermark]:  # noqa: ARG002
-        """Return how far we have got in what this identity sent us; at most limits.MAX_HAVE are
-        told.
-        """
+        """Return how far we have got in what it sent us; limits.MAX_HAVE are told at most."""
         return ()
 
 

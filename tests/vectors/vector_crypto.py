@@ -6,14 +6,13 @@ import hashlib
 from typing import Any
 
 from nacl.bindings import crypto_aead_chacha20poly1305_ietf_encrypt
+from vector_people import ALICE, BOB, FILE_ID, FILE_KEY, Case, case, flip, paint, seed
+from vector_wire import text
 
 from peerpost.crypto import file, keys, labels, noise_x
 from peerpost.crypto.envelope import SendEpoch
 from peerpost.crypto.keys import X25519KeyPair
 from peerpost.wire import inner
-
-from vector_people import ALICE, BOB, FILE_ID, FILE_KEY, Case, case, flip, paint, seed
-from vector_wire import text
 
 
 def make_noise() -> list[Case]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from vector_people import ALICE, BOB, CREATED_S, OUTBOX, Case, case, flip, seed
+
 from peerpost.crypto import invite, keys, labels, statement
 from peerpost.crypto.keys import X25519KeyPair
 from peerpost.protocol.hello import Hello, Policy, Role
 from peerpost.wire.statement import KeyStatement, Prekey, TransportKey, encode_statement
 from peerpost.wire.ticket import Ticket
-
-from vector_people import ALICE, BOB, CREATED_S, OUTBOX, Case, case, flip, seed
 
 
 def make_statements() -> list[Case]:

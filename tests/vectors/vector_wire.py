@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from vector_people import ALICE, CREATED_S, FILE_ID, FILE_KEY, OUTBOX, Case, case, seed
+
 from peerpost.wire import inner, limits
 from peerpost.wire.frame import frame
 from peerpost.wire.segment import Segment
-
-from vector_people import ALICE, CREATED_S, FILE_ID, FILE_KEY, OUTBOX, Case, case, seed
 
 
 def make_frames() -> list[Case]:

@@ -183,7 +183,7 @@ def test_when_an_epoch_is_exhausted() -> None:
 def test_no_number_is_used_twice_even_if_sealing_fails() -> None:
     sender = sending()
     sender.seal(b"a", None)
-    with pytest.raises(ValueError):  # noqa: PT011 - the words are fastpath's
+    with pytest.raises(ValueError):
         sender.seal(b"b" * 2000, (1024,))
     assert receiving().open(sender.seal(b"c", None)).n == 1
 

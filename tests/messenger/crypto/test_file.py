@@ -106,3 +106,19 @@ def test_the_root_depends_on_the_leaves_and_is_no_leaf() -> None:
 )
 def test_chunk_count(size: int, count: int) -> None:
     assert file.chunk_count(size, 18) == count
+
+
+def test_opening_into_a_buffer_gives_the_same_bytes() -> None:
+    data = bytes(i % 251 for i in range(5000))
+    leaf = leaf_of(data, 2, True)
+    sealed = file.seal_chunk(KEY, ID, 2, True, leaf, data)
+    out = bytearray(len(data) + 10)
+    file.open_chunk_into(KEY, ID, 2, True, leaf, sealed, memoryview(out)[5:-5])
+    assert out == bytes(5) + data + bytes(5)
+    for size in (len(data) - 1, len(data) + 1):
+        with pytest.raises(ProtocolError):
+            file.open_chunk_into(KEY, ID, 2, True, leaf, sealed, memoryview(bytearray(size)))
+    with pytest.raises(ProtocolError):
+        file.open_chunk_into(KEY, ID, 2, True, leaf, sealed[:-1] + b"\0", memoryview(out)[5:-5])
+    with pytest.raises(ProtocolError):
+        file.open_chunk_into(KEY, ID, 2, True, leaf, b"short", memoryview(bytearray()))
