@@ -145,7 +145,7 @@ class NodeConnection:
             sent = socket.send_fds(self._socket, [line], fds) if fds else self._socket.send(line)
             self._socket.sendall(line[sent:])
         except (BrokenPipeError, ConnectionResetError):
-            raise _UnreadError() from None
+            raise _UnreadError from None
 
     def _line(self) -> dict[str, Any]:
         searched = 0
@@ -171,7 +171,7 @@ class NodeConnection:
             # Linux resets a Unix socket that is closed with bytes unread, and one that was never
             # accepted; what had been read ends in a plain end of file.
             if not self._heard:
-                raise _UnreadError() from None
+                raise _UnreadError from None
             data = b""
         self._heard = True
         if not data:

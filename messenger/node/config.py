@@ -149,7 +149,8 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Config:
 
 def read(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     """Return the configuration in a file (which may be missing) and the environment, without
-    writing."""
+    writing.
+    """
     environ = os.environ if environ is None else environ
     document = _document(path)
     from_file = _convert(document, path.name)
@@ -280,7 +281,8 @@ def _known(
 
 def _parse(value: Any, hint: Any, where: str) -> Any:
     """Return a value with "100MiB" or "5min" made a number, wherever the type says that it is
-    one."""
+    one.
+    """
     unit = _unit(hint)
     if isinstance(value, list):
         return [

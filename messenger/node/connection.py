@@ -177,8 +177,7 @@ class Connection:
             self._hang_up()
 
     def _end_of_input(self) -> None:
-        """The client closed its side: with requests running it may still listen (`nc -N`, `socat`),
-        or be gone."""
+        """Finish for a client that sends no more; with `nc -N` or `socat` it may still listen."""
         self._at_end = True
         self._stop_reading()
         if self._is_gone() or not self._running:
@@ -292,7 +291,8 @@ class Connection:
 
     def _reject(self, number: int, message: str, id_: int | str | None = None) -> None:
         """Say what is wrong and hang up: after this the client's lines and files cannot be told
-        apart."""
+        apart.
+        """
         self._at_end = True
         self._lines.clear()
         self._stop_reading()

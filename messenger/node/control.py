@@ -42,7 +42,8 @@ class ControlServer:
         self, path: Path, handler: Handler, *, max_connections: int = MAX_CONNECTIONS
     ) -> None:
         """Serve `handler` at `path` (`HomePaths.socket`), or beside it where that is too long for a
-        socket."""
+        socket.
+        """
         self._wanted = path
         self._handler = handler
         self._max_connections = max_connections
@@ -167,7 +168,8 @@ class ControlServer:
 
     def _pause(self) -> None:
         """Listen again a little later, instead of spinning while there is no descriptor to be
-        had."""
+        had.
+        """
         loop = asyncio.get_running_loop()
         listener = self._listener
         if listener is None:

@@ -1,5 +1,6 @@
 """Where things of one home lie. Standard library only: every command reads this before anything
-else."""
+else.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ class HomePaths:
     __slots__ = ("home",)
 
     def __init__(self, home: str | os.PathLike[str]) -> None:
-        self.home = Path(os.path.abspath(home))
+        self.home = Path(os.path.abspath(home))  # noqa: PTH100 - it also takes out '..'
 
     @property
     def keyfile(self) -> Path:

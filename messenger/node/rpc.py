@@ -95,7 +95,8 @@ class Request:
 
     def fd(self, index: int) -> int:
         """Return descriptor `index`, which stays the request's. Raise InvalidParamsError if there
-        is none."""
+        is none.
+        """
         if not 0 <= index < len(self._fds):
             raise InvalidParamsError(f"no file {index} came with this request")
         fd = self._fds[index]
@@ -118,7 +119,8 @@ class Request:
 
     def params_as(self, type_: type[T]) -> T:
         """Return the parameters as a msgspec Struct. Raise InvalidParamsError naming what does not
-        fit."""
+        fit.
+        """
         import msgspec
 
         try:
@@ -143,7 +145,8 @@ Handler = Callable[[Request], Awaitable[object] | AsyncIterator[object]]
 
 def error_object(error: BaseException) -> dict[str, Any]:
     """Return the JSON-RPC error object for an exception; what nobody foresaw shows its type and no
-    more."""
+    more.
+    """
     if isinstance(error, PeerpostError):
         data = {"code": error.code, "exit_code": error.exit_code, "hint": error.hint}
         return {"code": PEERPOST_ERROR, "message": error.message, "data": data}
@@ -187,7 +190,8 @@ def _known(message: str, data: dict[str, Any]) -> PeerpostError:
 
 def peer_uid(sock: socket.socket) -> int:
     """Return the user id at the other end of a Unix socket. Raise OSError where the system does not
-    tell."""
+    tell.
+    """
     if sys.platform == "linux":
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         return int(struct.unpack("3i", raw)[1])

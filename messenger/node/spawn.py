@@ -139,7 +139,8 @@ def _start_once(
     deadline: float,
 ) -> NodeConnection | None:
     """Start a node and wait for it. Return None where another one holds the home and does not
-    answer."""
+    answer.
+    """
     log_fd, before = _open_log(paths)
     try:
         child = subprocess.Popen(

@@ -33,7 +33,8 @@ _PART = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\s*")
 
 def parse_size(text: str) -> int:
     """Return a size in bytes. "1kB" is 1000 and "1KiB" 1024 bytes. Raise ValueError saying why
-    not."""
+    not.
+    """
     match = _SIZE.fullmatch(text.strip())
     unit = match[2].lower() if match else None
     if match is None or unit not in _SIZES:
@@ -68,7 +69,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_size(size_bytes: int) -> str:
-    """Return a size for a person: "512 B", "1.5 KiB", "10.0 MiB"."""
+    """Return a size for a person: "512 B", "1.5 KiB", "10 MiB"."""
     if size_bytes < 1024:
         return f"{size_bytes} B"
     value = float(size_bytes)
@@ -76,7 +77,7 @@ def format_size(size_bytes: int) -> str:
         value /= 1024
         if value < 999.95 or unit == "TiB":
             break
-    return f"{value:.1f} {unit}"
+    return f"{value:.1f}".removesuffix(".0") + f" {unit}"
 
 
 def format_duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The client and the start of a node, with real processes: a small node stands in for the whole one."""
+"""The client and the start of a node, with real processes: a small node stands in for all of it."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_reason_of_a_node_that_does_not_start(home: Path, monkeypatch: pytest.Mo
         client.call(home, "pid.show")
     assert raised.value.hint == "did you mean 'y'?"
     monkeypatch.setenv("NODE_MODE", "crash")
-    with pytest.raises(PeerpostError, match="exit code 1 .*RuntimeError: it broke") as crashed:
+    with pytest.raises(PeerpostError, match=r"exit code 1 .*RuntimeError: it broke") as crashed:
         client.call(home, "pid.show")
     assert crashed.value.exit_code == 1
     assert "node.log" in str(crashed.value.hint)

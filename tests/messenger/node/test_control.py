@@ -129,7 +129,7 @@ def answers(sock: socket.socket, count: int) -> list[dict[str, Any]]:
 
 
 def open_fds() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def test_result_and_exact_text(served: Served) -> None:
@@ -361,11 +361,10 @@ def test_stale_socket_and_symlink_are_replaced(tmp_path: Path) -> None:
 
 
 def test_socket_of_a_successor_is_left_alone(tmp_path: Path) -> None:
-    with closing(Served(tmp_path)) as first:
-        with closing(Served(tmp_path)) as second:
-            first.do(first.server.stop)
-            with second.connect() as node:
-                assert node.call("echo") == {}
+    with closing(Served(tmp_path)) as first, closing(Served(tmp_path)) as second:
+        first.do(first.server.stop)
+        with second.connect() as node:
+            assert node.call("echo") == {}
 
 
 def test_long_home_goes_through_control_json(tmp_path: Path) -> None:

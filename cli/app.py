@@ -1,0 +1,261 @@
+"""What every command shares: the global options, its help page, and the way to the node."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from peerpost import __version__
+from peerpost.errors import PeerpostError
+
+from .terminal import Terminal
+
+__all__ = [
+    "App",
+    "Command",
+    "Group",
+    "LazyGroup",
+    "UnknownCommandError",
+    "complete_contacts",
+    "pass_app",
+]
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class App:
+    """The options in force, the terminal, and the node of the home."""
+
+    def __init__(self) -> None:
+        self.terminal = Terminal()
+        self.given_home: Path | None = None
+        self.verbose = 0
+        self.log_level: str | None = None
+        self.log_format: str | None = None
+        self.debug = False
+        self.spawn = True
+
+    @property
+    def home(self) -> Path:
+        """The folder with all state of one identity."""
+        from peerpost.node.paths import HomePaths, default_home
+
+        return HomePaths(self.given_home or default_home()).home
+
+    def call(
+        self,
+        method: str,
+        params: dict[str, Any] | None = None,
+        *,
+        fds: Sequence[int] = (),
+        spawn: bool | None = None,
+    ) -> Any:
+        """Ask the node. Raises the PeerpostError that it raised."""
+        from peerpost.node.client import call
+
+        return call(
+            self.home,
+            method,
+            params,
+            fds=fds,
+            spawn=self.spawn if spawn is None else spawn,
+            node_args=self.node_args(),
+        )
+
+    def node_args(self) -> list[str]:
+        """Options that a node we start takes over."""
+        level = self.log_level or (
+            "debug" if self.verbose > 1 else "info" if self.verbose else None
+        )
+        return [
+            *(["--log-level", level] if level else []),
+            *(["--log-format", self.log_format] if self.log_format else []),
+        ]
+
+
+pass_app = click.make_pass_decorator(App)
+
+
+def _set(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        source = ctx.get_parameter_source(param.name or "")
+        app = ctx.find_object(App)
+        if app is None or source is not click.core.ParameterSource.COMMANDLINE:
+            return
+        match name:
+            case "json" | "quiet" | "color":
+                setattr(app.terminal, name, value)
+            case "verbose":
+                app.verbose += value
+            case "no_spawn":
+                app.spawn = False
+            case _:
+                setattr(app, name, value)
+
+    return callback
+
+
+def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    app = ctx.find_object(App)
+    if value and app is not None:
+        app.terminal.record({"version": __version__}, human=f"peerpost {__version__}")
+        ctx.exit()
+
+
+def _global_options(*, hidden: bool) -> list[click.Option]:
+    def option(*names: str, name: str, **more: Any) -> click.Option:
+        return click.Option(
+            [*names, name], callback=_set(name), expose_value=False, hidden=hidden, **more
+        )
+
+    levels = click.Choice(["debug", "info", "warning", "error"])
+    home = click.Path(path_type=Path, file_okay=False)
+    return [
+        option("--home", name="given_home", type=home, metavar="DIR", help="Where all state lies."),
+        option("--json", name="json", is_flag=True, help="One JSON object per line."),
+        option("-q", "--quiet", name="quiet", is_flag=True, help="Only data and errors."),
+        option("-v", name="verbose", count=True, help="A node started here logs more; -vv: all."),
+        option("--log-level", name="log_level", type=levels, help="What a node started here logs."),
+        option("--log-format", name="log_format", type=click.Choice(["text", "json"])),
+        option(
+            "--color", name="color", type=click.Choice(["auto", "always", "never"]), default="auto"
+        ),
+        option("--no-spawn", name="no_spawn", is_flag=True, help="Start no node; exit 69 instead."),
+        option("--debug", name="debug", is_flag=True, help="Show tracebacks."),
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_version,
+            hidden=hidden,
+            help="Show the version.",
+        ),
+    ]
+
+
+_SHOWN = _global_options(hidden=False)
+_HIDDEN = _global_options(hidden=True)
+
+
+class _Page:
+    """A help page that ends with examples, for a command that takes the global options too."""
+
+    examples: str = ""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        options = _HIDDEN if ctx.parent is not None else _SHOWN
+        return [*super().get_params(ctx), *options]  # type: ignore[misc]
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(ctx, formatter)  # type: ignore[misc]
+        if ctx.parent is not None:
+            formatter.write("\nGlobal options (--home, --json, --quiet ...): peerpost --help\n")
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples.strip().splitlines():
+                    formatter.write(f"  {line.strip()}\n")
+
+
+class Command(_Page, click.Command):
+    """A command."""
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+
+class Group(_Page, click.Group):
+    """A command with commands of its own, which stand in the same file."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        """List them in the order of the file, which is the order of use."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command by its exact name. Raises UsageError naming the nearest."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            raise UnknownCommandError(name, self, ctx)
+        return super().resolve_command(ctx, args)
+
+
+class UnknownCommandError(click.UsageError):
+    """There is no command of that name; `near` is the one that may have been meant."""
+
+    def __init__(self, name: str, group: click.Group, ctx: click.Context) -> None:
+        import difflib
+
+        super().__init__(f"there is no command {name!r}", ctx=ctx)
+        near = difflib.get_close_matches(name, group.list_commands(ctx), n=1, cutoff=0.5)
+        self.near = near[0] if near else None
+
+
+class LazyGroup(Group):
+    """The root: each command's module is imported when it runs, and not for a help page."""
+
+    def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **kwargs: Any) -> None:
+        """Take a table of name to ("module:attribute", one line of help)."""
+        super().__init__(*args, **kwargs)
+        self.lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        """List the table."""
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command."""
+        found = self.lazy.get(cmd_name)
+        if found is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = found[0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Write the table without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self.lazy.items() if text])
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Complete the names of the table."""
+        items = [
+            click.shell_completion.CompletionItem(name, help=text)
+            for name, (_, text) in self.lazy.items()
+            if text and name.startswith(incomplete)
+        ]
+        return items or super().shell_complete(ctx, incomplete)
+
+
+def complete_contacts(
+    ctx: click.Context, _: click.Parameter, incomplete: str
+) -> list[click.shell_completion.CompletionItem]:
+    """Complete the name of a contact from a running node; start none, ask nothing."""
+    app = ctx.find_object(App) or App()
+    try:
+        found: Iterable[dict[str, Any]] = app.call("contacts.list", spawn=False)
+    except PeerpostError:
+        return []
+    return [
+        click.shell_completion.CompletionItem(contact["name"])
+        for contact in found
+        if contact["name"].startswith(incomplete)
+    ]

@@ -1,0 +1,86 @@
+"""`peerpost config show|path|check`.
+
+The file is read here and not by the node, which a mistake in it keeps from starting.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from ..app import App, Group, pass_app
+
+__all__ = ["config"]
+
+_COLUMNS = (("KEY", "key"), ("VALUE", "shown"), ("FROM", "origin"))
+
+
+@click.group(
+    cls=Group,
+    examples="""
+    peerpost config show
+    peerpost config check
+    $EDITOR "$(peerpost config path)"
+    PEERPOST__LOG__LEVEL=debug peerpost config show
+    """,
+)
+def config() -> None:
+    """Show and check the configuration.
+
+    A running node has read it when it started: stop it, and the next command starts it anew.
+    """
+
+
+@config.command(examples="peerpost config show\npeerpost --json config show")
+@pass_app
+def show(app: App) -> None:
+    """Show every key, its value and where that comes from."""
+    from peerpost.node.config import settings
+    from peerpost.node.paths import HomePaths
+
+    rows: list[dict[str, Any]] = [
+        {"key": setting.key, "value": setting.value, "origin": setting.origin}
+        for setting in settings(HomePaths(app.home).config)
+    ]
+    if not app.terminal.json:
+        rows = [row | {"shown": _shown(row["value"])} for row in rows]
+    app.terminal.records(rows, _COLUMNS, empty="")
+
+
+def _shown(value: Any) -> str:
+    from peerpost.node.units import format_duration, format_size
+
+    match value:
+        case tuple():
+            return ", ".join(str(part) for part in value) or "(none)"
+        case float():
+            return format_duration(value)
+        case int():
+            return format_size(value)
+        case _:
+            return str(value)
+
+
+@config.command(examples='$EDITOR "$(peerpost config path)"')
+@pass_app
+def path(app: App) -> None:
+    """Print where the configuration lies."""
+    from peerpost.node.paths import HomePaths
+
+    where = os.fspath(HomePaths(app.home).config)
+    app.terminal.record({"path": where}, human=where)
+
+
+@config.command(examples="peerpost config check")
+@pass_app
+def check(app: App) -> None:
+    """Check the configuration. Exit code 78 where it is wrong, naming the key."""
+    from peerpost.node.config import read
+    from peerpost.node.paths import HomePaths
+
+    where = HomePaths(app.home).config
+    read(where)
+    found = os.fspath(where) if where.exists() else f"{where} (not written yet: the defaults hold)"
+    app.terminal.record({"path": os.fspath(where), "ok": True}, human=f"{found}: all right")

@@ -1,0 +1,182 @@
+"""`peerpost contacts invite|add|list|show|edit|remove`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from peerpost.errors import UsageError
+
+from ..app import App, Group, complete_contacts, pass_app
+from ..inputs import Duration, read_ticket
+
+__all__ = ["contacts"]
+
+_COLUMNS = (
+    ("NAME", "name"),
+    ("STATE", "state"),
+    ("ONLINE", "online"),
+    ("LAST SEEN", "last_seen"),
+    ("VERIFIED", "verified"),
+    ("QUEUED", "queued"),
+    ("UNREAD", "unread"),
+    ("ID", "id"),
+)
+
+
+@click.group(
+    cls=Group,
+    examples="""
+    peerpost contacts invite bob
+    peerpost contacts add alice PP1...
+    peerpost contacts list
+    """,
+)
+def contacts() -> None:
+    """Invite, add, list and remove contacts."""
+
+
+@contacts.command(
+    examples="""
+    peerpost contacts invite bob
+    peerpost contacts invite bob --expires 7d > ticket.txt
+    peerpost --json contacts invite bob | jq -r .ticket
+    """
+)
+@click.argument("name")
+@click.option(
+    "--expires", type=Duration(), default="24h", show_default=True, help="How long it can be used."
+)
+@click.option("--no-qr", is_flag=True, help="Do not draw the QR code.")
+@pass_app
+def invite(app: App, name: str, expires: float, no_qr: bool) -> None:
+    """Make a ticket for NAME, who joins you by adding it.
+
+    A ticket works once and for one person: send it to NAME over something you both trust.
+    """
+    made = app.call("contacts.invite", {"name": name, "expires_s": int(expires)})
+    if app.terminal.out_is_terminal() and not no_qr:
+        app.terminal.drawing(_qr(made["ticket"]))
+    app.terminal.record(made, human=made["ticket"])
+    app.terminal.note(
+        f"Give it to {name}, who runs: peerpost contacts add YOURNAME TICKET\n"
+        f"It works once, until {made['expires']}."
+    )
+
+
+def _qr(ticket: str) -> str:
+    """Return the ticket as a QR code in half blocks."""
+    import io
+
+    import segno
+
+    out = io.StringIO()
+    segno.make(ticket, error="l", micro=False).terminal(out, compact=True, border=2)
+    return out.getvalue()
+
+
+@contacts.command(
+    examples="""
+    peerpost contacts add alice PP1...
+    peerpost contacts add alice --ticket-file ticket.txt
+    ssh alice peerpost contacts invite bob | peerpost contacts add alice -
+    peerpost contacts add alice --id ID --address /ip4/192.0.2.7/tcp/4001/p2p/PEER_ID
+    """
+)
+@click.argument("name")
+@click.argument("ticket", required=False)
+@click.option("--ticket-file", metavar="FILE", help="Read the ticket from a file.")
+@click.option("--id", "id_", metavar="ID", help="Without a ticket: the identity's id.")
+@click.option("--address", metavar="MULTIADDR", help="Without a ticket: where it listens.")
+@pass_app
+def add(
+    app: App,
+    name: str,
+    ticket: str | None,
+    ticket_file: str | None,
+    id_: str | None,
+    address: str | None,
+) -> None:
+    """Add a contact NAME with the TICKET they gave you ('-' reads it from stdin).
+
+    NAME is what you call them. Where they cannot be reached now, the contact stays pending and is
+    tried until the ticket expires; what you send meanwhile is queued.
+    """
+    params: dict[str, Any] = {"name": name}
+    if (id_ is None) != (address is None):
+        raise UsageError("--id and --address belong together")
+    if sum(way is not None for way in (ticket, ticket_file, id_)) != 1:
+        raise UsageError(
+            "a contact needs one ticket",
+            hint="as an argument, '-' or --ticket-file; or --id with --address",
+        )
+    if id_ is not None:
+        params |= {"id": id_, "address": address}
+    else:
+        params["ticket"] = read_ticket(ticket, ticket_file)
+    added = app.call("contacts.add", params)
+    app.terminal.record(added, human=f"{added['name']}  {added['state']}")
+    if added["state"] == "pending":
+        app.terminal.note(f"{name} is tried until reached; see: peerpost contacts show {name}")
+
+
+@contacts.command("list", examples="peerpost contacts list\npeerpost --json contacts list")
+@pass_app
+def list_(app: App) -> None:
+    """List the contacts."""
+    app.terminal.records(
+        app.call("contacts.list"),
+        _COLUMNS,
+        empty="No contacts yet. Invite one: peerpost contacts invite NAME",
+    )
+
+
+@contacts.command(examples="peerpost contacts show bob")
+@click.argument("name", shell_complete=complete_contacts)
+@pass_app
+def show(app: App, name: str) -> None:
+    """Show everything about a contact, by NAME or id."""
+    app.terminal.record(app.call("contacts.show", {"name": name}))
+
+
+@contacts.command(
+    examples="""
+    peerpost contacts edit bob --rename bob-at-home
+    peerpost contacts edit bob --note "met at the conference"
+    peerpost contacts edit bob --address /ip4/192.0.2.7/tcp/4001
+    """
+)
+@click.argument("name", shell_complete=complete_contacts)
+@click.option("--rename", metavar="NAME", help="What you call them from now on.")
+@click.option("--note", metavar="TEXT", help="A note for yourself.")
+@click.option(
+    "--address", "addresses", multiple=True, metavar="MULTIADDR", help="Where they can be reached."
+)
+@pass_app
+def edit(
+    app: App, name: str, rename: str | None, note: str | None, addresses: tuple[str, ...]
+) -> None:
+    """Change what you call a contact, your note, or where it is reached."""
+    changes = {"rename": rename, "note": note, "addresses": list(addresses) or None}
+    given = {key: value for key, value in changes.items() if value is not None}
+    if not given:
+        raise UsageError("nothing to change", hint="give --rename, --note or --address")
+    changed = app.call("contacts.edit", {"name": name, **given})
+    app.terminal.record(changed, human=f"{changed['name']}  {changed['state']}")
+
+
+@contacts.command(examples="peerpost contacts remove bob\npeerpost contacts remove bob --yes")
+@click.argument("name", shell_complete=complete_contacts)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_app
+def remove(app: App, name: str, yes: bool) -> None:
+    """Forget a contact and what is queued for it; what it sent stays in the inbox."""
+    if not yes and app.terminal.can_ask():
+        contact = app.call("contacts.show", {"name": name})
+        lost = f" and {contact['queued']} queued" if contact.get("queued") else ""
+        if not click.confirm(f"Remove {contact['name']}{lost}?", err=True):
+            app.terminal.note("Nothing was removed.")
+            return
+    removed = app.call("contacts.remove", {"name": name})
+    app.terminal.record(removed, human=f"{removed['name']}  removed")

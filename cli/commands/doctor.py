@@ -1,0 +1,46 @@
+"""`peerpost doctor`."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..app import App, Command, pass_app
+
+__all__ = ["doctor"]
+
+_COLUMNS = (("CHECK", "check"), ("OK", "ok"), ("FOUND", "found"), ("HINT", "hint"))
+
+
+@click.command(cls=Command, examples="peerpost doctor\npeerpost --json doctor")
+@click.pass_context
+@pass_app
+def doctor(app: App, ctx: click.Context) -> None:
+    """Check this installation and this home, with a hint for each thing that is not well.
+
+    Exit code 1 where something is not.
+    """
+    rows = [*_home_rows(app.home), *app.call("doctor")]
+    app.terminal.records(rows, _COLUMNS, empty="")
+    if not all(row["ok"] for row in rows):
+        ctx.exit(1)
+
+
+def _home_rows(home: Path) -> list[dict[str, Any]]:
+    """Check the home itself, which the node would refuse to open."""
+    if not home.exists():
+        return [_row("home", True, f"{home} (not made yet)")]
+    rows = [_row("home", os.access(home, os.R_OK | os.W_OK | os.X_OK), str(home), "make it yours")]
+    found = home.stat()
+    private = not stat.S_IMODE(found.st_mode) & 0o077 and found.st_uid == os.geteuid()
+    mode = f"{stat.S_IMODE(found.st_mode):04o}, owner {found.st_uid}"
+    rows.append(_row("permissions", private, mode, f"chmod 700 {home}"))
+    return rows
+
+
+def _row(check: str, ok: bool, found: str, hint: str | None = None) -> dict[str, Any]:
+    return {"check": check, "ok": ok, "found": found, "hint": None if ok else hint}

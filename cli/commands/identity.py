@@ -1,0 +1,84 @@
+"""`peerpost identity new|show`."""
+
+from __future__ import annotations
+
+import click
+
+from peerpost.errors import UsageError
+
+from ..app import App, Group, pass_app
+
+__all__ = ["identity"]
+
+
+@click.group(
+    cls=Group,
+    examples="""
+    peerpost identity new --name alice --no-passphrase
+    peerpost identity show
+    peerpost --home ~/work-peerpost identity new --name alice-at-work --no-passphrase
+    """,
+)
+def identity() -> None:
+    """Make and show this home's identity: the keys that say who you are."""
+
+
+@identity.command(
+    examples="""
+    peerpost identity new
+    peerpost identity new --name alice --no-passphrase
+    """
+)
+@click.option("--name", metavar="NAME", help="What you are called here; contacts choose their own.")
+@click.option("--no-passphrase", is_flag=True, help="Leave the home unprotected, without asking.")
+@pass_app
+def new(app: App, name: str | None, no_passphrase: bool) -> None:
+    """Make the identity of this home.
+
+    The home is not protected by a passphrase: whoever can read the folder can read and send in your
+    name. Passphrases come with a later version, and can then be set for this home too.
+    """
+    if not no_passphrase:
+        _confirm_unprotected(app)
+    made = app.call("identity.new", {"name": name or _login_name(), "protect": "none"})
+    app.terminal.record(made)
+    app.terminal.note(f"This is {made['name']}, in {app.home}.")
+    app.terminal.note("Next, invite somebody: peerpost contacts invite NAME")
+
+
+def _confirm_unprotected(app: App) -> None:
+    """Ask whether an unprotected home is all right. Raises UsageError where nobody can be asked."""
+    hint = "say --no-passphrase to make an unprotected home; passphrases come with a later version"
+    if not app.terminal.can_ask() or app.terminal.json:
+        raise UsageError("no passphrase was given, and this version cannot set one", hint=hint)
+    app.terminal.note(
+        "This version cannot protect the home with a passphrase yet: whoever can read"
+    )
+    app.terminal.note("the folder can read your messages and send in your name.")
+    if not click.confirm("Make it unprotected?", err=True):
+        raise UsageError("no identity was made", hint=hint)
+
+
+def _login_name() -> str:
+    """Return the name of the user, or "me" where it has none or one that is no name for a
+    contact.
+    """
+    import getpass
+
+    try:
+        login = getpass.getuser()
+    except (KeyError, OSError):
+        return "me"
+    return login if login.replace("-", "").replace("_", "").replace(".", "").isalnum() else "me"
+
+
+@identity.command(
+    examples="""
+    peerpost identity show
+    peerpost --json identity show | jq -r .fingerprint
+    """
+)
+@pass_app
+def show(app: App) -> None:
+    """Show the identity: its id, fingerprint, addresses and public keys."""
+    app.terminal.record(app.call("identity.show"))

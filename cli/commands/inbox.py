@@ -1,0 +1,125 @@
+"""`peerpost inbox list|show|save|mark`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from peerpost.errors import UsageError
+
+from ..app import App, Group, complete_contacts, pass_app
+from ..output import target
+
+__all__ = ["inbox"]
+
+_COLUMNS = (
+    ("ID", "id"),
+    ("FROM", "contact"),
+    ("KIND", "kind"),
+    ("SIZE", "size"),
+    ("RECEIVED", "received_at"),
+    ("UNREAD", "unread"),
+    ("PREVIEW", "preview"),
+)
+
+
+@click.group(
+    cls=Group,
+    examples="""
+    peerpost inbox list --unread
+    peerpost inbox show k3f9
+    peerpost inbox save k3f9 --out report.pdf
+    """,
+)
+def inbox() -> None:
+    """Read and save what was received."""
+
+
+class _Moment(click.ParamType[int]):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from ..times import moment_ms
+
+        try:
+            return moment_ms(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@inbox.command(
+    "list",
+    examples="""
+    peerpost inbox list
+    peerpost inbox list --unread --contact bob
+    peerpost inbox list --since 2h --json
+    """,
+)
+@click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
+@click.option("--unread", is_flag=True, help="Only what was not read yet.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many.")
+@click.option("--since", type=_Moment(), metavar="T", help="A date, a time, or how long ago (2h).")
+@pass_app
+def list_(
+    app: App, contact: str | None, unread: bool, limit: int | None, since: int | None
+) -> None:
+    """List what was received, newest first."""
+    params = {"contact": contact, "unread": unread or None, "limit": limit, "since": since}
+    given = {key: value for key, value in params.items() if value is not None}
+    app.terminal.records(app.call("inbox.list", given), _COLUMNS, empty="Nothing here.")
+
+
+@inbox.command(examples="peerpost inbox show k3f9\npeerpost --json inbox show k3f9")
+@click.argument("id_", metavar="ID")
+@pass_app
+def show(app: App, id_: str) -> None:
+    """Show one message and mark it as read. ID may be its unique beginning."""
+    item = app.call("inbox.show", {"id": id_})
+    if app.terminal.json or "body" not in item:
+        app.terminal.record(item)
+        if "body" not in item:
+            app.terminal.note(f"Save it: peerpost inbox save {item['id']} --out FILE")
+        return
+    body = item.pop("body")
+    item.pop("preview", None)
+    app.terminal.record({key: value for key, value in item.items() if value is not None})
+    app.terminal.text(f"\n{body}")
+
+
+@inbox.command(
+    examples="""
+    peerpost inbox save k3f9 --out report.pdf
+    peerpost inbox save k3f9 --out - | tar -x
+    """
+)
+@click.argument("id_", metavar="ID")
+@click.option("--out", required=True, metavar="FILE|-", help="Where to; '-' is stdout.")
+@click.option("--force", is_flag=True, help="Replace FILE where it exists.")
+@pass_app
+def save(app: App, id_: str, out: str, force: bool) -> None:
+    """Write one message's bytes as they were sent, a file or a text.
+
+    FILE appears only when it is whole.
+    """
+    if out == "-":
+        if sys.stdout.isatty():
+            raise UsageError(
+                "raw bytes are not for a terminal", hint="give --out FILE, or pipe it somewhere"
+            )
+        app.call("inbox.save", {"id": id_}, fds=[sys.stdout.fileno()])
+        return
+    with target(out, force=force) as fd:
+        saved = app.call("inbox.save", {"id": id_}, fds=[fd])
+    app.terminal.record(saved | {"path": out}, human=f"{saved['id']}  saved  {out}")
+
+
+@inbox.command(examples="peerpost inbox mark k3f9\npeerpost inbox mark k3f9 7hq2 --unread")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--unread", is_flag=True, help="Mark as unread instead.")
+@pass_app
+def mark(app: App, ids: tuple[str, ...], unread: bool) -> None:
+    """Mark messages as read, or as unread."""
+    for row in app.call("inbox.mark", {"ids": list(ids), "unread": unread}):
+        app.terminal.record(row, human=f"{row['id']}  {'unread' if row['unread'] else 'read'}")

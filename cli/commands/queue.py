@@ -1,0 +1,77 @@
+"""`peerpost queue list|show|retry|cancel`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..app import App, Group, complete_contacts, pass_app
+
+__all__ = ["queue"]
+
+_COLUMNS = (
+    ("ID", "id"),
+    ("CONTACT", "contact"),
+    ("KIND", "kind"),
+    ("SIZE", "size"),
+    ("LANE", "lane"),
+    ("STATE", "state"),
+    ("DONE", "progress"),
+    ("ATTEMPTS", "attempts"),
+    ("NEXT", "next_attempt"),
+    ("LAST ERROR", "last_error"),
+)
+
+
+@click.group(
+    cls=Group,
+    examples="""
+    peerpost queue list
+    peerpost queue retry 7hq2
+    peerpost queue cancel 7hq2
+    """,
+)
+def queue() -> None:
+    """See, hurry and take back what is not delivered yet."""
+
+
+@queue.command("list", examples="peerpost queue list\npeerpost queue list --contact bob --json")
+@click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
+@pass_app
+def list_(app: App, contact: str | None) -> None:
+    """List what is not delivered yet, oldest first."""
+    params = {"contact": contact} if contact else {}
+    app.terminal.records(
+        app.call("queue.list", params), _COLUMNS, empty="Everything sent is delivered."
+    )
+
+
+@queue.command(examples="peerpost queue show 7hq2")
+@click.argument("id_", metavar="ID")
+@pass_app
+def show(app: App, id_: str) -> None:
+    """Show one entry. ID may be its unique beginning."""
+    app.terminal.record(app.call("queue.show", {"id": id_}))
+
+
+@queue.command(examples="peerpost queue retry 7hq2")
+@click.argument("id_", metavar="ID")
+@pass_app
+def retry(app: App, id_: str) -> None:
+    """Try to deliver it now instead of waiting for the next attempt."""
+    _print(app, app.call("queue.retry", {"id": id_}))
+
+
+@queue.command(examples="peerpost queue cancel 7hq2")
+@click.argument("id_", metavar="ID")
+@pass_app
+def cancel(app: App, id_: str) -> None:
+    """Take back what is not delivered yet."""
+    _print(app, app.call("queue.cancel", {"id": id_}))
+
+
+def _print(app: App, row: dict[str, Any]) -> None:
+    app.terminal.record(
+        row, human=f"{row['id']}  {row['state']}  {row['kind']}  to {row['contact']}"
+    )

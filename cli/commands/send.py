@@ -1,0 +1,164 @@
+"""`peerpost send-net`, alias `send`."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from peerpost.errors import BadInputError, UsageError
+
+from ..app import App, Command, complete_contacts, pass_app
+from ..inputs import Duration, open_input
+from ..outgoing import Item, deliver
+
+__all__ = ["send_net"]
+
+MAX_TEXT_BYTES = 60 << 10
+"""Longest text that goes as one message; a longer one is streamed to the node like a file."""
+DEFAULT_TIMEOUT_S = 30.0
+
+
+@click.command(
+    "send-net",
+    cls=Command,
+    examples="""
+    peerpost send-net --contact bob "the build is green"
+    peerpost send-net --contact bob --file report.pdf photo.jpg --wait
+    df -h | peerpost send-net --contact ops -
+    tar -c photos | peerpost send-net --contact bob --name photos.tar -
+    """,
+)
+@click.argument("text", nargs=-1, metavar="[TEXT | -]")
+@click.option(
+    "--contact",
+    "-c",
+    required=True,
+    metavar="NAME",
+    shell_complete=complete_contacts,
+    help="To whom.",
+)
+@click.option("--file", "files", multiple=True, metavar="PATH...", help="Send files; '-' is stdin.")
+@click.option("--name", metavar="NAME", help="What a file is called for the receiver.")
+@click.option(
+    "--lane",
+    type=click.Choice(["urgent", "bulk"]),
+    help="What goes first; without it a text is urgent and a file is bulk.",
+)
+@click.option("--wait", is_flag=True, help="Wait until it is delivered.")
+@click.option(
+    "--timeout", type=Duration(), metavar="SECS", help="With --wait: exit 75 after this.  [30s]"
+)
+@click.option("--pad", metavar="SIZE|off", help="Pad to this size, or not at all.")
+@click.option("--expires", type=Duration(), metavar="DURATION", help="Give up after this long.")
+@pass_app
+def send_net(
+    app: App,
+    text: tuple[str, ...],
+    contact: str,
+    files: tuple[str, ...],
+    name: str | None,
+    lane: str | None,
+    wait: bool,
+    timeout: float | None,
+    pad: str | None,
+    expires: float | None,
+) -> None:
+    """Send a text, files, or what comes on stdin ('-') to a contact.
+
+    The id is printed when the message is safely queued on this disk; delivery follows as soon as
+    the contact can be reached, also when this command has ended.
+    """
+    if timeout is not None and not wait:
+        raise UsageError("--timeout needs --wait")
+    common: dict[str, Any] = {"contact": contact}
+    options = {"lane": lane, "pad": _padding(pad), "expires_s": expires}
+    common |= {key: value for key, value in options.items() if value is not None}
+    if wait:
+        common |= {"wait": True, "timeout_s": DEFAULT_TIMEOUT_S if timeout is None else timeout}
+    items = _files((*files, *text), name) if files else [_text(app, text, name)]
+    deliver(app, items, common)
+
+
+def _padding(text: str | None) -> int | str | None:
+    from peerpost.node.units import parse_size
+
+    if text is None or text == "off":
+        return text
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"--pad: {error}, or off") from None
+
+
+def _files(paths: tuple[str, ...], name: str | None) -> list[Item]:
+    """Open every file before any is sent, so that a typo in the last sends nothing."""
+    if name is not None and len(paths) > 1:
+        raise UsageError("--name is for one file", hint="send them one by one, or without --name")
+    if paths.count("-") > 1:
+        raise UsageError("stdin can be sent once")
+    return [_stdin(name or "stdin") if path == "-" else _file(path, name) for path in paths]
+
+
+def _file(path: str, name: str | None) -> Item:
+    fd = open_input(path)
+    found = os.fstat(fd)
+    called = _utf8(name or Path(path).name or "file")
+    if stat.S_ISREG(found.st_mode):
+        hint = _utf8(str(Path(path).absolute()))
+        return Item(
+            params={
+                "file": {"name": called, "fd_index": 0, "path_hint": hint, "size": found.st_size}
+            },
+            fd=fd,
+            size=found.st_size,
+        )
+    return Item(params={"stream": {"name": called, "fd_index": 0}}, fd=fd)
+
+
+def _utf8(name: str) -> str:
+    """Return a file's name with what is no UTF-8 replaced: it goes to another machine anyway."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _text(app: App, words: tuple[str, ...], name: str | None) -> Item:
+    if len(words) > 1:
+        raise UsageError("a text is one argument", hint=f'quote it: "{" ".join(words)[:60]}"')
+    if not words:
+        raise UsageError("nothing to send", hint="give a TEXT, --file PATH, or '-' for stdin")
+    if words[0] == "-":
+        if sys.stdin.isatty():
+            app.terminal.note("Type the message; end it with Ctrl-D on a line of its own.")
+        return _stdin(name)
+    if name is not None:
+        raise UsageError("--name is for files and stdin")
+    if not words[0]:
+        raise UsageError("the text is empty")
+    return Item(params={"text": words[0]})
+
+
+def _stdin(name: str | None) -> Item:
+    """Return stdin as a text if it is one and short, else as a stream the node reads itself."""
+    fd = sys.stdin.fileno()
+    if name is not None:
+        return Item(params={"stream": {"name": _utf8(name), "fd_index": 0}}, fd=os.dup(fd))
+    head = _read_up_to(fd, MAX_TEXT_BYTES + 1)
+    if not head:
+        raise BadInputError("stdin is empty: nothing to send")
+    if len(head) <= MAX_TEXT_BYTES:
+        try:
+            return Item(params={"text": head.decode()})
+        except UnicodeDecodeError:
+            pass
+    return Item(params={"stream": {"name": "stdin", "fd_index": 0}}, fd=os.dup(fd), unread=head)
+
+
+def _read_up_to(fd: int, limit: int) -> bytes:
+    data = b""
+    while len(data) < limit and (part := os.read(fd, limit - len(data))):
+        data += part
+    return data

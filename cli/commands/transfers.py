@@ -1,0 +1,69 @@
+"""`peerpost transfers list|show|accept|reject`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..app import App, Group, pass_app
+
+__all__ = ["transfers"]
+
+_COLUMNS = (
+    ("ID", "id"),
+    ("DIRECTION", "direction"),
+    ("CONTACT", "contact"),
+    ("SIZE", "size"),
+    ("STATE", "state"),
+    ("DONE", "progress"),
+    ("NAME", "name"),
+    ("ERROR", "error"),
+)
+
+
+@click.group(
+    cls=Group,
+    examples="""
+    peerpost transfers list
+    peerpost transfers accept 7hq2
+    peerpost transfers reject 7hq2
+    """,
+)
+def transfers() -> None:
+    """See files under way; accept or reject those that ask."""
+
+
+@transfers.command("list", examples="peerpost transfers list")
+@pass_app
+def list_(app: App) -> None:
+    """List files under way in both directions."""
+    app.terminal.records(app.call("transfers.list"), _COLUMNS, empty="No files are under way.")
+
+
+@transfers.command(examples="peerpost transfers show 7hq2")
+@click.argument("id_", metavar="ID")
+@pass_app
+def show(app: App, id_: str) -> None:
+    """Show one transfer. ID may be its unique beginning."""
+    app.terminal.record(app.call("transfers.show", {"id": id_}))
+
+
+@transfers.command(examples="peerpost transfers accept 7hq2")
+@click.argument("id_", metavar="ID")
+@pass_app
+def accept(app: App, id_: str) -> None:
+    """Take a file that asks because it is large."""
+    _print(app, app.call("transfers.accept", {"id": id_}))
+
+
+@transfers.command(examples="peerpost transfers reject 7hq2")
+@click.argument("id_", metavar="ID")
+@pass_app
+def reject(app: App, id_: str) -> None:
+    """Refuse a file; the sender is told."""
+    _print(app, app.call("transfers.reject", {"id": id_}))
+
+
+def _print(app: App, row: dict[str, Any]) -> None:
+    app.terminal.record(row, human=f"{row['id']}  {row['state']}  {row.get('name') or ''}".rstrip())

@@ -1,0 +1,105 @@
+"""What comes in by options, files and stdin: durations, sizes, tickets, things to send."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from peerpost.errors import BadInputError, NoInputError
+
+__all__ = ["Duration", "Size", "open_input", "read_ticket"]
+
+MAX_TICKET_FILE_BYTES = 64 << 10
+"""A ticket is 200 characters; a file of more than this is another file."""
+
+
+class Duration(click.ParamType[float]):
+    """30s, 5min, 24h, 14d: seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return seconds."""
+        from peerpost.node.units import parse_duration
+
+        if isinstance(value, int | float):
+            return float(value)
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Size(click.ParamType[int]):
+    """64KiB, 100MiB, 5MB: bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return bytes."""
+        from peerpost.node.units import parse_size
+
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def open_input(path: str) -> int:
+    """Open a file for reading and return its descriptor. Raises NoInputError saying why not."""
+    try:
+        if stat.S_ISDIR(Path(path).stat().st_mode):
+            raise NoInputError(
+                f"{path} is a folder",
+                hint=f"pack it: tar -c {path} | peerpost send-net --contact NAME --name X.tar -",
+            )
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NoInputError(f"there is no file {path}", hint=_nearest(path)) from None
+    except PermissionError:
+        raise NoInputError(f"{path} may not be read", hint="look at its rights: ls -l") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise NoInputError(f"{path} cannot be read: {reason}") from None
+
+
+def _nearest(path: str) -> str | None:
+    """Return a hint with the file's nearest neighbour in name, where there is one."""
+    import difflib
+
+    wanted = Path(path)
+    try:
+        names = [entry.name for entry in wanted.parent.iterdir()]
+    except OSError:
+        return f"there is no folder {wanted.parent}"
+    near = difflib.get_close_matches(wanted.name, names, n=1)
+    return f"did you mean {wanted.with_name(near[0])}?" if near else None
+
+
+def read_ticket(ticket: str | None, path: str | None) -> str:
+    """Return a ticket given as such, as "-" for stdin, or in a file.
+
+    Raises NoInputError and BadInputError.
+    """
+    if ticket is not None and ticket != "-":
+        return ticket.strip()
+    if path is None:
+        data = sys.stdin.buffer.read(MAX_TICKET_FILE_BYTES + 1)
+    else:
+        with os.fdopen(open_input(path), "rb") as file:
+            data = file.read(MAX_TICKET_FILE_BYTES + 1)
+    text = data.decode("ascii", "replace").strip()
+    if not text or len(data) > MAX_TICKET_FILE_BYTES:
+        raise BadInputError(
+            f"there is no ticket in {path or 'stdin'}", hint="a ticket begins with PP1"
+        )
+    return text

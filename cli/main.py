@@ -1,0 +1,158 @@
+"""`peerpost`: the table of commands, and the one place where a failure becomes an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from typing import NoReturn
+
+import click
+
+from peerpost.errors import PeerpostError, StorageError
+
+from .app import CONTEXT, App, LazyGroup, UnknownCommandError
+
+__all__ = ["main", "root", "run"]
+
+INTERRUPTED, TERMINATED, PIPE_CLOSED = 130, 143, 141
+
+COMMANDS = {
+    name: (f"peerpost.cli.commands.{where}", text)
+    for name, where, text in (
+        ("identity", "identity:identity", "Make and show this home's identity."),
+        ("contacts", "contacts:contacts", "Invite, add, list and remove contacts."),
+        ("send-net", "send:send_net", "Send a text or files to a contact (also: send)."),
+        ("send", "send:send_net", ""),
+        ("inbox", "inbox:inbox", "Read and save what was received."),
+        ("sent", "sent:sent", "See what was sent, with its state."),
+        ("queue", "queue:queue", "See, hurry and take back what is not delivered yet."),
+        ("transfers", "transfers:transfers", "See files under way; accept or reject them."),
+        ("node", "node:node", "Run the node in the foreground or background."),
+        ("doctor", "doctor:doctor", "Check this installation and this home."),
+        ("config", "config:config", "Show and check the configuration."),
+        ("demo", "demo:demo", "See two nodes exchange a text and a file."),
+        ("bench", "demo:bench", "Run the throughput benchmarks."),
+        ("completion", "completion:completion", "Print the completion script for a shell."),
+    )
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings=CONTEXT,
+    examples="""
+    peerpost identity new --name alice --no-passphrase
+    peerpost contacts invite bob
+    peerpost send-net --contact bob "hello"
+    peerpost send-net --contact bob --file report.pdf --wait
+    peerpost inbox list
+    """,
+)
+def root() -> None:
+    """Messages and files between people and machines that know each other, with no server.
+
+    Every command talks to the node of your home folder and starts it where none runs.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command. Return its exit code; whatever went wrong has been said."""
+    app = App()
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = root.main(args=arguments, prog_name="peerpost", standalone_mode=False, obj=app)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BaseException as error:  # noqa: BLE001 - here it becomes an exit code
+        _read_ahead(app, arguments)
+        return _failed(app, error)
+
+
+def _terminated(*_: object) -> NoReturn:
+    """Leave through the finally clauses, which remove half-written files."""
+    raise SystemExit(TERMINATED)
+
+
+def _read_ahead(app: App, arguments: list[str]) -> None:
+    """Heed --json and --debug also where parsing failed before it came to them."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    app.terminal.json = app.terminal.json or "--json" in options
+    app.debug = app.debug or "--debug" in options
+
+
+def _failed(app: App, error: BaseException) -> int:
+    """Say what went wrong. Return the exit code for it."""
+    terminal = app.terminal
+    try:
+        match error:
+            case SystemExit():
+                return error.code if isinstance(error.code, int) else 1
+            case KeyboardInterrupt() | click.Abort():
+                return INTERRUPTED
+            case click.exceptions.NoArgsIsHelpError():
+                # Not an error to tell a person of; the page goes where errors go.
+                terminal.trace(error.format_message())
+                return 2
+            case click.UsageError():
+                terminal.error("usage", _sentence(error), _usage_hint(error))
+                return 2
+            case click.ClickException():
+                terminal.error("error", error.format_message(), None)
+                return error.exit_code
+            case PeerpostError():
+                _trace(app, error)
+                terminal.error(error.code, error.message, error.hint)
+                return error.exit_code
+            case OSError() if error.errno == errno.EPIPE:
+                return _quietly(PIPE_CLOSED)
+            case OSError() if error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+                terminal.error("io", f"cannot write: {error.strerror}", None)
+                return _quietly(StorageError.exit_code)
+        _trace(app, error)
+        terminal.error(
+            "unexpected",
+            f"unexpected {type(error).__name__}: {error}",
+            None if app.debug else "this is a bug; --debug shows where",
+        )
+        return 1
+    except OSError:
+        # stderr is gone as well.
+        return _quietly(1)
+
+
+def _trace(app: App, error: BaseException) -> None:
+    if app.debug:
+        import traceback
+
+        app.terminal.trace("".join(traceback.format_exception(error)))
+
+
+def _sentence(error: click.UsageError) -> str:
+    message = error.format_message().rstrip(".")
+    return message[:1].lower() + message[1:] if message[1:2].islower() else message
+
+
+def _usage_hint(error: click.UsageError) -> str | None:
+    if isinstance(error, UnknownCommandError) and error.near is not None:
+        return f"did you mean {error.near!r}?"
+    return f"see: {error.ctx.command_path} --help" if error.ctx is not None else None
+
+
+def _quietly(code: int) -> int:
+    """Let the interpreter's last flush find nothing to complain of."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(null, stream.fileno())
+    os.close(null)
+    return code

@@ -1,0 +1,162 @@
+"""Hand things to the node and report what becomes of them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from peerpost.errors import PeerpostError
+
+from .app import App
+from .progress import Progress
+
+__all__ = ["Item", "deliver"]
+
+_COPY_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One thing to send."""
+
+    params: dict[str, Any]
+    """What `send-net` takes for it."""
+    fd: int | None = None
+    """The file or stream, owned."""
+    unread: bytes = b""
+    """What was read from the stream to see what it is."""
+    size: int | None = None
+    """Bytes, where they are known."""
+
+
+def deliver(app: App, items: list[Item], common: dict[str, Any]) -> None:
+    """Send the items in order; print each when it is queued and, with `wait`, when it is delivered.
+
+    Raises the first failure, once the others have been heard of.
+    """
+    with Progress(app.terminal, sum(item.size or 0 for item in items)) as progress:
+        watch = _Watch(app, progress)
+        if len(items) == 1:
+            _send_one(app, items[0], common, watch)
+        else:
+            _send_many(app, items, common, watch)
+    for error in watch.failures[1:]:
+        app.terminal.error(error.code, error.message, error.hint)
+    if watch.failures:
+        raise watch.failures[0]
+
+
+class _Watch:
+    """What was heard of each request: prints rows when they are news, keeps failures."""
+
+    def __init__(self, app: App, progress: Progress) -> None:
+        self._app = app
+        self._progress = progress
+        self._queued: set[int] = set()
+        self.failures: list[PeerpostError] = []
+
+    def event(self, request: int, row: dict[str, Any]) -> None:
+        """Take a row: the first of a request says that it is queued, later ones how far it is."""
+        if request not in self._queued:
+            self._queued.add(request)
+            self._print(row)
+        self._progress.update(row)
+
+    def result(self, row: dict[str, Any]) -> None:
+        """Take the last row of a request."""
+        self._progress.update(row)
+        self._print(row)
+
+    def _print(self, row: dict[str, Any]) -> None:
+        what = row.get("name") or row["kind"]
+        with self._progress.aside():
+            self._app.terminal.record(
+                row, human=f"{row['id']}  {row['state']}  {what}  to {row['contact']}"
+            )
+
+
+def _send_one(app: App, item: Item, common: dict[str, Any], watch: _Watch) -> None:
+    from peerpost.node.client import call
+
+    with _descriptors(item) as fds:
+        row = call(
+            app.home,
+            "send-net",
+            common | item.params,
+            fds=fds,
+            spawn=app.spawn,
+            node_args=app.node_args(),
+            on_event=lambda row: watch.event(0, row),
+        )
+    watch.result(row)
+
+
+def _send_many(app: App, items: list[Item], common: dict[str, Any], watch: _Watch) -> None:
+    """Queue one after the other, so that their order is the command's, then wait for all."""
+    from peerpost.node.client import connect
+    from peerpost.node.rpc import error_from
+
+    with connect(app.home, spawn=app.spawn, node_args=app.node_args()) as node:
+        answers = node.answers()
+        waiting: set[int] = set()
+
+        def hear() -> int:
+            """Take one answer. Return the request it is about."""
+            id_, kind, value = next(answers)
+            if kind == "event":
+                watch.event(id_, value)
+                return id_
+            waiting.discard(id_)
+            if kind == "result":
+                watch.result(value)
+            else:
+                watch.failures.append(error_from(value))
+            return id_
+
+        for item in items:
+            with _descriptors(item) as fds:
+                id_ = node.begin("send-net", common | item.params, fds=fds)
+                waiting.add(id_)
+                while hear() != id_:
+                    pass
+        while waiting:
+            hear()
+
+
+@contextmanager
+def _descriptors(item: Item) -> Iterator[list[int]]:
+    """Give the descriptors of an item: its own, or a pipe that begins with what was read of it."""
+    if item.fd is None:
+        yield []
+        return
+    with suppress(OSError):
+        # A file on stdin can be put back to where it was.
+        os.lseek(item.fd, -len(item.unread), os.SEEK_CUR)
+        try:
+            yield [item.fd]
+        finally:
+            os.close(item.fd)
+        return
+    read_end, write_end = os.pipe()
+    # A daemon: when the node refuses, nothing is gained by waiting for the rest of stdin.
+    threading.Thread(target=_copy, args=(item, write_end), daemon=True).start()
+    try:
+        yield [read_end]
+    finally:
+        os.close(read_end)
+
+
+def _copy(item: Item, out: int) -> None:
+    fd = item.fd
+    with suppress(OSError):
+        data = item.unread
+        while data and fd is not None:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(out, view) :]
+            data = os.read(fd, _COPY_BYTES)
+    os.close(out)

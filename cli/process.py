@@ -1,0 +1,45 @@
+"""Becoming another program, and waiting for one to end."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from typing import NoReturn
+
+__all__ = ["become", "wait_for_exit"]
+
+_POLL_S = 0.05
+
+
+def become(module: str, *arguments: str) -> NoReturn:
+    """Replace this process by `python -m module`: signals and the exit code are then its own."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # -P: modules come from where Peerpost is installed, never from the folder we are in.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])  # noqa: S606 - no shell wanted
+
+
+def wait_for_exit(pid: int, deadline_s: float) -> bool:
+    """Wait until a process is gone, until `deadline_s` of the monotonic clock. Return whether."""
+    if hasattr(os, "pidfd_open"):
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            pass
+        else:
+            try:
+                # Also right for a zombie that its parent has not looked after.
+                return bool(select.select([fd], [], [], max(0, deadline_s - time.monotonic()))[0])
+            finally:
+                os.close(fd)
+    while time.monotonic() < deadline_s:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(_POLL_S)
+    return False

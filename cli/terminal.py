@@ -1,0 +1,265 @@
+"""The terminal. Everything that is printed is printed here, by these rules:
+
+- stdout carries data and nothing else; notes, progress, questions and errors go to stderr.
+- Whatever a peer, a file or a name could have written passes `safe` or `safe_block` on its way to a
+  person, so that no text received can move the cursor, recolour, retitle or reorder the screen.
+- With --json, data is one object per line in pure ASCII: exact, and harmless to a terminal.
+- Colour, relative times and cut-off columns are for terminals; a pipe gets plain, whole, absolute.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+__all__ = ["Column", "Terminal", "safe", "safe_block", "width"]
+
+Column = tuple[str, str]
+"""Heading and key of a table's column."""
+
+_BOLD, _DIM, _RED, _CYAN, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[1;31m", "\x1b[36m", "\x1b[0m"
+
+_TIMES = frozenset(
+    {
+        *("last_seen", "next_attempt", "received_at", "sent_at", "created"),
+        *("added", "verified_at", "expires", "delivered"),
+    }
+)
+_SIZES = frozenset({"size"})
+_SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+_JOINER = "\u200d"
+_PASSED_OVER = "\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
+"""Between an emoji and its joiner: the presentation selector and skin tones (Unicode TR 51)."""
+
+
+def safe(text: str) -> str:
+    r"""Return text for one line of a terminal, everything in it that acts or hides made visible.
+
+    Control characters (C0, C1, DEL), bidirectional and other format characters, zero-width ones,
+    tags, surrogates, private and unassigned code points and line separators show as `<U+202E>`; a
+    line break shows as `\n`. A joiner stays between two emoji.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else _visible(text, at, char) for at, char in enumerate(text)
+    )
+
+
+def safe_block(text: str) -> str:
+    """Return text for several lines: like `safe`, but line breaks and tabs stay."""
+    text = text.replace("\r\n", "\n")
+    return "\n".join(
+        "\t".join(safe(part) for part in line.split("\t")) for line in text.split("\n")
+    )
+
+
+def _visible(text: str, at: int, char: str) -> str:
+    if char in _SHORT:
+        return _SHORT[char]
+    if char == _JOINER and _joins_emoji(text, at):
+        return char
+    # Spaces of other widths are not "printable" to Python, and harm nobody.
+    if char in "\u00a0\u1680\u202f\u205f\u3000" or "\u2000" <= char <= "\u200a":
+        return char
+    return f"<U+{ord(char):04X}>"
+
+
+def _joins_emoji(text: str, at: int) -> bool:
+    before = text[:at].rstrip(_PASSED_OVER)[-1:]
+    return _is_emoji(before) and _is_emoji(text[at + 1 : at + 2])
+
+
+def _is_emoji(char: str) -> bool:
+    return bool(char) and ("\U0001f000" <= char <= "\U0001faff" or "\u2190" <= char <= "\u2bff")
+
+
+def width(text: str) -> int:
+    """Return how many columns a text takes, near enough for a table."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    total = 0
+    for char in text:
+        if not unicodedata.combining(char) and char not in (_JOINER, "\ufe0f"):
+            total += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return total
+
+
+class Terminal:
+    """stdout and stderr under the options in force."""
+
+    def __init__(self) -> None:
+        self.json = False
+        self.quiet = False
+        self.color = "auto"
+        for stream in (sys.stdout, sys.stderr):
+            reconfigure = getattr(stream, "reconfigure", None)
+            if reconfigure is not None:
+                # A terminal that is not UTF-8 shows what it lacks as \u escapes instead of failing.
+                reconfigure(errors="backslashreplace")
+
+    # Data
+
+    def record(self, value: Mapping[str, Any], *, human: str | None = None) -> None:
+        """Print one object: as JSON, or as the line given, or as its fields one per line."""
+        if self.json:
+            self._data(json.dumps(value))
+        elif human is not None:
+            self._data(safe(human))
+        else:
+            self._fields(value)
+
+    def records(
+        self, values: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, empty: str
+    ) -> None:
+        """Print objects: as JSON lines, or as a table of the columns that any of them has."""
+        if self.json:
+            for value in values:
+                self._data(json.dumps(value))
+        elif values:
+            shown = [column for column in columns if any(column[1] in value for value in values)]
+            self._table(
+                [self._cells(value, shown) for value in values], [head for head, _ in shown]
+            )
+        else:
+            self.note(empty)
+
+    def text(self, text: str) -> None:
+        """Print a block of text that may have been received."""
+        self._data(safe_block(text).removesuffix("\n"))
+
+    def drawing(self, text: str) -> None:
+        """Print what we drew ourselves: a code to scan, a script for a shell."""
+        self._data(text)
+
+    # Everything else
+
+    def note(self, message: str) -> None:
+        """Say something to the person at the terminal; --quiet silences it."""
+        if not self.quiet:
+            self._say(safe(message))
+
+    def error(self, code: str, message: str, hint: str | None) -> None:
+        """Say what went wrong and what may be done."""
+        if self.json:
+            self._say(json.dumps({"error": {"code": code, "message": message, "hint": hint}}))
+            return
+        self._say(self._style("error: ", _RED, sys.stderr) + safe(message))
+        if hint:
+            self._say(self._style("hint:  ", _CYAN, sys.stderr) + safe(hint))
+
+    def trace(self, text: str) -> None:
+        """Print a traceback, for --debug."""
+        self._say(safe_block(text.rstrip("\n")))
+
+    def out_is_terminal(self) -> bool:
+        """Whether stdout is read by a person."""
+        return sys.stdout.isatty() and not self.json
+
+    def can_ask(self) -> bool:
+        """Whether somebody is there to answer a question."""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def can_draw(self) -> bool:
+        """Whether progress may be drawn on stderr."""
+        return (
+            sys.stderr.isatty()
+            and not (self.quiet or self.json)
+            and os.environ.get("TERM") != "dumb"
+        )
+
+    def colored(self, stream: TextIO) -> bool:
+        """Whether a stream gets colour: --color, then NO_COLOR and FORCE_COLOR, then terminals."""
+        if self.color != "auto":
+            return self.color == "always"
+        if os.environ.get("NO_COLOR"):
+            return False
+        if os.environ.get("FORCE_COLOR"):
+            return True
+        return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+    # How
+
+    def _data(self, line: str) -> None:
+        print(line, file=sys.stdout, flush=True)  # noqa: T201 - the rule of this file
+
+    def _say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+    def _style(self, text: str, style: str, stream: TextIO) -> str:
+        return f"{style}{text}{_RESET}" if self.colored(stream) else text
+
+    def _fields(self, value: Mapping[str, Any]) -> None:
+        names = [name.replace("_", " ") for name in value]
+        column = max((len(name) for name in names), default=0)
+        for name, (key, item) in zip(names, value.items(), strict=True):
+            lines = self._lines(key, item)
+            head = self._style(name.ljust(column), _DIM, sys.stdout)
+            self._data(f"{head}  {lines[0]}".rstrip())
+            for line in lines[1:]:
+                self._data(f"{'':{column}}  {line}")
+
+    def _lines(self, key: str, item: Any) -> list[str]:
+        if isinstance(item, list) and item:
+            return [self._cell(key, part) for part in item]
+        if isinstance(item, str) and "\n" in item:
+            return safe_block(item).rstrip("\n").split("\n")
+        return [self._cell(key, item)]
+
+    def _cells(self, value: Mapping[str, Any], columns: Sequence[Column]) -> list[str]:
+        return [self._cell(key, value.get(key)) for _, key in columns]
+
+    def _cell(self, key: str, item: Any) -> str:
+        match item:
+            case None | "" | []:
+                return "-"
+            case bool():
+                return "yes" if item else "no"
+            case int() if key in _SIZES:
+                return self._size(item)
+            case str() if key in _TIMES and self.out_is_terminal():
+                from .times import relative
+
+                return relative(item)
+            case dict():
+                return safe("  ".join(str(part) for part in item.values() if part is not None))
+            case _:
+                return safe(str(item))
+
+    def _size(self, size_bytes: int) -> str:
+        if not self.out_is_terminal():
+            return str(size_bytes)
+        from peerpost.node.units import format_size
+
+        return format_size(size_bytes)
+
+    def _table(self, rows: list[list[str]], heads: list[str]) -> None:
+        widths = [max(map(width, column)) for column in zip(heads, *rows, strict=True)]
+        room = self._room()
+        for number, row in enumerate([heads, *rows]):
+            cells = [
+                cell + " " * (wide - width(cell)) for cell, wide in zip(row, widths, strict=True)
+            ]
+            line = _cut("  ".join(cells).rstrip(), room)
+            self._data(self._style(line, _BOLD, sys.stdout) if number == 0 else line)
+
+    def _room(self) -> int | None:
+        """Columns a line of a table may take, or None for as many as it needs."""
+        if not self.out_is_terminal():
+            return None
+        import shutil
+
+        return shutil.get_terminal_size().columns
+
+
+def _cut(line: str, room: int | None) -> str:
+    if room is None or width(line) <= room:
+        return line
+    while line and width(line) > room - 1:
+        line = line[: -max(1, (width(line) - room) // 2)]
+    return line + "…"

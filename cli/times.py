@@ -1,0 +1,49 @@
+"""Times as a person says them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+__all__ = ["moment_ms", "relative"]
+
+_DAY_S = 86400
+
+
+def relative(text: str, now: datetime | None = None) -> str:
+    """Return an RFC 3339 time as "3 min ago" or "in 2 h"; beyond a week as its date."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    distance = abs(seconds)
+    if distance < 5:
+        return "now"
+    if distance > 7 * _DAY_S:
+        return moment.astimezone().strftime("%Y-%m-%d")
+    for unit, length in (("d", _DAY_S), ("h", 3600), ("min", 60), ("s", 1)):
+        if distance >= length:
+            count = f"{int(distance // length)} {unit}"
+            return f"{count} ago" if seconds > 0 else f"in {count}"
+    return "now"
+
+
+def moment_ms(text: str, now: datetime | None = None) -> int:
+    """Return a moment in Unix milliseconds: an RFC 3339 time or date, or how long ago ("2h").
+
+    A time without a zone is local. Raises ValueError saying what is expected.
+    """
+    from peerpost.node.units import parse_duration
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            ago_s = parse_duration(text)
+        except ValueError:
+            raise ValueError(
+                f"{text!r} is not a time; write 2026-11-23, 2026-11-23T15:00:00Z or 2h (ago)"
+            ) from None
+        return int(((now or datetime.now(UTC)).timestamp() - ago_s) * 1000)
+    return int(moment.astimezone(UTC).timestamp() * 1000)
