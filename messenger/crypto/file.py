@@ -23,7 +23,6 @@ from .keys import derive
 
 __all__ = [
     "LEAF_PERSON",
-    "chunk_count",
     "chunk_key",
     "leaf_key",
     "open_chunk",
@@ -55,11 +54,6 @@ def chunk_key(file_key: bytes, index: int, leaf: bytes) -> bytes:
 def root(leaves: Buffer) -> bytes:
     """Return the 32-byte root over a file's whole leaf list."""
     return hashlib.blake2b(leaves, digest_size=32, person=labels.PERSON_ROOT).digest()
-
-
-def chunk_count(size: int, chunk_log2: int) -> int:
-    """Return how many chunks a file of size bytes has; an empty one has one, which is empty."""
-    return max(1, -(-size >> chunk_log2))
 
 
 def seal_chunk(

@@ -101,13 +101,6 @@ def test_the_root_depends_on_the_leaves_and_is_no_leaf() -> None:
     assert file.root(memoryview(a + b)) == file.root(a + b)
 
 
-@pytest.mark.parametrize(
-    ("size", "count"), [(0, 1), (1, 1), (1 << 18, 1), ((1 << 18) + 1, 2), (1 << 40, 1 << 22)]
-)
-def test_chunk_count(size: int, count: int) -> None:
-    assert file.chunk_count(size, 18) == count
-
-
 def test_opening_into_a_buffer_gives_the_same_bytes() -> None:
     data = bytes(i % 251 for i in range(5000))
     leaf = leaf_of(data, 2, True)
