@@ -1,0 +1,272 @@
+"""The people and machines that this home knows: who they are, where they answer, how they stand."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+
+import apsw
+
+from peerpost.crypto.statement import Change, follow
+from peerpost.errors import ExistsError, NotFoundError
+from peerpost.wire.address import dialable
+from peerpost.wire.statement import KeyStatement, Signed, decode_statement
+
+from .ids import new_id
+
+__all__ = [
+    "Contact",
+    "Traffic",
+    "add",
+    "by_public",
+    "edit",
+    "find",
+    "list_all",
+    "met",
+    "remove",
+    "set_state",
+    "touch",
+    "traffic",
+]
+
+_COLUMNS = (
+    "id, name, state, id_public, statement_body, statement_sig, transport_public, addresses,"
+    " ticket_secret, ticket_expires_s, note, accept, verified_at_ms, added_ms, last_seen_ms"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """One contact."""
+
+    id: str
+    name: str
+    state: str
+    """pending, active, expired or blocked."""
+    id_public: bytes
+    signed: Signed | None
+    """Its newest key statement, once we have met."""
+    ticket_transport: bytes | None
+    """Transport key from the ticket or the address it was added with."""
+    given_addresses: tuple[str, ...]
+    """Addresses from the ticket, or set by the user."""
+    ticket_secret: bytes | None = field(repr=False)
+    ticket_expires_s: int | None
+    note: str
+    accept: str | None
+    verified_at_ms: int | None
+    added_ms: int
+    last_seen_ms: int | None
+
+    @property
+    def statement(self) -> KeyStatement | None:
+        """What the key statement says."""
+        return None if self.signed is None else decode_statement(self.signed.body)
+
+    @property
+    def transport_publics(self) -> tuple[bytes, ...]:
+        """Ed25519 transport keys under which the contact may answer, current first."""
+        statement = self.statement
+        if statement is not None:
+            return statement.transport_publics
+        return () if self.ticket_transport is None else (self.ticket_transport,)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where to dial: what its statement says, then what the user or the ticket said."""
+        statement = self.statement
+        told = () if statement is None else statement.tk[0].addresses
+        return tuple(address.text for address in dialable((*told, *self.given_addresses)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """How much went to and fro."""
+
+    sent: int
+    received: int
+
+
+def _contact(row: tuple[object, ...]) -> Contact:
+    (id_, name, state, id_public, body, sig, transport, addresses, *rest) = row
+    secret, expires_s, note, accept, verified, added, seen = rest
+    return Contact(
+        id=id_,  # type: ignore[arg-type]
+        name=name,  # type: ignore[arg-type]
+        state=state,  # type: ignore[arg-type]
+        id_public=id_public,  # type: ignore[arg-type]
+        signed=None if body is None else Signed(body=body, sig=sig),  # type: ignore[arg-type]
+        ticket_transport=transport,  # type: ignore[arg-type]
+        given_addresses=tuple(str(addresses).split()),
+        ticket_secret=secret,  # type: ignore[arg-type]
+        ticket_expires_s=expires_s,  # type: ignore[arg-type]
+        note=note,  # type: ignore[arg-type]
+        accept=accept,  # type: ignore[arg-type]
+        verified_at_ms=verified,  # type: ignore[arg-type]
+        added_ms=added,  # type: ignore[arg-type]
+        last_seen_ms=seen,  # type: ignore[arg-type]
+    )
+
+
+def add(
+    db: apsw.Connection,
+    *,
+    name: str,
+    id_public: bytes,
+    state: str = "pending",
+    transport_public: bytes | None = None,
+    addresses: tuple[str, ...] = (),
+    ticket_secret: bytes | None = None,
+    ticket_expires_s: int | None = None,
+    now_ms: int,
+) -> Contact:
+    """Add a contact. A pending or expired one with the same identity takes the new ticket.
+
+    Raises ExistsError where the name is taken by another, or the identity is a contact already.
+    """
+    same = by_public(db, id_public)
+    if same is not None and (same.name != name or same.state not in ("pending", "expired")):
+        raise ExistsError(f"this identity is your contact {same.name!r} already")
+    named = db.execute("SELECT id_public FROM contacts WHERE name = ?", (name,)).fetchone()
+    if named is not None and named[0] != id_public:
+        raise ExistsError(
+            f"there is a contact named {name!r} already", hint="choose another name, or remove it"
+        )
+    if same is not None:
+        db.execute(
+            "UPDATE contacts SET state = 'pending', transport_public = ?, addresses = ?,"
+            " ticket_secret = ?, ticket_expires_s = ? WHERE id = ?",
+            (transport_public, " ".join(addresses), ticket_secret, ticket_expires_s, same.id),
+        )
+        return _get(db, same.id)
+    id_ = new_id(db, "contacts")
+    db.execute(
+        "INSERT INTO contacts (id, name, state, id_public, transport_public, addresses,"
+        " ticket_secret, ticket_expires_s, added_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            id_,
+            name,
+            state,
+            id_public,
+            transport_public,
+            " ".join(addresses),
+            ticket_secret,
+            ticket_expires_s,
+            now_ms,
+        ),
+    )
+    return _get(db, id_)
+
+
+def _get(db: apsw.Connection, id_: str) -> Contact:
+    row = db.execute(f"SELECT {_COLUMNS} FROM contacts WHERE id = ?", (id_,)).fetchone()  # noqa: S608
+    if row is None:
+        raise NotFoundError("the contact was removed")
+    return _contact(row)
+
+
+def by_public(db: apsw.Connection, id_public: bytes) -> Contact | None:
+    """Return the contact with this identity key, or None."""
+    row = db.execute(
+        f"SELECT {_COLUMNS} FROM contacts WHERE id_public = ?",  # noqa: S608
+        (id_public,),
+    ).fetchone()
+    return None if row is None else _contact(row)
+
+
+def find(db: apsw.Connection, text: str) -> Contact:
+    """Return a contact by its exact name or its id.
+
+    Raises NotFoundError whose hint names the near miss: a guess could reach the wrong person.
+    """
+    row = db.execute(
+        f"SELECT {_COLUMNS} FROM contacts WHERE name = ? OR id = ?",  # noqa: S608
+        (text, text),
+    ).fetchone()
+    if row is not None:
+        return _contact(row)
+    names = [str(found[0]) for found in db.execute("SELECT name FROM contacts")]
+    near = difflib.get_close_matches(text, names, n=1, cutoff=0.5)
+    folded = [name for name in names if name.casefold() == text.casefold()]
+    hint = "see: peerpost contacts list"
+    if folded or near:
+        hint = f"did you mean {(folded or near)[0]!r}? {hint}"
+    raise NotFoundError(f"no contact named {text!r}", hint=hint)
+
+
+def list_all(db: apsw.Connection) -> list[Contact]:
+    """Return all contacts by name."""
+    return [
+        _contact(row)
+        for row in db.execute(f"SELECT {_COLUMNS} FROM contacts ORDER BY name")  # noqa: S608
+    ]
+
+
+def set_state(db: apsw.Connection, id_: str, state: str) -> Contact:
+    """Move a contact to another state."""
+    db.execute("UPDATE contacts SET state = ? WHERE id = ?", (state, id_))
+    return _get(db, id_)
+
+
+def met(db: apsw.Connection, id_: str, signed: Signed, now_ms: int) -> Contact:
+    """Note a HELLO that succeeded: keep a newer statement, use up the ticket, become active.
+
+    Raises EquivocationError, RollbackError, RevokedError where the statement is not to be followed.
+    """
+    contact = _get(db, id_)
+    if follow(contact.signed, signed) is not Change.SAME:
+        db.execute(
+            "UPDATE contacts SET statement_body = ?, statement_sig = ? WHERE id = ?",
+            (signed.body, signed.sig, id_),
+        )
+    db.execute(
+        "UPDATE contacts SET last_seen_ms = ?, ticket_secret = NULL, ticket_expires_s = NULL,"
+        " state = CASE WHEN state IN ('pending', 'expired') THEN 'active' ELSE state END"
+        " WHERE id = ?",
+        (now_ms, id_),
+    )
+    return _get(db, id_)
+
+
+def touch(db: apsw.Connection, id_: str, now_ms: int) -> None:
+    """Note when a contact was last online."""
+    db.execute("UPDATE contacts SET last_seen_ms = ? WHERE id = ?", (now_ms, id_))
+
+
+def edit(
+    db: apsw.Connection,
+    id_: str,
+    *,
+    name: str | None = None,
+    note: str | None = None,
+    addresses: tuple[str, ...] | None = None,
+) -> Contact:
+    """Change what we say of a contact; None leaves a thing as it is. Raises ExistsError."""
+    if name is not None:
+        taken = db.execute(
+            "SELECT 1 FROM contacts WHERE name = ? AND id <> ?", (name, id_)
+        ).fetchone()
+        if taken is not None:
+            raise ExistsError(f"there is a contact named {name!r} already")
+    db.execute(
+        "UPDATE contacts SET name = coalesce(?, name), note = coalesce(?, note),"
+        " addresses = coalesce(?, addresses) WHERE id = ?",
+        (name, note, None if addresses is None else " ".join(addresses), id_),
+    )
+    return _get(db, id_)
+
+
+def remove(db: apsw.Connection, id_: str) -> None:
+    """Forget a contact and all that was to be sent to it; what it sent stays in the inbox."""
+    db.execute("DELETE FROM contacts WHERE id = ?", (id_,))
+    for table in ("outbox", "chains", "transfers"):
+        db.execute(f"DELETE FROM {table} WHERE contact_id = ?", (id_,))  # noqa: S608
+
+
+def traffic(db: apsw.Connection, id_: str) -> Traffic:
+    """Return how many messages were delivered to a contact, and how many came from it."""
+    sent = db.execute(
+        "SELECT count(*) FROM outbox WHERE contact_id = ? AND state = 'delivered'", (id_,)
+    ).get
+    received = db.execute("SELECT count(*) FROM inbox WHERE contact_id = ?", (id_,)).get
+    return Traffic(sent=sent, received=received)

@@ -1,0 +1,48 @@
+"""Bring a database's schema up to date: numbered SQL files, applied in order, each in its own transaction."""
+
+from __future__ import annotations
+
+import importlib.resources
+
+import apsw
+
+from peerpost.errors import StorageError
+
+__all__ = ["APPLICATION_ID", "latest", "migrate"]
+
+APPLICATION_ID = 0x50505354
+"""`PPST`: tells a Peerpost database from any other."""
+
+
+def _scripts() -> list[str]:
+    folder = importlib.resources.files(__package__) / "schema"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [(folder / name).read_text() for name in names]
+
+
+def latest() -> int:
+    """Return the version that this program writes."""
+    return len(_scripts())
+
+
+def migrate(db: apsw.Connection) -> None:
+    """Apply what is missing. Raises StorageError for a database of a later version or another program."""
+    application_id, version = db.pragma("application_id"), db.pragma("user_version")
+    scripts = _scripts()
+    if application_id not in (0, APPLICATION_ID):
+        raise StorageError("the store is the database of another program")
+    if version > len(scripts):
+        raise StorageError(
+            f"the store was written by a later version of Peerpost (schema {version})",
+            hint="update Peerpost; going back is not possible",
+        )
+    for number in range(version, len(scripts)):
+        db.execute("BEGIN EXCLUSIVE")
+        try:
+            db.execute(scripts[number])
+            db.pragma("user_version", number + 1)
+            db.pragma("application_id", APPLICATION_ID)
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise

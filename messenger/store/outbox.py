@@ -1,0 +1,315 @@
+"""The outbox: what was queued for whom, in order, until the peer has it on its disk.
+
+Every entry has a number in its lane (PROTOCOL.md, "Order") and keeps its inner bytes verbatim, so that sending again
+sends the same. An entry that ends undelivered leaves a tombstone under its number, so that no watermark stalls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import apsw
+
+from peerpost.errors import UsageError
+from peerpost.wire import inner as wire
+from peerpost.wire import limits
+
+from . import ids
+
+__all__ = [
+    "Entry",
+    "MakeInner",
+    "acknowledge",
+    "cancel",
+    "depths",
+    "enqueue",
+    "expire",
+    "file_delivered",
+    "file_ended",
+    "find",
+    "has_open",
+    "list_entries",
+    "mark_sent",
+    "unsettled",
+]
+
+MakeInner = Callable[[bytes, int, bytes], bytes]
+"""(outbox id, number, previous link) -> inner bytes; pure."""
+
+_OPEN = "state IN ('queued', 'sent')"
+_COLUMNS = (
+    "row_id, id, contact_id, lane, kind, outbox_id, seq, state, settled, inner, size, name, file_id,"
+    " created_ms, delivered_ms, expires_ms, last_error"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One row of the outbox."""
+
+    row_id: int
+    id: str
+    contact_id: str
+    lane: int
+    kind: str
+    """text or file."""
+    outbox_id: bytes
+    seq: int
+    state: str
+    """queued, sent, delivered, cancelled, refused or expired."""
+    settled: bool
+    """The peer has acknowledged the number; a file's own end is its transfer's."""
+    inner: bytes = field(repr=False)
+    size: int | None
+    name: str | None
+    file_id: bytes | None
+    created_ms: int
+    delivered_ms: int | None
+    expires_ms: int | None
+    last_error: str | None
+
+
+def _entry(row: tuple[object, ...]) -> Entry:
+    names = Entry.__slots__
+    values = dict(zip(names, row, strict=True))
+    values["settled"] = bool(values["settled"])
+    return Entry(**values)  # type: ignore[arg-type]
+
+
+def _get(db: apsw.Connection, row_id: int) -> Entry:
+    row = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE row_id = ?", (row_id,)).fetchone()  # noqa: S608
+    if row is None:
+        raise UsageError("the entry is gone")
+    return _entry(row)
+
+
+def enqueue(
+    db: apsw.Connection,
+    *,
+    contact_id: str,
+    lane: int,
+    kind: str,
+    make_inner: MakeInner,
+    size: int | None,
+    now_ms: int,
+    name: str | None = None,
+    file_id: bytes | None = None,
+    expires_ms: int | None = None,
+) -> Entry:
+    """Add an entry with the next number of its lane. Raises ValueError if its inner bytes are too long."""
+    outbox_id = db.execute("SELECT outbox_id FROM identity").get
+    row = db.execute(
+        "SELECT last_seq, link FROM chains WHERE contact_id = ? AND outbox_id = ? AND lane = ?",
+        (contact_id, outbox_id, lane),
+    ).fetchone()
+    seq, prev = (1, wire.FIRST_LINK) if row is None else (row[0] + 1, row[1])
+    inner = make_inner(outbox_id, seq, prev)
+    if len(inner) > limits.MAX_INNER_BYTES:
+        raise ValueError("an inner message has at most MAX_INNER_BYTES bytes")
+    message = wire.decode(inner)
+    if not isinstance(message, wire.Message):
+        raise ValueError("only numbered messages are queued")
+    link = wire.link(inner, message)
+    db.execute(
+        "INSERT INTO chains VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+        " SET last_seq = excluded.last_seq, link = excluded.link",
+        (contact_id, outbox_id, lane, seq, link),
+    )
+    db.execute(
+        "INSERT INTO outbox (id, contact_id, lane, kind, outbox_id, seq, state, inner, link, size,"
+        " name, file_id, created_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?)",
+        (
+            ids.new_id(db, "outbox"),
+            contact_id,
+            lane,
+            kind,
+            outbox_id,
+            seq,
+            inner,
+            link,
+            size,
+            name,
+            file_id,
+            now_ms,
+            expires_ms,
+        ),
+    )
+    return _get(db, db.last_insert_rowid())
+
+
+def unsettled(
+    db: apsw.Connection, contact_id: str, lane: int, after_row_id: int, limit: int
+) -> list[Entry]:
+    """Return what the peer has not acknowledged, tombstones too, in order."""
+    return [
+        _entry(row)
+        for row in db.execute(
+            f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ? AND lane = ? AND settled = 0"  # noqa: S608
+            " AND row_id > ? ORDER BY row_id LIMIT ?",
+            (contact_id, lane, after_row_id, limit),
+        )
+    ]
+
+
+def mark_sent(db: apsw.Connection, row_ids: Iterable[int]) -> list[Entry]:
+    """Note that entries have left once; return those that changed."""
+    changed = []
+    for row_id in row_ids:
+        db.execute("UPDATE outbox SET state = 'sent' WHERE row_id = ? AND state = 'queued'", (row_id,))
+        if db.changes():
+            changed.append(_get(db, row_id))
+    return changed
+
+
+def acknowledge(
+    db: apsw.Connection,
+    contact_id: str,
+    outbox_id: bytes,
+    lane: int,
+    watermark: int,
+    sack: bytes,
+    now_ms: int,
+) -> list[Entry]:
+    """Settle what a receipt covers; texts are delivered by it, files by their last chunk."""
+    beyond = [
+        watermark + 2 + 8 * at + bit
+        for at, byte in enumerate(sack)
+        for bit in range(8)
+        if byte >> bit & 1
+    ]
+    where = "contact_id = ? AND outbox_id = ? AND lane = ? AND settled = 0"
+    key = (contact_id, outbox_id, lane)
+    rows = db.execute(
+        f"SELECT row_id FROM outbox WHERE {where} AND seq <= ?",  # noqa: S608
+        (*key, watermark),
+    ).fetchall()
+    for seq in beyond:
+        rows += db.execute(
+            f"SELECT row_id FROM outbox WHERE {where} AND seq = ?",  # noqa: S608
+            (*key, seq),
+        ).fetchall()
+    for (row_id,) in rows:
+        db.execute(
+            "UPDATE outbox SET settled = 1,"
+            f" delivered_ms = CASE WHEN kind = 'text' AND {_OPEN} THEN ? ELSE delivered_ms END,"
+            f" state = CASE WHEN kind = 'text' AND {_OPEN} THEN 'delivered'"
+            " WHEN state = 'queued' THEN 'sent' ELSE state END WHERE row_id = ?",
+            (now_ms, row_id),
+        )
+    return [_get(db, row_id) for (row_id,) in rows]
+
+
+def _entomb(db: apsw.Connection, entry: Entry, state: str, error: str | None) -> Entry:
+    """End an entry undelivered: its number goes on as a SKIP that carries its link."""
+    if not entry.settled:
+        message = wire.decode(entry.inner)
+        if isinstance(message, wire.Message) and message.kind != wire.Kind.SKIP:
+            skip = wire.Message(
+                kind=wire.Kind.SKIP,
+                outbox_id=message.outbox_id,
+                lane=message.lane,
+                seq=message.seq,
+                prev=message.prev,
+                sent_at_ms=message.sent_at_ms,
+                body=wire.link(entry.inner, message),
+            )
+            db.execute(
+                "UPDATE outbox SET inner = ? WHERE row_id = ?", (wire.encode(skip), entry.row_id)
+            )
+    db.execute(
+        "UPDATE outbox SET state = ?, last_error = coalesce(?, last_error) WHERE row_id = ?",
+        (state, error, entry.row_id),
+    )
+    return _get(db, entry.row_id)
+
+
+def cancel(db: apsw.Connection, id_: str) -> Entry:
+    """Take an entry back. Raises UsageError where it has ended already."""
+    entry = find(db, id_)
+    if entry.state not in ("queued", "sent"):
+        raise UsageError(f"{entry.id} is {entry.state} already", hint="see: peerpost sent list")
+    return _entomb(db, entry, "cancelled", None)
+
+
+def expire(db: apsw.Connection, now_ms: int) -> list[Entry]:
+    """End what was not delivered before its --expires."""
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM outbox WHERE expires_ms IS NOT NULL AND expires_ms <= ? AND {_OPEN}",  # noqa: S608
+        (now_ms,),
+    ).fetchall()
+    return [_entomb(db, _entry(row), "expired", "not delivered in time") for row in rows]
+
+
+def file_delivered(
+    db: apsw.Connection, contact_id: str, file_id: bytes, now_ms: int
+) -> Entry | None:
+    """Note that the peer has a whole file; return its entry if that is news."""
+    row = db.execute(
+        f"SELECT row_id FROM outbox WHERE contact_id = ? AND file_id = ? AND {_OPEN}",  # noqa: S608
+        (contact_id, file_id),
+    ).fetchone()
+    if row is None:
+        return None
+    db.execute(
+        "UPDATE outbox SET state = 'delivered', delivered_ms = ? WHERE row_id = ?",
+        (now_ms, row[0]),
+    )
+    return _get(db, row[0])
+
+
+def file_ended(
+    db: apsw.Connection, contact_id: str, file_id: bytes, state: str, error: str
+) -> Entry | None:
+    """End a file's entry undelivered (refused, cancelled); return it if that is news."""
+    row = db.execute(
+        f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ? AND file_id = ? AND {_OPEN}",  # noqa: S608
+        (contact_id, file_id),
+    ).fetchone()
+    return None if row is None else _entomb(db, _entry(row), state, error)
+
+
+def find(db: apsw.Connection, prefix: str) -> Entry:
+    """Return the entry whose id begins so. Raises NotFoundError, AmbiguousError."""
+    id_ = ids.complete(db, "outbox", prefix, what="queue entry", see="sent list")
+    row = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE id = ?", (id_,)).fetchone()  # noqa: S608
+    if row is None:
+        raise UsageError("the entry is gone")
+    return _entry(row)
+
+
+def list_entries(
+    db: apsw.Connection, *, contact_id: str | None, pending: bool, limit: int
+) -> list[Entry]:
+    """Return entries: the open ones oldest first, or all newest first."""
+    order = "ORDER BY row_id" if pending else "ORDER BY row_id DESC"
+    return [
+        _entry(row)
+        for row in db.execute(
+            f"SELECT {_COLUMNS} FROM outbox WHERE {_OPEN if pending else '1'}"  # noqa: S608
+            f" AND (?1 IS NULL OR contact_id = ?1) {order} LIMIT ?2",
+            (contact_id, limit),
+        )
+    ]
+
+
+def depths(db: apsw.Connection) -> dict[str, int]:
+    """Return how many entries are open for each contact that has any."""
+    return dict(
+        db.execute(f"SELECT contact_id, count(*) FROM outbox WHERE {_OPEN} GROUP BY contact_id")  # noqa: S608
+    )
+
+
+def has_open(db: apsw.Connection, contact_id: str) -> bool:
+    """Tell whether anything waits for this contact, tombstones included."""
+    return (
+        db.execute(
+            f"SELECT 1 FROM outbox WHERE contact_id = ? AND {_OPEN} LIMIT 1",  # noqa: S608
+            (contact_id,),
+        ).fetchone()
+        is not None
+        or db.execute(
+            "SELECT 1 FROM outbox WHERE contact_id = ? AND settled = 0 LIMIT 1", (contact_id,)
+        ).fetchone()
+        is not None
+    )

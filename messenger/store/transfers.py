@@ -1,0 +1,226 @@
+"""Files on their way, in and out: what a restart needs to go on where they were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import apsw
+
+from peerpost.errors import NotFoundError
+from peerpost.wire.inner import Finish
+
+from . import ids, inbox
+
+__all__ = [
+    "OPEN_STATES",
+    "Transfer",
+    "add_outgoing",
+    "checkpoint",
+    "complete_incoming",
+    "find",
+    "finish",
+    "get",
+    "list_transfers",
+    "of_contact",
+    "set_state",
+]
+
+OPEN_STATES = ("offered", "asking", "active", "paused")
+_COLUMNS = (
+    "file_id, incoming, id, contact_id, state, name, as_text, size, chunk_log2, key, finish_size,"
+    " finish_count, finish_root, have, progress_bytes, source, outbox_id, lane, seq, sent_ms, error,"
+    " created_ms"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """One file on its way, or arrived."""
+
+    file_id: bytes
+    incoming: bool
+    id: str
+    contact_id: str
+    state: str
+    """offered, asking, active, paused, done, failed or cancelled."""
+    name: str
+    as_text: bool
+    size: int | None
+    chunk_log2: int
+    key: bytes = field(repr=False)
+    finish_size: int | None
+    finish_count: int | None
+    finish_root: bytes | None
+    have: bytes
+    """Bitmap of the chunks on disk; a hint."""
+    progress_bytes: int
+    source: str | None
+    """Of an outgoing file: JSON of the reference, None for one in the spool."""
+    outbox_id: bytes | None
+    lane: int | None
+    seq: int | None
+    sent_ms: int | None
+    error: str | None
+    created_ms: int
+
+    @property
+    def finish(self) -> Finish | None:
+        """Size, count and root, where they are known."""
+        if self.finish_size is None or self.finish_count is None or self.finish_root is None:
+            return None
+        return Finish(
+            file_id=self.file_id,
+            size=self.finish_size,
+            count=self.finish_count,
+            root=self.finish_root,
+        )
+
+
+def _transfer(row: tuple[object, ...]) -> Transfer:
+    values = dict(zip(Transfer.__slots__, row, strict=True))
+    values["incoming"], values["as_text"] = bool(values["incoming"]), bool(values["as_text"])
+    return Transfer(**values)  # type: ignore[arg-type]
+
+
+def add_outgoing(
+    db: apsw.Connection,
+    *,
+    contact_id: str,
+    file_id: bytes,
+    key: bytes,
+    chunk_log2: int,
+    name: str,
+    as_text: bool,
+    size: int | None,
+    finish: Finish | None,
+    source: str | None,
+    now_ms: int,
+) -> None:
+    """Note a file to send; its offer is queued in the same transaction by the caller."""
+    db.execute(
+        "INSERT INTO transfers (file_id, incoming, id, contact_id, state, name, as_text, size,"
+        " chunk_log2, key, finish_size, finish_count, finish_root, source, created_ms)"
+        " VALUES (?, 0, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            file_id,
+            ids.new_id(db, "transfers"),
+            contact_id,
+            name,
+            as_text,
+            size,
+            chunk_log2,
+            key,
+            None if finish is None else finish.size,
+            None if finish is None else finish.count,
+            None if finish is None else finish.root,
+            source,
+            now_ms,
+        ),
+    )
+
+
+def get(
+    db: apsw.Connection, contact_id: str, file_id: bytes, *, incoming: bool
+) -> Transfer | None:
+    """Return the transfer of a file with a contact, or None."""
+    row = db.execute(
+        f"SELECT {_COLUMNS} FROM transfers WHERE contact_id = ? AND file_id = ? AND incoming = ?",  # noqa: S608
+        (contact_id, file_id, incoming),
+    ).fetchone()
+    return None if row is None else _transfer(row)
+
+
+def find(db: apsw.Connection, prefix: str) -> Transfer:
+    """Return the transfer whose id begins so. Raises NotFoundError, AmbiguousError."""
+    id_ = ids.complete(db, "transfers", prefix, what="transfer", see="transfers list")
+    row = db.execute(f"SELECT {_COLUMNS} FROM transfers WHERE id = ?", (id_,)).fetchone()  # noqa: S608
+    if row is None:
+        raise NotFoundError("the transfer is gone")
+    return _transfer(row)
+
+
+def of_contact(db: apsw.Connection, contact_id: str) -> list[Transfer]:
+    """Return the open transfers with a contact, oldest first."""
+    return [
+        _transfer(row)
+        for row in db.execute(
+            f"SELECT {_COLUMNS} FROM transfers WHERE contact_id = ?"  # noqa: S608
+            " AND state IN ('offered', 'asking', 'active', 'paused') ORDER BY created_ms, id",
+            (contact_id,),
+        )
+    ]
+
+
+def list_transfers(db: apsw.Connection, limit: int) -> list[Transfer]:
+    """Return transfers, newest first."""
+    return [
+        _transfer(row)
+        for row in db.execute(
+            f"SELECT {_COLUMNS} FROM transfers ORDER BY created_ms DESC, id LIMIT ?",  # noqa: S608
+            (limit,),
+        )
+    ]
+
+
+def set_state(
+    db: apsw.Connection, transfer_id: str, state: str, error: str | None = None
+) -> Transfer:
+    """Move a transfer to another state."""
+    db.execute(
+        "UPDATE transfers SET state = ?, error = ? WHERE id = ?", (state, error, transfer_id)
+    )
+    return find(db, transfer_id)
+
+
+def finish(db: apsw.Connection, transfer_id: str, end: Finish) -> None:
+    """Keep size, count and root."""
+    db.execute(
+        "UPDATE transfers SET finish_size = ?, finish_count = ?, finish_root = ? WHERE id = ?",
+        (end.size, end.count, end.root, transfer_id),
+    )
+
+
+def checkpoint(
+    db: apsw.Connection,
+    transfer_id: str,
+    have: bytes,
+    progress_bytes: int,
+    end: Finish | None,
+) -> None:
+    """Note how far an incoming file has got; the data is on the disk already."""
+    db.execute(
+        "UPDATE transfers SET have = ?, progress_bytes = ? WHERE id = ?",
+        (have, progress_bytes, transfer_id),
+    )
+    if end is not None:
+        finish(db, transfer_id, end)
+
+
+def complete_incoming(
+    db: apsw.Connection, transfer_id: str, end: Finish, name: str, now_ms: int
+) -> inbox.Item | None:
+    """Show a whole file in the inbox; None where it is there already."""
+    transfer = find(db, transfer_id)
+    if transfer.state == "done":
+        return None
+    finish(db, transfer_id, end)
+    db.execute(
+        "UPDATE transfers SET state = 'done', progress_bytes = ?, have = x'', error = NULL"
+        " WHERE id = ?",
+        (end.size, transfer_id),
+    )
+    return inbox.add_file(
+        db,
+        contact_id=transfer.contact_id,
+        file_id=transfer.file_id,
+        as_text=transfer.as_text,
+        name=name,
+        size=end.size,
+        source=(
+            transfer.outbox_id or bytes(16),
+            transfer.lane or 0,
+            transfer.seq or 0,
+            transfer.sent_ms or 0,
+        ),
+        now_ms=now_ms,
+    )

@@ -1,0 +1,146 @@
+"""What differs between operating systems, in one place: positioned I/O, flushing, locks, rights."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from peerpost.errors import CannotCreateError, LockedError
+
+__all__ = [
+    "check_private_file",
+    "fdatasync",
+    "fsync_dir",
+    "pread",
+    "private_dir",
+    "pwritev",
+    "try_lock",
+    "write_file_durably",
+]
+
+_SEEK_LOCK = threading.Lock()
+"""Where there is no positioned I/O, seek and read must not be parted."""
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def pread(fd: int, size_bytes: int, offset: int) -> bytes:
+    """Read up to size_bytes at offset, without moving the file's position where the system can."""
+    if hasattr(os, "pread"):
+        return os.pread(fd, size_bytes, offset)
+    with _SEEK_LOCK:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, size_bytes)
+
+
+def pwritev(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
+    """Write buffers one after another at offset; return how many bytes were written."""
+    if hasattr(os, "pwritev"):
+        return os.pwritev(fd, buffers, offset)
+    if hasattr(os, "pwrite"):
+        return os.pwrite(fd, buffers[0], offset)
+    with _SEEK_LOCK:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.write(fd, buffers[0])
+
+
+def fdatasync(fd: int) -> None:
+    """Have a file's content survive a power cut."""
+    if sys.platform == "darwin":
+        import fcntl  # noqa: PLC0415 - not on every platform
+
+        # fsync there leaves the data in the drive's cache (fsync(2), Darwin).
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    elif hasattr(os, "fdatasync"):
+        os.fdatasync(fd)
+    else:
+        os.fsync(fd)
+
+
+def fsync_dir(folder: Path) -> None:
+    """Have the names in a folder survive a power cut; Windows does that by itself."""
+    if sys.platform == "win32":
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def try_lock(fd: int) -> bool:
+    """Lock a file for this process. Return False where another has it."""
+    if sys.platform == "win32":
+        import msvcrt  # noqa: PLC0415
+
+        try:
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    import fcntl  # noqa: PLC0415
+
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def private_dir(path: Path) -> None:
+    """Make a folder for this user alone, or check one that is there.
+
+    Raises LockedError where others may read it or own it, CannotCreateError where it cannot be made.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotCreateError(
+            f"cannot make the folder {path}: {error.strerror}",
+            hint="choose another with --home DIR or PEERPOST_HOME",
+        ) from None
+    if sys.platform == "win32":
+        return
+    status = path.stat()
+    if status.st_uid != os.geteuid():
+        raise LockedError(f"the folder {path} belongs to another user")
+    if status.st_mode & _OTHERS:
+        raise LockedError(
+            f"others may read the folder {path}", hint=f"close it with: chmod 700 {path}"
+        )
+
+
+def check_private_file(path: Path) -> None:
+    """Check that a file is a plain one, ours and closed to others.
+
+    Raises LockedError, FileNotFoundError.
+    """
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise LockedError(f"{path} is not a plain file")
+    if sys.platform == "win32":
+        return
+    if status.st_uid != os.geteuid():
+        raise LockedError(f"{path} belongs to another user")
+    if status.st_mode & _OTHERS:
+        raise LockedError(f"others may read {path}", hint=f"close it with: chmod 600 {path}")
+
+
+def write_file_durably(path: Path, data: bytes) -> None:
+    """Write a private file so that after a power cut it is there whole, or as it was before."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with contextlib.closing(os.fdopen(fd, "wb")) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    fsync_dir(path.parent)
