@@ -1,0 +1,27 @@
+"""What holds for every test: no setting of the person who runs them reaches a test, and none of
+their own state is touched."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+# PEERPOST_PURE and the like choose what is tested and stay; these would change what is expected.
+SETTINGS = {"PEERPOST_HOME", "PEERPOST_LOG", "PEERPOST_LOOP", "PEERPOST_PASSPHRASE"}
+SETTINGS |= {"RUST_LOG", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE"}
+HOMES = ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_environment() -> Iterator[None]:
+    """Give the whole run, and every process it starts, an environment of its own."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        for name in list(os.environ):
+            if name in SETTINGS or name.startswith("PEERPOST__"):
+                patch.delenv(name)
+        for name in HOMES:
+            patch.setenv(name, os.path.join(folder, name))  # noqa: PTH118
+        yield

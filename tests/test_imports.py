@@ -1,0 +1,290 @@
+"""Who may import whom, read from the source: the layers stay layers.
+
+`FOLDERS` names for each folder what it may import of ours. In `PURE` nothing reads a clock, draws a
+random number, touches a file or a socket, logs or awaits: those are arguments, and so a simulation
+can be the whole world of these machines. The checker is tried on planted violations first.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAPPED = {"messenger": "peerpost", "cli": "peerpost.cli", "fastpath": "peerpost.fastpath"}
+
+# What makes a client of the node: it imports nothing of the node itself, nor asyncio.
+CLIENT = ("client", "config", "config_text", "paths", "rpc", "spawn", "units")
+CLIENT_MODULES = frozenset(f"node.{name}" for name in CLIENT)
+
+FOLDERS: dict[str, frozenset[str]] = {
+    "": frozenset(),
+    "errors": frozenset(),
+    "system": frozenset({"errors"}),
+    "fastpath": frozenset(),
+    "wire": frozenset({"errors", "fastpath"}),
+    "crypto": frozenset({"errors", "fastpath", "wire"}),
+    "protocol": frozenset({"errors", "fastpath", "wire", "crypto"}),
+    "store": frozenset({"errors", "system", "fastpath", "wire", "crypto"}),
+    "net": frozenset({"errors", "system", "fastpath", "wire"}),
+    "node": frozenset(
+        {"", "errors", "system", "fastpath", "wire", "crypto", "protocol", "store", "net"}
+    ),
+    "cli": frozenset({"", "errors", "system", *CLIENT_MODULES}),
+    "demo": frozenset({"", "errors", "system", *CLIENT_MODULES}),
+}
+PURE = {"wire", "crypto", "protocol"}
+GUESTS = {"libp2p", "trio"}  # for net/ alone
+
+IMPURE_MODULES = {
+    *("asyncio", "concurrent", "datetime", "io", "logging", "mmap", "multiprocessing", "os"),
+    *("pathlib", "random", "secrets", "select", "selectors", "shutil", "socket", "ssl"),
+    *("subprocess", "tempfile", "threading", "time", "nacl.utils", "uvloop"),
+}
+IMPURE_BUILTINS = {"open", "input", "print", "breakpoint"}
+IMPURE_METHODS = {"generate", "generate_key", "urandom"}  # keys that draw their own randomness
+
+
+@dataclass(frozen=True)
+class Module:
+    """A source file under the name it is imported by."""
+
+    name: str
+    folder: str
+    path: Path
+    tree: ast.Module
+
+    @property
+    def package(self) -> list[str]:
+        """The package that relative imports start from."""
+        parts = self.name.split(".")
+        return parts if self.path.name == "__init__.py" else parts[:-1]
+
+
+def folder_of(name: str) -> str:
+    """Return the layer of a module of ours: its first word after peerpost."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def modules(root: Path) -> list[Module]:
+    """Return every module under the mapped folders of a tree."""
+    found = []
+    for folder, prefix in MAPPED.items():
+        for path in sorted((root / folder).rglob("*.py")):
+            parts = [prefix, *path.relative_to(root / folder).with_suffix("").parts]
+            name = ".".join(part for part in parts if part != "__init__")
+            tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+            found.append(Module(name, folder_of(name), path, tree))
+    return found
+
+
+def imports(module: Module, known: set[str]) -> Iterator[tuple[str, int, int]]:
+    """Yield (module imported, line, dots of a relative import), however it is written."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno, 0
+        elif isinstance(node, ast.ImportFrom):
+            base = module.package[: len(module.package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                inner = f"{source}.{alias.name}"
+                yield (
+                    (inner if inner in known or not is_ours(source) else source),
+                    *(
+                        node.lineno,
+                        node.level,
+                    ),
+                )
+
+
+def is_ours(name: str) -> bool:
+    return name.partition(".")[0] == "peerpost"
+
+
+def matches(name: str, banned: set[str]) -> bool:
+    """Tell whether a module or one that it lies in is among the banned."""
+    parts = name.split(".")
+    return any(".".join(parts[: i + 1]) in banned for i in range(len(parts)))
+
+
+def import_faults(module: Module, known: set[str]) -> Iterator[str]:
+    """Yield what is wrong with the imports of a module."""
+    rule = FOLDERS.get(module.folder)
+    if rule is None:
+        yield f"{module.path}: {module.folder}/ has no rule; give it one in FOLDERS"
+        return
+    client = module.name.removeprefix("peerpost.") in CLIENT_MODULES
+    for name, line, level in imports(module, known):
+        where = f"{module.path}:{line}"
+        target = folder_of(name)
+        inner = name.removeprefix("peerpost.")
+        if matches(name, set(MAPPED)):
+            yield f"{where}: {name} is the name of a folder; import peerpost"
+        elif matches(name, GUESTS) and module.folder != "net":
+            yield f"{where}: only net/ imports {name}"
+        elif module.folder in PURE and matches(name, IMPURE_MODULES):
+            yield f"{where}: {module.folder}/ must not import {name}"
+        elif client and matches(name, {"asyncio"}):
+            yield f"{where}: a client of the node must not import {name}"
+        elif is_ours(name):
+            if client and target == "node" and inner not in CLIENT_MODULES:
+                yield f"{where}: a client of the node must not import {name}"
+            elif level and target != module.folder:
+                yield f"{where}: a relative import leaves {module.folder}/"
+            elif target != module.folder and not {target, inner} & rule:
+                yield f"{where}: {module.folder or 'peerpost'} must not import {name}"
+
+
+def effect_faults(module: Module) -> Iterator[str]:
+    """Yield the effects in a module that should have none."""
+    for node in ast.walk(module.tree):
+        effect = None
+        if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
+            effect = "await"
+        elif isinstance(node, ast.Call):
+            called = node.func
+            if isinstance(called, ast.Name) and called.id in IMPURE_BUILTINS:
+                effect = f"call {called.id}()"
+            elif isinstance(called, ast.Attribute) and called.attr in IMPURE_METHODS:
+                effect = f"call .{called.attr}()"
+        if effect:
+            yield f"{module.path}:{node.lineno}: {module.folder}/ must not {effect}"
+
+
+def faults(root: Path) -> list[str]:
+    """Return everything that breaks the rules in a tree."""
+    every = modules(root)
+    known = {module.name for module in every}
+    found = []
+    for module in every:
+        found += import_faults(module, known)
+        if module.folder in PURE:
+            found += effect_faults(module)
+    return [fault.replace(f"{root}/", "") for fault in found]
+
+
+def test_the_layers_of_this_tree() -> None:
+    assert faults(ROOT) == []
+
+
+def test_nothing_else_imports_by_the_name_of_a_folder() -> None:
+    for path in [*(ROOT / "tests").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]:
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        for name, line, _ in imports(Module("tests", "tests", path, tree), set()):
+            assert not matches(name, set(MAPPED)), f"{path}:{line} imports {name}"
+
+
+@pytest.mark.parametrize(
+    ("place", "source", "fault"),
+    [
+        ("messenger/wire/x.py", "from peerpost.crypto import keys", "must not import"),
+        ("messenger/wire/x.py", "from ..crypto.keys import sign", "leaves wire/"),
+        ("messenger/wire/x.py", "def f():\n    import peerpost.store.engine", "must not import"),
+        ("messenger/wire/x.py", "from peerpost import store", "must not import"),
+        ("messenger/crypto/x.py", "import time", "must not import time"),
+        ("messenger/crypto/x.py", "from time import monotonic", "must not import time"),
+        ("messenger/crypto/x.py", "import os.path", "must not import os"),
+        ("messenger/crypto/x.py", "from nacl import utils", "must not import nacl.utils"),
+        ("messenger/crypto/x.py", "key = SigningKey.generate()", "must not call .generate()"),
+        ("messenger/protocol/x.py", "def f():\n    return open('x')", "must not call open()"),
+        ("messenger/protocol/x.py", "async def f():\n    pass", "must not await"),
+        ("messenger/protocol/x.py", "import logging", "must not import logging"),
+        ("messenger/protocol/x.py", "from peerpost.net import interface", "must not import"),
+        ("messenger/net/x.py", "from peerpost.crypto import keys", "must not import"),
+        ("messenger/node/x.py", "import trio", "only net/ imports trio"),
+        ("messenger/node/x.py", "from libp2p.host import basic_host", "only net/ imports libp2p"),
+        ("messenger/node/x.py", "from peerpost.cli import main", "must not import"),
+        ("messenger/node/x.py", "import messenger.wire", "is the name of a folder"),
+        ("messenger/node/x.py", "from fastpath import leaves", "is the name of a folder"),
+        ("messenger/node/client.py", "from .node import Node", "a client of the node"),
+        ("messenger/node/client.py", "import asyncio", "a client of the node"),
+        ("messenger/errors.py", "import peerpost.wire.limits", "must not import"),
+        ("messenger/new/x.py", "import peerpost", "has no rule"),
+        ("cli/x.py", "from peerpost.node.node import Node", "must not import"),
+        ("cli/x.py", "from peerpost.store.engine import Store", "must not import"),
+        ("cli/commands/x.py", "from ...store import engine", "leaves cli/"),
+        ("fastpath/x.py", "from peerpost.errors import UsageError", "must not import"),
+    ],
+)
+def test_a_planted_violation_is_found(tmp_path: Path, place: str, source: str, fault: str) -> None:
+    for module in ("store/engine", "crypto/keys", "node/node", "net/interface"):
+        plant(tmp_path / "messenger" / f"{module}.py", "")
+    plant(tmp_path / place, source)
+    found = faults(tmp_path)
+    assert len(found) == 1
+    assert found[0].startswith(place)
+    assert fault in found[0]
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("messenger/wire/x.py", "from peerpost import fastpath\nfrom peerpost.errors import A"),
+        ("messenger/wire/x.py", "import struct, hashlib\nfrom . import limits"),
+        ("messenger/crypto/x.py", "from nacl import bindings\nfrom peerpost.wire import limits"),
+        ("messenger/net/x.py", "import trio\nimport libp2p\nimport asyncio"),
+        ("messenger/node/commands/x.py", "from ..node import Node\nfrom . import y"),
+        ("messenger/node/x.py", "from peerpost import __version__\nimport time"),
+        ("cli/commands/x.py", "from peerpost.node.client import call\nfrom ..app import App"),
+        ("cli/x.py", "from peerpost.node import config"),
+    ],
+)
+def test_what_is_allowed_passes(tmp_path: Path, place: str, source: str) -> None:
+    plant(tmp_path / "messenger" / "node" / "config.py", "")
+    plant(tmp_path / "fastpath" / "__init__.py", "")
+    plant(tmp_path / place, source)
+    assert faults(tmp_path) == []
+
+
+HELP = """
+import contextlib, io, sys
+from peerpost.cli.main import main
+sys.argv = ["peerpost", "--help"]
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    main()
+"""
+
+
+def plant(path: Path, source: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(source + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import peerpost, peerpost.errors",
+        "import peerpost.node.client",
+        "import peerpost.cli.main",
+        HELP,
+    ],
+    ids=["package", "client", "command line", "help"],
+)
+def test_what_the_command_line_must_not_load(program: str) -> None:
+    heavy = ["trio", "libp2p", "asyncio", "apsw", "rich", "importlib.metadata"]
+    question = f"\nimport sys\nprint([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program + question], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_files_stay_of_a_size_to_read() -> None:
+    long = {}
+    for folder in [*MAPPED, "tests", "bench", "wheels"]:
+        for path in (ROOT / folder).rglob("*"):
+            generated = path.suffix == ".c" and path.with_suffix(".pyx").exists()
+            if path.suffix in {".py", ".pyx", ".pxd", ".c", ".h"} and not generated:
+                lines = len(path.read_text(encoding="utf-8").splitlines())
+                if lines > 450:
+                    long[path.relative_to(ROOT).as_posix()] = lines
+    for name in ("dev.py", "setup.py"):
+        assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= 450
+    assert long == {}
