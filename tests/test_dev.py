@@ -80,7 +80,9 @@ def test_an_unsupported_version_is_told_what_to_install(
 
 @posix
 def test_another_interpreter_takes_over_with_the_same_arguments(tmp_path: Path) -> None:
-    other = script(tmp_path / "python3.11", 'case "$1" in -c) echo 3.11;; *) echo "$@";; esac')
+    other = script(
+        tmp_path / "python3.11", 'case "$1" in -c) echo 3.11;; *) printf "%s\\n" "$@";; esac'
+    )
     program = (
         "import runpy, sys; sys.argv = ['dev.py', 'run', 'a b']; sys.version_info = (3, 9, 0);"
         f"runpy.run_path({str(ROOT / 'dev.py')!r}, run_name='__main__')"
@@ -92,7 +94,7 @@ def test_another_interpreter_takes_over_with_the_same_arguments(tmp_path: Path) 
         text=True,
         check=False,
     )
-    assert done.stdout.split() == [str(ROOT / "dev.py"), "run", "a", "b"]
+    assert done.stdout.splitlines() == [str(ROOT / "dev.py"), "run", "a b"]
     assert f"going on with {other}" in done.stderr
 
 
