@@ -10,7 +10,7 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 
-__all__ = ["primary_ip", "reachable"]
+__all__ = ["free_port", "primary_ip", "reachable"]
 
 _PROBES = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
 """Documentation addresses (RFC 5737, RFC 3849): somewhere outside, that nobody has."""
@@ -48,3 +48,10 @@ def reachable(bound: Sequence[str], announced: Sequence[str]) -> list[str]:
         if concrete not in result:
             result.append(concrete)
     return result
+
+
+def free_port() -> int:
+    """Return a TCP port that nothing listens on now: the home's own from its first day on."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])

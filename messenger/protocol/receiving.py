@@ -430,15 +430,30 @@ class Receiving:
         if not (indexes or leaves or self._want_end):
             return
         runs = runs_of(indexes)
-        for at in range(0, max(1, len(runs)), limits.MAX_RANGES):
-            ranges = tuple(runs[at : at + limits.MAX_RANGES])
-            pull = wire.Pull(
-                file_id=self.file_id, leaves_first=first, leaves_count=leaves, ranges=ranges
-            )
-            self._send(pull)
-            first = leaves = 0
+        for at in range(0, len(runs), limits.MAX_RANGES):
+            self._pull(ranges=tuple(runs[at : at + limits.MAX_RANGES]))
+        if leaves:
+            self._pull(leaves_first=first, leaves_count=leaves)
+        if self._want_end:
+            self._pull()
         self._want_end = False
         self._patience.asked(now_s)
+
+    def _pull(
+        self,
+        *,
+        leaves_first: int = 0,
+        leaves_count: int = 0,
+        ranges: tuple[tuple[int, int], ...] = (),
+    ) -> None:
+        """Ask for chunks, or for leaves alone, or, with neither, for the end of the file."""
+        pull = wire.Pull(
+            file_id=self.file_id,
+            leaves_first=leaves_first,
+            leaves_count=leaves_count,
+            ranges=ranges,
+        )
+        self._send(pull)
 
     def _waiting(self) -> bool:
         if self.state is not State.ACTIVE:

@@ -117,7 +117,8 @@ class Sending:
         self._commands: list[SendCommand] = []
         self._wanted = RangeSet()
         self._leaves_wanted: tuple[int, int] | None = None
-        self._reading: dict[int, int] = {}
+        self._reading: dict[int, tuple[bytes, Sequence[memoryview]] | None] = {}
+        """First chunk of each read, in the order of asking, and what it gave once it is done."""
         self._leaves_reading: tuple[int, int] | None = None
         self._in_hand: set[int] = set()
         self._read = RangeSet()
@@ -183,17 +184,18 @@ class Sending:
 
     def chunks_read(self, first: int, leaves: bytes, sealed: Sequence[memoryview]) -> None:
         """Take what a `ReadChunks` read: the leaves and the sealed chunks from `first`."""
-        stop = first + len(sealed)
-        self._read.add(first, stop)
-        if self._reading.pop(first, None) is None or self.ended:
-            return
-        page = wire.Leaves(file_id=self.file_id, first=first, leaves=leaves)
-        self._send(page, wire.Lane.BULK)
-        for index, chunk in enumerate(sealed, first):
-            self._commands.append(SendChunk(index=index, sealed=chunk))
-        self._sent_chunks += len(sealed)
+        self._read.add(first, first + len(sealed))
         if self.finish is None and len(self._read) == self._geometry.count:
             self._want_end = True
+        if first not in self._reading:
+            return  # Of a session that is over.
+        self._reading[first] = (leaves, sealed)
+        # Reads end in any order, but a receiver takes what is behind the rest for left out.
+        for start, result in list(self._reading.items()):
+            if result is None:
+                return
+            del self._reading[start]
+            self._send_chunks(start, *result)
 
     def leaves_read(self, first: int, leaves: bytes) -> None:
         """Take what a `ReadLeaves` read."""
@@ -274,6 +276,8 @@ class Sending:
             return
         count = self._geometry.count or limits.MAX_CHUNKS
         for first, length in pull.ranges:
+            if first + length > count:
+                self._want_end = True  # The receiver does not know it.
             if self._wanted.fragments < self._policy.max_fragments:
                 self._wanted.add(first, min(first + length, count))
         for index in self._in_hand:
@@ -295,7 +299,7 @@ class Sending:
             if run is None:
                 return
             first, count = run
-            self._reading[first] = count
+            self._reading[first] = None
             self._in_hand.update(range(first, first + count))
             self._commands.append(ReadChunks(first=first, count=count))
 
@@ -304,6 +308,13 @@ class Sending:
         if first < stop:
             self._leaves_reading = (first, stop - first)
             self._commands.append(ReadLeaves(first=first, count=stop - first))
+
+    def _send_chunks(self, first: int, leaves: bytes, sealed: Sequence[memoryview]) -> None:
+        page = wire.Leaves(file_id=self.file_id, first=first, leaves=leaves)
+        self._send(page, wire.Lane.BULK)
+        for index, chunk in enumerate(sealed, first):
+            self._commands.append(SendChunk(index=index, sealed=chunk))
+        self._sent_chunks += len(sealed)
 
     def _answer_end(self) -> None:
         if self.finish is not None:

@@ -1,0 +1,53 @@
+"""What the control socket answers: one method for each command, named like it.
+
+A method is `async def method(node, request)` and returns plain objects with the keys of docs/cli.md, or an async
+generator of events that ends in a `Final`. Nothing here decides anything that lower layers should.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..rpc import Request
+from . import contacts, identity, inbox, node, queue, send, transfers
+
+if TYPE_CHECKING:
+    from ..node import Node
+
+__all__ = ["METHODS", "WITHOUT_IDENTITY", "Method"]
+
+Method = Callable[["Node", Request], Any]
+
+METHODS: dict[str, Method] = {
+    "identity.new": identity.new,
+    "identity.show": identity.show,
+    "contacts.invite": contacts.invite,
+    "contacts.add": contacts.add,
+    "contacts.list": contacts.list_,
+    "contacts.show": contacts.show,
+    "contacts.edit": contacts.edit,
+    "contacts.remove": contacts.remove,
+    "send-net": send.send_net,
+    "queue.list": queue.list_,
+    "queue.show": queue.show,
+    "queue.retry": queue.retry,
+    "queue.cancel": queue.cancel,
+    "sent.list": queue.sent_list,
+    "sent.show": queue.show,
+    "transfers.list": transfers.list_,
+    "transfers.show": transfers.show,
+    "transfers.accept": transfers.accept,
+    "transfers.reject": transfers.reject,
+    "inbox.list": inbox.list_,
+    "inbox.show": inbox.show,
+    "inbox.save": inbox.save,
+    "inbox.mark": inbox.mark,
+    "node.status": node.status,
+    "node.stop": node.stop,
+    "doctor": node.doctor,
+    "config.show": node.config_show,
+}
+
+WITHOUT_IDENTITY = frozenset({"identity.new", "node.status", "node.stop", "doctor", "config.show"})
+"""What a home without an identity can answer."""

@@ -1,0 +1,227 @@
+"""`contacts invite|add|list|show|edit|remove`."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from peerpost.crypto import invite as invitations
+from peerpost.crypto.keys import peer_id, safety_number, transport_public
+from peerpost.errors import BadInputError, TicketError, UsageError
+from peerpost.store import contacts as store_contacts
+from peerpost.store import inbox as store_inbox
+from peerpost.store import invites as store_invites
+from peerpost.store import outbox as store_outbox
+from peerpost.wire import address as addresses
+from peerpost.wire.ticket import Ticket
+
+from ..clock import now_ms, rfc3339
+from ..names import contact_name
+from ..rpc import Request
+
+if TYPE_CHECKING:
+    from ..node import Node, Opened
+
+__all__ = ["add", "edit", "invite", "list_", "remove", "show"]
+
+DEFAULT_EXPIRY_S = 24 * 3600
+MAX_EXPIRY_S = 365 * 24 * 3600
+READY_WAIT_S = 20.0
+"""A ticket needs our addresses, and a node that just started takes a second or two to listen."""
+
+
+class _Invite(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    expires_s: int = DEFAULT_EXPIRY_S
+
+
+async def invite(node: Node, request: Request) -> dict[str, Any]:
+    """Make a ticket that whoever holds it may use once, to become the contact of that name."""
+    params = request.params_as(_Invite)
+    if not 1 <= params.expires_s <= MAX_EXPIRY_S:
+        raise UsageError("a ticket is good for one second to one year", hint="--expires 24h")
+    opened = node.opened()
+    await opened.network.wait_ready(READY_WAIT_S)
+    secret = secrets.token_bytes(16)
+    expires_s = now_ms() // 1000 + params.expires_s
+    name = contact_name(params.name)
+    await opened.store.write(
+        store_invites.create, invitations.invite_id(secret), secret, name, expires_s, now_ms()
+    )
+    ticket = Ticket(
+        id_public=opened.me.id_public,
+        transport_public=opened.me.transport.public,
+        secret=secret,
+        expires_s=expires_s,
+        addresses=opened.me.addresses,
+    )
+    return {"name": name, "ticket": ticket.encode(), "expires": rfc3339(expires_s * 1000)}
+
+
+class _Add(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    ticket: str | None = None
+    id: str | None = None
+    address: str | None = None
+
+
+async def add(node: Node, request: Request) -> dict[str, Any]:
+    """Add a contact by ticket, or by identity and address."""
+    params = request.params_as(_Add)
+    opened = node.opened()
+    name = contact_name(params.name)
+    if params.ticket is not None:
+        contact = await _add_by_ticket(opened, name, params.ticket)
+    elif params.id is not None and params.address is not None:
+        contact = await _add_by_id(opened, name, params.id, params.address)
+    else:
+        raise UsageError("a contact needs a ticket", hint="or --id ID together with --address")
+    opened.network.add(contact)
+    return {"id": contact.id, "name": contact.name, "state": contact.state}
+
+
+async def _add_by_ticket(opened: Opened, name: str, text: str) -> store_contacts.Contact:
+    ticket = Ticket.decode(text)
+    if ticket.expires_s * 1000 <= now_ms():
+        raise TicketError(
+            f"the ticket expired at {rfc3339(ticket.expires_s * 1000)}",
+            hint="ask for a new one: peerpost contacts invite NAME",
+        )
+    if ticket.id_public == opened.me.id_public:
+        raise UsageError("this ticket is your own", hint="give it to the person you invited")
+    return await opened.store.write(
+        store_contacts.add,
+        name=name,
+        id_public=ticket.id_public,
+        transport_public=ticket.transport_public,
+        addresses=ticket.addresses,
+        ticket_secret=ticket.secret,
+        ticket_expires_s=ticket.expires_s,
+        now_ms=now_ms(),
+    )
+
+
+async def _add_by_id(
+    opened: Opened, name: str, id_text: str, address: str
+) -> store_contacts.Contact:
+    try:
+        id_public = bytes.fromhex(id_text)
+    except ValueError:
+        id_public = b""
+    if len(id_public) != 32:
+        raise BadInputError(
+            "the identity is damaged", hint="64 hex digits, as 'peerpost identity show' prints them"
+        )
+    if id_public == opened.me.id_public:
+        raise UsageError("this identity is your own")
+    where = addresses.parse(address)
+    if where.peer_id is None:
+        raise BadInputError(
+            "the address does not say which peer is there",
+            hint="end it with /p2p/PEER_ID, as 'peerpost identity show' prints it",
+        )
+    return await opened.store.write(
+        store_contacts.add,
+        name=name,
+        id_public=id_public,
+        transport_public=transport_public(where.peer_id),
+        addresses=(where.text,),
+        ticket_secret=None,
+        ticket_expires_s=None,
+        now_ms=now_ms(),
+    )
+
+
+async def list_(node: Node, _request: Request) -> list[dict[str, Any]]:
+    """List the contacts by name."""
+    opened = node.opened()
+    found = await opened.store.read(store_contacts.list_all)
+    queued = await opened.store.read(store_outbox.depths)
+    unread = await opened.store.read(store_inbox.unread_counts)
+    return [_row(opened, contact, queued, unread) for contact in found]
+
+
+def _row(
+    opened: Opened, contact: store_contacts.Contact, queued: dict[str, int], unread: dict[str, int]
+) -> dict[str, Any]:
+    peer = opened.network.peers.get(contact.id)
+    publics = contact.transport_publics
+    return {
+        "id": contact.id,
+        "name": contact.name,
+        "state": contact.state,
+        "peer_id": peer_id(publics[0]) if publics else None,
+        "verified": contact.verified_at_ms is not None,
+        "last_seen": rfc3339(contact.last_seen_ms),
+        "online": peer is not None and peer.online,
+        "queued": queued.get(contact.id, 0),
+        "unread": unread.get(contact.id, 0),
+    }
+
+
+class _Name(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+
+
+async def show(node: Node, request: Request) -> dict[str, Any]:
+    """Describe one contact, by name or id."""
+    opened = node.opened()
+    contact = await opened.store.read(store_contacts.find, request.params_as(_Name).name)
+    queued = await opened.store.read(store_outbox.depths)
+    unread = await opened.store.read(store_inbox.unread_counts)
+    counts = await opened.store.read(store_contacts.traffic, contact.id)
+    peer = opened.network.peers.get(contact.id)
+    session = peer.session if peer is not None else None
+    statement = contact.statement
+    return {
+        **_row(opened, contact, queued, unread),
+        "notes": contact.note,
+        "addresses": list(contact.addresses),
+        "safety_number": safety_number(opened.me.id_public, contact.id_public),
+        "verified_at": rfc3339(contact.verified_at_ms),
+        "added": rfc3339(contact.added_ms),
+        "key_age": None if statement is None else now_ms() // 1000 - statement.created_s,
+        "path": session.connection.remote_address if session else None,
+        "transport": "tcp" if session else None,
+        "rtt_ms": None,
+        "sent": counts.sent,
+        "received": counts.received,
+        "limits": None,
+        "last_error": peer.last_error if peer is not None else None,
+    }
+
+
+class _Edit(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    rename: str | None = None
+    note: str | None = None
+    addresses: list[str] | None = None
+
+
+async def edit(node: Node, request: Request) -> dict[str, Any]:
+    """Change what we say of a contact."""
+    params = request.params_as(_Edit)
+    opened = node.opened()
+    contact = await opened.store.read(store_contacts.find, params.name)
+    changed = await opened.store.write(
+        store_contacts.edit,
+        contact.id,
+        name=None if params.rename is None else contact_name(params.rename),
+        note=params.note,
+        addresses=None
+        if params.addresses is None
+        else tuple(addresses.parse(text).text for text in params.addresses),
+    )
+    opened.network.add(changed).retry_now()
+    return {"id": changed.id, "name": changed.name, "state": changed.state}
+
+
+async def remove(node: Node, request: Request) -> dict[str, Any]:
+    """Forget a contact and what was queued for it; what it sent stays in the inbox."""
+    opened = node.opened()
+    contact = await opened.store.read(store_contacts.find, request.params_as(_Name).name)
+    await opened.network.remove(contact.id)
+    await opened.store.write(store_contacts.remove, contact.id)
+    return {"id": contact.id, "name": contact.name}

@@ -1,0 +1,112 @@
+"""`inbox list|show|save|mark`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from peerpost.store import contacts as store_contacts
+from peerpost.store import inbox as store_inbox
+
+from ..clock import rfc3339
+from ..rpc import Request
+
+if TYPE_CHECKING:
+    from ..node import Node, Opened
+
+__all__ = ["list_", "mark", "save", "show"]
+
+
+class _List(msgspec.Struct, forbid_unknown_fields=True):
+    contact: str | None = None
+    unread: bool = False
+    limit: int = 1000
+    since: int | None = None
+
+
+class _Id(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+
+
+class _Ids(msgspec.Struct, forbid_unknown_fields=True):
+    ids: list[str]
+    unread: bool = False
+
+
+async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
+    """List what was received, newest first."""
+    params = request.params_as(_List)
+    opened = node.opened()
+    contact_id = None
+    if params.contact is not None:
+        contact_id = (await opened.store.read(store_contacts.find, params.contact)).id
+    items = await opened.store.read(
+        store_inbox.list_items,
+        contact_id=contact_id,
+        unread=params.unread,
+        limit=params.limit,
+        since_ms=params.since,
+    )
+    return [_row(opened, item) for item in items]
+
+
+def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
+    peer = opened.network.peers.get(item.contact_id)
+    return {
+        "id": item.id,
+        "contact": peer.contact.name if peer is not None else item.contact_id,
+        "kind": item.kind,
+        "size": item.size,
+        "received_at": rfc3339(item.received_ms),
+        "sent_at": rfc3339(item.sent_ms),
+        "unread": item.unread,
+        "preview": item.preview,
+        "name": item.name,
+    }
+
+
+async def show(node: Node, request: Request) -> dict[str, Any]:
+    """Show one message and mark it as read; a file's bytes come with `save`."""
+    opened = node.opened()
+    item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
+    shown = _row(opened, item)
+    if item.file_id is not None:
+        shown |= await opened.transfers.describe(item)
+    else:
+        shown["body"] = (item.body or b"").decode()
+    if item.unread:
+        await opened.store.write(store_inbox.mark, [item.id], unread=False)
+    return shown
+
+
+async def save(node: Node, request: Request) -> dict[str, Any]:
+    """Write one message's bytes, as they were sent, to the file that came with the request."""
+    opened = node.opened()
+    item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
+    out = request.fd(0)
+    if item.file_id is not None:
+        digest = await opened.transfers.save(item, out)
+    else:
+        body = item.body or b""
+        await asyncio.get_running_loop().run_in_executor(opened.threads, _write_all, out, body)
+        digest = None
+    await opened.store.write(store_inbox.mark, [item.id], unread=False)
+    return {"id": item.id, "name": item.name, "size": item.size, "blake2b": digest}
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+async def mark(node: Node, request: Request) -> list[dict[str, Any]]:
+    """Mark messages as read, or as unread."""
+    params = request.params_as(_Ids)
+    opened = node.opened()
+    items = [await opened.store.read(store_inbox.find, id_) for id_ in params.ids]
+    await opened.store.write(store_inbox.mark, [item.id for item in items], unread=params.unread)
+    return [{"id": item.id, "unread": params.unread} for item in items]

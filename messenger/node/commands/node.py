@@ -1,0 +1,66 @@
+"""`node status|stop`, `doctor`, `config show`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import platform
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from peerpost import fastpath
+from peerpost.store.engine import sqlite_version
+
+from ..rpc import Request
+
+if TYPE_CHECKING:
+    from ..node import Node
+
+__all__ = ["config_show", "doctor", "status", "stop"]
+
+
+async def status(node: Node, _request: Request) -> dict[str, Any]:
+    """Describe the running node."""
+    return node.status()
+
+
+async def stop(node: Node, _request: Request) -> dict[str, Any]:
+    """Stop the node once this answer is out."""
+    asyncio.get_running_loop().call_later(0.05, node.stop_soon, "asked to")
+    return {"state": "stopping", "pid": node.status()["pid"]}
+
+
+async def config_show(node: Node, _request: Request) -> dict[str, Any]:
+    """Return the settings in force."""
+    shown: dict[str, Any] = msgspec.to_builtins(node.config)
+    return shown
+
+
+async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
+    """Check this installation and this home; each row says what to do where it is not well."""
+    loop = type(asyncio.get_running_loop()).__module__.split(".")[0]
+    rows = [
+        _row("python", True, platform.python_version()),
+        _row("platform", True, f"{sys.platform} {platform.machine()}"),
+        _row("sqlite", sqlite_version() >= (3, 51, 3), ".".join(map(str, sqlite_version())),
+             "versions before 3.51.3 can corrupt a database: reinstall apsw-sqlite3mc"),
+        _row("kernels", fastpath.is_native(), fastpath.kernel(),
+             "the compiled kernels are missing, the slow pure ones serve: install a C compiler and "
+             "reinstall peerpost"),
+        _row("loop", loop == "uvloop" or sys.platform == "win32", loop, "reinstall uvloop"),
+        _row("libp2p", True, importlib.metadata.version("libp2p")),
+    ]  # fmt: skip
+    status = node.status()
+    if status["peer_id"] is None:
+        rows.append(_row("identity", False, "none", "make one: peerpost identity new"))
+        return rows
+    listening = bool(status["addresses"]) and not status["error"]
+    where = ", ".join(status["addresses"]) or "nowhere"
+    rows.append(_row("listening", listening, where, status["error"] or "the node is still starting"))
+    return rows
+
+
+def _row(check: str, ok: bool, found: str, hint: str | None = None) -> dict[str, Any]:  # noqa: FBT001
+    return {"check": check, "ok": ok, "found": found, "hint": None if ok else hint}

@@ -1,0 +1,106 @@
+"""`queue list|show|retry|cancel` and `sent list|show`: the outbox, from its two ends."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from peerpost.errors import UsageError
+from peerpost.store import contacts as store_contacts
+from peerpost.store import outbox as store_outbox
+from peerpost.wire.inner import Lane
+
+from ..clock import now_ms, rfc3339
+from ..rpc import Request
+
+if TYPE_CHECKING:
+    from ..node import Node, Opened
+
+__all__ = ["cancel", "describe", "list_", "retry", "sent_list", "show"]
+
+
+class _List(msgspec.Struct, forbid_unknown_fields=True):
+    contact: str | None = None
+    limit: int = 1000
+
+
+class _Id(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+
+
+async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
+    """List what is not delivered yet, oldest first."""
+    return await _list(node.opened(), request.params_as(_List), pending=True)
+
+
+async def sent_list(node: Node, request: Request) -> list[dict[str, Any]]:
+    """List what was sent, newest first, with its state."""
+    return await _list(node.opened(), request.params_as(_List), pending=False)
+
+
+async def _list(opened: Opened, params: _List, *, pending: bool) -> list[dict[str, Any]]:
+    contact_id = None
+    if params.contact is not None:
+        contact_id = (await opened.store.read(store_contacts.find, params.contact)).id
+    entries = await opened.store.read(
+        store_outbox.list_entries, contact_id=contact_id, pending=pending, limit=params.limit
+    )
+    return [describe(opened, entry) for entry in entries]
+
+
+async def show(node: Node, request: Request) -> dict[str, Any]:
+    """Describe one entry by id or its beginning."""
+    opened = node.opened()
+    entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
+    return describe(opened, entry)
+
+
+async def retry(node: Node, request: Request) -> dict[str, Any]:
+    """Try now to reach the contact of an entry."""
+    opened = node.opened()
+    entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
+    if entry.state not in ("queued", "sent"):
+        raise UsageError(f"{entry.id} is {entry.state}: there is nothing to try again")
+    peer = opened.network.peers.get(entry.contact_id)
+    if peer is not None:
+        peer.retry_now()
+    return describe(opened, entry)
+
+
+async def cancel(node: Node, request: Request) -> dict[str, Any]:
+    """Take back an entry that is not delivered."""
+    opened = node.opened()
+    entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
+    cancelled = await opened.store.write(store_outbox.cancel, entry.id)
+    if entry.file_id is not None:
+        await opened.transfers.cancel_outgoing(
+            entry.contact_id, entry.file_id, "cancelled by the sender"
+        )
+    opened.network.poke(entry.contact_id)
+    opened.events.publish("entry", cancelled.id, cancelled.state)
+    return describe(opened, cancelled)
+
+
+def describe(opened: Opened, entry: store_outbox.Entry) -> dict[str, Any]:
+    """Return an outbox entry with the keys of the command-line contract."""
+    peer = opened.network.peers.get(entry.contact_id)
+    pending = entry.state in ("queued", "sent")
+    dial_s = peer.next_dial_s if peer is not None and pending else None
+    wait_ms = None if dial_s is None else int((dial_s - time.monotonic()) * 1000)
+    return {
+        "id": entry.id,
+        "contact": peer.contact.name if peer is not None else None,
+        "kind": entry.kind,
+        "size": entry.size,
+        "lane": Lane(entry.lane).name.lower(),
+        "state": entry.state,
+        "name": entry.name,
+        "attempts": peer.attempts if peer is not None and pending else 0,
+        "next_attempt": None if wait_ms is None else rfc3339(now_ms() + max(0, wait_ms)),
+        "last_error": entry.last_error or (peer.last_error if peer and pending else None),
+        "progress": opened.transfers.progress(entry.contact_id, entry.file_id),
+        "created": rfc3339(entry.created_ms),
+        "delivered": rfc3339(entry.delivered_ms),
+    }

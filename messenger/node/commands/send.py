@@ -1,0 +1,149 @@
+"""`send-net`: queue a text or a file for a contact, and wait for its receipt if asked to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from peerpost.errors import RefusedError, TimedOutError, UsageError
+from peerpost.store import contacts as store_contacts
+from peerpost.store import outbox as store_outbox
+from peerpost.wire import inner as wire
+from peerpost.wire import limits
+
+from ..clock import now_ms
+from ..events import Subscription
+from ..rpc import Final, Request
+from .queue import describe
+
+if TYPE_CHECKING:
+    from ..node import Node, Opened
+
+__all__ = ["send_net"]
+
+DEFAULT_TIMEOUT_S = 30.0
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    fd_index: int = 0
+    path_hint: str | None = None
+    size: int | None = None
+
+
+class _Send(msgspec.Struct, forbid_unknown_fields=True):
+    contact: str
+    text: str | None = None
+    file: _File | None = None
+    stream: _File | None = None
+    lane: str | None = None
+    pad: str | int | None = None
+    expires_s: float | None = None
+    wait: bool = False
+    timeout_s: float = DEFAULT_TIMEOUT_S
+
+
+async def send_net(node: Node, request: Request) -> AsyncIterator[object]:
+    """Queue, tell the entry, and with `wait` tell each change until it is delivered."""
+    params = request.params_as(_Send)
+    opened = node.opened()
+    contact = await opened.store.read(store_contacts.find, params.contact)
+    if contact.state == "blocked":
+        raise UsageError(f"{contact.name} is blocked", hint="peerpost contacts unblock NAME")
+    if sum(part is not None for part in (params.text, params.file, params.stream)) != 1:
+        raise UsageError("give a text, a --file or '-'", hint="see: peerpost send-net --help")
+    with opened.events.subscribe() as events:
+        entry = await _queue(opened, contact, params, request)
+        opened.network.poke(contact.id)
+        row = describe(opened, entry)
+        if not params.wait:
+            yield Final(row)
+            return
+        yield row
+        yield Final(await _until_delivered(opened, entry, events, params.timeout_s))
+
+
+async def _queue(
+    opened: Opened, contact: store_contacts.Contact, params: _Send, request: Request
+) -> store_outbox.Entry:
+    expires_ms = None if params.expires_s is None else now_ms() + int(params.expires_s * 1000)
+    if params.text is not None:
+        data = params.text.encode()
+        if len(data) <= limits.INLINE_TEXT_MAX:
+            lane = _lane(params.lane, wire.Lane.URGENT)
+            return await _queue_text(opened, contact.id, data, lane, expires_ms)
+        return await opened.transfers.queue.put_text(
+            contact.id, data, lane=_lane(params.lane, wire.Lane.BULK), expires_ms=expires_ms
+        )
+    file = params.file or params.stream
+    if file is None:  # excluded by the caller
+        raise UsageError("nothing to send")
+    return await opened.transfers.queue.put(
+        contact.id,
+        request.fd(file.fd_index),
+        name=file.name,
+        path_hint=file.path_hint if params.file is not None else None,
+        lane=_lane(params.lane, wire.Lane.BULK),
+        expires_ms=expires_ms,
+    )
+
+
+def _lane(given: str | None, default: wire.Lane) -> wire.Lane:
+    if given is None:
+        return default
+    try:
+        return wire.Lane[given.upper()]
+    except KeyError:
+        raise UsageError(f"no lane {given!r}", hint="--lane urgent or --lane bulk") from None
+
+
+async def _queue_text(
+    opened: Opened, contact_id: str, data: bytes, lane: wire.Lane, expires_ms: int | None
+) -> store_outbox.Entry:
+    at_ms = now_ms()
+
+    def make_inner(outbox_id: bytes, seq: int, prev: bytes) -> bytes:
+        return wire.encode(
+            wire.Message(
+                kind=wire.Kind.TEXT,
+                outbox_id=outbox_id,
+                lane=lane,
+                seq=seq,
+                prev=prev,
+                sent_at_ms=at_ms,
+                body=data,
+            )
+        )
+
+    return await opened.store.write(
+        store_outbox.enqueue,
+        contact_id=contact_id,
+        lane=lane,
+        kind="text",
+        make_inner=make_inner,
+        size=len(data),
+        now_ms=at_ms,
+        expires_ms=expires_ms,
+    )
+
+
+async def _until_delivered(
+    opened: Opened, entry: store_outbox.Entry, events: Subscription, timeout_s: float
+) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            while entry.state in ("queued", "sent"):
+                event = await events.next()
+                if event.kind == "entry" and event.id == entry.id:
+                    entry = await opened.store.read(store_outbox.find, entry.id)
+    except TimeoutError:
+        raise TimedOutError(
+            f"{entry.id} is queued, and not delivered within {timeout_s:g} s",
+            hint=f"it will be delivered when the contact is reachable; see: peerpost queue show {entry.id}",
+        ) from None
+    if entry.state != "delivered":
+        raise RefusedError(f"{entry.id} was {entry.state}: {entry.last_error or 'no reason given'}")
+    return describe(opened, entry)

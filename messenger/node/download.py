@@ -1,0 +1,285 @@
+"""One incoming file, driven: its machine decides, threads check and write, the store remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from peerpost.errors import PeerpostError, ProtocolError, StorageError
+from peerpost.protocol import transfer as commands
+from peerpost.protocol.receiving import Receiving, State
+from peerpost.store import transfers as rows
+from peerpost.store.chunks import Sealer
+from peerpost.store.names import safe_name
+from peerpost.store.sealed import End, SealedFile
+from peerpost.wire import inner as wire
+from peerpost.wire.segment import Segment
+
+from .clock import now_ms
+from .tasks import Tasks
+
+if TYPE_CHECKING:
+    from .services import Services
+    from .session import Session
+
+__all__ = ["Download"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+RETRY_DISK_S = 30.0
+"""A paused transfer tries the disk again after this long."""
+
+
+class Download:
+    """The driver of one `Receiving` (peerpost.protocol.transfer says how to drive one)."""
+
+    def __init__(self, services: Services, row: rows.Transfer, folder: Path) -> None:
+        self._services = services
+        self._row = row
+        self._path = folder / f"{row.file_id.hex()}.part"
+        self._final = folder / f"{row.file_id.hex()}.sealed"
+        self._session: Session | None = None
+        self._machine: Receiving | None = None
+        self._file: SealedFile | None = None
+        self._wake = asyncio.Event()
+        self._tasks = Tasks(self._broken)
+        self._on_end: Callable[[], object] = lambda: None
+        self._cancel_reason: str | None = None
+
+    @property
+    def moving(self) -> bool:
+        """Whether chunks are coming in now."""
+        return self._machine is not None and self._machine.state in (State.ACTIVE, State.FINISHING)
+
+    @property
+    def progress_bytes(self) -> int:
+        """Plaintext bytes that are checked and on the disk."""
+        return self._row.progress_bytes if self._machine is None else self._machine.progress_bytes
+
+    def start(self, on_end: Callable[[], object]) -> None:
+        """Look at what is on the disk and begin; `on_end` is called when nothing more will come."""
+        self._on_end = on_end
+        self._tasks.spawn(self._run(), name=f"download-{self._row.id}")
+
+    async def close(self) -> None:
+        """Stop, and keep on the disk what is there."""
+        await self._tasks.stop()
+        if self._file is not None:
+            self._file.close()
+
+    # -- events
+
+    def session_up(self, session: Session) -> None:
+        """Ask over this session from now on."""
+        self._session = session
+        if self._machine is not None:
+            self._machine.session_up(time.monotonic())
+            self._wake.set()
+
+    def session_down(self) -> None:
+        """Wait for the next session."""
+        self._session = None
+        if self._machine is not None:
+            self._machine.session_down()
+            self._wake.set()
+
+    def on_segment(self, segment: Segment) -> None:
+        """Take a piece of a chunk."""
+        if self._machine is not None:
+            self._machine.on_segment(segment, time.monotonic())
+            self._wake.set()
+
+    def on_control(self, message: wire.Inner) -> None:
+        """Take leaves or the end of the file."""
+        if self._machine is None:
+            return
+        if isinstance(message, wire.Leaves):
+            self._machine.on_leaves(message)
+        elif isinstance(message, wire.Finish):
+            self._machine.on_finish(message)
+        self._wake.set()
+
+    def on_cancel(self, reason: str) -> None:
+        """Take that the sender gave the file up."""
+        if self._machine is not None:
+            self._machine.on_cancel(reason)
+            self._wake.set()
+
+    def cancel(self, reason: str) -> None:
+        """Give the file up and tell the sender."""
+        self._cancel_reason = reason
+        if self._machine is not None:
+            self._machine.cancel(reason)
+            self._wake.set()
+
+    # -- the machine
+
+    async def _run(self) -> None:
+        machine = self._machine = await self._prepare()
+        if self._session is not None:
+            machine.session_up(time.monotonic())
+        if self._cancel_reason is not None:
+            machine.cancel(self._cancel_reason)
+        while not machine.ended:
+            for command in machine.take(time.monotonic()):
+                await self._carry_out(machine, command)
+            if machine.ended:
+                break
+            await self._wait(machine)
+        for command in machine.take(time.monotonic()):
+            await self._carry_out(machine, command)
+        self._on_end()
+        if self._file is not None:
+            self._file.close()
+
+    async def _prepare(self) -> Receiving:
+        """Open what an earlier run left and check it: the recorded bitmap is only a hint."""
+        row = self._row
+        have = await self._in_thread(self._open)
+        if row.name or have:
+            log.info("receiving %s: %d chunks are here", row.id, sum(b.bit_count() for b in have))
+        return Receiving(
+            file_id=row.file_id,
+            chunk_log2=row.chunk_log2,
+            size=row.size,
+            have=have,
+            finish=row.finish,
+        )
+
+    def _open(self) -> bytes:
+        row = self._row
+        sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
+        if self._final.exists():
+            # The file was put in place, and the node ended before that was recorded.
+            self._path = self._final
+        if not self._path.exists():
+            self._path.with_suffix(".leaves").unlink(missing_ok=True)
+            self._file = SealedFile.create(self._path, sealer)
+            return b""
+        self._path.with_suffix(".leaves").touch(mode=0o600)
+        self._file = SealedFile.open(self._path, sealer, writable=True)
+        return self._file.rehash(row.finish_size if row.finish is not None else row.size)
+
+    async def _wait(self, machine: Receiving) -> None:
+        due_s = machine.next_timer_s
+        try:
+            async with asyncio.timeout_at(self._loop_time(due_s)):
+                await self._wake.wait()
+        except TimeoutError:
+            machine.on_timer(time.monotonic())
+        self._wake.clear()
+
+    @staticmethod
+    def _loop_time(due_s: float | None) -> float | None:
+        if due_s is None:
+            return None
+        return asyncio.get_running_loop().time() + max(0.0, due_s - time.monotonic())
+
+    async def _carry_out(self, machine: Receiving, command: commands.ReceiveCommand) -> None:
+        match command:
+            case commands.SendControl():
+                if self._session is not None:
+                    self._session.send(command.lane, wire.encode(command.message))
+            case commands.Verify():
+                self._tasks.spawn(self._verify(machine, command), name="verify")
+            case commands.Checkpoint():
+                self._tasks.spawn(self._checkpoint(command), name="checkpoint")
+            case commands.Finalize():
+                self._tasks.spawn(self._finalize(machine, command.finish), name="finalize")
+            case commands.Completed():
+                log.info("received %s", self._row.id)
+            case commands.Stalled():
+                await self._note("active", command.cause)
+            case commands.Failed():
+                await self._end("failed", command.cause)
+            case commands.Cancelled():
+                await self._end("cancelled", command.cause)
+        if machine.state is State.CANCELLED and self._cancel_reason is not None:
+            reason, self._cancel_reason = self._cancel_reason, None
+            await self._end("cancelled", reason)
+
+    async def _verify(self, machine: Receiving, command: commands.Verify) -> None:
+        file = self._opened()
+        try:
+            good, bad = await self._in_thread(file.verify_and_write, command.chunks)
+        except StorageError as error:
+            machine.store_failed([chunk.index for chunk in command.chunks], error.message)
+            self._pause(machine, error)
+        else:
+            machine.verified(good, bad, time.monotonic())
+            if bad:
+                log.warning("%s: wrong chunks %s are asked for again", self._row.id, bad)
+        self._wake.set()
+
+    async def _checkpoint(self, command: commands.Checkpoint) -> None:
+        await self._in_thread(self._opened().sync)
+        await self._services.store.write(
+            rows.checkpoint, self._row.id, command.have, command.progress_bytes, command.finish
+        )
+
+    async def _finalize(self, machine: Receiving, finish: wire.Finish) -> None:
+        end = End(size=finish.size, count=finish.count, root=finish.root)
+        try:
+            await self._in_thread(self._opened().finish, end, self._final)
+            item = await self._services.store.write(
+                rows.complete_incoming, self._row.id, finish, self._shown_name(), now_ms()
+            )
+        except ProtocolError as error:
+            machine.finalize_failed(error.message)
+        except StorageError as error:
+            machine.finalize_postponed(error.message)
+            self._pause(machine, error)
+        else:
+            machine.finalized()
+            if item is not None:
+                self._services.events.publish("item", item.id)
+            self._services.events.publish("transfer", self._row.id, "done")
+        self._wake.set()
+
+    def _shown_name(self) -> str:
+        return "" if self._row.as_text else safe_name(self._row.name)
+
+    def _pause(self, machine: Receiving, error: StorageError) -> None:
+        log.warning("%s is paused: %s", self._row.id, error.message)
+        self._tasks.spawn(self._resume_later(machine, error.message), name="resume-later")
+
+    async def _resume_later(self, machine: Receiving, cause: str) -> None:
+        await self._note("active", cause)
+        await asyncio.sleep(RETRY_DISK_S)
+        machine.resume(time.monotonic())
+        self._wake.set()
+
+    async def _note(self, state: str, error: str | None) -> None:
+        await self._services.store.write(rows.set_state, self._row.id, state, error)
+        self._services.events.publish("transfer", self._row.id, state)
+
+    async def _end(self, state: str, cause: str) -> None:
+        log.warning("%s %s: %s", self._row.id, state, cause)
+        await self._note(state, cause)
+        await self._in_thread(self._discard)
+
+    def _discard(self) -> None:
+        self._opened().close()
+        self._path.unlink(missing_ok=True)
+        self._path.with_suffix(".leaves").unlink(missing_ok=True)
+
+    def _opened(self) -> SealedFile:
+        if self._file is None:
+            raise StorageError("the part is not open")
+        return self._file
+
+    def _broken(self, error: BaseException) -> None:
+        """Give the transfer a rest after an error of ours: another session tries again."""
+        message = error.message if isinstance(error, PeerpostError) else repr(error)
+        log.error("%s stopped: %s", self._row.id, message)
+        self._on_end()
+
+    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._services.in_thread(work, *args, **kwargs)

@@ -1,0 +1,275 @@
+"""The node: opens a home, listens, serves the control socket, and leaves when it should.
+
+A home without an identity is served too, but only `identity.new`, `node.status`, `node.stop` and `doctor`: the
+command line is always a client, even for the first command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peerpost import __version__
+from peerpost.errors import ExistsError, NoIdentityError, PeerpostError, UnavailableError
+from peerpost.net.interface import Priority, Transport
+from peerpost.store import identity, keyfile, outbox
+from peerpost.store.engine import Store
+
+from .addresses import free_port, reachable
+from .clock import now_ms
+from .commands import METHODS, WITHOUT_IDENTITY
+from .config import Config
+from .control import ControlServer
+from .events import Events
+from .me import Me
+from .me import load as load_me
+from .network import Network
+from .paths import HomePaths
+from .rpc import MethodNotFoundError, Request
+from .services import Services
+from .session import BULK_PROTOCOL, HELLO_PROTOCOL, URGENT_PROTOCOL
+from .tasks import Tasks
+from .transfers import Transfers
+
+__all__ = ["Node", "Opened"]
+
+log = logging.getLogger(__name__)
+
+PROTOCOLS = {
+    HELLO_PROTOCOL: Priority.URGENT,
+    URGENT_PROTOCOL: Priority.URGENT,
+    BULK_PROTOCOL: Priority.BULK,
+}
+FILE_THREADS = 2
+"""Workers that hash, seal and write; the reference machine has two cores."""
+IDLE_CHECK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A home whose store is open: what the methods of the control socket work with."""
+
+    services: Services
+    me: Me
+    network: Network
+    transfers: Transfers
+
+    @property
+    def store(self) -> Store:
+        """The database."""
+        return self.services.store
+
+    @property
+    def events(self) -> Events:
+        """What happens."""
+        return self.services.events
+
+    @property
+    def threads(self) -> ThreadPoolExecutor:
+        """Workers for what would hold up the loop."""
+        return self.services.threads
+
+
+class Node:
+    """One home, served."""
+
+    transfers_class: type[Transfers] = Transfers
+    """What moves files; the demonstration's liar has its own."""
+
+    def __init__(
+        self,
+        home: Path,
+        config: Config,
+        *,
+        listen: list[str] | None = None,
+        idle_exit_s: float | None = None,
+    ) -> None:
+        self.home = home
+        self.config = config
+        self.network_error: str | None = None
+        self._opened: Opened | None = None
+        self._started_s = time.monotonic()
+        self._listen = listen or []
+        self._idle_exit_s = idle_exit_s
+        self._stopping = asyncio.Event()
+        self._opening = asyncio.Lock()
+        self._control = ControlServer(HomePaths(home).socket, self._handle)
+        self._tasks = Tasks(lambda error: self.stop_soon(f"internal error: {error!r}"))
+
+    def opened(self) -> Opened:
+        """Return the open home. Raises NoIdentityError while there is no identity."""
+        if self._opened is None:
+            raise NoIdentityError(
+                "this home has no identity yet", hint="make one: peerpost identity new"
+            )
+        return self._opened
+
+    # -- life
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Serve until `stop_soon`. Raises PeerpostError where the home cannot be opened."""
+        try:
+            if keyfile.exists(self.home):
+                await self._open()
+            await self._control.start()
+            if self._opened is not None:
+                await self._go_online(self._opened)
+            on_ready()
+            self._tasks.spawn(self._watch_idle(), name="watch-idle")
+            await self._stopping.wait()
+        finally:
+            await self._close()
+
+    def stop_soon(self, reason: str) -> None:
+        """Begin to leave."""
+        if not self._stopping.is_set():
+            log.info("stopping: %s", reason)
+            self._stopping.set()
+
+    async def create_identity(self, name: str) -> None:
+        """Make the identity of an empty home and go online. Raises ExistsError."""
+        async with self._opening:
+            if keyfile.exists(self.home):
+                raise ExistsError(
+                    "this home has an identity already",
+                    hint="see it with: peerpost identity show; another home: --home DIR",
+                )
+            store = await self._open_store(keyfile.create(self.home))
+            await store.write(identity.create, name, free_port(), now_ms())
+            await store.close()
+            opened = await self._open()
+            self._tasks.spawn(self._go_online(opened), name="go-online")
+
+    async def _open_store(self, key: bytes) -> Store:
+        return await Store.open(
+            self.home / "store.db",
+            key,
+            loop=asyncio.get_running_loop(),
+            ballast_bytes=self.config.storage.ballast,
+        )
+
+    async def _open(self) -> Opened:
+        store = await self._open_store(keyfile.unlock(self.home))
+        services = Services(
+            home=self.home,
+            store=store,
+            config=self.config,
+            events=Events(),
+            threads=ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files"),
+        )
+        me = await load_me(store)
+        transfers = self.transfers_class(services)
+        network = Network(services, me, transfers)
+        await network.load()
+        self._opened = Opened(services=services, me=me, network=network, transfers=transfers)
+        return self._opened
+
+    async def _go_online(self, opened: Opened) -> None:
+        """Load libp2p, off the loop because it takes a second, and listen."""
+        loop = asyncio.get_running_loop()
+        module = await loop.run_in_executor(None, importlib.import_module, "peerpost.net.libp2p")
+        try:
+            transport = await self._listen_somewhere(opened, module)
+        except PeerpostError as error:
+            self.network_error = error.message
+            log.error("cannot listen: %s", error.message)
+            return
+        where = reachable(transport.addresses, self.config.network.announce)
+        await opened.me.announce(opened.store, where)
+        opened.network.start(transport)
+
+    async def _listen_somewhere(self, opened: Opened, module: Any) -> Transport:
+        def make(listen: list[str]) -> Transport:
+            seed, gate = opened.me.transport.seed, opened.network.gate
+            transport: Transport = module.LibP2PTransport(seed, listen, gate, PROTOCOLS)
+            return transport
+
+        port = opened.me.row.listen_port
+        listen = self._listen or list(self.config.network.listen) or ["/ip4/0.0.0.0/tcp/0"]
+        chosen = [_with_port(a, port) if a.endswith("/tcp/0") else a for a in listen]
+        try:
+            transport = make(chosen)
+            await transport.start()
+        except UnavailableError as error:
+            log.warning("cannot listen on %s: %s; taking a free port", chosen, error.message)
+            self.network_error = f"{error.message}; listening on another port"
+            transport = make([_with_port(address, 0) for address in chosen])
+            await transport.start()
+        return transport
+
+    async def _close(self) -> None:
+        await self._control.stop()
+        await self._tasks.stop()
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            await opened.network.stop()
+            await opened.transfers.stop()
+            opened.threads.shutdown(wait=True, cancel_futures=True)
+            await opened.store.close()
+
+    # -- idle
+
+    async def _watch_idle(self) -> None:
+        busy_s = time.monotonic()
+        while self._idle_exit_s is not None:
+            await asyncio.sleep(IDLE_CHECK_S)
+            if self._control.requests or await self._has_work():
+                busy_s = time.monotonic()
+            elif time.monotonic() - busy_s >= self._idle_exit_s:
+                self.stop_soon("idle, and nothing is queued")
+
+    async def _has_work(self) -> bool:
+        if self._opened is None:
+            return False
+        depths = await self._opened.store.read(outbox.depths)
+        return any(depths.values()) or self._opened.transfers.busy
+
+    # -- control socket
+
+    def _handle(self, request: Request) -> Any:
+        method = METHODS.get(request.method)
+        if method is None:
+            raise MethodNotFoundError(f"no method {request.method!r}")
+        if request.method not in WITHOUT_IDENTITY:
+            self.opened()
+        return method(self, request)
+
+    def ready_event(self) -> dict[str, Any]:
+        """Describe the node as its ready line does."""
+        status = self.status()
+        return {
+            "event": "ready",
+            "peer_id": status["peer_id"],
+            "addresses": status["addresses"],
+            "control": str(self._control.path),
+            "metrics": None,
+        }
+
+    def status(self) -> dict[str, Any]:
+        """Describe the node for `node status`."""
+        opened = self._opened
+        peers = opened.network.peers.values() if opened else ()
+        return {
+            "state": "no identity" if opened is None else "running",
+            "pid": os.getpid(),
+            "version": __version__,
+            "home": str(self.home),
+            "uptime_s": round(time.monotonic() - self._started_s, 1),
+            "peer_id": opened.me.peer_id if opened else None,
+            "addresses": list(opened.network.bound) if opened else [],
+            "online": sum(peer.online for peer in peers),
+            "contacts": len(peers),
+            "error": self.network_error,
+        }
+
+
+def _with_port(address: str, port: int) -> str:
+    return f"{address.rsplit('/', 1)[0]}/{port}"

@@ -1,0 +1,182 @@
+"""One contact, as the node lives with it: reach it, keep one session, let the exchange run, reach it again.
+
+Duplicate connections happen when both sides dial at once. Within `TIE_S` of each other the connection dialled by
+the smaller peer id stays, which both sides decide alike; later, the newer one stays, because a peer that dials
+again has lost the older one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from typing import TYPE_CHECKING
+
+from peerpost.errors import PeerpostError, UntrustedError
+from peerpost.protocol.backoff import Backoff
+
+from .exchange import Exchange
+from .handshake import Greeting, open_lanes
+from .session import Session
+from .tasks import Tasks
+
+if TYPE_CHECKING:
+    from peerpost.net.interface import Connection, Stream
+    from peerpost.store.contacts import Contact
+    from peerpost.wire.inner import Lane
+
+    from .network import Network
+
+__all__ = ["Peer"]
+
+log = logging.getLogger(__name__)
+
+TIE_S = 3.0
+"""Connections this close together are a tie: longer than a dial and HELLO, shorter than a restart."""
+
+
+class Peer:
+    """A contact with its session, if there is one."""
+
+    def __init__(self, network: Network, contact: Contact) -> None:
+        self.contact = contact
+        self.session: Session | None = None
+        self.last_error: str | None = None
+        self.next_dial_s: float | None = None
+        """Monotonic time of the next dial, while one is waited for."""
+        self.attempts = 0
+        self._network = network
+        self._exchange: Exchange | None = None
+        self._backoff = Backoff()
+        self._wake = asyncio.Event()
+        self._queued = False
+        self._tasks = Tasks()
+        self._attaching = asyncio.Lock()
+
+    def start(self) -> None:
+        """Begin to reach the contact."""
+        self._tasks.spawn(self._keep_reaching(), name=f"reach-{self.contact.id}")
+
+    async def stop(self) -> None:
+        """Leave the contact alone: end the session and the dialling."""
+        if self.session is not None:
+            self.session.abort("the node is stopping")
+        await self._tasks.stop()
+
+    @property
+    def online(self) -> bool:
+        """Whether there is a session now."""
+        return self.session is not None
+
+    def poke(self) -> None:
+        """Look at the contact's outbox again, and dial now where the wait was only idle."""
+        if self._exchange is not None:
+            self._exchange.poke()
+        elif not self._queued:
+            self._queued = True
+            self._backoff.reset()
+            self._wake.set()
+
+    def retry_now(self) -> None:
+        """Dial now, whatever the backoff says."""
+        self._backoff.reset()
+        self._wake.set()
+
+    async def drop(self, cause: str) -> None:
+        """End the session, if there is one."""
+        if self.session is not None:
+            self.session.abort(cause)
+
+    # -- reaching
+
+    async def _keep_reaching(self) -> None:
+        while True:
+            if self.session is not None:
+                await self._wake.wait()
+                self._wake.clear()
+                continue
+            self._queued = await self._network.has_work(self.contact.id)
+            if self.contact.state in ("active", "pending") and self.contact.addresses:
+                await self._dial_once()
+                if self.session is not None:
+                    continue
+            await self._pause()
+
+    async def _pause(self) -> None:
+        wait_s = self._backoff.next_wait_s(random.random(), queued=self._queued)  # noqa: S311
+        self.next_dial_s = time.monotonic() + wait_s
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self.next_dial_s = None
+            self._wake.clear()
+
+    async def _dial_once(self) -> None:
+        self.attempts += 1
+        try:
+            await self._network.dial(self)
+        except PeerpostError as error:
+            self.last_error = error.message
+            level = logging.WARNING if isinstance(error, UntrustedError) else logging.DEBUG
+            log.log(level, "cannot reach %s: %s", self.contact.name, error.message)
+
+    # -- sessions
+
+    async def attach(self, connection: Connection, greeting: Greeting) -> bool:
+        """Take over a connection whose HELLO is done; False where another one stays.
+
+        Raises ProtocolError or ConnectionLostError where the lanes do not open.
+        """
+        async with self._attaching:
+            if not self._prefers(connection):
+                await connection.close()
+                return False
+            streams = await open_lanes(connection)
+            self._take(connection, streams, greeting)
+            return True
+
+    def _take(
+        self, connection: Connection, streams: dict[Lane, Stream], greeting: Greeting
+    ) -> None:
+        old = self.session
+        if old is not None:
+            old.abort("a newer connection replaced it")
+        exchange = Exchange(self._network.services, self.contact.id, self._network.transfers)
+        session = Session(
+            connection=connection,
+            streams=streams,
+            keys=greeting.keys,
+            buckets=self._network.services.buckets,
+            receiver=exchange,
+        )
+        self.session, self._exchange = session, exchange
+        self.last_error = None
+        self.attempts = 0
+        self._queued = False
+        self._backoff.reset()
+        self._tasks.spawn(self._run(session, exchange, greeting), name=f"session-{self.contact.id}")
+
+    def _prefers(self, connection: Connection) -> bool:
+        current = self.session
+        if current is None or current.connection.inbound == connection.inbound:
+            return True
+        if time.monotonic() - current.opened_s > TIE_S:
+            return True
+        i_am_smaller = self._network.peer_id < connection.peer_id
+        return connection.inbound != i_am_smaller
+
+    async def _run(self, session: Session, exchange: Exchange, greeting: Greeting) -> None:
+        log.info("%s is online over %s", self.contact.name, session.connection.remote_address)
+        try:
+            await exchange.run(session, greeting.result.have)
+        finally:
+            if self.session is session:
+                self.session, self._exchange = None, None
+                self.last_error = session.cause
+                log.info("%s is offline: %s", self.contact.name, session.cause)
+                await self._network.session_ended(self)
+                self._wake.set()

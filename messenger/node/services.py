@@ -1,0 +1,42 @@
+"""What every part of the node shares, handed down instead of reached for."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from peerpost.store.engine import Store
+
+from .config import Config
+from .events import Events
+
+__all__ = ["Services"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The open home: its store, its settings, its events, and threads for file work."""
+
+    home: Path
+    store: Store
+    config: Config
+    events: Events
+    threads: ThreadPoolExecutor
+
+    @property
+    def buckets(self) -> tuple[int, ...] | None:
+        """Sizes that envelopes are padded to, or None with padding off."""
+        return None if self.config.padding.mode == "off" else tuple(self.config.padding.buckets)
+
+    async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run file work in a thread and return its result."""
+        call = functools.partial(work, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self.threads, call)

@@ -1,0 +1,275 @@
+"""One outgoing file, driven: its machine decides, threads read and seal, the bulk lane carries."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from peerpost.errors import PeerpostError
+from peerpost.protocol import transfer as commands
+from peerpost.protocol.sending import Sending, segments
+from peerpost.store import outbox
+from peerpost.store import transfers as rows
+from peerpost.store.chunks import Sealer
+from peerpost.store.reference import Reference, ReferenceSource
+from peerpost.store.sealed import SealedFile
+from peerpost.store.spool import SpoolSource
+from peerpost.wire import inner as wire
+
+from .clock import now_ms
+from .tasks import Tasks
+
+if TYPE_CHECKING:
+    from .services import Services
+    from .session import Session
+
+__all__ = ["Upload"]
+
+log = logging.getLogger(__name__)
+
+SEGMENT_BYTES = 52_432
+"""A fifth of a usual sealed chunk: five equal writes, each below one Noise record."""
+
+
+class Upload:
+    """The driver of one `Sending` (peerpost.protocol.transfer says how to drive one)."""
+
+    def __init__(self, services: Services, row: rows.Transfer, spool: Path) -> None:
+        self._services = services
+        self._row = row
+        self._path = spool / f"{row.file_id.hex()}.sealed"
+        self._machine = Sending(
+            file_id=row.file_id,
+            chunk_log2=row.chunk_log2,
+            size=row.size,
+            finish=row.finish,
+            accepted=row.state == "active",
+        )
+        self._source: SpoolSource | ReferenceSource | None = None
+        self._session: Session | None = None
+        self._wake = asyncio.Event()
+        self._leaving: asyncio.Queue[tuple[Session, commands.SendChunk | bytes]] = asyncio.Queue()
+        self._tasks = Tasks(self._broken)
+        self._on_end: Callable[[], object] = lambda: None
+
+    @property
+    def moving(self) -> bool:
+        """Whether there is a session to send over and something left to send."""
+        return self._session is not None and not self._machine.ended
+
+    @property
+    def progress(self) -> float | None:
+        """Part of the file that has left in this run, 0 to 1."""
+        if not self._row.size:
+            return None
+        return min(1.0, self._machine.sent_bytes / self._row.size)
+
+    def start(self, on_end: Callable[[], object]) -> None:
+        """Begin; `on_end` is called when nothing more will come of it."""
+        self._on_end = on_end
+        self._tasks.spawn(self._run(), name=f"upload-{self._row.id}")
+        self._tasks.spawn(self._leave(), name=f"leave-{self._row.id}")
+
+    async def close(self) -> None:
+        """Stop; the receiver asks again."""
+        await self._tasks.stop()
+        if self._source is not None:
+            self._source.close()
+
+    # -- events
+
+    def session_up(self, session: Session) -> None:
+        """Answer requests of this session."""
+        if self._session is not session:
+            self._session = session
+            self._machine.session_up()
+            self._wake.set()
+
+    def session_down(self) -> None:
+        """Wait for the next session."""
+        self._session = None
+        self._machine.session_down()
+        self._wake.set()
+
+    def on_control(self, message: wire.Inner) -> None:
+        """Take what the receiver says of the file."""
+        match message:
+            case wire.Accept():
+                self._machine.on_accept()
+            case wire.Refuse():
+                self._machine.on_refuse(message.reason)
+            case wire.Pull():
+                self._machine.on_pull(message, time.monotonic())
+            case wire.Complete():
+                self._machine.on_complete()
+        self._wake.set()
+
+    def on_cancel(self, reason: str) -> None:
+        """Take that the receiver gave the file up."""
+        self._machine.on_cancel(reason)
+        self._wake.set()
+
+    def cancel(self, reason: str) -> None:
+        """Give the file up and tell the receiver."""
+        self._machine.cancel(reason)
+        self._tasks.spawn(self._end("cancelled", "cancelled", reason), name="end")
+        self._wake.set()
+
+    # -- the machine
+
+    async def _run(self) -> None:
+        machine = self._machine
+        while True:
+            for command in machine.take():
+                await self._carry_out(command)
+            if machine.ended:
+                break
+            await self._wake.wait()
+            self._wake.clear()
+        self._on_end()
+
+    async def _carry_out(self, command: commands.SendCommand) -> None:
+        match command:
+            case commands.SendControl():
+                self._send(command)
+            case commands.SendChunk():
+                if self._session is not None:
+                    self._leaving.put_nowait((self._session, command))
+            case commands.ReadChunks():
+                self._tasks.spawn(self._read_chunks(command), name="read-chunks")
+            case commands.ReadLeaves():
+                self._tasks.spawn(self._read_leaves(command), name="read-leaves")
+            case commands.FindEnd():
+                self._tasks.spawn(self._find_end(), name="find-end")
+            case commands.Delivered():
+                await self._delivered()
+            case commands.Refused():
+                await self._end("cancelled", "refused", command.cause)
+            case commands.Cancelled():
+                await self._end("cancelled", "refused", command.cause)
+            case commands.Failed():
+                await self._end("failed", "refused", command.cause)
+
+    def _send(self, command: commands.SendControl) -> None:
+        if self._session is None:
+            return
+        inner = wire.encode(command.message)
+        if command.lane is wire.Lane.BULK:
+            # In line with the chunks: their leaves must not overtake them, nor the end.
+            self._leaving.put_nowait((self._session, inner))
+        else:
+            self._session.send(command.lane, inner)
+
+    async def _leave(self) -> None:
+        """Put what is to leave on the bulk lane, at the lane's pace."""
+        while True:
+            session, item = await self._leaving.get()
+            if session is not self._session:
+                continue
+            if isinstance(item, bytes):
+                session.send(wire.Lane.BULK, item)
+                continue
+            for payload in self.payloads(item):
+                await session.send_bulk(payload)
+            self._machine.chunk_sent(item.index)
+            self._wake.set()
+
+    def payloads(self, chunk: commands.SendChunk) -> list[bytes]:
+        """Return the frames that carry a chunk."""
+        pieces = segments(self._row.file_id, chunk.index, chunk.sealed, SEGMENT_BYTES)
+        return [segment.encode() for segment in pieces]
+
+    # -- the source
+
+    async def _read_chunks(self, command: commands.ReadChunks) -> None:
+        try:
+            source = await self._opened()
+            piece = await self._services.in_thread(source.read, command.first, command.count)
+        except PeerpostError as error:
+            self._machine.source_failed(error.message)
+        else:
+            self._machine.chunks_read(piece.first, piece.leaves, piece.sealed)
+        self._wake.set()
+
+    async def _read_leaves(self, command: commands.ReadLeaves) -> None:
+        try:
+            source = await self._opened()
+            leaves = await self._services.in_thread(
+                source.read_leaves, command.first, command.count
+            )
+        except PeerpostError as error:
+            self._machine.source_failed(error.message)
+        else:
+            self._machine.leaves_read(command.first, leaves)
+        self._wake.set()
+
+    async def _find_end(self) -> None:
+        try:
+            source = await self._opened()
+            if not isinstance(source, ReferenceSource):
+                raise PeerpostError("the end of the spooled file is not recorded")
+            end = await self._services.in_thread(source.find_end)
+        except PeerpostError as error:
+            self._machine.source_failed(error.message)
+        else:
+            finish = wire.Finish(
+                file_id=self._row.file_id, size=end.size, count=end.count, root=end.root
+            )
+            await self._services.store.write(rows.finish, self._row.id, finish)
+            self._machine.finished(finish)
+        self._wake.set()
+
+    async def _opened(self) -> SpoolSource | ReferenceSource:
+        if self._source is None:
+            source = await self._services.in_thread(self._open)
+            if self._source is None:
+                self._source = source
+            else:
+                source.close()
+        return self._source
+
+    def _open(self) -> SpoolSource | ReferenceSource:
+        row = self._row
+        sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
+        if row.source is not None:
+            reference = Reference(**json.loads(row.source))
+            return ReferenceSource(reference, sealer, self._path.with_suffix(".leaves"))
+        return SpoolSource(SealedFile.open(self._path, sealer), size=row.size)
+
+    # -- the end
+
+    async def _delivered(self) -> None:
+        row = self._row
+        entry = await self._services.store.write(
+            outbox.file_delivered, row.contact_id, row.file_id, now_ms()
+        )
+        await self._note("done", None, entry)
+
+    async def _end(self, state: str, entry_state: str, cause: str) -> None:
+        row = self._row
+        entry = await self._services.store.write(
+            outbox.file_ended, row.contact_id, row.file_id, entry_state, cause
+        )
+        await self._note(state, cause, entry)
+
+    async def _note(self, state: str, cause: str | None, entry: outbox.Entry | None) -> None:
+        await self._services.store.write(rows.set_state, self._row.id, state, cause)
+        self._services.events.publish("transfer", self._row.id, state)
+        if entry is not None:
+            self._services.events.publish("entry", entry.id, entry.state)
+        if self._source is not None:
+            self._source.close()
+        await self._services.in_thread(self._discard)
+
+    def _discard(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self._path.with_suffix(".leaves").unlink(missing_ok=True)
+
+    def _broken(self, error: BaseException) -> None:
+        log.error("%s stopped: %r", self._row.id, error)
+        self._on_end()

@@ -1,0 +1,617 @@
+"""Each command: what it asks of the node, and what it prints of the answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peerpost.errors import NotFoundError, RefusedError, StoreFullError, TimedOutError
+from peerpost.node.rpc import Request
+
+from .conftest import Events, FakeNode, Shell
+
+ENTRY = {
+    "id": "7hq2m",
+    "contact": "bob",
+    "kind": "text",
+    "size": 2,
+    "lane": "urgent",
+    "state": "queued",
+    "name": None,
+    "progress": None,
+}
+
+
+# identity
+
+
+def test_identity_new(node: FakeNode, shell: Shell) -> None:
+    node.answers["identity.new"] = {"id": "ab", "name": "alice", "fingerprint": "F"}
+    ran = shell("identity", "new", "--name", "alice", "--no-passphrase")
+    assert node.params == {"name": "alice", "protect": "none"}
+    assert "fingerprint  F" in ran.out
+    assert "contacts invite" in ran.err
+    shell("identity", "new", "--no-passphrase")
+    assert node.params["name"]
+
+
+def test_identity_new_asks_on_a_terminal(
+    node: FakeNode, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.answers["identity.new"] = {"id": "ab", "name": "alice"}
+    monkeypatch.setattr("peerpost.cli.terminal.Terminal.can_ask", lambda _: True)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    assert shell("identity", "new").code == 2
+    assert not node.asked
+    monkeypatch.setattr("click.confirm", lambda *_, **__: True)
+    assert shell("identity", "new").code == 0
+    assert len(node.asked) == 1
+
+
+# contacts
+
+
+def test_invite_prints_the_ticket_and_nothing_else(node: FakeNode, shell: Shell) -> None:
+    node.answers["contacts.invite"] = {"ticket": "PP1ABC", "expires": "2026-11-25T00:00:00Z"}
+    ran = shell("contacts", "invite", "bob", "--expires", "7d")
+    assert node.params == {"name": "bob", "expires_s": 7 * 86400}
+    assert ran.out == "PP1ABC\n"
+    assert "2026-11-25" in ran.err
+    assert json.loads(shell("contacts", "invite", "bob", "--json").out)["ticket"] == "PP1ABC"
+
+
+def test_invite_draws_a_code_on_a_terminal(
+    node: FakeNode, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticket = "PP1" + "A2" * 80
+    node.answers["contacts.invite"] = {"ticket": ticket, "expires": "2026-11-25T00:00:00Z"}
+    monkeypatch.setattr("peerpost.cli.terminal.Terminal.out_is_terminal", lambda _: True)
+    *code, last = shell("contacts", "invite", "bob").out.splitlines()
+    assert last == ticket
+    assert len(code) <= 26
+    assert "█" in "".join(code)
+    assert shell("contacts", "invite", "bob", "--no-qr").out == ticket + "\n"
+
+
+def test_add(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    node.answers["contacts.add"] = {"id": "c1", "name": "alice", "state": "pending"}
+    ran = shell("contacts", "add", "alice", " PP1ABC\n")
+    assert node.params == {"name": "alice", "ticket": "PP1ABC"}
+    assert ran.out == "alice  pending\n"
+    (tmp_path / "ticket").write_text("PP1FILE\n")
+    shell("contacts", "add", "alice", "--ticket-file", str(tmp_path / "ticket"))
+    assert node.params["ticket"] == "PP1FILE"
+    shell.process("contacts", "add", "alice", "-", stdin=b"  PP1STDIN\n")
+    assert node.params["ticket"] == "PP1STDIN"
+    shell("contacts", "add", "alice", "--id", "ff", "--address", "/ip4/1.2.3.4/tcp/1/p2p/x")
+    assert node.params == {"name": "alice", "id": "ff", "address": "/ip4/1.2.3.4/tcp/1/p2p/x"}
+
+
+def test_add_with_no_ticket_to_be_found(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    assert shell("contacts", "add", "a", "--ticket-file", str(tmp_path / "none")).code == 66
+    (tmp_path / "empty").touch()
+    assert shell("contacts", "add", "a", "--ticket-file", str(tmp_path / "empty")).code == 65
+    assert shell("contacts", "add", "a", "--ticket-file", "/dev/zero").code == 65
+    assert not node.asked
+
+
+def test_contacts_list_show_edit(node: FakeNode, shell: Shell) -> None:
+    bob = {"id": "c1", "name": "bob", "online": True, "queued": 0, "last_seen": None}
+    node.answers |= {
+        "contacts.list": [bob],
+        "contacts.show": bob,
+        "contacts.edit": bob | {"state": "active"},
+    }
+    head, row = shell("contacts", "list").out.splitlines()
+    assert head.split() == ["NAME", "ONLINE", "LAST", "SEEN", "QUEUED", "ID"]
+    assert row.split() == ["bob", "yes", "-", "0", "c1"]
+    assert "name       bob" in shell("contacts", "show", "bob").out
+    shell("contacts", "edit", "bob", "--note", "n", "--address", "/a", "--address", "/b")
+    assert node.params == {"name": "bob", "note": "n", "addresses": ["/a", "/b"]}
+    node.answers["contacts.list"] = []
+    ran = shell("contacts", "list")
+    assert (ran.out, ran.code) == ("", 0)
+    assert "No contacts yet" in ran.err
+
+
+def test_remove_asks_on_a_terminal_only(
+    node: FakeNode, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = {"id": "c1", "name": "bob", "queued": 3}
+    node.answers |= {"contacts.show": bob, "contacts.remove": bob}
+    assert shell("contacts", "remove", "bob").out == "bob  removed\n"
+    monkeypatch.setattr("peerpost.cli.terminal.Terminal.can_ask", lambda _: True)
+    questions: list[str] = []
+    monkeypatch.setattr("click.confirm", lambda text, **_: questions.append(text))
+    node.asked.clear()
+    assert "Nothing was removed" in shell("contacts", "remove", "bob").err
+    assert questions == ["Remove bob and 3 queued?"]
+    assert [method for method, _ in node.asked] == ["contacts.show"]
+    shell("contacts", "remove", "bob", "--yes")
+    assert node.asked[-1][0] == "contacts.remove"
+
+
+# send-net
+
+
+@pytest.mark.parametrize("command", ["send-net", "send"])
+def test_send_text(node: FakeNode, shell: Shell, command: str) -> None:
+    node.answers["send-net"] = Events([], ENTRY)
+    ran = shell(command, "--contact", "bob", "hi")
+    assert node.params == {"contact": "bob", "text": "hi"}
+    assert ran.out == "7hq2m  queued  text  to bob\n"
+    assert json.loads(shell(command, "--contact", "bob", "hi", "--json").out) == ENTRY
+
+
+def test_send_text_that_looks_like_an_option(node: FakeNode, shell: Shell) -> None:
+    node.answers["send-net"] = Events([], ENTRY)
+    assert shell("send", "--contact", "bob", "--", "--wait").code == 0
+    assert node.params["text"] == "--wait"
+
+
+def test_send_options(node: FakeNode, shell: Shell) -> None:
+    node.answers["send-net"] = Events([ENTRY], ENTRY | {"state": "delivered"})
+    options = ["--lane", "bulk", "--pad", "4KiB", "--expires", "14d", "--wait", "--timeout", "1.5"]
+    ran = shell("send", "--contact", "bob", "hi", *options)
+    assert node.params == {
+        "contact": "bob",
+        "text": "hi",
+        "lane": "bulk",
+        "pad": 4096,
+        "expires_s": 14 * 86400,
+        "wait": True,
+        "timeout_s": 1.5,
+    }
+    assert ran.out == "7hq2m  queued  text  to bob\n7hq2m  delivered  text  to bob\n"
+    shell("send", "--contact", "bob", "hi", "--wait", "--pad", "off")
+    assert node.params["pad"] == "off"
+    assert node.params["timeout_s"] == 30
+
+
+@pytest.mark.parametrize(("error", "code"), [(TimedOutError("late"), 75), (RefusedError("no"), 76)])
+def test_wait_in_vain(node: FakeNode, shell: Shell, error: Exception, code: int) -> None:
+    sent = ENTRY | {"state": "sent"}
+    node.answers["send-net"] = Events([ENTRY, sent], error)
+    ran = shell("send", "--contact", "bob", "hi", "--wait", "--json")
+    assert ran.code == code
+    assert [json.loads(line) for line in ran.out.splitlines()] == [ENTRY]
+    assert json.loads(ran.err)["error"]["message"] == str(error)
+
+
+def received(request: Request) -> Any:
+    """Answer with the bytes that came, and remember them."""
+    with os.fdopen(request.take_fd(0), "rb") as file:
+        what = request.params.get("file") or request.params["stream"]
+        entry = ENTRY | {
+            "name": what["name"],
+            "kind": "file",
+            "data": file.read().decode("latin-1"),
+        }
+    return Events([], entry)
+
+
+def test_send_files(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    node.answers["send-net"] = received
+    paths = [tmp_path / f"{n}.bin" for n in range(12)]
+    for path in paths:
+        path.write_text(path.name)
+    ran = shell("send", "--contact", "bob", "--file", *map(str, paths), "--json")
+    rows = [json.loads(line) for line in ran.out.splitlines()]
+    assert [row["name"] for row in rows] == [path.name for path in paths]
+    assert [row["data"] for row in rows] == [path.name for path in paths]
+    assert node.params["file"] == {
+        "name": "11.bin",
+        "fd_index": 0,
+        "path_hint": str(paths[11]),
+        "size": 6,
+    }
+    shell("send", "--contact", "bob", "--file", str(paths[0]), "--name", "other")
+    assert node.params["file"]["name"] == "other"
+
+
+def test_one_of_several_fails(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    def answer(request: Request) -> Any:
+        if request.params["file"]["name"] in ("b", "c"):
+            return StoreFullError(f"no room for {request.params['file']['name']}")
+        return Events([], ENTRY | {"name": request.params["file"]["name"]})
+
+    node.answers["send-net"] = answer
+    for name in "abcd":
+        (tmp_path / name).touch()
+    ran = shell("send", "--contact", "bob", "--file", *(str(tmp_path / name) for name in "abcd"))
+    assert ran.code == 74
+    assert [line.split()[2] for line in ran.out.splitlines()] == ["a", "d"]
+    assert "no room for b" in ran.err
+    assert "no room for c" in ran.err
+
+
+def test_unreadable_files_send_nothing(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "report.pdf").touch()
+
+    def send(path: object) -> Any:
+        return shell("send", "--contact", "bob", "--file", str(tmp_path / "report.pdf"), str(path))
+
+    ran = send(tmp_path / "reprot.pdf")
+    assert ran.code == 66
+    assert "did you mean" in ran.err
+    assert "report.pdf" in ran.err
+    ran = send(tmp_path)
+    assert ran.code == 66
+    assert "tar -c" in ran.err
+    assert send(tmp_path / "no" / "such").code == 66
+    assert send("nul\0byte").code == 66
+    assert not node.asked
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_file_without_permission(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "secret").touch(mode=0)
+    assert shell("send", "--contact", "bob", "--file", str(tmp_path / "secret")).code == 66
+
+
+def test_send_short_text_from_stdin(node: FakeNode, shell: Shell) -> None:
+    node.answers["send-net"] = Events([], ENTRY)
+    done = shell.process("send", "--contact", "bob", "-", stdin="grüße\n".encode())
+    assert done.returncode == 0
+    assert node.params == {"contact": "bob", "text": "grüße\n"}
+    done = shell.process("send", "--contact", "bob", "-")
+    assert done.returncode == 65
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xff\x00binary", b"x" * (60 << 10) + b"y", b"long" * 300_000], ids=len
+)
+@pytest.mark.parametrize("way", ["pipe", "file"])
+def test_send_stream_from_stdin(
+    node: FakeNode, shell: Shell, tmp_path: Path, data: bytes, way: str
+) -> None:
+    node.answers["send-net"] = received
+    arguments = ["send", "--contact", "bob", "-", "--json"]
+    if way == "pipe":
+        done = shell.process(*arguments, stdin=data)
+    else:
+        (tmp_path / "in").write_bytes(b"skipped" + data)
+        with (tmp_path / "in").open("rb") as file:
+            os.lseek(file.fileno(), len(b"skipped"), os.SEEK_SET)
+            done = subprocess.run(
+                [sys.executable, "-m", "peerpost.cli", "--home", str(shell.home), *arguments],
+                stdin=file,
+                capture_output=True,
+                check=False,
+                timeout=20,
+            )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["data"].encode("latin-1") == data
+    assert node.params == {"contact": "bob", "stream": {"name": "stdin", "fd_index": 0}}
+
+
+def test_send_named_stdin_is_a_stream_however_short(node: FakeNode, shell: Shell) -> None:
+    node.answers["send-net"] = received
+    done = shell.process("send", "--contact", "bob", "-", "--name", "a.txt", "--json", stdin=b"hi")
+    assert json.loads(done.stdout)["data"] == "hi"
+    assert node.params["stream"]["name"] == "a.txt"
+
+
+def test_refused_stream_does_not_wait_for_stdin(node: FakeNode, shell: Shell) -> None:
+    node.answers["send-net"] = NotFoundError("no contact named 'bob'")
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"\xff" * 61441)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "peerpost.cli", "--home", str(shell.home), "send", "-c", "bob", "-"],
+        stdin=read_end,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(read_end)
+    assert process.wait(20) == 67
+    os.close(write_end)
+
+
+def test_send_through_a_fifo(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    node.answers["send-net"] = received
+    os.mkfifo(tmp_path / "fifo")
+    with subprocess.Popen(["sh", "-c", f"printf streamed > {tmp_path}/fifo"]):
+        ran = shell("send", "--contact", "bob", "--file", str(tmp_path / "fifo"), "--json")
+    assert json.loads(ran.out)["data"] == "streamed"
+
+
+def test_bytes_that_are_no_text_in_an_argument(node: FakeNode, shell: Shell) -> None:
+    ran = shell("send", "--contact", "bob", b"\xff".decode(errors="surrogateescape"))
+    assert ran.code == 65
+    assert "UTF-8" in ran.err
+
+
+# queue, sent, transfers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "method", "params"),
+    [
+        (["queue", "list"], "queue.list", {}),
+        (["queue", "list", "--contact", "bob"], "queue.list", {"contact": "bob"}),
+        (["queue", "show", "7h"], "queue.show", {"id": "7h"}),
+        (["queue", "retry", "7h"], "queue.retry", {"id": "7h"}),
+        (["queue", "cancel", "7h"], "queue.cancel", {"id": "7h"}),
+        (["sent", "list", "--limit", "3"], "sent.list", {"limit": 3}),
+        (["sent", "show", "7h"], "sent.show", {"id": "7h"}),
+        (["transfers", "list"], "transfers.list", {}),
+        (["transfers", "show", "7h"], "transfers.show", {"id": "7h"}),
+        (["transfers", "accept", "7h"], "transfers.accept", {"id": "7h"}),
+        (["transfers", "reject", "7h"], "transfers.reject", {"id": "7h"}),
+    ],
+)
+def test_entries(
+    node: FakeNode, shell: Shell, arguments: list[str], method: str, params: dict[str, Any]
+) -> None:
+    node.answers[method] = [ENTRY] if method.endswith("list") else ENTRY
+    assert "7hq2m" in shell(*arguments).out
+    assert node.asked == [(method, params)]
+    assert json.loads(shell(*arguments, "--json").out) == ENTRY
+
+
+# inbox
+
+
+ITEM = {
+    "id": "k3f9",
+    "contact": "bob",
+    "kind": "text",
+    "size": 9,
+    "received_at": "2026-11-24T12:00:00Z",
+    "sent_at": None,
+    "unread": True,
+    "preview": "one\x1b[2J",
+    "name": None,
+}
+
+
+def test_inbox_list(node: FakeNode, shell: Shell) -> None:
+    node.answers["inbox.list"] = [ITEM]
+    ran = shell(
+        "inbox", "list", "--contact", "bob", "--unread", "--limit", "5", "--since", "2026-11-01"
+    )
+    assert set(node.params) == {"contact", "unread", "limit", "since"}
+    assert ran.out.splitlines()[1].split() == [
+        "k3f9",
+        "bob",
+        "text",
+        "9",
+        "2026-11-24T12:00:00Z",
+        "yes",
+        "one<U+001B>[2J",
+    ]
+    shell("inbox", "list")
+    assert node.params == {}
+
+
+def test_inbox_show(node: FakeNode, shell: Shell) -> None:
+    node.answers["inbox.show"] = ITEM | {"body": "one\x1b[2J\ntwo\n"}
+    assert shell("inbox", "show", "k3").out.endswith("\n\none<U+001B>[2J\ntwo\n")
+    assert json.loads(shell("inbox", "show", "k3", "--json").out)["body"] == "one\x1b[2J\ntwo\n"
+    node.answers["inbox.show"] = ITEM | {"kind": "file", "name": "a\u202efdp.exe", "blake2b": "ff"}
+    ran = shell("inbox", "show", "k3")
+    assert "a<U+202E>fdp.exe" in ran.out
+    assert "inbox save k3f9" in ran.err
+
+
+def test_inbox_mark(node: FakeNode, shell: Shell) -> None:
+    node.answers["inbox.mark"] = [{"id": "a", "unread": True}, {"id": "b", "unread": True}]
+    assert shell("inbox", "mark", "a", "b", "--unread").out == "a  unread\nb  unread\n"
+    assert node.params == {"ids": ["a", "b"], "unread": True}
+
+
+def saver(data: bytes, error: Exception | None = None) -> Any:
+    def save(request: Request) -> Any:
+        os.write(request.fd(0), data)
+        return error or {"id": "k3f9", "name": "a.pdf", "size": len(data), "blake2b": None}
+
+    return save
+
+
+def test_save(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    out = tmp_path / "a.pdf"
+    node.answers["inbox.save"] = saver(b"\x1bPDF")
+    ran = shell("inbox", "save", "k3", "--out", str(out), "--json")
+    assert node.params == {"id": "k3"}
+    assert out.read_bytes() == b"\x1bPDF"
+    assert json.loads(ran.out)["path"] == str(out)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["a.pdf"]
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE(out.stat().st_mode) == 0o666 & ~mask
+
+
+def test_save_replaces_only_by_force(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    out = tmp_path / "a.pdf"
+    out.write_text("precious")
+    node.answers["inbox.save"] = saver(b"new")
+    ran = shell("inbox", "save", "k3", "--out", str(out))
+    assert ran.code == 73
+    assert "--force" in ran.err
+    assert not node.asked
+    assert out.read_text() == "precious"
+    assert shell("inbox", "save", "k3", "--out", str(out), "--force").code == 0
+    assert out.read_text() == "new"
+
+
+def test_save_that_loses_a_race(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    out = tmp_path / "a.pdf"
+
+    def save(request: Request) -> Any:
+        out.write_text("came first")
+        return {"id": "k3f9"}
+
+    node.answers["inbox.save"] = save
+    assert shell("inbox", "save", "k3", "--out", str(out)).code == 73
+    assert out.read_text() == "came first"
+
+
+def test_save_that_fails_leaves_nothing(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    node.answers["inbox.save"] = saver(b"half", StoreFullError("no space left"))
+    assert shell("inbox", "save", "k3", "--out", str(tmp_path / "a")).code == 74
+    assert shell("inbox", "save", "k3", "--out", str(tmp_path / "no" / "a")).code == 73
+    assert shell("inbox", "save", "k3", "--out", str(tmp_path)).code == 73
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_save_that_is_terminated_leaves_nothing(
+    node: FakeNode, shell: Shell, tmp_path: Path
+) -> None:
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def save(request: Request) -> Any:
+        os.write(request.fd(0), b"half")
+        processes[0].terminate()
+        processes[0].wait(20)
+        return None
+
+    node.answers["inbox.save"] = save
+    command = [sys.executable, "-m", "peerpost.cli", "--home", str(shell.home)]
+    processes.append(
+        subprocess.Popen([*command, "inbox", "save", "k3", "--out", str(tmp_path / "a")])
+    )
+    assert processes[0].wait(20) == 143
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_save_to_stdout(node: FakeNode, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.answers["inbox.save"] = saver(b"\x00\x1b raw")
+    assert shell.process("inbox", "save", "k3", "--out", "-").stdout == b"\x00\x1b raw"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    ran = shell("inbox", "save", "k3", "--out", "-")
+    assert ran.code == 2
+    assert "terminal" in ran.err
+
+
+# node, doctor, config, completion
+
+
+def test_node_status_and_stop(home: Path, shell: Shell) -> None:
+    assert shell("node", "status").code == 69
+    ran = shell("node", "stop")
+    assert (ran.code, ran.err) == (0, "The node is not running.\n")
+
+
+def test_node_stop_waits(node: FakeNode, shell: Shell) -> None:
+    with subprocess.Popen(["sleep", "0.3"]) as child:
+        node.answers["node.stop"] = {"state": "stopping", "pid": child.pid}
+        assert json.loads(shell("node", "stop", "--json").out) == {
+            "state": "stopped",
+            "pid": child.pid,
+        }
+        assert child.wait(0) == 0
+
+
+def test_node_start_when_it_runs(node: FakeNode, shell: Shell) -> None:
+    node.answers |= {"node.stay": None, "node.status": {"state": "running"}}
+    ran = shell("node", "start")
+    assert ran.out == "state  running\n"
+    assert [method for method, _ in node.asked] == ["node.stay", "node.status"]
+    assert shell("node", "start", "--listen", "/ip4/0.0.0.0/tcp/1").code == 71
+
+
+@pytest.mark.parametrize(
+    ("arguments", "becomes"),
+    [
+        (
+            ["node", "run", "--listen", "/a", "--listen", "/b", "--json", "--log-level", "debug"],
+            ["run", "--home", "HOME", "--listen", "/a", "--listen", "/b", "--json"]
+            + ["--log-level", "debug"],
+        ),
+    ],
+)
+def test_node_run_becomes_the_node(
+    home: Path,
+    shell: Shell,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    becomes: list[str],
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _, argv: ran.append(argv))
+    shell(*arguments)
+    expected = [str(home) if part == "HOME" else part for part in becomes]
+    assert ran == [[sys.executable, "-P", "-m", "peerpost.node", *expected]]
+
+
+def test_doctor(node: FakeNode, shell: Shell, home: Path) -> None:
+    good = {"check": "python", "ok": True, "found": "3.11", "hint": None}
+    node.answers["doctor"] = [good]
+    assert shell("doctor").code == 0
+    rows = [json.loads(line) for line in shell("doctor", "--json").out.splitlines()]
+    assert [row["check"] for row in rows] == ["home", "permissions", "python"]
+    node.answers["doctor"] = [good | {"ok": False, "hint": "reinstall"}]
+    ran = shell("doctor")
+    assert ran.code == 1
+    assert "reinstall" in ran.out
+    node.answers["doctor"] = [good]
+    home.chmod(0o755)
+    ran = shell("doctor")
+    assert ran.code == 1
+    assert "chmod 700" in ran.out
+
+
+def test_config(home: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = home / "config.toml"
+    assert shell("config", "path").out == f"{path}\n"
+    assert shell("config", "check").code == 0
+    path.write_text('[log]\nlevel = "debug"\n')
+    monkeypatch.setenv("PEERPOST__STORAGE__ACCEPT", "ask")
+    rows = {}
+    for line in shell("config", "show", "--json").out.splitlines():
+        row = json.loads(line)
+        rows[row["key"]] = (row["value"], row["origin"])
+    assert rows["log.level"] == ("debug", "config.toml")
+    assert rows["storage.accept"] == ("ask", "PEERPOST__STORAGE__ACCEPT")
+    assert rows["node.idle_exit"] == (300, "default")
+    path.write_text("[log]\nlevle = 1\n")
+    for command in ("show", "check"):
+        ran = shell("config", command)
+        assert ran.code == 78
+        assert "'level'" in ran.err
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_completion_script(shell: Shell, name: str) -> None:
+    assert "_PEERPOST_COMPLETE" in shell("completion", name).out
+
+
+def test_completion_knows_commands_and_contacts(node: FakeNode, shell: Shell) -> None:
+    node.answers["contacts.list"] = [{"name": "bob"}, {"name": "alice"}]
+
+    def complete(words: str, at: int) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", "from peerpost.cli.main import main; main()"],
+            capture_output=True,
+            check=False,
+            timeout=20,
+            env=os.environ
+            | {
+                "_PEERPOST_COMPLETE": "bash_complete",
+                "COMP_WORDS": words,
+                "COMP_CWORD": str(at),
+                "PEERPOST_HOME": str(node.home),
+            },
+        )
+        return [line.partition(",")[2] for line in done.stdout.decode().splitlines()]
+
+    assert complete("peerpost cont", 1) == ["contacts"]
+    assert complete("peerpost contacts re", 2) == ["remove"]
+    assert complete("peerpost send-net --contact b", 3) == ["bob"]
+
+
+def test_completion_starts_no_node(home: Path, shell: Shell) -> None:
+    done = shell.process(
+        _PEERPOST_COMPLETE="bash_complete",
+        COMP_WORDS="peerpost contacts show b",
+        COMP_CWORD="3",
+        PEERPOST_HOME=str(home),
+    )
+    assert done.stdout == b""
+    assert [path.name for path in home.iterdir()] == ["keyfile"]

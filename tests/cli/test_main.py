@@ -1,0 +1,258 @@
+"""The command line as such: options anywhere, exit codes, errors, signals, start-up."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from peerpost import errors
+from peerpost.cli.app import App, Group
+from peerpost.cli.main import COMMANDS, root, run
+from peerpost.errors import PeerpostError
+
+from .conftest import Events, FakeNode, Shell
+
+PEERPOST = [sys.executable, "-m", "peerpost.cli"]
+
+
+def pages() -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = [()]
+    context = click.Context(root, obj=App())
+    for name in COMMANDS:
+        command = root.get_command(context, name)
+        if name in ("demo", "bench"):
+            continue
+        found.append((name,))
+        if isinstance(command, Group):
+            found.extend((name, sub) for sub in command.commands)
+    return found
+
+
+@pytest.mark.parametrize("path", pages(), ids=" ".join)
+def test_every_help_page_ends_with_examples(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*path, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"Usage: {' '.join(('peerpost', *path))}")
+    *_, examples = shown.partition("\nExamples:\n")
+    assert re.search(r"^  .*peerpost", examples, re.MULTILINE)
+    assert run([*path, "-h"]) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--json", "contacts", "list"],
+        ["contacts", "--json", "list"],
+        ["contacts", "list", "--json"],
+    ],
+)
+def test_global_options_stand_anywhere(
+    node: FakeNode, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    node.answers["contacts.list"] = [{"id": "x", "name": "bob"}]
+    assert run(["--home", str(node.home), *arguments]) == 0
+    assert json.loads(capsys.readouterr().out) == {"id": "x", "name": "bob"}
+    assert run([*arguments, "--home", str(node.home)]) == 0
+
+
+def test_home_from_the_environment(
+    node: FakeNode, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PEERPOST_HOME", str(node.home))
+    node.answers["contacts.list"] = []
+    assert run(["contacts", "list"]) == 0
+
+
+def error_classes() -> list[type[PeerpostError]]:
+    return [getattr(errors, name) for name in errors.__all__]
+
+
+@pytest.mark.parametrize("class_", error_classes())
+def test_every_error_has_its_exit_code(
+    node: FakeNode, shell: Shell, class_: type[PeerpostError]
+) -> None:
+    node.answers["contacts.list"] = class_("it \x1b[31mfailed", hint="try \u202ethis")
+    ran = shell("contacts", "list")
+    assert (ran.code, ran.out) == (class_.exit_code, "")
+    assert ran.err == "error: it <U+001B>[31mfailed\nhint:  try <U+202E>this\n"
+    ran = shell("contacts", "list", "--json")
+    error = {"code": class_.code, "message": "it \x1b[31mfailed", "hint": "try \u202ethis"}
+    assert json.loads(ran.err) == {"error": error}
+    assert ran.err.isascii()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["contcts"], "there is no command 'contcts'", "did you mean 'contacts'?"),
+        (["zzz"], "there is no command 'zzz'", "see: peerpost --help"),
+        (["contacts", "lst"], "there is no command 'lst'", "did you mean 'list'?"),
+        (["contacts", "show"], "missing argument 'NAME'", "see: peerpost contacts show --help"),
+        (["send-net", "hi"], "missing option '--contact'", "send-net --help"),
+        (["contacts", "list", "--jsn"], "no such option '--jsn'", "contacts list --help"),
+        (["send", "--contact", "b", "--lane", "x", "t"], "'x' is not one of", "--help"),
+        (["contacts", "invite", "b", "--expires", "soon"], "'soon' is not a duration", "--help"),
+        (["send", "--contact", "b"], "nothing to send", "TEXT"),
+        (["send", "--contact", "b", ""], "the text is empty", None),
+        (["send", "--contact", "b", "two", "words"], "one argument", 'quote it: "two words"'),
+        (["send", "--contact", "b", "x", "--timeout", "3"], "--timeout needs --wait", None),
+        (["send", "--contact", "b", "x", "--pad", "much"], "--pad: 'much' is not a size", None),
+        (["send", "--contact", "b", "x", "--name", "y"], "--name is for files", None),
+        (["contacts", "add", "b"], "needs one ticket", "--ticket-file"),
+        (["contacts", "add", "b", "PP1", "--ticket-file", "f"], "needs one ticket", "argument"),
+        (["contacts", "add", "b", "--id", "f"], "--id and --address belong together", None),
+        (["contacts", "edit", "b"], "nothing to change", "--rename"),
+        (["identity", "new"], "no passphrase was given", "--no-passphrase"),
+    ],
+)
+def test_usage(shell: Shell, arguments: list[str], message: str, hint: str | None) -> None:
+    ran = shell(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert message in ran.err.splitlines()[0]
+    assert hint is None or hint in ran.err.splitlines()[1]
+    ran = shell(*arguments, "--json")
+    assert json.loads(ran.err)["error"]["code"] == "usage"
+
+
+def test_no_arguments_show_the_help_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("Usage: peerpost")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert re.fullmatch(r"peerpost \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
+    assert run(["--json", "--version"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"]
+
+
+def test_bug_is_one_line_and_a_traceback_with_debug(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(App, "call", broken)
+    ran = shell("contacts", "list")
+    assert (ran.code, ran.err.splitlines()[0]) == (1, "error: unexpected ZeroDivisionError: oops")
+    assert "Traceback" not in ran.err
+    assert "Traceback" in shell("contacts", "list", "--debug").err
+
+
+def test_no_spawn_and_no_identity(home: Path, shell: Shell) -> None:
+    assert shell("contacts", "list", "--no-spawn").code == 69
+    (home / "keyfile").unlink()
+    ran = shell("contacts", "list")
+    assert ran.code == 78
+    assert "identity new" in ran.err
+    assert sorted(home.iterdir()) == []
+
+
+def test_reader_that_leaves_is_no_error(node: FakeNode) -> None:
+    node.answers["contacts.list"] = [{"id": str(n), "name": "x" * 100} for n in range(5000)]
+    command = [*PEERPOST, "--home", str(node.home), "contacts", "list"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(20) == 141
+    process.stderr.close()
+
+
+def test_full_disk_behind_stdout(node: FakeNode) -> None:
+    node.answers["contacts.list"] = [{"id": "x", "name": "bob"}]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*PEERPOST, "--home", str(node.home), "contacts", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=20,
+        )
+    assert done.returncode == 74
+    assert done.stderr == b"error: cannot write: No space left on device\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals(node: FakeNode, number: int, code: int) -> None:
+    def slow(_: Any) -> None:
+        time.sleep(1)
+
+    node.answers["contacts.list"] = slow
+    process = subprocess.Popen(
+        [*PEERPOST, "--home", str(node.home), "contacts", "list"], stderr=subprocess.PIPE
+    )
+    while not node.asked:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert err.strip() == b""
+
+
+HEAVY = {"asyncio", "libp2p", "trio", "rich", "orjson", "msgspec", "logging", "apsw", "segno"}
+
+
+def loaded(arguments: list[str], home: Path) -> set[str]:
+    code = (
+        "import sys, json, io\nfrom peerpost.cli.main import run\n"
+        f"run({arguments!r})\nprint(json.dumps(list(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=True,
+        timeout=20,
+        env=os.environ | {"PEERPOST_HOME": str(home)},
+    )
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def test_start_up_loads_nothing_heavy(node: FakeNode) -> None:
+    node.answers["contacts.list"] = [{"id": "x", "name": "bob", "last_seen": None}]
+    node.answers["send-net"] = Events(
+        [], {"id": "x", "state": "queued", "kind": "text", "contact": "b"}
+    )
+    for arguments in (["--help"], ["contacts", "list"], ["send", "--contact", "b", "hi"]):
+        assert not HEAVY & loaded(arguments, node.home), arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "budget_s"), [(["--help"], 0.1), (["contacts", "list"], 0.15)]
+)
+def test_start_up_is_quick(node: FakeNode, arguments: list[str], budget_s: float) -> None:
+    node.answers["contacts.list"] = [{"id": "x", "name": "bob"}]
+    command = [*PEERPOST, "--home", str(node.home), *arguments]
+
+    def took() -> float:
+        # CPU time: the machine that runs tests is busy with others.
+        before = os.times()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=20)
+        after = os.times()
+        return sum(after[2:4]) - sum(before[2:4])
+
+    assert min(took() for _ in range(5)) <= budget_s
+
+
+def test_options_reach_the_node_that_is_started() -> None:
+    app = App()
+    app.verbose, app.log_format = 1, "json"
+    assert app.node_args() == ["--log-level", "info", "--log-format", "json"]
+    app.log_level = "error"
+    assert app.node_args()[1] == "error"

@@ -1,0 +1,37 @@
+"""Times for people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from peerpost.cli.times import moment_ms, relative
+
+NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("2026-11-24T11:59:58Z", "now"),
+        ("2026-11-24T11:59:30Z", "30 s ago"),
+        ("2026-11-24T11:57:00.123Z", "2 min ago"),
+        ("2026-11-24T14:00:01Z", "in 2 h"),
+        ("2026-11-20T12:00:00Z", "4 d ago"),
+        ("2026-01-02T12:00:00Z", "2026-01-02"),
+        ("garbage", "garbage"),
+    ],
+)
+def test_relative(text: str, said: str) -> None:
+    assert relative(text, NOW) == said
+
+
+def test_moments() -> None:
+    now_ms = int(NOW.timestamp() * 1000)
+    assert moment_ms("2h", NOW) == now_ms - 7_200_000
+    assert moment_ms("2026-11-24T12:00:00Z") == now_ms
+    assert moment_ms("2026-11-24T13:00:00+01:00") == now_ms
+    assert moment_ms("2026-11-24") % 1000 == 0
+    with pytest.raises(ValueError, match="not a time"):
+        moment_ms("yesterday")

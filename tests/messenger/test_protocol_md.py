@@ -1,0 +1,72 @@
+"""PROTOCOL.md says what the code does: its examples are vectors, its tables the code's."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from peerpost.crypto import labels
+from peerpost.wire import inner, limits
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "messenger" / "PROTOCOL.md").read_text()
+BLOCK = re.compile(r'^```vector (\S+) "([^"]+)" (\S+)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+EXAMPLES = [pytest.param(*found, id=" ".join(found[:3])) for found in BLOCK.findall(TEXT)]
+
+
+@pytest.mark.parametrize(("file", "name", "field", "block"), EXAMPLES)
+def test_an_example_is_its_vector(file: str, name: str, field: str, block: str) -> None:
+    cases = json.loads((ROOT / "tests" / "vectors" / file).read_text())
+    (value,) = [case for case in cases if case["name"] == name]
+    for step in field.split("."):
+        value = value[int(step)] if step.isdigit() else value[step]
+    shown = "".join(line.partition(";")[0] for line in block.splitlines())
+    assert "".join(shown.split()) == value
+
+
+def test_every_structure_has_an_example() -> None:
+    files = {found[0] for found in BLOCK.findall(TEXT)}
+    assert files == {
+        "chunk.json",
+        "envelope.json",
+        "frame.json",
+        "hello.json",
+        "inner.json",
+        "segment.json",
+        "statement.json",
+        "ticket.json",
+    }
+
+
+def test_the_limits_are_the_codes() -> None:
+    rows = dict(re.findall(r"^\| `([A-Z_0-9]+)` \| (.+?) \|$", TEXT, re.MULTILINE))
+    named = {name: value for name, value in vars(limits).items() if name.isupper()}
+    shown = {
+        name: f"{value:,}" if isinstance(value, int) else str(value)
+        for name, value in named.items()
+    }
+    assert rows == shown
+
+
+def test_the_labels_are_the_codes() -> None:
+    found = {word.encode() for word in re.findall(r"`(peerpost/v1/[a-z/]+)`", TEXT)}
+    assert found == {*labels.PERSONS, *(label.rstrip(b"\0") for label in labels.LABELS)}
+
+
+def test_the_types_and_fields_are_the_codes() -> None:
+    rows = re.findall(r"^\| (\d+) \| (\w+) \| ([a-z_, ]+) \|$", TEXT, re.MULTILINE)
+    shown = {int(number): (name, fields.split(", ")) for number, name, fields in rows}
+    assert shown == {
+        number: (kind.__name__, list(kind.__struct_fields__))
+        for number, kind in inner._TYPES.items()
+    }
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "messenger").rglob("*.py")), ids=lambda p: p.stem)
+def test_the_sections_that_the_code_names_exist(path: Path) -> None:
+    headings = set(re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE))
+    named = re.findall(r'PROTOCOL\.md, "([^"]+)"', " ".join(path.read_text().split()))
+    assert set(named) <= headings
