@@ -1,0 +1,1 @@
+"""Transports: authenticated connections and their streams, over py-libp2p and in memory."""

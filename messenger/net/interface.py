@@ -69,7 +69,9 @@ class Stream(Protocol):
     """One bidirectional byte stream of a connection."""
 
     @property
-    def protocol(self) -> str: ...
+    def protocol(self) -> str:
+        """Name that both ends agreed on."""
+        ...
 
     async def read(self, max_bytes: int = 65536) -> bytes:
         """Return 1..max_bytes bytes, or b"" after the peer's clean end.
@@ -104,16 +106,24 @@ class Connection(Protocol):
     """One authenticated connection to one peer id."""
 
     @property
-    def peer_id(self) -> str: ...
+    def peer_id(self) -> str:
+        """Peer id of the other end, authenticated."""
+        ...
+
     @property
-    def inbound(self) -> bool: ...
+    def inbound(self) -> bool:
+        """Whether the other end dialled."""
+        ...
+
     @property
     def remote_address(self) -> str:
         """Multiaddr the connection runs over, without /p2p."""
         ...
 
     @property
-    def admission(self) -> Admission: ...
+    def admission(self) -> Admission:
+        """What the gate said, or `admit` made of it."""
+        ...
 
     def admit(self) -> None:
         """Lift the antechamber's limits: HELLO has proved a stranger to be expected."""
@@ -121,12 +131,14 @@ class Connection(Protocol):
 
     async def open_stream(self, protocol: str, *, timeout_s: float = 10.0) -> Stream:
         """Open a stream and agree on protocol. Raises ConnectionLostError, or StreamResetError
-        where the peer does not speak the protocol or does not answer in time."""
+        where the peer does not speak the protocol or does not answer in time.
+        """
         ...
 
     async def accept_stream(self) -> Stream:
         """Wait for the peer's next stream, already agreed on one of the transport's protocols.
-        Raises ConnectionLostError."""
+        Raises ConnectionLostError.
+        """
         ...
 
     async def wait_closed(self) -> None:
@@ -150,7 +162,10 @@ class Transport(Protocol):
     """
 
     @property
-    def peer_id(self) -> str: ...
+    def peer_id(self) -> str:
+        """Peer id of the transport key."""
+        ...
+
     @property
     def addresses(self) -> Sequence[str]:
         """Multiaddrs really bound (ports filled in), after start."""
@@ -168,11 +183,13 @@ class Transport(Protocol):
         self, peer_id: str, addresses: Sequence[str], *, timeout_s: float = 10.0
     ) -> Connection:
         """Connect to peer_id over the first address that works, tried in parallel.
-        Raises DialError with the cause of each address; cancel-safe."""
+        Raises DialError with the cause of each address; cancel-safe.
+        """
         ...
 
     async def accept(self) -> Connection:
         """Wait for the next inbound connection (its handshake done, its gate passed).
         Raises ConnectionLostError once the transport is stopped or its guest has failed;
-        `__cause__` is the failure."""
+        `__cause__` is the failure.
+        """
         ...

@@ -1,0 +1,139 @@
+"""Trio as a guest on the asyncio loop, in the same thread: one run for each thread, shared by all who ask.
+
+py-libp2p is written for trio. Its handshakes run here; nothing else does. A second guest run in a thread is refused
+by trio, hence the counted one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import outcome
+import trio
+
+__all__ = ["Guest"]
+
+T = TypeVar("T")
+
+_here = threading.local()
+
+
+class Guest:
+    """The running guest of this thread. Made by `acquire`, let go by `release`."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._users = 0
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._over: asyncio.Future[outcome.Outcome[None]] = self._loop.create_future()
+        self._token: trio.lowlevel.TrioToken
+        self._nursery: trio.Nursery
+
+    @classmethod
+    async def acquire(cls) -> Guest:
+        """Return this thread's guest, started if need be."""
+        loop = asyncio.get_running_loop()
+
+        def soon(step: Callable[[], None]) -> None:
+            loop.call_soon(step)
+
+        def soon_threadsafe(step: Callable[[], None]) -> None:
+            loop.call_soon_threadsafe(step)
+
+        guest: Guest | None = getattr(_here, "guest", None)
+        if guest is None or not guest.serves(loop):
+            guest = _here.guest = cls()
+            trio.lowlevel.start_guest_run(
+                guest._main,
+                run_sync_soon_threadsafe=soon_threadsafe,
+                run_sync_soon_not_threadsafe=soon,
+                done_callback=guest._over.set_result,
+                host_uses_signal_set_wakeup_fd=True,
+                restrict_keyboard_interrupt_to_checkpoints=True,
+            )
+        guest._users += 1
+        await asyncio.shield(guest._ready)
+        return guest
+
+    def serves(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Tell whether the run goes on, on this loop."""
+        return self._loop is loop and not self._over.done()
+
+    async def release(self) -> None:
+        """Let go; the last one ends the run."""
+        self._users -= 1
+        if self._users or self._over.done():
+            return
+        if getattr(_here, "guest", None) is self:
+            _here.guest = None
+        self._token.run_sync_soon(self._nursery.cancel_scope.cancel)
+        await asyncio.shield(self._over)
+
+    async def _main(self) -> None:
+        async with trio.open_nursery() as self._nursery:
+            self._token = trio.lowlevel.current_trio_token()
+            self._ready.set_result(None)
+            await trio.sleep_forever()
+
+    async def wait_over(self) -> BaseException | None:
+        """Return when the run has ended, with the error that ended it."""
+        result = await asyncio.shield(self._over)
+        return result.error if isinstance(result, outcome.Error) else None
+
+    async def call(
+        self,
+        function: Callable[[], Awaitable[T]],
+        *,
+        discard: Callable[[T], None] | None = None,
+    ) -> T:
+        """Run a trio coroutine and return what it returns, from asyncio.
+
+        Cancelling the caller cancels the coroutine and waits until it has unwound; a result that it had nevertheless
+        is given to `discard`.
+        """
+        job: _Job[T] = _Job(self._loop, function)
+        try:
+            self._token.run_sync_soon(self._nursery.start_soon, job.run)
+        except trio.RunFinishedError:
+            raise ConnectionAbortedError("the transport has stopped") from None
+        try:
+            await asyncio.shield(job.ended)
+        except asyncio.CancelledError:
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(job.scope.cancel)
+            await asyncio.shield(job.ended)
+            if discard is not None and isinstance(job.result, outcome.Value):
+                discard(job.result.value)
+            raise
+        if job.result is None:
+            raise ConnectionAbortedError("the transport has stopped")
+        return job.result.unwrap()
+
+
+class _Job(Generic[T]):
+    """One coroutine in the guest."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, function: Callable[[], Awaitable[T]]
+    ) -> None:
+        self.scope = trio.CancelScope()
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self.result: outcome.Outcome[T] | None = None
+        self._function = function
+
+    async def run(self) -> None:
+        """Run in trio, but on the thread of the loop: the future may be set directly."""
+        try:
+            with self.scope:
+                # Errors belong to the caller: one that got out would end the run of everybody.
+                try:
+                    self.result = outcome.Value(await self._function())
+                except Exception as error:  # noqa: BLE001
+                    self.result = outcome.Error(error)
+        finally:
+            if not self.ended.done():
+                self.ended.set_result(None)

@@ -1,0 +1,320 @@
+"""The transport over py-libp2p: TCP, Noise and yamux, dialled and accepted in trio, carried by the loop itself.
+
+Everything that a stranger could exhaust is bounded here: handshakes in progress (the oldest gives way, so that a
+slow loris holds no one out), connections in all and for each peer, and the antechamber of unknown peer ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import functools
+import logging
+import socket
+from collections import OrderedDict
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
+
+import trio
+
+from peerpost.errors import PeerpostError
+
+from . import sockets
+from .guest import Guest
+from .interface import Admission, Connection, ConnectionLostError, DialError, Gate, Priority
+from .muxed import Keepalive, MuxedConnection
+from .records import Opener, Sealer
+from .upgrade import Secured, Upgrade
+from .yamux import Limits
+
+__all__ = ["LibP2PTransport"]
+
+log = logging.getLogger(__name__)
+
+HANDSHAKE_TIMEOUT_S = 5.0
+HANDSHAKES = 128
+"""Inbound handshakes in progress at once."""
+CONNECTIONS = 512
+CONNECTIONS_PER_PEER = 8
+STRANGERS = 8
+STRANGER_TIMEOUT_S = 5.0
+STAGGER_S = 0.25
+"""Between dialling two addresses of one peer (RFC 8305, section 5)."""
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class LibP2PTransport:
+    """One peer id on the network (`interface.Transport`)."""
+
+    def __init__(
+        self,
+        seed: bytes,
+        listen: Sequence[str],
+        gate: Gate,
+        protocols: Mapping[str, Priority],
+        *,
+        limits: Limits | None = None,
+        keepalive: Keepalive | None = None,
+    ) -> None:
+        self._upgrade = Upgrade(seed, lambda peer_id: gate(peer_id) is not Admission.REFUSED)
+        self._listen = list(listen)
+        self._gate = gate
+        self._protocols = protocols
+        self._limits = limits or Limits()
+        self._keepalive = keepalive
+        self._bound: list[str] = []
+        self._guest: Guest | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._incoming: asyncio.Queue[MuxedConnection | ConnectionLostError] = asyncio.Queue()
+        self._connections: set[MuxedConnection] = set()
+        self._strangers: OrderedDict[MuxedConnection, asyncio.TimerHandle] = OrderedDict()
+        self._watchers: set[asyncio.Task[None]] = set()
+        self._handshakes: OrderedDict[trio.CancelScope, None] = OrderedDict()
+
+    @property
+    def peer_id(self) -> str:
+        """Peer id of the transport key."""
+        return self._upgrade.peer_id
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Multiaddrs really bound."""
+        return tuple(self._bound)
+
+    # -- life
+
+    async def start(self) -> None:
+        """Bind and listen (`interface.Transport`)."""
+        listeners: list[socket.socket] = []
+        try:
+            for address in self._listen:
+                listeners.append(sockets.bind(address))  # noqa: PERF401 - what was bound is closed
+        except PeerpostError:
+            for listener in listeners:
+                listener.close()
+            raise
+        self._bound = [sockets.bound_address(listener) for listener in listeners]
+        self._guest = await Guest.acquire()
+        self._incoming = asyncio.Queue()
+        self._accepting = asyncio.get_running_loop().create_task(
+            self._serve(self._guest, listeners), name="listen"
+        )
+
+    async def stop(self) -> None:
+        """Close everything (`interface.Transport`)."""
+        guest, self._guest = self._guest, None
+        if guest is None:
+            return
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
+        await asyncio.gather(*(connection.close() for connection in list(self._connections)))
+        if self._watchers:
+            await asyncio.gather(*self._watchers, return_exceptions=True)
+        self._bound = []
+        self._incoming.put_nowait(ConnectionLostError("the transport has stopped"))
+        await guest.release()
+
+    async def _serve(self, guest: Guest, listeners: list[socket.socket]) -> None:
+        """Accept until cancelled; if the guest ends by itself, say so to whoever accepts."""
+        try:
+            await guest.call(functools.partial(self._accept_all, listeners))
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("the transport has failed")
+            lost = ConnectionLostError(f"the transport has failed: {error}")
+            lost.__cause__ = error
+            self._incoming.put_nowait(lost)
+        finally:
+            for listener in listeners:
+                listener.close()
+
+    # -- inbound, in trio
+
+    async def _accept_all(self, listeners: list[socket.socket]) -> None:
+        async with trio.open_nursery() as nursery:
+            for listener in listeners:
+                nursery.start_soon(self._accept_on, trio.socket.from_stdlib_socket(listener))
+
+    async def _accept_on(self, listener: trio.socket.SocketType) -> None:
+        async with trio.open_nursery() as nursery:
+            while True:
+                try:
+                    sock, _ = await listener.accept()
+                except OSError as error:
+                    # The peer may be gone already; without descriptors, wait for one to come free.
+                    if error.errno in NO_DESCRIPTORS:
+                        log.warning("cannot accept: %s", error.strerror)
+                        await trio.sleep(0.1)
+                    continue
+                nursery.start_soon(self._receive, sock)
+
+    async def _receive(self, sock: trio.socket.SocketType) -> None:
+        if len(self._handshakes) >= HANDSHAKES:
+            oldest, _ = self._handshakes.popitem(last=False)
+            oldest.cancel()
+        scope = trio.CancelScope(deadline=trio.current_time() + HANDSHAKE_TIMEOUT_S)
+        self._handshakes[scope] = None
+        stream = trio.SocketStream(sock)
+        try:
+            with scope:
+                secured = await self._upgrade.inbound(stream)
+                asyncio.get_running_loop().call_soon(self._arrived, secured)
+                return
+        except PeerpostError as error:
+            log.debug("an inbound handshake failed: %s", error.message)
+        finally:
+            self._handshakes.pop(scope, None)
+            sock.close()  # Does nothing to a socket that was handed on.
+
+    # -- inbound, on the loop
+
+    def _arrived(self, secured: Secured) -> None:
+        same = sum(c.peer_id == secured.peer_id for c in self._connections)
+        admission = self._gate(secured.peer_id)
+        if (
+            self._guest is None
+            or admission is Admission.REFUSED
+            or len(self._connections) >= CONNECTIONS
+            or same >= CONNECTIONS_PER_PEER
+        ):
+            secured.close()
+            return
+        self._spawn(self._welcome(secured, admission))
+
+    async def _welcome(self, secured: Secured, admission: Admission) -> None:
+        connection = await self._adopt(secured, admission, inbound=True)
+        if admission is Admission.STRANGER:
+            self._to_antechamber(connection)
+        self._incoming.put_nowait(connection)
+
+    def _to_antechamber(self, connection: MuxedConnection) -> None:
+        if len(self._strangers) >= STRANGERS:
+            oldest, timer = self._strangers.popitem(last=False)
+            timer.cancel()
+            oldest.abort()
+        loop = asyncio.get_running_loop()
+        self._strangers[connection] = loop.call_later(STRANGER_TIMEOUT_S, self._expel, connection)
+
+    def _expel(self, connection: MuxedConnection) -> None:
+        self._strangers.pop(connection, None)
+        if connection.admission is Admission.STRANGER:
+            log.debug("a stranger took too long")
+            connection.abort()
+
+    async def _adopt(
+        self, secured: Secured, admission: Admission, *, inbound: bool
+    ) -> MuxedConnection:
+        """Put a secured socket on the loop."""
+        sockets.tune(secured.sock)
+        limits = self._limits
+        connection = MuxedConnection(
+            peer_id=secured.peer_id,
+            inbound=inbound,
+            remote_address=sockets.remote_address(secured.sock),
+            admission=admission,
+            sealer=Sealer(secured.send_key, secured.send_counter),
+            opener=Opener(secured.receive_key, secured.receive_counter),
+            protocols=self._protocols,
+            early=secured.early,
+            limits=Limits(
+                limits.streams, limits.buffered_bytes, limits.window_bytes, limits.frame_bytes
+            ),
+            keepalive=self._keepalive,
+        )
+        self._connections.add(connection)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection, secured.sock
+            )
+        except BaseException:
+            self._connections.discard(connection)
+            secured.close()
+            raise
+        self._spawn(self._watch(connection))
+        return connection
+
+    async def _watch(self, connection: MuxedConnection) -> None:
+        await connection.wait_closed()
+        self._connections.discard(connection)
+        timer = self._strangers.pop(connection, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._watchers.add(task)
+        task.add_done_callback(self._watchers.discard)
+
+    # -- the node's side
+
+    async def accept(self) -> Connection:
+        """Wait for the next inbound connection (`interface.Transport`)."""
+        connection = await self._incoming.get()
+        if isinstance(connection, ConnectionLostError):
+            self._incoming.put_nowait(connection)
+            raise connection
+        return connection
+
+    async def dial(
+        self, peer_id: str, addresses: Sequence[str], *, timeout_s: float = 10.0
+    ) -> Connection:
+        """Connect over the first address that works (`interface.Transport`)."""
+        if self._guest is None:
+            raise DialError("the transport is not running")
+        dial = functools.partial(self._dial, peer_id, list(addresses), timeout_s)
+        secured = await self._guest.call(dial, discard=Secured.close)
+        return await self._adopt(secured, Admission.KNOWN, inbound=False)
+
+    # -- outbound, in trio
+
+    async def _dial(self, peer_id: str, addresses: list[str], timeout_s: float) -> Secured:
+        won: list[Secured] = []
+        causes: dict[str, str] = {}
+
+        async def attempt(address: str, failed: trio.Event) -> None:
+            try:
+                secured = await self._reach(peer_id, address)
+            except PeerpostError as error:
+                causes[address] = error.message
+                failed.set()
+            else:
+                if won:
+                    secured.close()
+                else:
+                    won.append(secured)
+                    nursery.cancel_scope.cancel()
+
+        with trio.move_on_after(timeout_s):
+            async with trio.open_nursery() as nursery:
+                for address in addresses:
+                    failed = trio.Event()
+                    nursery.start_soon(attempt, address, failed)
+                    with trio.move_on_after(STAGGER_S):
+                        await failed.wait()
+        if won:
+            return won[0]
+        told = [f"{a}: {causes.get(a, f'no answer in {timeout_s:g} s')}" for a in addresses]
+        raise DialError("; ".join(told) or "no address is known")
+
+    async def _reach(self, peer_id: str, address: str) -> Secured:
+        family, host, port = sockets.dial_target(address)
+        try:
+            found = await trio.socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise DialError(error.strerror or "the name is unknown") from error
+        problem = DialError("the name has no address")
+        for kind, _, protocol, _, target in found:
+            sock = trio.socket.socket(kind, socket.SOCK_STREAM, protocol)
+            try:
+                await sock.connect(target)
+                with trio.fail_after(HANDSHAKE_TIMEOUT_S):
+                    return await self._upgrade.outbound(trio.SocketStream(sock), peer_id)
+            except OSError as error:
+                problem = DialError((error.strerror or str(error)).lower())
+            except trio.TooSlowError:
+                problem = DialError("the peer does not finish the handshake")
+            finally:
+                sock.close()
+        raise problem

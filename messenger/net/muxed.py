@@ -1,0 +1,397 @@
+"""A connection on the loop: a socket whose Noise handshake is done, its records, and the streams of one Yamux.
+
+The loop's own transport moves the bytes, so that nothing crosses into trio after the handshake. Writes are pulled
+out of the machine only while the socket takes them, so that what is urgent never waits behind more than
+`WRITE_HIGH_BYTES` of what was sealed before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from typing import cast
+
+from peerpost.errors import ProtocolError
+
+from . import multistream
+from .interface import Admission, ConnectionLostError, Priority, StreamResetError
+from .records import MAX_WIRE_BYTES, Opener, Sealer
+from .stream import MuxedStream
+from .yamux import Data, Ended, Event, GoneAway, Limits, Opened, Pong, Reset, Yamux
+
+__all__ = ["Keepalive", "MuxedConnection"]
+
+log = logging.getLogger(__name__)
+
+RECEIVE_BYTES = 256 * 1024
+"""What one call of the kernel may bring."""
+WRITE_HIGH_BYTES = 128 * 1024
+WRITE_LOW_BYTES = 32 * 1024
+BATCH_BYTES = 128 * 1024
+"""Sealed and handed to the socket in one go."""
+FLUSH_TIMEOUT_S = 1.0
+NEGOTIATE_TIMEOUT_S = 10.0
+ACCEPT_BACKLOG = 256
+"""Streams agreed on that nobody has accepted yet."""
+STRANGER_BYTES = 4096 + 512
+"""All a stranger may send before `admit`: a HELLO, and the agreeing on its streams."""
+STRANGER_STREAMS = 4
+
+
+class Keepalive:
+    """When a silent peer is asked, and when it is given up."""
+
+    def __init__(self, ask_after_s: float = 4.0, dead_after_s: float = 9.0) -> None:
+        self.ask_after_s = ask_after_s
+        self.dead_after_s = dead_after_s
+
+
+class MuxedConnection(asyncio.BufferedProtocol):
+    """One authenticated connection (`interface.Connection`)."""
+
+    def __init__(
+        self,
+        *,
+        peer_id: str,
+        inbound: bool,
+        remote_address: str,
+        admission: Admission,
+        sealer: Sealer,
+        opener: Opener,
+        protocols: Mapping[str, Priority],
+        early: bytes = b"",
+        limits: Limits | None = None,
+        keepalive: Keepalive | None = None,
+    ) -> None:
+        self.peer_id = peer_id
+        self.inbound = inbound
+        self.remote_address = remote_address
+        self.admission = admission
+        self._loop = asyncio.get_running_loop()
+        self._sealer, self._opener = sealer, opener
+        self._protocols = protocols
+        self._keepalive = keepalive or Keepalive()
+        self._full_streams = (limits or Limits()).streams
+        self._yamux = Yamux(client=not inbound, limits=limits)
+        self._allowance_bytes = STRANGER_BYTES
+        if admission is Admission.STRANGER:
+            self._yamux.limits.streams = STRANGER_STREAMS
+        self._admitted = asyncio.Event()
+        if admission is not Admission.STRANGER:
+            self._admitted.set()
+        self._early = early
+        self._socket: asyncio.Transport | None = None
+        self._paused = False
+        self._flushing = False
+        self._buffer = bytearray(RECEIVE_BYTES + MAX_WIRE_BYTES)
+        self._view = memoryview(self._buffer)
+        self._start = self._end = 0
+        self._streams: dict[int, MuxedStream] = {}
+        self._accepted: asyncio.Queue[MuxedStream | None] = asyncio.Queue()
+        self._negotiations: set[asyncio.Task[None]] = set()
+        self._lost: ConnectionLostError | None = None
+        self._closed = asyncio.Event()
+        self._writable: set[MuxedStream] = set()
+        self._heard_s = time.monotonic()
+        self._asked_s: float | None = None
+        self._ping = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- the loop's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: the socket is ours."""
+        # uvloop's transports do not inherit from asyncio's.
+        self._socket = cast("asyncio.Transport", transport)
+        self._socket.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
+        self._ask()
+        self._tick()
+        if self._early:
+            self._guarded(self._early)
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Offer room for at least one record."""
+        if len(self._buffer) - self._end < MAX_WIRE_BYTES:
+            rest = self._end - self._start
+            self._buffer[:rest] = self._buffer[self._start : self._end]
+            self._start, self._end = 0, rest
+        return self._view[self._end :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Open what has arrived whole."""
+        self._end += nbytes
+        self._heard_s = time.monotonic()
+        try:
+            while (record := self._opener.next(self._view[self._start : self._end])) is not None:
+                plaintext, size = record
+                self._start += size
+                self._receive(plaintext)
+                if self._lost is not None:
+                    return
+        except ProtocolError as error:
+            self._break(error.message)
+        if self._start == self._end:
+            self._start = self._end = 0
+        self._flush_soon()
+
+    def pause_writing(self) -> None:
+        """Stop sealing: the socket is full."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """Go on sealing."""
+        self._paused = False
+        self._flush_soon()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wake everybody: the connection is gone."""
+        self._lose("the connection broke" if exc is not None else "the connection closed", exc)
+        self._closed.set()
+
+    # -- receiving
+
+    def _guarded(self, plaintext: bytes) -> None:
+        try:
+            self._receive(plaintext)
+        except ProtocolError as error:
+            self._break(error.message)
+
+    def _receive(self, plaintext: bytes) -> None:
+        if not self._admitted.is_set():
+            self._allowance_bytes -= len(plaintext)
+            if self._allowance_bytes < 0:
+                raise ProtocolError("a stranger sent more than a HELLO")
+        for event in self._yamux.receive(plaintext, time.monotonic()):
+            self._handle(event)
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Data):
+            stream = self._streams.get(event.stream_id)
+            if stream is not None:
+                stream.feed(event.data)
+        elif isinstance(event, Opened):
+            stream = self._add(event.stream_id)
+            task = self._loop.create_task(self._negotiate(stream), name="negotiate")
+            self._negotiations.add(task)
+            task.add_done_callback(self._negotiations.discard)
+        elif isinstance(event, Ended):
+            stream = self._streams.get(event.stream_id)
+            if stream is not None:
+                stream.feed_end()
+        elif isinstance(event, Reset):
+            stream = self._streams.pop(event.stream_id, None)
+            if stream is not None:
+                stream.fail(StreamResetError("the peer reset the stream"))
+        elif isinstance(event, Pong):
+            if self._asked_s is not None and event.value == self._ping:
+                rtt_s = time.monotonic() - self._asked_s
+                before_s = self._yamux.rtt_s
+                self._yamux.rtt_s = rtt_s if before_s is None else (7 * before_s + rtt_s) / 8
+                self._asked_s = None
+        elif isinstance(event, GoneAway):
+            self._lose("the peer closed the connection", None)
+            if self._socket is not None:
+                self._socket.close()
+
+    def _add(self, stream_id: int) -> MuxedStream:
+        stream = MuxedStream(self, stream_id)
+        self._streams[stream_id] = stream
+        return stream
+
+    async def _negotiate(self, stream: MuxedStream) -> None:
+        """Agree on the protocol of a stream that the peer opened, and offer it to `accept_stream`."""
+        try:
+            if not self._admitted.is_set() and len(self._streams) > 1:
+                # A stranger has HELLO alone; what it opens behind it waits until it is admitted.
+                await self._admitted.wait()
+            async with asyncio.timeout(NEGOTIATE_TIMEOUT_S):
+                protocol = await multistream.answer(stream.read, stream.write, self._protocols)
+            if self._accepted.qsize() >= ACCEPT_BACKLOG:
+                raise ProtocolError("too many streams wait to be accepted")
+            self._agreed(stream, protocol)
+            self._accepted.put_nowait(stream)
+        except (ProtocolError, ConnectionLostError, TimeoutError) as error:
+            log.debug("a stream of %s came to nothing: %s", self.peer_id, error)
+            stream.reset()
+
+    def _agreed(self, stream: MuxedStream, protocol: str) -> None:
+        stream.protocol = protocol
+        self._yamux.set_priority(stream.id, self._protocols.get(protocol, Priority.BULK))
+
+    # -- sending
+
+    def _flush_soon(self) -> None:
+        if not self._flushing and not self._paused and self._yamux.has_output:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._socket is None or self._lost is not None:
+            return
+        while not self._paused and (records := self._yamux.next_records(BATCH_BYTES)):
+            self._socket.write(self._sealer.seal(records))
+        for stream in list(self._writable):
+            if stream.tell_writable():
+                self._writable.discard(stream)
+
+    # -- what streams ask
+
+    def stream_write(self, stream: MuxedStream, data: bytes) -> None:
+        """Queue data of a stream."""
+        self._yamux.write(stream.id, data)
+        self._flush_soon()
+
+    def stream_queued_bytes(self, stream: MuxedStream) -> int:
+        """Return what a stream has queued."""
+        return self._yamux.queued_bytes(stream.id)
+
+    def stream_waits(self, stream: MuxedStream) -> None:
+        """Remember to tell a stream when it has room."""
+        self._writable.add(stream)
+
+    def stream_consumed(self, stream: MuxedStream, frames: int, size: int) -> None:
+        """Give the peer credit for what was read."""
+        self._yamux.consumed(stream.id, frames, size, time.monotonic())
+        self._flush_soon()
+
+    def stream_end(self, stream: MuxedStream) -> None:
+        """End a stream's writing direction."""
+        self._yamux.end(stream.id)
+        self._flush_soon()
+
+    def stream_reset(self, stream: MuxedStream) -> None:
+        """Break a stream."""
+        self._yamux.reset(stream.id)
+        self.stream_over(stream)
+        self._flush_soon()
+
+    def stream_over(self, stream: MuxedStream) -> None:
+        """Forget a stream that has ended both ways."""
+        self._streams.pop(stream.id, None)
+        self._writable.discard(stream)
+
+    # -- the node's side
+
+    def admit(self) -> None:
+        """Lift the limits of a stranger."""
+        self.admission = Admission.KNOWN
+        self._yamux.limits.streams = self._full_streams
+        self._admitted.set()
+
+    async def open_stream(self, protocol: str, *, timeout_s: float = 10.0) -> MuxedStream:
+        """Open a stream (`interface.Connection`)."""
+        if self._lost is not None:
+            raise self._lost
+        try:
+            stream_id = self._yamux.open(Priority.URGENT, time.monotonic())
+        except ProtocolError as error:
+            raise ConnectionLostError(error.message) from None
+        stream = self._add(stream_id)
+        self._flush_soon()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await multistream.propose(stream.read, stream.write, protocol)
+        except TimeoutError:
+            stream.reset()
+            raise StreamResetError(f"the peer did not agree on {protocol} in time") from None
+        except ProtocolError as error:
+            stream.reset()
+            raise StreamResetError(error.message) from None
+        except BaseException:
+            stream.reset()
+            raise
+        self._agreed(stream, protocol)
+        return stream
+
+    async def accept_stream(self) -> MuxedStream:
+        """Wait for the peer's next stream (`interface.Connection`)."""
+        if self._lost is not None:
+            raise self._lost
+        stream = await self._accepted.get()
+        if stream is None:
+            self._accepted.put_nowait(None)
+            raise self._lost or ConnectionLostError("the connection closed")
+        return stream
+
+    async def wait_closed(self) -> None:
+        """Return when the connection is gone."""
+        await self._closed.wait()
+
+    async def close(self) -> None:
+        """Flush for at most `FLUSH_TIMEOUT_S`, say goodbye, and end."""
+        if self._socket is None or self._closed.is_set():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_TIMEOUT_S):
+                while self._lost is None and self._yamux.has_output:
+                    self._flush_soon()
+                    await asyncio.sleep(0.005)
+        if self._lost is None:
+            self._yamux.go_away()
+            self._paused = False
+            self._flush()
+            self._lose("the connection was closed here", None)
+        self._socket.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_TIMEOUT_S):
+                await self._closed.wait()
+        self._socket.abort()
+        await self._closed.wait()
+
+    def abort(self) -> None:
+        """Drop the connection now."""
+        self._lose("the connection was closed here", None)
+        if self._socket is not None:
+            self._socket.abort()
+
+    # -- ending
+
+    def _break(self, why: str) -> None:
+        """End because of what the peer did, telling it so where it can be told."""
+        log.info("closing the connection to %s: %s", self.peer_id, why)
+        if self._socket is not None and self._lost is None and not self._socket.is_closing():
+            self._yamux.go_away(1)
+            self._socket.write(self._sealer.seal(self._yamux.next_records(0)))
+        self._lose(why, None)
+        if self._socket is not None:
+            self._socket.close()
+            self._loop.call_later(FLUSH_TIMEOUT_S, self._socket.abort)
+
+    def _lose(self, why: str, cause: Exception | None) -> None:
+        if self._lost is not None:
+            return
+        self._lost = ConnectionLostError(why)
+        self._lost.__cause__ = cause
+        if self._timer is not None:
+            self._timer.cancel()
+        for stream in list(self._streams.values()):
+            stream.fail(self._lost)
+        self._streams.clear()
+        self._writable.clear()
+        for task in self._negotiations:
+            task.cancel()
+        self._accepted.put_nowait(None)
+
+    # -- a sign of life
+
+    def _ask(self) -> None:
+        self._ping = (self._ping + 1) & 0xFFFFFFFF
+        self._asked_s = time.monotonic()
+        self._yamux.ping(self._ping)
+        self._flush_soon()
+
+    def _tick(self) -> None:
+        silent_s = time.monotonic() - self._heard_s
+        if silent_s >= self._keepalive.dead_after_s:
+            log.info("%s has been silent for %.0f s", self.peer_id, silent_s)
+            self._lose("the peer has stopped answering", None)
+            if self._socket is not None:
+                self._socket.abort()
+            return
+        if silent_s >= self._keepalive.ask_after_s and self._asked_s is None:
+            self._ask()
+        self._timer = self._loop.call_later(self._keepalive.ask_after_s / 4, self._tick)

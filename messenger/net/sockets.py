@@ -1,0 +1,102 @@
+"""TCP sockets from multiaddrs, and what is set on them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+from peerpost.errors import BadInputError, UnavailableError
+
+__all__ = ["bind", "bound_address", "dial_target", "remote_address", "tune"]
+
+BACKLOG = 256
+NOTSENT_LOWAT_BYTES = 128 * 1024
+"""What the kernel may hold unsent: what is urgent waits behind it."""
+USER_TIMEOUT_MS = 20_000
+
+_HOSTS = {
+    "ip4": socket.AF_INET,
+    "ip6": socket.AF_INET6,
+    "dns": socket.AF_UNSPEC,
+    "dns4": socket.AF_INET,
+    "dns6": socket.AF_INET6,
+}
+
+
+def dial_target(address: str) -> tuple[socket.AddressFamily, str, int]:
+    """Return family, host and port of a `/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT` multiaddr.
+
+    Raises BadInputError for any other.
+    """
+    parts = address.split("/")
+    if (
+        len(parts) != 5
+        or parts[0]
+        or parts[1] not in _HOSTS
+        or parts[3] != "tcp"
+        or not parts[4].isdecimal()
+        or int(parts[4]) > 65535
+    ):
+        raise BadInputError(f"{address} is no TCP address")
+    return _HOSTS[parts[1]], parts[2], int(parts[4])
+
+
+def bind(address: str) -> socket.socket:
+    """Listen on a multiaddr. Raises UnavailableError where that is not possible."""
+    family, host, port = dial_target(address)
+    if family is socket.AF_UNSPEC or address.split("/")[1].startswith("dns"):
+        raise BadInputError(f"{address}: listen on an IP address")
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family is socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise UnavailableError(
+            f"cannot listen on {address}: {error.strerror or error}",
+            hint="free the port, or choose another: [network] listen",
+        ) from error
+    return sock
+
+
+def bound_address(sock: socket.socket) -> str:
+    """Return the multiaddr a socket is bound to."""
+    return _multiaddr(sock.family, sock.getsockname())
+
+
+def remote_address(sock: socket.socket) -> str:
+    """Return the multiaddr of the other end, or of nowhere for a socket that is gone."""
+    try:
+        return _multiaddr(sock.family, sock.getpeername())
+    except OSError:
+        return "/ip4/0.0.0.0/tcp/0"
+
+
+def _multiaddr(family: int, name: tuple[object, ...]) -> str:
+    kind = "ip6" if family == socket.AF_INET6 else "ip4"
+    return f"/{kind}/{str(name[0]).partition('%')[0]}/tcp/{name[1]}"
+
+
+def tune(sock: socket.socket) -> None:
+    """Send small writes at once, keep little unsent in the kernel, notice the dead."""
+    wanted = [
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    ]
+    for name, value in (
+        ("TCP_NOTSENT_LOWAT", NOTSENT_LOWAT_BYTES),
+        ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS),
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            wanted.append((socket.IPPROTO_TCP, option, value))
+    for level, option, value in wanted:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(level, option, value)

@@ -1,0 +1,172 @@
+"""One stream of a connection, for asyncio (`interface.Stream`)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import TYPE_CHECKING
+
+from .interface import ConnectionLostError, StreamResetError
+
+if TYPE_CHECKING:
+    from .muxed import MuxedConnection
+
+__all__ = ["MuxedStream"]
+
+QUEUE_BYTES = 256 * 1024
+"""A writer waits while this much of its stream has not left."""
+LINGER_S = 5.0
+"""How long a closed stream waits for the peer's end before it is reset."""
+
+
+class MuxedStream:
+    """What is read and written; the connection moves it."""
+
+    def __init__(self, connection: MuxedConnection, stream_id: int) -> None:
+        self.id = stream_id
+        self.protocol = ""
+        self._connection = connection
+        self._chunks: deque[memoryview] = deque()
+        self._ended = False
+        self._write_ended = False
+        self._discarding = False
+        self._error: ConnectionLostError | None = None
+        self._reader: asyncio.Future[None] | None = None
+        self._writers: deque[asyncio.Future[None]] = deque()
+        self._linger: asyncio.TimerHandle | None = None
+
+    # -- the connection's side
+
+    def feed(self, data: memoryview) -> None:
+        """Take received bytes."""
+        if self._discarding:
+            self._connection.stream_consumed(self, 1, len(data))
+            return
+        self._chunks.append(data)
+        self._wake_reader()
+
+    def feed_end(self) -> None:
+        """Take the peer's clean end."""
+        self._ended = True
+        self._wake_reader()
+        self._finish_if_over()
+
+    def fail(self, error: ConnectionLostError) -> None:
+        """Break: what was not read is no longer a beginning of anything whole."""
+        if self._error is None:
+            self._error = error
+        self._stop_lingering()
+        self._wake_reader()
+        self._wake_writers()
+
+    def tell_writable(self) -> bool:
+        """Wake the writers where there is room; True once none waits."""
+        if self._connection.stream_queued_bytes(self) < QUEUE_BYTES:
+            self._wake_writers()
+        return not self._writers
+
+    # -- reading
+
+    async def read(self, max_bytes: int = 65536) -> bytes:
+        """Return 1..max_bytes bytes, or b"" after the clean end (`interface.Stream`)."""
+        while not self._chunks:
+            if self._error is not None:
+                raise self._error
+            if self._ended or self._discarding:
+                return b""
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        if isinstance(self._error, StreamResetError):
+            self._chunks.clear()
+            raise self._error
+        return self._take(max_bytes)
+
+    def _take(self, max_bytes: int) -> bytes:
+        chunks = self._chunks
+        parts: list[memoryview] = []
+        size = frames = 0
+        while chunks and size < max_bytes:
+            room = max_bytes - size
+            chunk = chunks[0]
+            if len(chunk) <= room:
+                parts.append(chunks.popleft())
+                frames += 1
+            else:
+                parts.append(chunk[:room])
+                chunks[0] = chunk[room:]
+            size += len(parts[-1])
+        self._connection.stream_consumed(self, frames, size)
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+
+    # -- writing
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue data once there is room (`interface.Stream`)."""
+        while True:
+            if self._error is not None:
+                raise self._error
+            if self._write_ended:
+                raise StreamResetError("the stream is closed for writing")
+            if self._connection.stream_queued_bytes(self) < QUEUE_BYTES:
+                break
+            waiter = asyncio.get_running_loop().create_future()
+            self._writers.append(waiter)
+            self._connection.stream_waits(self)
+            try:
+                await waiter
+            finally:
+                with contextlib.suppress(ValueError):
+                    self._writers.remove(waiter)
+        self._connection.stream_write(self, data if isinstance(data, bytes) else bytes(data))
+
+    # -- ending
+
+    async def close_write(self) -> None:
+        """Send the clean end behind what is queued (`interface.Stream`)."""
+        if self._error is None and not self._write_ended:
+            self._write_ended = True
+            self._connection.stream_end(self)
+            self._finish_if_over()
+
+    async def close(self) -> None:
+        """End cleanly and let go (`interface.Stream`)."""
+        await self.close_write()
+        if self._error is None and not self._ended and not self._discarding:
+            self._discarding = True
+            size, frames = sum(map(len, self._chunks)), len(self._chunks)
+            self._chunks.clear()
+            self._connection.stream_consumed(self, frames, size)
+            self._linger = asyncio.get_running_loop().call_later(LINGER_S, self.reset)
+        self._wake_reader()
+
+    def reset(self) -> None:
+        """Break the stream at once (`interface.Stream`)."""
+        if self._error is None and not (self._ended and self._write_ended):
+            self._connection.stream_reset(self)
+            self.fail(StreamResetError("the stream was reset here"))
+
+    # -- inside
+
+    def _finish_if_over(self) -> None:
+        if self._ended and self._write_ended:
+            self._stop_lingering()
+            self._connection.stream_over(self)
+
+    def _stop_lingering(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _wake_writers(self) -> None:
+        while self._writers:
+            waiter = self._writers.popleft()
+            if not waiter.done():
+                waiter.set_result(None)

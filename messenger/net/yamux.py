@@ -1,0 +1,438 @@
+"""Yamux (`/yamux/1.0.0`) as a machine without I/O: bytes in, events out; writes in, records to seal out.
+
+Source: the yamux specification of libp2p. One data frame fills at most one Noise record, small frames share one,
+and urgent streams go first. Every limit is enforced here, so a hostile peer costs at most what `Limits` says.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from peerpost.errors import ProtocolError
+
+from .interface import Priority
+
+__all__ = [
+    "INITIAL_WINDOW_BYTES",
+    "MAX_RECORD_BYTES",
+    "Data",
+    "Ended",
+    "Event",
+    "GoneAway",
+    "Limits",
+    "Opened",
+    "Pong",
+    "Reset",
+    "Yamux",
+    "YamuxError",
+]
+
+HEADER = struct.Struct("!BBHII")
+INITIAL_WINDOW_BYTES = 256 * 1024
+"""What each side may send on a new stream; fixed by the specification."""
+MAX_RECORD_BYTES = 65535 - 16
+"""The plaintext of one Noise record."""
+MAX_CONTROL_BYTES = 64 * 1024
+"""Answers a peer may make us owe without reading them."""
+FRAME_COST_BYTES = 64
+"""What a buffered frame costs beside its bytes, so that frames of one byte are not free."""
+MAX_STREAM_ID = 2**32 - 1
+
+
+class YamuxError(ProtocolError):
+    """The peer broke the specification or a limit; the connection cannot go on."""
+
+
+class _Type(enum.IntEnum):
+    DATA = 0
+    WINDOW = 1
+    PING = 2
+    GO_AWAY = 3
+
+
+SYN, ACK, FIN, RST = 1, 2, 4, 8
+
+
+class Opened(NamedTuple):
+    """The peer opened a stream."""
+
+    stream_id: int
+
+
+class Data(NamedTuple):
+    """Bytes arrived; tell `consumed` once they are read."""
+
+    stream_id: int
+    data: memoryview
+
+
+class Ended(NamedTuple):
+    """The peer ended its direction cleanly."""
+
+    stream_id: int
+
+
+class Reset(NamedTuple):
+    """The peer broke the stream; it is gone."""
+
+    stream_id: int
+
+
+class Pong(NamedTuple):
+    """The peer answered a ping."""
+
+    value: int
+
+
+class GoneAway(NamedTuple):
+    """The peer will not go on with the connection."""
+
+    code: int
+
+
+Event = Opened | Data | Ended | Reset | Pong | GoneAway
+
+
+@dataclass(slots=True)
+class Limits:
+    """What one connection may cost. Changing a field takes effect at once."""
+
+    streams: int = 1024
+    """Streams that the peer may have open."""
+    buffered_bytes: int = 32 * 1024 * 1024
+    """Received and not yet read, over all streams, with FRAME_COST_BYTES for each frame."""
+    window_bytes: int = 4 * 1024 * 1024
+    """To which the window of a stream may grow."""
+    frame_bytes: int = MAX_RECORD_BYTES - HEADER.size
+    """Largest payload that we put in one frame."""
+
+
+@dataclass(slots=True, eq=False)
+class _Stream:
+    id: int
+    priority: Priority
+    opened_s: float
+    # what we send
+    send_window: int = INITIAL_WINDOW_BYTES
+    out: deque[memoryview] = field(default_factory=deque)
+    out_bytes: int = 0
+    fin_wanted: bool = False
+    fin_sent: bool = False
+    scheduled: bool = False
+    # what we receive
+    credit: int = INITIAL_WINDOW_BYTES
+    window: int = INITIAL_WINDOW_BYTES
+    unannounced: int = 0
+    updated_s: float = 0.0
+    buffered: int = 0
+    ended: bool = False
+
+    def can_send(self) -> bool:
+        """Tell whether a frame could leave now."""
+        if self.out_bytes:
+            return self.send_window > 0
+        return self.fin_wanted and not self.fin_sent
+
+
+class Yamux:
+    """One side of a connection.
+
+    `client` is the side that dialled: its streams have odd numbers.
+    """
+
+    def __init__(self, *, client: bool, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.rtt_s: float | None = None
+        """Round trip last measured by the owner; with it windows grow by need."""
+        self._streams: dict[int, _Stream] = {}
+        self._next_id = 1 if client else 2
+        self._highest_remote = 0
+        self._remote_open = 0
+        self._buffered_bytes = 0
+        self._control = bytearray()
+        self._ready: tuple[deque[_Stream], deque[_Stream]] = (deque(), deque())
+        self._partial = bytearray()
+        self._payload_left = 0
+        self._payload_flags = 0
+        self._payload_stream: _Stream | None = None
+        self._gone_away = False
+
+    # -- what the owner wants
+
+    def open(self, priority: Priority, now_s: float) -> int:
+        """Open a stream and return its number. Raises YamuxError where no number is left."""
+        if self._gone_away or self._next_id > MAX_STREAM_ID:
+            raise YamuxError("the connection takes no more streams")
+        stream_id, self._next_id = self._next_id, self._next_id + 2
+        self._streams[stream_id] = _Stream(stream_id, priority, now_s, updated_s=now_s)
+        self._put(_Type.WINDOW, SYN, stream_id, 0)
+        return stream_id
+
+    def set_priority(self, stream_id: int, priority: Priority) -> None:
+        """Let the stream's writes go first, or last."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            stream.priority = priority
+
+    def write(self, stream_id: int, data: bytes) -> None:
+        """Queue data, of any size; `data` must not change any more."""
+        stream = self._streams[stream_id]
+        if data:
+            stream.out.append(memoryview(data))
+            stream.out_bytes += len(data)
+            self._schedule(stream)
+
+    def queued_bytes(self, stream_id: int) -> int:
+        """Return how much of what was written has not left; 0 for a stream that is gone."""
+        stream = self._streams.get(stream_id)
+        return 0 if stream is None else stream.out_bytes
+
+    def end(self, stream_id: int) -> None:
+        """End our direction cleanly behind what is queued."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            stream.fin_wanted = True
+            self._schedule(stream)
+
+    def reset(self, stream_id: int) -> None:
+        """Break the stream in both directions."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._put(_Type.WINDOW, RST, stream_id, 0)
+            self._forget(stream)
+
+    def consumed(self, stream_id: int, frames: int, size: int, now_s: float) -> None:
+        """Note that `size` bytes in `frames` events were read, and give the peer new credit."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        cost = size + frames * FRAME_COST_BYTES
+        stream.buffered -= cost
+        self._buffered_bytes -= cost
+        stream.unannounced += size
+        if stream.ended or stream.unannounced * 2 < stream.window:
+            return
+        grown = stream.window
+        if self.rtt_s is None or now_s - stream.updated_s < 4 * self.rtt_s:
+            # Half a window in fewer than four round trips: the window is what limits the stream.
+            grown = min(2 * stream.window, max(stream.window, self.limits.window_bytes))
+        credit = stream.unannounced + grown - stream.window
+        stream.window, stream.unannounced, stream.updated_s = grown, 0, now_s
+        stream.credit += credit
+        self._put(_Type.WINDOW, 0, stream_id, credit)
+
+    def ping(self, value: int) -> None:
+        """Ask the peer for a sign of life."""
+        self._put(_Type.PING, SYN, 0, value)
+
+    def go_away(self, code: int = 0) -> None:
+        """Tell the peer that we go: 0 normally, 1 for a protocol error, 2 for a fault of ours."""
+        self._gone_away = True
+        self._put(_Type.GO_AWAY, 0, 0, code)
+
+    # -- what leaves
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `next_records` would return something."""
+        return bool(self._control or self._ready[0] or self._ready[1])
+
+    def next_records(self, budget_bytes: int) -> list[bytes]:
+        """Return up to about budget_bytes as plaintexts of Noise records, urgent streams first.
+
+        Control frames go before data, and are never held back by the budget.
+        """
+        records = [
+            bytes(self._control[at : at + MAX_RECORD_BYTES])
+            for at in range(0, len(self._control), MAX_RECORD_BYTES)
+        ]
+        self._control.clear()
+        parts: list[bytes | memoryview] = [records.pop()] if records else []
+        size = len(parts[0]) if parts else 0
+        while budget_bytes > 0:
+            ready = self._ready[0] or self._ready[1]
+            if not ready:
+                break
+            stream = ready.popleft()
+            stream.scheduled = False
+            if self._streams.get(stream.id) is not stream or not stream.can_send():
+                continue
+            take = min(stream.send_window, stream.out_bytes, self.limits.frame_bytes)
+            if size and size + HEADER.size + take > MAX_RECORD_BYTES:
+                records.append(b"".join(parts))
+                parts, size = [], 0
+            self._cut_frame(stream, take, parts)
+            size += HEADER.size + take
+            budget_bytes -= HEADER.size + take
+            self._schedule(stream)
+            self._forget_if_over(stream)
+        if parts:
+            records.append(b"".join(parts))
+        return records
+
+    def _cut_frame(self, stream: _Stream, take: int, parts: list[bytes | memoryview]) -> None:
+        """Append one data frame of `take` bytes to parts."""
+        stream.send_window -= take
+        stream.out_bytes -= take
+        flags = 0
+        if stream.fin_wanted and not stream.out_bytes:
+            flags, stream.fin_sent = FIN, True
+        parts.append(HEADER.pack(0, _Type.DATA, flags, stream.id, take))
+        out = stream.out
+        while take:
+            piece = out[0]
+            if len(piece) <= take:
+                parts.append(out.popleft())
+                take -= len(piece)
+            else:
+                parts.append(piece[:take])
+                out[0] = piece[take:]
+                take = 0
+
+    def _schedule(self, stream: _Stream) -> None:
+        if not stream.scheduled and stream.can_send():
+            stream.scheduled = True
+            self._ready[stream.priority].append(stream)
+
+    def _put(self, kind: _Type, flags: int, stream_id: int, length: int) -> None:
+        self._control += HEADER.pack(0, kind, flags, stream_id, length)
+
+    # -- what arrives
+
+    def receive(self, data: bytes, now_s: float) -> list[Event]:
+        """Take the plaintext of a record and return what happened. Raises YamuxError."""
+        events: list[Event] = []
+        view = memoryview(data)
+        at, end = 0, len(view)
+        while at < end:
+            if self._payload_left:
+                take = min(self._payload_left, end - at)
+                # A small piece is copied, for else it would keep a whole record in memory.
+                piece = view[at : at + take]
+                self._payload(piece if 2 * take >= end else memoryview(bytes(piece)), events)
+                at += take
+            elif self._partial or end - at < HEADER.size:
+                missing = view[at : at + HEADER.size - len(self._partial)]
+                self._partial += missing
+                at += len(missing)
+                if len(self._partial) == HEADER.size:
+                    header = HEADER.unpack(self._partial)
+                    self._partial.clear()
+                    self._frame(header, now_s, events)
+            else:
+                self._frame(HEADER.unpack_from(view, at), now_s, events)
+                at += HEADER.size
+        return events
+
+    def _frame(self, header: Sequence[int], now_s: float, events: list[Event]) -> None:
+        version, kind, flags, stream_id, length = header
+        if version:
+            raise YamuxError(f"yamux version {version}")
+        if kind in (_Type.DATA, _Type.WINDOW):
+            stream = self._stream_of(flags, stream_id, now_s, events)
+            if kind == _Type.DATA:
+                self._begin_payload(stream, flags, length, events)
+            else:
+                self._window(stream, length)
+                self._flags(stream, flags, events)
+        elif kind == _Type.PING:
+            if flags & SYN:
+                self._put(_Type.PING, ACK, 0, length)
+                if len(self._control) > MAX_CONTROL_BYTES:
+                    raise YamuxError("the peer asks and does not read the answers")
+            elif flags & ACK:
+                events.append(Pong(length))
+        elif kind == _Type.GO_AWAY:
+            self._gone_away = True
+            events.append(GoneAway(length))
+        else:
+            raise YamuxError(f"yamux frame type {kind}")
+
+    def _stream_of(
+        self, flags: int, stream_id: int, now_s: float, events: list[Event]
+    ) -> _Stream | None:
+        """Find the stream of a frame, or make it; None for one that is over."""
+        ours = stream_id % 2 == self._next_id % 2
+        if flags & SYN:
+            if ours or stream_id <= self._highest_remote:
+                raise YamuxError("a stream number is used again")
+            self._highest_remote = stream_id
+            if self._remote_open >= self.limits.streams or self._gone_away:
+                self._put(_Type.WINDOW, RST, stream_id, 0)
+                if len(self._control) > MAX_CONTROL_BYTES:
+                    raise YamuxError("the peer opens streams and does not read the refusals")
+                return None
+            stream = _Stream(stream_id, Priority.BULK, now_s, updated_s=now_s)
+            self._streams[stream_id] = stream
+            self._remote_open += 1
+            self._put(_Type.WINDOW, ACK, stream_id, 0)
+            events.append(Opened(stream_id))
+            return stream
+        known = stream_id < self._next_id if ours else stream_id <= self._highest_remote
+        if not stream_id or not known:
+            raise YamuxError("a frame for a stream that was never opened")
+        return self._streams.get(stream_id)
+
+    def _begin_payload(
+        self, stream: _Stream | None, flags: int, length: int, events: list[Event]
+    ) -> None:
+        if stream is not None:
+            if length > stream.credit or (length and stream.ended):
+                raise YamuxError("the peer sent more than its window")
+            stream.credit -= length
+        elif length > self.limits.window_bytes:
+            raise YamuxError("a frame larger than any window")
+        if not length:
+            self._flags(stream, flags, events)
+            return
+        self._payload_left, self._payload_flags = length, flags
+        self._payload_stream = stream
+
+    def _payload(self, piece: memoryview, events: list[Event]) -> None:
+        self._payload_left -= len(piece)
+        stream = self._payload_stream
+        if stream is not None and self._streams.get(stream.id) is stream:
+            cost = len(piece) + FRAME_COST_BYTES
+            stream.buffered += cost
+            self._buffered_bytes += cost
+            if self._buffered_bytes > self.limits.buffered_bytes:
+                raise YamuxError("the peer fills more streams than anybody reads")
+            events.append(Data(stream.id, piece))
+        if not self._payload_left:
+            self._payload_stream = None
+            self._flags(stream, self._payload_flags, events)
+
+    def _window(self, stream: _Stream | None, length: int) -> None:
+        if stream is not None and length:
+            if stream.send_window + length > MAX_STREAM_ID:
+                raise YamuxError("a window beyond 32 bits")
+            stream.send_window += length
+            self._schedule(stream)
+
+    def _flags(self, stream: _Stream | None, flags: int, events: list[Event]) -> None:
+        if stream is None or self._streams.get(stream.id) is not stream:
+            return
+        if flags & RST:
+            self._forget(stream)
+            events.append(Reset(stream.id))
+        elif flags & FIN and not stream.ended:
+            stream.ended = True
+            events.append(Ended(stream.id))
+            self._forget_if_over(stream)
+
+    def _forget_if_over(self, stream: _Stream) -> None:
+        if stream.fin_sent and stream.ended and self._streams.get(stream.id) is stream:
+            self._forget(stream)
+
+    def _forget(self, stream: _Stream) -> None:
+        del self._streams[stream.id]
+        self._buffered_bytes -= stream.buffered
+        stream.out.clear()
+        stream.out_bytes = 0
+        if stream.id % 2 != self._next_id % 2:
+            self._remote_open -= 1
