@@ -1,7 +1,8 @@
 """Disk space kept in reserve, so that a full disk does not stop the queue from draining.
 
-Marking a message as delivered is a write too. When the disk is full the ballast is given back: what is queued drains
-and is marked, while nothing new is accepted until there is room to make the ballast again.
+Marking a message as delivered is a write too. When the disk is full the ballast is given back: what
+is queued drains and is marked, while nothing new is accepted until there is room to make the
+ballast again.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from peerpost.errors import ExistsError, NotFoundError
 from peerpost.wire.address import dialable
 from peerpost.wire.statement import KeyStatement, Signed, decode_statement
 
-from .ids import new_id
+from . import ids, outbox
 
 __all__ = [
     "Contact",
@@ -139,7 +139,7 @@ def add(
             (transport_public, " ".join(addresses), ticket_secret, ticket_expires_s, same.id),
         )
         return _get(db, same.id)
-    id_ = new_id(db, "contacts")
+    id_ = ids.contact_id(db, id_public)
     db.execute(
         "INSERT INTO contacts (id, name, state, id_public, transport_public, addresses,"
         " ticket_secret, ticket_expires_s, added_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -180,8 +180,9 @@ def find(db: apsw.Connection, text: str) -> Contact:
     Raises NotFoundError whose hint names the near miss: a guess could reach the wrong person.
     """
     row = db.execute(
-        f"SELECT {_COLUMNS} FROM contacts WHERE name = ? OR id = ?",  # noqa: S608
-        (text, text),
+        f"SELECT {_COLUMNS} FROM contacts WHERE name = ?1 OR id = ?1"  # noqa: S608
+        " ORDER BY name = ?1 DESC",
+        (text,),
     ).fetchone()
     if row is not None:
         return _contact(row)
@@ -257,10 +258,14 @@ def edit(
 
 
 def remove(db: apsw.Connection, id_: str) -> None:
-    """Forget a contact and all that was to be sent to it; what it sent stays in the inbox."""
+    """Forget a contact and all that was to be sent to it; what it sent stays in the inbox.
+
+    The numbers stay, given and seen: to begin again at 1 would have the peer take what is new for
+    what it has.
+    """
+    outbox.bury(db, id_)
+    db.execute("DELETE FROM transfers WHERE contact_id = ?", (id_,))
     db.execute("DELETE FROM contacts WHERE id = ?", (id_,))
-    for table in ("outbox", "chains", "transfers"):
-        db.execute(f"DELETE FROM {table} WHERE contact_id = ?", (id_,))  # noqa: S608
 
 
 def traffic(db: apsw.Connection, id_: str) -> Traffic:

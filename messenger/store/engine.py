@@ -1,8 +1,9 @@
 """The database: one encrypted SQLite file, one writer thread with group commit, readers beside it.
 
-What several callers ask to write while a commit waits for the disk is committed together by the next: a batch is
-what queued during the last fsync, so there is no timer. Each operation has a savepoint of its own; one that fails
-hurts no other. A result is handed out after its commit, never before.
+What several callers ask to write while a commit waits for the disk is committed together by the
+next: a batch is what queued during the last fsync, so there is no timer. Each operation has a
+savepoint of its own; one that fails hurts no other. A result is handed out after its commit, never
+before.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Store:
     async def write(
         self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run work(db, ...) in a transaction on the writer thread; return its result once it is on the disk.
+        """Run work(db, ...) on the writer thread; return its result once it is on the disk.
 
         Raises what work raises, with nothing of it done; StoreFullError; StorageError.
         """
@@ -103,7 +104,7 @@ class Store:
             raise StorageError("the store is closed")
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Operation(lambda db: work(db, *args, **kwargs), future))
-        # A cancelled caller gives up the answer, not the write: shield keeps the future for the thread.
+        # A cancelled caller gives up the answer, not the write: shield keeps the future.
         return await asyncio.shield(future)
 
     async def read(

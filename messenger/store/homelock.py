@@ -1,10 +1,11 @@
-"""One node for one home: a lock that the system releases when the process is gone, however it went."""
+"""One node for one home: a lock that the system lets go when the process is gone, however it went."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from peerpost import system
 from peerpost.errors import AlreadyRunningError
@@ -19,7 +20,7 @@ class HomeLock:
         self._path = home / "lock"
         self._fd = -1
 
-    def __enter__(self) -> HomeLock:
+    def __enter__(self) -> Self:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
         fd = os.open(self._path, flags, 0o600)
         if not system.try_lock(fd):

@@ -33,8 +33,8 @@ class Identity:
 def create(db: apsw.Connection, name: str, listen_port: int, now_ms: int) -> None:
     """Make the identity with fresh keys."""
     db.execute(
-        "INSERT INTO identity (one, name, id_seed, ik_seed, tk_seed, listen_port, outbox_id, created_ms)"
-        " VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO identity (one, name, id_seed, ik_seed, tk_seed, listen_port, outbox_id,"
+        " created_ms) VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
         (
             name,
             os.urandom(32),

@@ -1,27 +1,53 @@
-"""The short ids that people see and type: eight base32 characters, found by any unique beginning."""
+"""The short ids that people see and type: eight base32 characters, any unique beginning will do.
+
+All are random but a contact's. That is derived from its identity, so that a contact that is removed
+and added again goes on with the numbers it had: the peer remembers which it has seen.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 
 import apsw
 
 from peerpost.errors import AmbiguousError, NotFoundError
 
-__all__ = ["complete", "new_id"]
+__all__ = ["complete", "contact_id", "new_id"]
 
 ID_BYTES = 5
 """Forty bits: among a million ids a new one collides once in a million, and is then drawn again."""
+PERSON_CONTACT = b"peerpost/v1/cont"
+"""BLAKE2b person of a contact's id."""
 
 
 def new_id(db: apsw.Connection, table: str) -> str:
     """Return an id that no row of the table has."""
     while True:
-        text = base64.b32encode(os.urandom(ID_BYTES)).decode().lower()
-        taken = db.execute(f"SELECT 1 FROM {table} WHERE id = ?", (text,)).fetchone()  # noqa: S608
-        if taken is None:
+        text = _text(os.urandom(ID_BYTES))
+        if not _is_taken(db, table, text):
             return text
+
+
+def contact_id(db: apsw.Connection, id_public: bytes) -> str:
+    """Return the id for a contact of this identity: the one it had, if it was a contact before.
+
+    Keyed with our identity's secret, so that nobody can make an identity that gets another's id.
+    """
+    seed = db.execute("SELECT id_seed FROM identity").get
+    digest = hashlib.blake2b(id_public, digest_size=ID_BYTES, key=seed, person=PERSON_CONTACT)
+    text = _text(digest.digest())
+    return new_id(db, "contacts") if _is_taken(db, "contacts", text) else text
+
+
+def _text(data: bytes) -> str:
+    return base64.b32encode(data).decode().lower()
+
+
+def _is_taken(db: apsw.Connection, table: str, id_: str) -> bool:
+    row = db.execute(f"SELECT 1 FROM {table} WHERE id = ?", (id_,)).fetchone()  # noqa: S608
+    return row is not None
 
 
 def complete(db: apsw.Connection, table: str, prefix: str, *, what: str, see: str) -> str:
@@ -34,6 +60,6 @@ def complete(db: apsw.Connection, table: str, prefix: str, *, what: str, see: st
     if not prefix or not rows:
         raise NotFoundError(f"no {what} {prefix!r}", hint=f"see: peerpost {see}")
     if len(rows) > 1 and rows[0][0] != prefix:
-        found = ", ".join(row[0] for row in rows)
+        found = ", ".join(str(row[0]) for row in rows)
         raise AmbiguousError(f"{prefix!r} fits more than one {what}", hint=f"among them: {found}")
     return str(rows[0][0])

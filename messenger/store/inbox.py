@@ -1,7 +1,8 @@
 """The inbox: what came, each message once, with how far each lane has got.
 
-A message is new or it is not by (contact, outbox id, lane, number). What comes ahead of its turn is taken too and
-noted beyond the watermark, at most 4,096 numbers; what is further away is left to be sent again.
+A message is new or it is not by (contact, outbox id, lane, number). What comes ahead of its turn is
+taken too and noted beyond the watermark, at most 4,096 numbers; what is further away is left to be
+sent again.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class Item:
         """The beginning of a text, or a file's name; hostile to terminals until made safe."""
         if self.body is None:
             return self.name or ""
-        return " ".join(self.body[: 4 * PREVIEW_CHARS].decode(errors="ignore").split())[:PREVIEW_CHARS]
+        beginning = self.body[: 4 * PREVIEW_CHARS].decode(errors="ignore")
+        return " ".join(beginning.split())[:PREVIEW_CHARS]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -137,7 +139,7 @@ def _load_mark(db: apsw.Connection, contact_id: str, outbox_id: bytes, lane: int
 def _place(
     db: apsw.Connection, contact_id: str, mark_: Mark, message: wire.Message, link: bytes
 ) -> int | None:
-    """Return -1 for a duplicate, None for one too far ahead, else whether there is a gap before it."""
+    """Return -1 for a duplicate, None for one too far ahead, else whether a gap is before it."""
     seq = message.seq
     if seq <= mark_.watermark:
         return -1
@@ -214,8 +216,8 @@ def _take(
     elif message.kind == wire.Kind.OFFER:
         offer = wire.decode_offer(message.body)
         db.execute(
-            "INSERT OR IGNORE INTO transfers (file_id, incoming, id, contact_id, state, name, as_text,"
-            " size, chunk_log2, key, outbox_id, lane, seq, sent_ms, created_ms)"
+            "INSERT OR IGNORE INTO transfers (file_id, incoming, id, contact_id, state, name,"
+            " as_text, size, chunk_log2, key, outbox_id, lane, seq, sent_ms, created_ms)"
             " VALUES (?, 1, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 offer.file_id,

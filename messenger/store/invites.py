@@ -19,11 +19,10 @@ def create(
         raise ExistsError(
             f"there is a contact named {name!r} already", hint="choose another name, or remove it"
         )
+    db.execute("DELETE FROM invites WHERE used_ms IS NULL AND expires_s * 1000 <= ?", (now_ms,))
     db.execute(
-        "DELETE FROM invites WHERE used_ms IS NULL AND expires_s * 1000 <= ?", (now_ms,)
-    )
-    db.execute(
-        "INSERT INTO invites (invite_id, secret, name, expires_s, created_ms) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO invites (invite_id, secret, name, expires_s, created_ms)"
+        " VALUES (?, ?, ?, ?, ?)",
         (invite_id, secret, name, expires_s, now_ms),
     )
 
@@ -38,7 +37,9 @@ def secrets(db: apsw.Connection, now_ms: int) -> dict[bytes, bytes]:
     )
 
 
-def redeem(db: apsw.Connection, invite_id: bytes, id_public: bytes, now_ms: int) -> contacts.Contact:
+def redeem(
+    db: apsw.Connection, invite_id: bytes, id_public: bytes, now_ms: int
+) -> contacts.Contact:
     """Make the guest a contact and burn the invitation, in one transaction.
 
     A guest that redeems twice because our answer was lost is the same contact. Raises TicketError.
@@ -59,9 +60,7 @@ def redeem(db: apsw.Connection, invite_id: bytes, id_public: bytes, now_ms: int)
     number = 1
     while True:
         try:
-            return contacts.add(
-                db, name=name, id_public=id_public, state="active", now_ms=now_ms
-            )
+            return contacts.add(db, name=name, id_public=id_public, state="active", now_ms=now_ms)
         except ExistsError:
             # Two invitations for one name were both redeemed: nobody is turned away for it.
             number += 1

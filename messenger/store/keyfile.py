@@ -1,11 +1,12 @@
 """The keyfile: what opens the store. One line of JSON, a slot for each way to the data key.
 
-    {"fmt": "peerpost-keyfile", "v": 1, "id": "...", "generation": 1, "slots": [{"type": "none", "key": "..."}],
-     "sum": "..."}
+    {"fmt": "peerpost-keyfile", "v": 1, "id": "...", "generation": 1,
+     "slots": [{"type": "none", "key": "..."}], "sum": "..."}
 
-A slot of type `none` holds the key in clear: the home is as safe as its disk, which `identity show` says. Slots of
-other types (passphrase, recovery code, keyring) are kept as they are by a version that does not know them. `sum` is a
-checksum: it tells a damaged file from a wrong passphrase and protects against nothing else.
+A slot of type `none` holds the key in clear: the home is as safe as its disk, which `identity show`
+says. Slots of other types (passphrase, recovery code, keyring) are kept as they are by a version
+that does not know them. `sum` is a checksum: it tells a damaged file from a wrong passphrase and
+protects against nothing else.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def unlock(home: Path) -> bytes:
         if slot.get("type") == "none":
             return _key(slot)
     raise LockedError(
-        "the home is protected by a passphrase", hint="this version cannot unlock it: update Peerpost"
+        "the home is protected by a passphrase",
+        hint="this version cannot unlock it: update Peerpost",
     )
 
 

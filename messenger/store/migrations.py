@@ -1,4 +1,4 @@
-"""Bring a database's schema up to date: numbered SQL files, applied in order, each in its own transaction."""
+"""Bring a database's schema up to date: numbered SQL files, in order, each in one transaction."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def latest() -> int:
 
 
 def migrate(db: apsw.Connection) -> None:
-    """Apply what is missing. Raises StorageError for a database of a later version or another program."""
+    """Apply what is missing.
+
+    Raises StorageError for a database of a later version or of another program.
+    """
     application_id, version = db.pragma("application_id"), db.pragma("user_version")
     scripts = _scripts()
     if application_id not in (0, APPLICATION_ID):

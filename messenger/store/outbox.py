@@ -1,7 +1,8 @@
 """The outbox: what was queued for whom, in order, until the peer has it on its disk.
 
-Every entry has a number in its lane (PROTOCOL.md, "Order") and keeps its inner bytes verbatim, so that sending again
-sends the same. An entry that ends undelivered leaves a tombstone under its number, so that no watermark stalls.
+Every entry has a number in its lane (PROTOCOL.md, "Sequenced messages") and keeps its inner bytes
+verbatim, so that sending again sends the same. An entry that ends undelivered leaves a tombstone
+under its number, so that no watermark stalls.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 
 import apsw
 
-from peerpost.errors import UsageError
+from peerpost.errors import NotFoundError, UsageError
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
@@ -21,6 +22,7 @@ __all__ = [
     "Entry",
     "MakeInner",
     "acknowledge",
+    "bury",
     "cancel",
     "depths",
     "enqueue",
@@ -38,9 +40,11 @@ MakeInner = Callable[[bytes, int, bytes], bytes]
 """(outbox id, number, previous link) -> inner bytes; pure."""
 
 _OPEN = "state IN ('queued', 'sent')"
+_BY_RECEIPT = f"kind = 'text' AND file_id IS NULL AND {_OPEN}"
+"""What a receipt delivers: the message holds all of it."""
 _COLUMNS = (
-    "row_id, id, contact_id, lane, kind, outbox_id, seq, state, settled, inner, size, name, file_id,"
-    " created_ms, delivered_ms, expires_ms, last_error"
+    "row_id, id, contact_id, lane, kind, outbox_id, seq, state, settled, inner, size, name,"
+    " file_id, created_ms, delivered_ms, expires_ms, last_error"
 )
 
 
@@ -97,7 +101,13 @@ def enqueue(
     file_id: bytes | None = None,
     expires_ms: int | None = None,
 ) -> Entry:
-    """Add an entry with the next number of its lane. Raises ValueError if its inner bytes are too long."""
+    """Add an entry with the next number of its lane.
+
+    Raises NotFoundError where the contact was removed meanwhile, ValueError if the inner bytes are
+    too long.
+    """
+    if db.execute("SELECT 1 FROM contacts WHERE id = ?", (contact_id,)).fetchone() is None:
+        raise NotFoundError("the contact was removed")
     outbox_id = db.execute("SELECT outbox_id FROM identity").get
     row = db.execute(
         "SELECT last_seq, link FROM chains WHERE contact_id = ? AND outbox_id = ? AND lane = ?",
@@ -109,7 +119,7 @@ def enqueue(
         raise ValueError("an inner message has at most MAX_INNER_BYTES bytes")
     message = wire.decode(inner)
     if not isinstance(message, wire.Message):
-        raise ValueError("only numbered messages are queued")
+        raise ValueError("only numbered messages are queued")  # noqa: TRY004
     link = wire.link(inner, message)
     db.execute(
         "INSERT INTO chains VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
@@ -118,7 +128,8 @@ def enqueue(
     )
     db.execute(
         "INSERT INTO outbox (id, contact_id, lane, kind, outbox_id, seq, state, inner, link, size,"
-        " name, file_id, created_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?)",
+        " name, file_id, created_ms, expires_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?)",
         (
             ids.new_id(db, "outbox"),
             contact_id,
@@ -156,7 +167,9 @@ def mark_sent(db: apsw.Connection, row_ids: Iterable[int]) -> list[Entry]:
     """Note that entries have left once; return those that changed."""
     changed = []
     for row_id in row_ids:
-        db.execute("UPDATE outbox SET state = 'sent' WHERE row_id = ? AND state = 'queued'", (row_id,))
+        db.execute(
+            "UPDATE outbox SET state = 'sent' WHERE row_id = ? AND state = 'queued'", (row_id,)
+        )
         if db.changes():
             changed.append(_get(db, row_id))
     return changed
@@ -171,33 +184,42 @@ def acknowledge(
     sack: bytes,
     now_ms: int,
 ) -> list[Entry]:
-    """Settle what a receipt covers; texts are delivered by it, files by their last chunk."""
-    beyond = [
-        watermark + 2 + 8 * at + bit
-        for at, byte in enumerate(sack)
-        for bit in range(8)
-        if byte >> bit & 1
-    ]
+    """Settle what a receipt covers; return what changed.
+
+    Texts are delivered by it, files (and the long texts that travel as files) by their last chunk.
+    """
     where = "contact_id = ? AND outbox_id = ? AND lane = ? AND settled = 0"
     key = (contact_id, outbox_id, lane)
     rows = db.execute(
         f"SELECT row_id FROM outbox WHERE {where} AND seq <= ?",  # noqa: S608
         (*key, watermark),
     ).fetchall()
-    for seq in beyond:
+    for seq in _beyond(watermark, sack):
         rows += db.execute(
             f"SELECT row_id FROM outbox WHERE {where} AND seq = ?",  # noqa: S608
             (*key, seq),
         ).fetchall()
-    for (row_id,) in rows:
+    row_ids = [int(row_id) for (row_id,) in rows]
+    for row_id in row_ids:
         db.execute(
-            "UPDATE outbox SET settled = 1,"
-            f" delivered_ms = CASE WHEN kind = 'text' AND {_OPEN} THEN ? ELSE delivered_ms END,"
-            f" state = CASE WHEN kind = 'text' AND {_OPEN} THEN 'delivered'"
+            f"UPDATE outbox SET settled = 1,"  # noqa: S608
+            f" delivered_ms = CASE WHEN {_BY_RECEIPT} THEN ? ELSE delivered_ms END,"
+            f" state = CASE WHEN {_BY_RECEIPT} THEN 'delivered'"
             " WHEN state = 'queued' THEN 'sent' ELSE state END WHERE row_id = ?",
             (now_ms, row_id),
         )
-    return [_get(db, row_id) for (row_id,) in rows]
+    return [_get(db, row_id) for row_id in row_ids]
+
+
+def _beyond(watermark: int, sack: bytes) -> list[int]:
+    """Return the numbers whose bit is set; a peer may name some that cannot be."""
+    numbers = (
+        watermark + 2 + 8 * at + bit
+        for at, byte in enumerate(sack)
+        for bit in range(8)
+        if byte >> bit & 1
+    )
+    return [seq for seq in numbers if seq <= limits.MAX_SEQ]
 
 
 def _entomb(db: apsw.Connection, entry: Entry, state: str, error: str | None) -> Entry:
@@ -224,6 +246,18 @@ def _entomb(db: apsw.Connection, entry: Entry, state: str, error: str | None) ->
     return _get(db, entry.row_id)
 
 
+def bury(db: apsw.Connection, contact_id: str) -> None:
+    """Forget what was queued for a contact; numbers that it may not have stay as tombstones."""
+    db.execute("DELETE FROM outbox WHERE contact_id = ? AND settled = 1", (contact_id,))
+    rows = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ?", (contact_id,))  # noqa: S608
+    for row in rows.fetchall():
+        _entomb(db, _entry(row), "cancelled", None)
+    db.execute(
+        "UPDATE outbox SET name = NULL, size = NULL, file_id = NULL WHERE contact_id = ?",
+        (contact_id,),
+    )
+
+
 def cancel(db: apsw.Connection, id_: str) -> Entry:
     """Take an entry back. Raises UsageError where it has ended already."""
     entry = find(db, id_)
@@ -235,7 +269,8 @@ def cancel(db: apsw.Connection, id_: str) -> Entry:
 def expire(db: apsw.Connection, now_ms: int) -> list[Entry]:
     """End what was not delivered before its --expires."""
     rows = db.execute(
-        f"SELECT {_COLUMNS} FROM outbox WHERE expires_ms IS NOT NULL AND expires_ms <= ? AND {_OPEN}",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM outbox"  # noqa: S608
+        f" WHERE expires_ms IS NOT NULL AND expires_ms <= ? AND {_OPEN}",
         (now_ms,),
     ).fetchall()
     return [_entomb(db, _entry(row), "expired", "not delivered in time") for row in rows]
@@ -281,13 +316,14 @@ def find(db: apsw.Connection, prefix: str) -> Entry:
 def list_entries(
     db: apsw.Connection, *, contact_id: str | None, pending: bool, limit: int
 ) -> list[Entry]:
-    """Return entries: the open ones oldest first, or all newest first."""
+    """Return entries of contacts: the open ones oldest first, or all newest first."""
     order = "ORDER BY row_id" if pending else "ORDER BY row_id DESC"
     return [
         _entry(row)
         for row in db.execute(
             f"SELECT {_COLUMNS} FROM outbox WHERE {_OPEN if pending else '1'}"  # noqa: S608
-            f" AND (?1 IS NULL OR contact_id = ?1) {order} LIMIT ?2",
+            " AND (?1 IS NULL OR contact_id = ?1)"
+            f" AND contact_id IN (SELECT id FROM contacts) {order} LIMIT ?2",
             (contact_id, limit),
         )
     ]

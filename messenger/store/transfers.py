@@ -26,10 +26,11 @@ __all__ = [
 ]
 
 OPEN_STATES = ("offered", "asking", "active", "paused")
+_OPEN = "state IN ('offered', 'asking', 'active', 'paused')"
 _COLUMNS = (
     "file_id, incoming, id, contact_id, state, name, as_text, size, chunk_log2, key, finish_size,"
-    " finish_count, finish_root, have, progress_bytes, source, outbox_id, lane, seq, sent_ms, error,"
-    " created_ms"
+    " finish_count, finish_root, have, progress_bytes, source, outbox_id, lane, seq, sent_ms,"
+    " error, created_ms"
 )
 
 
@@ -119,9 +120,7 @@ def add_outgoing(
     )
 
 
-def get(
-    db: apsw.Connection, contact_id: str, file_id: bytes, *, incoming: bool
-) -> Transfer | None:
+def get(db: apsw.Connection, contact_id: str, file_id: bytes, *, incoming: bool) -> Transfer | None:
     """Return the transfer of a file with a contact, or None."""
     row = db.execute(
         f"SELECT {_COLUMNS} FROM transfers WHERE contact_id = ? AND file_id = ? AND incoming = ?",  # noqa: S608
@@ -145,7 +144,7 @@ def of_contact(db: apsw.Connection, contact_id: str) -> list[Transfer]:
         _transfer(row)
         for row in db.execute(
             f"SELECT {_COLUMNS} FROM transfers WHERE contact_id = ?"  # noqa: S608
-            " AND state IN ('offered', 'asking', 'active', 'paused') ORDER BY created_ms, id",
+            f" AND {_OPEN} ORDER BY created_ms, id",
             (contact_id,),
         )
     ]
@@ -187,12 +186,15 @@ def checkpoint(
     progress_bytes: int,
     end: Finish | None,
 ) -> None:
-    """Note how far an incoming file has got; the data is on the disk already."""
+    """Note how far an incoming file has got; the data is on the disk already.
+
+    One that comes late, when the file has ended, changes nothing.
+    """
     db.execute(
-        "UPDATE transfers SET have = ?, progress_bytes = ? WHERE id = ?",
+        f"UPDATE transfers SET have = ?, progress_bytes = ? WHERE id = ? AND {_OPEN}",  # noqa: S608
         (have, progress_bytes, transfer_id),
     )
-    if end is not None:
+    if end is not None and db.changes():
         finish(db, transfer_id, end)
 
 

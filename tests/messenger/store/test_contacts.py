@@ -1,0 +1,298 @@
+"""Contacts and invitations: who is who, one name each, and what survives a removal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from peerpost.errors import (
+    EquivocationError,
+    ExistsError,
+    NoIdentityError,
+    NotFoundError,
+    RevokedError,
+    RollbackError,
+    TicketError,
+)
+from peerpost.store import contacts, identity, inbox, invites, outbox, transfers
+from peerpost.wire import inner as wire
+from peerpost.wire.statement import FLAG_REVOKED
+from tests.support.store_rig import NOW_MS, Rig, chain, public_of, statement_of
+
+INVITE, SECRET = bytes(8), bytes([5]) * 16
+NOW_S = NOW_MS // 1000
+
+
+def by_ticket(rig: Rig, name: str, identity_name: str | None = None) -> contacts.Contact:
+    return rig.write(
+        contacts.add,
+        name=name,
+        id_public=public_of(identity_name or name),
+        transport_public=bytes([3]) * 32,
+        addresses=("/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.2/tcp/2"),
+        ticket_secret=SECRET,
+        ticket_expires_s=NOW_S + 60,
+        now_ms=NOW_MS,
+    )
+
+
+# -- adding, finding, editing
+
+
+def test_a_contact_by_ticket_is_pending_until_met(rig: Rig) -> None:
+    added = by_ticket(rig, "bob")
+    assert (added.state, added.ticket_secret, added.signed) == ("pending", SECRET, None)
+    assert added.transport_publics == (bytes([3]) * 32,)
+    assert added.addresses == ("/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.2/tcp/2")
+    signed = statement_of("bob", 1)
+    met = rig.write(contacts.met, added.id, signed, NOW_MS + 1)
+    assert (met.state, met.ticket_secret, met.ticket_expires_s) == ("active", None, None)
+    assert (met.signed, met.last_seen_ms) == (signed, NOW_MS + 1)
+    assert met.addresses[0] == "/ip4/192.0.2.7/tcp/4001"
+    assert met.transport_publics != (bytes([3]) * 32,)
+
+
+def test_secrets_are_not_shown_by_accident(rig: Rig) -> None:
+    assert SECRET.hex() not in repr(by_ticket(rig, "bob"))
+    assert repr(SECRET) not in repr(by_ticket(rig, "bob"))
+    assert "seed" not in repr(rig.read(identity.load))
+
+
+def test_a_new_ticket_for_a_contact_not_met_replaces_the_old(rig: Rig) -> None:
+    first = by_ticket(rig, "bob")
+    rig.write(contacts.set_state, first.id, "expired")
+    again = by_ticket(rig, "bob")
+    assert (again.id, again.state) == (first.id, "pending")
+
+
+def test_one_name_and_one_identity_each(rig: Rig) -> None:
+    bob = by_ticket(rig, "bob")
+    with pytest.raises(ExistsError, match="named 'bob'"):
+        by_ticket(rig, "bob", "somebody else")
+    with pytest.raises(ExistsError, match="your contact 'bob'"):
+        by_ticket(rig, "robert", "bob")
+    rig.write(contacts.set_state, bob.id, "active")
+    with pytest.raises(ExistsError, match="your contact 'bob'"):
+        by_ticket(rig, "bob")
+    assert len(rig.read(contacts.list_all)) == 1
+
+
+def test_found_by_exact_name_or_id_and_nothing_like_it(rig: Rig) -> None:
+    bob = rig.make_contact("bob")
+    rig.make_contact("Alice")
+    assert rig.read(contacts.find, "bob") == bob
+    assert rig.read(contacts.find, bob.id) == bob
+    for text, near in (("bobb", "bob"), ("alice", "Alice"), ("Bob", "bob")):
+        with pytest.raises(NotFoundError) as caught:
+            rig.read(contacts.find, text)
+        assert f"did you mean '{near}'?" in str(caught.value.hint)
+    with pytest.raises(NotFoundError):
+        rig.read(contacts.find, "")
+    assert [contact.name for contact in rig.read(contacts.list_all)] == ["Alice", "bob"]
+
+
+def test_a_name_goes_before_an_id(rig: Rig) -> None:
+    bob = rig.make_contact("bob")
+    for number in range(3):
+        rig.make_contact(f"other {number}")
+    impostor = rig.make_contact("carol")
+    rig.write(contacts.edit, impostor.id, name=bob.id)
+    assert rig.read(contacts.find, bob.id).id == impostor.id
+
+
+def test_by_public(rig: Rig) -> None:
+    bob = rig.make_contact("bob")
+    assert rig.read(contacts.by_public, public_of("bob")) == bob
+    assert rig.read(contacts.by_public, public_of("carol")) is None
+
+
+def test_edit_changes_what_is_given_and_nothing_else(rig: Rig) -> None:
+    bob = by_ticket(rig, "bob")
+    rig.make_contact("carol")
+    changed = rig.write(contacts.edit, bob.id, note="from work")
+    assert (changed.name, changed.note, changed.given_addresses) == (
+        "bob",
+        "from work",
+        bob.given_addresses,
+    )
+    changed = rig.write(contacts.edit, bob.id, name="robert", addresses=())
+    assert (changed.name, changed.note, changed.given_addresses) == ("robert", "from work", ())
+    with pytest.raises(ExistsError):
+        rig.write(contacts.edit, bob.id, name="carol", note="not kept")
+    assert rig.read(contacts.find, "robert").note == "from work"
+    assert rig.write(contacts.edit, bob.id, name="robert").name == "robert"
+
+
+def test_changes_to_a_contact_that_is_gone(rig: Rig) -> None:
+    for work, args in (
+        (contacts.set_state, ("nobody", "active")),
+        (contacts.edit, ("nobody",)),
+        (contacts.met, ("nobody", statement_of("bob", 1), NOW_MS)),
+    ):
+        with pytest.raises(NotFoundError):
+            rig.write(work, *args)  # type: ignore[operator, arg-type]
+    rig.write(contacts.touch, "nobody", NOW_MS)
+    rig.write(contacts.remove, "nobody")
+
+
+# -- statements
+
+
+def test_a_newer_statement_is_kept_and_others_are_not(rig: Rig) -> None:
+    bob = rig.make_contact("bob")
+    first = statement_of("bob", 1)
+    second = statement_of("bob", 2, first)
+    rig.write(contacts.met, bob.id, first, NOW_MS)
+    assert rig.write(contacts.met, bob.id, second, NOW_MS).signed == second
+    with pytest.raises(RollbackError):
+        rig.write(contacts.met, bob.id, first, NOW_MS)
+    with pytest.raises(EquivocationError):
+        rig.write(contacts.met, bob.id, statement_of("bob", 2, second), NOW_MS)
+    revoked = statement_of("bob", 3, second, FLAG_REVOKED)
+    rig.write(contacts.met, bob.id, revoked, NOW_MS)
+    with pytest.raises(RevokedError):
+        rig.write(contacts.met, bob.id, statement_of("bob", 4, revoked), NOW_MS)
+    assert rig.read(contacts.find, "bob").signed == revoked
+
+
+def test_meeting_does_not_unblock(rig: Rig) -> None:
+    bob = rig.make_contact("bob", state="blocked")
+    assert rig.write(contacts.met, bob.id, statement_of("bob", 1), NOW_MS).state == "blocked"
+
+
+# -- removing
+
+
+def test_what_a_removed_contact_sent_stays_and_what_it_should_get_goes(rig: Rig) -> None:
+    bob, carol = rig.make_contact("bob").id, rig.make_contact("carol").id
+    rig.queue(bob, "for bob")
+    rig.queue(carol, "for carol")
+    rig.queue_file(bob, bytes(16))
+    rig.write(inbox.receive_many, bob, chain(2), NOW_MS)
+    rig.write(contacts.remove, bob)
+    assert [contact.name for contact in rig.read(contacts.list_all)] == ["carol"]
+    entries = rig.read(outbox.list_entries, contact_id=None, pending=False, limit=10)
+    assert [entry.contact_id for entry in entries] == [carol]
+    assert rig.read(outbox.depths) == {carol: 1}
+    assert rig.read(transfers.of_contact, bob) == []
+    (kept,) = rig.rows("SELECT count(*) FROM outbox WHERE instr(inner, CAST('for bob' AS BLOB))")
+    assert kept == (0,)
+    assert len(rig.read(inbox.list_items, contact_id=bob, unread=True, limit=9, since_ms=None)) == 2
+
+
+def test_a_contact_that_comes_back_goes_on_with_the_numbers_it_had(rig: Rig) -> None:
+    """The peer remembers our numbers: number 1 again would be taken for a duplicate, and lost."""
+    bob = rig.make_contact("bob")
+    sent = [rig.queue(bob.id, f"text {number}") for number in range(4)]
+    rig.acknowledge(sent[0], 2)
+    seen = chain(3)
+    rig.write(inbox.receive_many, bob.id, seen, NOW_MS)
+    rig.write(contacts.remove, bob.id)
+
+    again = rig.make_contact("bob")
+    assert again.id == bob.id
+    entry = rig.queue(again.id, "after")
+    assert (entry.seq, entry.outbox_id) == (5, sent[0].outbox_id)
+    # What was on its way goes on as tombstones: without them the peer's watermark would stall.
+    waiting = rig.unsettled(again.id)
+    assert [waiter.seq for waiter in waiting] == [3, 4, 5]
+    assert [waiter.state for waiter in waiting] == ["cancelled", "cancelled", "queued"]
+    kinds = [getattr(wire.decode(waiter.inner), "kind", None) for waiter in waiting]
+    assert kinds == [wire.Kind.SKIP, wire.Kind.SKIP, wire.Kind.TEXT]
+    # And what the peer sends again is not shown again.
+    received = rig.write(inbox.receive_many, again.id, [*seen, *chain(4)[3:]], NOW_MS)
+    assert [item.body for item in received.items] == [b"text 4"]
+
+
+def test_contact_ids_differ_between_homes(rig: Rig, tmp_path: Any) -> None:
+    other_home = tmp_path / "other"
+    other_home.mkdir()
+    with Rig(other_home) as other:
+        other.make_identity()
+        assert other.make_contact("bob").id != rig.make_contact("bob").id
+
+
+def test_an_id_that_is_taken_is_not_given_again(rig: Rig) -> None:
+    bob = rig.make_contact("bob")
+    rig.write(lambda db: db.execute("UPDATE contacts SET id_public = zeroblob(32)") and None)
+    rig.write(contacts.edit, bob.id, name="somebody")
+    assert rig.make_contact("bob").id != bob.id
+
+
+def test_traffic_counts_what_arrived(rig: Rig) -> None:
+    bob = rig.make_contact("bob").id
+    entries = [rig.queue(bob) for _ in range(3)]
+    rig.acknowledge(entries[0], 2)
+    rig.write(inbox.receive_many, bob, chain(5), NOW_MS)
+    assert rig.read(contacts.traffic, bob) == contacts.Traffic(sent=2, received=5)
+
+
+# -- invitations
+
+
+def invite(rig: Rig, invite_id: bytes = INVITE, name: str = "bob") -> None:
+    rig.write(invites.create, invite_id, SECRET, name, NOW_S + 60, NOW_MS)
+
+
+def test_an_invitation_admits_one_guest_once(rig: Rig) -> None:
+    invite(rig)
+    assert rig.read(invites.secrets, NOW_MS) == {INVITE: SECRET}
+    guest = rig.write(invites.redeem, INVITE, public_of("bob"), NOW_MS)
+    assert (guest.name, guest.state) == ("bob", "active")
+    assert rig.read(invites.secrets, NOW_MS) == {}
+    # Our answer was lost: the same guest is let in again, another is not.
+    assert rig.write(invites.redeem, INVITE, public_of("bob"), NOW_MS) == guest
+    with pytest.raises(TicketError):
+        rig.write(invites.redeem, INVITE, public_of("mallory"), NOW_MS)
+
+
+def test_an_invitation_ends_at_its_time(rig: Rig) -> None:
+    invite(rig)
+    at_ms = (NOW_S + 60) * 1000
+    assert rig.read(invites.secrets, at_ms - 1) == {INVITE: SECRET}
+    assert rig.read(invites.secrets, at_ms) == {}
+    with pytest.raises(TicketError):
+        rig.write(invites.redeem, INVITE, public_of("bob"), at_ms)
+    with pytest.raises(TicketError):
+        rig.write(invites.redeem, b"unknown!", public_of("bob"), NOW_MS)
+
+
+def test_two_guests_of_one_name(rig: Rig) -> None:
+    for number in range(3):
+        invite(rig, bytes([number]) * 8)
+    names = [
+        rig.write(invites.redeem, bytes([number]) * 8, public_of(f"guest {number}"), NOW_MS).name
+        for number in range(3)
+    ]
+    assert names == ["bob", "bob-2", "bob-3"]
+    with pytest.raises(ExistsError):
+        invite(rig, b"eightbyt")
+
+
+def test_a_contact_that_redeems_stays_who_it_is(rig: Rig) -> None:
+    carol = rig.make_contact("carol")
+    invite(rig)
+    assert rig.write(invites.redeem, INVITE, public_of("carol"), NOW_MS) == carol
+    assert rig.read(invites.secrets, NOW_MS) == {}
+
+
+# -- our own identity
+
+
+def test_an_identity_is_made_once_and_comes_back_as_it_was(rig: Rig) -> None:
+    mine = rig.read(identity.load)
+    assert (mine.name, mine.listen_port, mine.statement) == ("me", 4001, None)
+    assert len({mine.id_seed, mine.ik_seed, mine.tk_seed}) == 3
+    with pytest.raises(Exception, match="UNIQUE"):
+        rig.write(identity.create, "me too", 1, NOW_MS)
+    signed = statement_of("me", 1)
+    rig.write(identity.save_statement, signed)
+    loaded = rig.read(identity.load)
+    assert loaded.statement == signed
+    assert (loaded.id_seed, loaded.outbox_id) == (mine.id_seed, mine.outbox_id)
+
+
+def test_a_store_without_identity(tmp_path: Any) -> None:
+    with Rig(tmp_path) as empty, pytest.raises(NoIdentityError):
+        empty.read(identity.load)
