@@ -165,7 +165,7 @@ def _place(
 def _absorb(db: apsw.Connection, key: tuple[str, bytes, int], mark_: Mark) -> None:
     """Move the watermark over what was held beyond it."""
     where = "contact_id = ? AND outbox_id = ? AND lane = ? AND seq = ?"
-    while True:
+    while mark_.watermark < limits.MAX_SEQ:
         row = db.execute(
             f"SELECT link FROM beyond WHERE {where}",  # noqa: S608
             (*key, mark_.watermark + 1),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import apsw
 
@@ -190,7 +191,7 @@ def acknowledge(
     """
     where = "contact_id = ? AND outbox_id = ? AND lane = ? AND settled = 0"
     key = (contact_id, outbox_id, lane)
-    rows = db.execute(
+    rows: list[Any] = db.execute(
         f"SELECT row_id FROM outbox WHERE {where} AND seq <= ?",  # noqa: S608
         (*key, watermark),
     ).fetchall()
@@ -199,8 +200,7 @@ def acknowledge(
             f"SELECT row_id FROM outbox WHERE {where} AND seq = ?",  # noqa: S608
             (*key, seq),
         ).fetchall()
-    row_ids = [int(row_id) for (row_id,) in rows]
-    for row_id in row_ids:
+    for (row_id,) in rows:
         db.execute(
             f"UPDATE outbox SET settled = 1,"  # noqa: S608
             f" delivered_ms = CASE WHEN {_BY_RECEIPT} THEN ? ELSE delivered_ms END,"
@@ -208,7 +208,7 @@ def acknowledge(
             " WHEN state = 'queued' THEN 'sent' ELSE state END WHERE row_id = ?",
             (now_ms, row_id),
         )
-    return [_get(db, row_id) for row_id in row_ids]
+    return [_get(db, row_id) for (row_id,) in rows]
 
 
 def _beyond(watermark: int, sack: bytes) -> list[int]:
