@@ -1,27 +1,81 @@
-"""Inner loops over bytes: hashing many chunks, padding, token buckets. A pure twin serves where nothing is compiled."""
+"""Inner loops over bytes: hashing many chunks, padding, token buckets.
 
-from ._pure import bucket_for, cut, digests, leaf_salt, leaves, pad, padme, unpad, verify
+Each function has a compiled form and a pure twin, which serves where nothing was compiled, or where
+PEERPOST_PURE is set and not empty. PEERPOST_KERNEL demands a kernel for the hashing (`kernels()`
+names those that run here, "pure" is the twin's): one that cannot be had is an error, for who asks
+by name wants no other.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from ._pure import cut, leaf_salt
+
+_NATIVE = False
+if TYPE_CHECKING or os.environ.get("PEERPOST_PURE"):
+    from ._pure import (
+        TokenBucket,
+        bucket_for,
+        digests,
+        kernel,
+        kernels,
+        leaves,
+        pad,
+        pad_into,
+        padme,
+        unpad,
+        unpadded_bytes,
+        use_kernel,
+        verify,
+    )
+else:
+    try:
+        from .blake2 import digests, kernel, kernels, leaves, use_kernel, verify
+        from .bucket import TokenBucket
+        from .padding import bucket_for, pad, pad_into, padme, unpad, unpadded_bytes
+
+        _NATIVE = True
+    except ImportError:  # all of them or none: half of a build is a fault, and should be seen
+        from ._pure import (
+            TokenBucket,
+            bucket_for,
+            digests,
+            kernel,
+            kernels,
+            leaves,
+            pad,
+            pad_into,
+            padme,
+            unpad,
+            unpadded_bytes,
+            use_kernel,
+            verify,
+        )
 
 __all__ = [
+    "TokenBucket",
     "bucket_for",
     "cut",
     "digests",
     "is_native",
     "kernel",
+    "kernels",
     "leaf_salt",
     "leaves",
     "pad",
+    "pad_into",
     "padme",
     "unpad",
+    "unpadded_bytes",
+    "use_kernel",
     "verify",
 ]
 
 
 def is_native() -> bool:
     """Tell whether the compiled functions serve."""
-    return False
+    return _NATIVE
 
 
-def kernel() -> str:
-    """Return the name of the hash kernel in use."""
-    return "pure"
+if os.environ.get("PEERPOST_KERNEL"):
+    use_kernel(os.environ["PEERPOST_KERNEL"])

@@ -1,0 +1,25 @@
+/* One lane in plain C: every machine has it, and it serves what is left over by the wider ones. */
+
+#include "b2_words.h"
+
+#define LANES 1
+#define VEC uint64_t
+#define FN(name) name##_portable
+#define TARGET
+#define ADD(a, b) ((a) + (b))
+#define XOR(a, b) ((a) ^ (b))
+#define ROT32(a) ((a) >> 32 | (a) << 32)
+#define ROT24(a) ((a) >> 24 | (a) << 40)
+#define ROT16(a) ((a) >> 16 | (a) << 48)
+#define ROT63(a) ((a) >> 63 | (a) << 1)
+#define SET1(x) (x)
+#define GET(address) (*(address))
+#define PUT(address, v) (*(address) = (v))
+#define LEAVE() ((void)0)
+
+INLINE void load_portable(uint64_t m[16], const uint8_t *const in[1], uint8_t *const copy[1]) {
+    for (int i = 0; i < 16; i++) m[i] = b2_load64(in[0] + 8 * i);
+    if (copy) memcpy(copy[0], in[0], 128);
+}
+
+#include "b2_kernel.h"
