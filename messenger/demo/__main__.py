@@ -69,7 +69,9 @@ def main() -> int:
         return 130
     else:
         took_s = time.monotonic() - started
-        program.result(f"All that Bob has equals what Alice sent. {took_s:.1f} s in all.", good=True)
+        program.result(
+            f"All that Bob has equals what Alice sent. {took_s:.1f} s in all.", good=True
+        )
     finally:
         if arguments.keep or not good:
             program.line(f"the folder with both homes and their logs is kept: {folder}")

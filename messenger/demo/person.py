@@ -37,9 +37,7 @@ class Person:
             await self.link.start()
         environment = dict(os.environ)
         environment["PEERPOST__NETWORK__LISTEN"] = '["/ip4/127.0.0.1/tcp/0"]'
-        environment["PEERPOST__NETWORK__ANNOUNCE"] = (
-            f'["/ip4/127.0.0.1/tcp/{self.link.port}"]'
-        )
+        environment["PEERPOST__NETWORK__ANNOUNCE"] = f'["/ip4/127.0.0.1/tcp/{self.link.port}"]'
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", module, "run", "--home", str(self.home), "--json",

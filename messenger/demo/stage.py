@@ -62,7 +62,9 @@ class Stage:
             self.say.command(f"peerpost identity new --name {person.name}")
             self.say.line(f"{person.name} is {shown['peer_id']}")
         self.say.command("peerpost contacts invite alice")
-        ticket = (await self.bob.ask("contacts.invite", {"name": "alice", "expires_s": 3600}))["ticket"]
+        ticket = (await self.bob.ask("contacts.invite", {"name": "alice", "expires_s": 3600}))[
+            "ticket"
+        ]
         self.say.line(f"{ticket[:48]}... ({len(ticket)} characters, good once, for an hour)")
         self.say.command("peerpost contacts add bob TICKET")
         started = time.monotonic()
@@ -103,7 +105,9 @@ class Stage:
         started = time.monotonic()
         sent = await self._send_file()
         self._expect(sent["state"], "delivered", "the file's state")
-        self.say.done("delivered all the same: what was wrong was asked for again", started, self.size)
+        self.say.done(
+            "delivered all the same: what was wrong was asked for again", started, self.size
+        )
         for line in self._hostile_report():
             self.say.line(line)
         await self._check_saved("2")
@@ -112,7 +116,9 @@ class Stage:
 
     async def act_killed(self, victim: Person) -> None:
         """The same file over a slow link, with one side killed in the middle."""
-        self.say.act(f"The same file over a slow link, and {victim.name.title()}'s node is killed on the way")
+        self.say.act(
+            f"The same file over a slow link, and {victim.name.title()}'s node is killed on the way"
+        )
         links = (self.alice.link, self.bob.link)
         for link in links:
             link.faults.rate_bytes_s = THROTTLE_BYTES_S
@@ -132,7 +138,9 @@ class Stage:
             link.faults.rate_bytes_s = None
         self.say.done("delivered: it went on where it was", started, self.size)
         again = max(0, carried - self.size)
-        self.say.line(f"{self.say.size(carried)} crossed the link, {self.say.size(again)} more than the file")
+        self.say.line(
+            f"{self.say.size(carried)} crossed the link, {self.say.size(again)} more than the file"
+        )
         await self._check_saved(f"3-{victim.name}")
 
     # -- helpers
@@ -157,7 +165,12 @@ class Stage:
     def _file_params(self) -> dict[str, Any]:
         return {
             "contact": "bob",
-            "file": {"name": self.file.name, "fd_index": 0, "path_hint": str(self.file), "size": self.size},
+            "file": {
+                "name": self.file.name,
+                "fd_index": 0,
+                "path_hint": str(self.file),
+                "size": self.size,
+            },
         }
 
     async def _send_file(self) -> Any:

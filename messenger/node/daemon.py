@@ -47,13 +47,13 @@ def _runner() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], node_class: type[Node] = Node) -> int:
     """Run the node until it is told to stop. Return the exit code."""
     arguments = _arguments(argv)
     try:
         private_dir(arguments.home)
         with HomeLock(arguments.home), _runner() as runner:
-            return runner.run(_serve(arguments))
+            return runner.run(_serve(arguments, node_class))
     except PeerpostError as error:
         _complain(error, as_json=arguments.json)
         return error.exit_code
@@ -61,10 +61,10 @@ def main(argv: list[str]) -> int:
         return 130
 
 
-async def _serve(arguments: argparse.Namespace) -> int:
+async def _serve(arguments: argparse.Namespace, node_class: type[Node]) -> int:
     config = configuration.load(arguments.home)
     logs.setup(arguments.log_level or config.log.level, arguments.log_format or config.log.format)
-    node = Node(
+    node = node_class(
         arguments.home,
         config,
         listen=arguments.listen,

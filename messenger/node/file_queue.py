@@ -57,7 +57,9 @@ class FileQueue:
         reference = await self._services.in_thread(self._reference, fd, path_hint)
         if reference is not None:
             source = json.dumps(asdict(reference))
-            return await self._queue(contact_id, name, lane, expires_ms, size=reference.size, source=source)
+            return await self._queue(
+                contact_id, name, lane, expires_ms, size=reference.size, source=source
+            )
         return await self._spool(
             contact_id, lambda sealed: spool(fd, sealed), name, lane, expires_ms, as_text=False
         )
@@ -67,7 +69,12 @@ class FileQueue:
     ) -> outbox.Entry:
         """Queue a text that is too long for one message."""
         return await self._spool(
-            contact_id, lambda sealed: _spool_bytes(data, sealed), "", lane, expires_ms, as_text=True
+            contact_id,
+            lambda sealed: _spool_bytes(data, sealed),
+            "",
+            lane,
+            expires_ms,
+            as_text=True,
         )
 
     def _reference(self, fd: int, path_hint: str | None) -> Reference | None:

@@ -38,7 +38,9 @@ class _TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         message = record.getMessage().encode("unicode_escape").decode("ascii")
-        line = f"{rfc3339(int(record.created * 1000))} {record.levelname:<7} {record.name}: {message}"
+        line = (
+            f"{rfc3339(int(record.created * 1000))} {record.levelname:<7} {record.name}: {message}"
+        )
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

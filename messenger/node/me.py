@@ -73,7 +73,9 @@ class Me:
             self.row, seq=before.seq + 1, prev=statements.digest(self.signed.body), addresses=wanted
         )
         await store.write(identity.save_statement, self.signed)
-        log.info("key statement %d: reachable at %s", before.seq + 1, ", ".join(wanted) or "nowhere")
+        log.info(
+            "key statement %d: reachable at %s", before.seq + 1, ", ".join(wanted) or "nowhere"
+        )
 
 
 async def load(store: Store) -> Me:

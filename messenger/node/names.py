@@ -23,4 +23,13 @@ def contact_name(text: str) -> str:
 
 
 def _allowed(char: str) -> bool:
-    return char in "._-@+" or unicodedata.category(char) in {"Ll", "Lu", "Lo", "Lt", "Lm", "Nd", "Mn", "Mc"}
+    return char in "._-@+" or unicodedata.category(char) in {
+        "Ll",
+        "Lu",
+        "Lo",
+        "Lt",
+        "Lm",
+        "Nd",
+        "Mn",
+        "Mc",
+    }

@@ -71,8 +71,10 @@ class Transfers:
     async def stop(self) -> None:
         """Put every transfer to sleep."""
         await self._tasks.stop()
-        for transfer in (*self._downloads.values(), *self._uploads.values()):
-            await transfer.close()
+        for download in list(self._downloads.values()):
+            await download.close()
+        for upload in list(self._uploads.values()):
+            await upload.close()
         self._downloads.clear()
         self._uploads.clear()
 
@@ -212,9 +214,7 @@ class Transfers:
             refusal = wire.Refuse(file_id=row.file_id, reason=reason)
             session.send(wire.Lane.URGENT, wire.encode(refusal))
 
-    async def _set_state(
-        self, row: rows.Transfer, state: str, error: str | None
-    ) -> rows.Transfer:
+    async def _set_state(self, row: rows.Transfer, state: str, error: str | None) -> rows.Transfer:
         changed = await self._services.store.write(rows.set_state, row.id, state, error)
         self._services.events.publish("transfer", row.id, state)
         return changed
@@ -223,9 +223,7 @@ class Transfers:
         key = (row.contact_id, row.file_id)
         download = self._downloads.get(key)
         if download is None:
-            download = self._downloads[key] = Download(
-                self._services, row, self._folders["blobs"]
-            )
+            download = self._downloads[key] = Download(self._services, row, self._folders["blobs"])
             download.start(lambda: self._downloads.pop(key, None))
         return download
 
@@ -269,9 +267,7 @@ class Transfers:
             download.cancel("refused by the receiver")
         else:
             _require_asking(row)
-            await self._refuse(
-                row, self._sessions.get(row.contact_id), "refused by the receiver"
-            )
+            await self._refuse(row, self._sessions.get(row.contact_id), "refused by the receiver")
         return await self._services.store.read(rows.find, row.id)
 
     def progress(self, contact_id: str, file_id: bytes | None) -> float | None:

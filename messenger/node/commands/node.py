@@ -58,7 +58,9 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
         return rows
     listening = bool(status["addresses"]) and not status["error"]
     where = ", ".join(status["addresses"]) or "nowhere"
-    rows.append(_row("listening", listening, where, status["error"] or "the node is still starting"))
+    rows.append(
+        _row("listening", listening, where, status["error"] or "the node is still starting")
+    )
     return rows
 
 

@@ -1,0 +1,67 @@
+"""A node whose uploads lie: chunks flipped, dropped, cut short and repeated, sealed and framed as they should be.
+
+It is a contact with keys of its own and speaks the real protocol; only what is inside is wrong, so that the checks
+behind the envelope are seen at work. Each chunk is spoiled at most once, or nothing would ever be delivered. What
+was done is told in HOME/hostile.txt.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+from peerpost.node.daemon import main
+from peerpost.node.node import Node
+from peerpost.node.services import Services
+from peerpost.node.transfers import Transfers
+from peerpost.node.upload import Upload
+from peerpost.protocol.transfer import SendChunk
+from peerpost.store.transfers import Transfer
+
+__all__ = ["HostileNode"]
+
+TRICKS = ("corrupted", "dropped", "cut short", "sent twice")
+SPOIL_EVERY = 5
+"""One of so many chunks is spoiled, the tricks in turn."""
+
+
+class _HostileUpload(Upload):
+    def __init__(self, services: Services, row: Transfer, spool: Path) -> None:
+        super().__init__(services, row, spool)
+        self._report = services.home / "hostile.txt"
+        self._spoiled: set[int] = set()
+        self._done: Counter[str] = Counter()
+
+    def payloads(self, chunk: SendChunk) -> list[bytes]:
+        """Spoil a chunk the first time it is asked for."""
+        pieces = super().payloads(chunk)
+        if chunk.index % SPOIL_EVERY or chunk.index in self._spoiled:
+            return pieces
+        trick = TRICKS[chunk.index // SPOIL_EVERY % len(TRICKS)]
+        self._tell(chunk.index, trick)
+        if trick == "corrupted":
+            return [pieces[0][:-1] + bytes([pieces[0][-1] ^ 1]), *pieces[1:]]
+        if trick == "dropped":
+            return []
+        return pieces[:-1] if trick == "cut short" else pieces * 2
+
+    def _tell(self, index: int, trick: str) -> None:
+        self._spoiled.add(index)
+        self._done[trick] += 1
+        told = ", ".join(f"{count} {name}" for name, count in self._done.items())
+        self._report.write_text(f"of its chunks Alice sent {told}\n", encoding="utf-8")
+
+
+class _HostileTransfers(Transfers):
+    upload_class = _HostileUpload
+
+
+class HostileNode(Node):
+    """A node that keeps the protocol and breaks its promises."""
+
+    transfers_class = _HostileTransfers
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], HostileNode))
