@@ -7,10 +7,43 @@ ballast again.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import logging
 import os
+import shutil
 from pathlib import Path
 
-__all__ = ["Ballast"]
+import apsw
+
+from peerpost.errors import StoreFullError
+
+from . import disk
+
+__all__ = ["FULL", "Ballast", "WriteConnection", "require_room"]
+
+log = logging.getLogger(__name__)
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""How the system says that a disk, a quota or a limit is full."""
+_CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+"""How it says that this file system cannot set space aside."""
+BLOCK_BYTES = 1 << 20
+
+
+class WriteConnection(apsw.Connection):
+    """The connection that writes, which knows how the disk stands."""
+
+    reserve_in_use = False
+
+
+def require_room(db: apsw.Connection) -> None:
+    """Raise StoreFullError while the reserve is in use: called before something new is accepted."""
+    if isinstance(db, WriteConnection) and db.reserve_in_use:
+        raise StoreFullError(
+            "the disk is full: nothing new is accepted",
+            hint="free some space on the disk of the home folder; what is queued is kept and sent",
+        )
 
 
 class Ballast:
@@ -19,40 +52,75 @@ class Ballast:
     def __init__(self, path: Path, size_bytes: int) -> None:
         self._path = path
         self._size_bytes = size_bytes
+        self._released = False
 
     @property
     def released(self) -> bool:
         """Whether the reserve is in use: the disk is or was full."""
-        return self._size_bytes > 0 and not self._path.exists()
+        return self._released
 
-    def restore(self) -> bool:
-        """Make the file, if there is room for it. Return whether it is there."""
+    def restore(self, *, spare_bytes: int = 0) -> bool:
+        """Make the file, if there is room for it beside spare_bytes. Return whether it is there."""
+        try:
+            made = self._make(spare_bytes)
+        except OSError as error:
+            self._discard()
+            made = False
+            if error.errno not in FULL:
+                # A disk that takes no such file is not a full one: the store goes on without.
+                log.warning("no space is kept in reserve: %s", error.strerror)
+                self._size_bytes = 0
+        self._released = not made and self._size_bytes > 0
+        return made
+
+    def regain(self) -> bool:
+        """Make the file again once there is room for it twice. Return whether it is there.
+
+        One that takes the last bytes of the disk would be given back with the next write.
+        """
+        return self.restore(spare_bytes=self._size_bytes)
+
+    def release(self) -> None:
+        """Give the space back."""
+        self._discard()
+        self._released = self._size_bytes > 0
+
+    def _make(self, spare_bytes: int) -> bool:
         if self._size_bytes == 0:
-            return True
-        try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            return False
-        try:
-            if os.fstat(fd).st_size != self._size_bytes:
-                _allocate(fd, self._size_bytes)
-        except OSError:
             self._path.unlink(missing_ok=True)
-            return False
+            return True
+        here_bytes = self._path.stat().st_size if self._path.exists() else 0
+        missing_bytes = self._size_bytes - here_bytes
+        if missing_bytes > 0:
+            free_bytes = shutil.disk_usage(self._path.parent).free
+            if free_bytes < missing_bytes + spare_bytes:
+                return False
+        fd = disk.open_private(self._path, os.O_RDWR | os.O_CREAT)
+        try:
+            if missing_bytes < 0:
+                os.ftruncate(fd, self._size_bytes)
+            elif missing_bytes > 0:
+                _allocate(fd, self._size_bytes)
         finally:
             os.close(fd)
         return True
 
-    def release(self) -> None:
-        """Give the space back."""
-        self._path.unlink(missing_ok=True)
+    def _discard(self) -> None:
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
 
 def _allocate(fd: int, size_bytes: int) -> None:
     """Take the blocks really: a sparse file holds nothing in reserve."""
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(fd, 0, size_bytes)
-        return
-    block = bytes(1 << 20)
-    for offset in range(0, size_bytes, len(block)):
-        os.pwrite(fd, block[: size_bytes - offset], offset)
+        try:
+            os.posix_fallocate(fd, 0, size_bytes)
+        except OSError as error:
+            if error.errno not in _CANNOT:
+                raise
+        else:
+            return
+    # With content, as a file system that compresses keeps no room for zeros.
+    block = memoryview(os.urandom(BLOCK_BYTES))
+    for offset in range(0, size_bytes, BLOCK_BYTES):
+        disk.write_at(fd, [block[: size_bytes - offset]], offset)

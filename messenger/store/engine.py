@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -24,11 +23,9 @@ import apsw
 from peerpost.errors import StorageError, StoreFullError
 
 from . import migrations
-from .ballast import Ballast
+from .ballast import FULL, Ballast, WriteConnection
 
 __all__ = ["Store", "sqlite_version"]
-
-log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,6 +55,11 @@ class _Operation:
 class Store:
     """The open database of one home."""
 
+    vfs: str | None = None
+    """What SQLite reaches the disk through, if not the system's; tests cut the power there."""
+    synchronous = "full"
+    """With less, a power cut takes commits back that were answered; a test shows that it does."""
+
     def __init__(self, path: Path, key: bytes, loop: asyncio.AbstractEventLoop) -> None:
         self._path = path
         self._key = key
@@ -67,7 +69,7 @@ class Store:
         self._local = threading.local()
         self._read_connections: list[apsw.Connection] = []
         self._writer: threading.Thread | None = None
-        self._ballast: Ballast | None = None
+        self._ballast: Ballast
         self._closed = False
 
     @classmethod
@@ -84,9 +86,13 @@ class Store:
         Raises StorageError on a wrong key, damage or a newer schema; StoreFullError on a full disk.
         """
         store = cls(path, key, loop)
-        connection = await loop.run_in_executor(store._readers, store._prepare)
-        store._ballast = Ballast(path.with_name("ballast"), ballast_bytes)
-        await loop.run_in_executor(store._readers, store._ballast.restore)
+        ballast = store._ballast = Ballast(path.with_name("ballast"), ballast_bytes)
+        try:
+            connection = await loop.run_in_executor(store._readers, store._prepare)
+            await loop.run_in_executor(store._readers, ballast.restore)
+        except BaseException:
+            store._readers.shutdown(wait=False)
+            raise
         store._writer = threading.Thread(
             target=store._write_loop, args=(connection,), name="store-write", daemon=True
         )
@@ -110,12 +116,21 @@ class Store:
     async def read(
         self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run work(db, ...) on a read-only connection; it sees everything committed before."""
+        """Run work(db, ...) on a read-only connection, on one snapshot of all committed before.
+
+        Raises what work raises; StorageError.
+        """
         if self._closed:
             raise StorageError("the store is closed")
 
         def run() -> T:
-            return work(self._read_connection(), *args, **kwargs)
+            db = self._read_connection()
+            db.execute("BEGIN")
+            try:
+                return work(db, *args, **kwargs)
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
 
         try:
             return await self._loop.run_in_executor(self._readers, run)
@@ -127,36 +142,34 @@ class Store:
         if self._closed:
             return
         self._closed = True
-        self._queue.put(None)
-        if self._writer is not None:
-            await self._loop.run_in_executor(None, self._writer.join)
+        # The writer goes last: only then does it bring the log back into the database.
         await self._loop.run_in_executor(None, self._readers.shutdown)
         for connection in self._read_connections:
             connection.close()
+        self._queue.put(None)
+        if self._writer is not None:
+            await self._loop.run_in_executor(None, self._writer.join)
 
     # -- connections
 
-    def _connect(self, *, readonly: bool) -> apsw.Connection:
-        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        if readonly:
-            flags = apsw.SQLITE_OPEN_READONLY
-        connection = apsw.Connection(str(self._path), flags=flags)
+    def _unlock(self, connection: apsw.Connection) -> None:
         connection.pragma("cipher", "chacha20")
         connection.pragma("key", f"raw:{self._key.hex()}")
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        for name, value in (
-            ("foreign_keys", "on"),
-            ("trusted_schema", "off"),
-            ("cell_size_check", "on"),
-        ):
-            connection.pragma(name, value)
-        return connection
+        connection.pragma("foreign_keys", "on")
+        connection.pragma("trusted_schema", "off")
+        connection.pragma("cell_size_check", "on")
 
-    def _prepare(self) -> apsw.Connection:
+    def _prepare(self) -> WriteConnection:
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        connection: WriteConnection | None = None
         try:
-            connection = self._connect(readonly=False)
+            connection = WriteConnection(str(self._path), flags=flags, vfs=self.vfs)
+            self._unlock(connection)
+            # A store of a later version is left as it is, to the byte.
+            migrations.check_version(connection)
             connection.pragma("journal_mode", "wal")
-            connection.pragma("synchronous", "full")
+            connection.pragma("synchronous", self.synchronous)
             connection.pragma("fullfsync", "on")
             connection.pragma("checkpoint_fullfsync", "on")
             connection.pragma("secure_delete", "on")
@@ -164,8 +177,11 @@ class Store:
             connection.pragma("journal_size_limit", 16 << 20)
             self._check(connection)
             migrations.migrate(connection)
-        except apsw.Error as error:
-            raise _explain(error) from error
+        except BaseException as error:
+            explained = _explain(error, connection) if isinstance(error, apsw.Error) else error
+            if connection is not None:
+                connection.close(force=True)
+            raise explained from error
         return connection
 
     def _check(self, connection: apsw.Connection) -> None:
@@ -179,14 +195,16 @@ class Store:
     def _read_connection(self) -> apsw.Connection:
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._connect(readonly=True)
+            flags = apsw.SQLITE_OPEN_READONLY
+            connection = apsw.Connection(str(self._path), flags=flags, vfs=self.vfs)
+            self._unlock(connection)
             self._local.connection = connection
             self._read_connections.append(connection)
         return connection
 
     # -- the writer
 
-    def _write_loop(self, connection: apsw.Connection) -> None:
+    def _write_loop(self, connection: WriteConnection) -> None:
         last = False
         while not last:
             operation = self._queue.get()
@@ -204,33 +222,43 @@ class Store:
                 self._commit(connection, batch)
         connection.close()
 
-    def _commit(self, connection: apsw.Connection, batch: list[_Operation]) -> None:
+    def _commit(self, connection: WriteConnection, batch: list[_Operation]) -> None:
+        connection.reserve_in_use = self._ballast.released and not self._ballast.regain()
         try:
             connection.execute("BEGIN IMMEDIATE")
             for operation in batch:
                 self._run(connection, operation)
             connection.execute("COMMIT")
-        except BaseException as error:
-            if connection.in_transaction:
-                with contextlib.suppress(apsw.Error):
-                    connection.execute("ROLLBACK")
-            explained = _explain(error) if isinstance(error, apsw.Error) else error
-            if isinstance(error, apsw.FullError) and self._ballast is not None:
-                self._ballast.release()
-            for operation in batch:
-                operation.error = operation.error or explained
-        self._loop.call_soon_threadsafe(_deliver, batch)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, each caller hears of it
+            self._roll_back(connection, batch, error)
+        # Nobody waits any more where the loop has ended; what was committed stays so.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(_deliver, batch)
 
     def _run(self, connection: apsw.Connection, operation: _Operation) -> None:
         connection.execute("SAVEPOINT op")
         try:
             operation.result = operation.work(connection)
-        except apsw.FullError:
-            raise
         except BaseException as error:
+            # SQLite may have ended the whole transaction: then nothing of the batch is done.
+            if not connection.in_transaction or _is_full(error, connection):
+                raise
             connection.execute("ROLLBACK TO op")
             operation.error = _explain(error) if isinstance(error, apsw.Error) else error
         connection.execute("RELEASE op")
+
+    def _roll_back(
+        self, connection: apsw.Connection, batch: list[_Operation], error: BaseException
+    ) -> None:
+        if _is_full(error, connection):
+            self._ballast.release()
+        for operation in batch:
+            # Each gets an error of its own: one that is raised in many tasks grows with each.
+            explained = _explain(error, connection) if isinstance(error, apsw.Error) else error
+            operation.error = operation.error or explained
+        if connection.in_transaction:
+            with contextlib.suppress(apsw.Error):
+                connection.execute("ROLLBACK")
 
 
 def _deliver(batch: list[_Operation]) -> None:
@@ -238,14 +266,28 @@ def _deliver(batch: list[_Operation]) -> None:
         future = operation.future
         if future.done():
             continue
+        if isinstance(operation.error, StopIteration):
+            # A future does not take one, and the rest of the batch must have their answers.
+            operation.error = StorageError("the operation ran out of values")
         if operation.error is not None:
             future.set_exception(operation.error)
         else:
             future.set_result(operation.result)
 
 
-def _explain(error: BaseException) -> StorageError:
+def _is_full(error: BaseException, connection: apsw.Connection | None) -> bool:
+    """Tell whether the disk was full: a quota or a limit comes as an I/O error with a number."""
     if isinstance(error, apsw.FullError):
+        return True
+    return (
+        isinstance(error, apsw.IOError)
+        and connection is not None
+        and connection.system_errno in FULL
+    )
+
+
+def _explain(error: BaseException, connection: apsw.Connection | None = None) -> StorageError:
+    if _is_full(error, connection):
         return StoreFullError("the disk is full", hint=_FULL_HINT)
     if isinstance(error, apsw.NotADBError):
         return StorageError(

@@ -17,6 +17,7 @@ from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
 from . import ids
+from .ballast import require_room
 
 __all__ = [
     "Item",
@@ -102,7 +103,10 @@ def receive_many(
     messages: Iterable[tuple[wire.Message, bytes]],
     now_ms: int,
 ) -> ReceivedBatch:
-    """Take numbered messages of one contact, each with its link, in the order they came."""
+    """Take numbered messages of one contact, each with its link, in the order they came.
+
+    Raises StoreFullError, with none of them taken, while the disk is full and one is new.
+    """
     batch = ReceivedBatch(items=[], offers=[], marks=[], later=0)
     marks: dict[tuple[bytes, int], Mark] = {}
     later = 0
@@ -115,6 +119,7 @@ def receive_many(
         if verdict is None:
             later += 1
         elif verdict >= 0:
+            require_room(db)
             _take(db, contact_id, message, verdict, now_ms, batch)
     for mark_ in marks.values():
         db.execute(

@@ -8,7 +8,7 @@ import apsw
 
 from peerpost.errors import StorageError
 
-__all__ = ["APPLICATION_ID", "latest", "migrate"]
+__all__ = ["APPLICATION_ID", "check_version", "latest", "migrate"]
 
 APPLICATION_ID = 0x50505354
 """`PPST`: tells a Peerpost database from any other."""
@@ -25,21 +25,26 @@ def latest() -> int:
     return len(_scripts())
 
 
-def migrate(db: apsw.Connection) -> None:
-    """Apply what is missing.
+def check_version(db: apsw.Connection) -> int:
+    """Return the version of a database; 0 for an empty one. Changes nothing.
 
     Raises StorageError for a database of a later version or of another program.
     """
     application_id, version = db.pragma("application_id"), db.pragma("user_version")
-    scripts = _scripts()
-    if application_id not in (0, APPLICATION_ID):
+    if application_id != (APPLICATION_ID if version else 0) or version < 0:
         raise StorageError("the store is the database of another program")
-    if version > len(scripts):
+    if version > latest():
         raise StorageError(
             f"the store was written by a later version of Peerpost (schema {version})",
             hint="update Peerpost; going back is not possible",
         )
-    for number in range(version, len(scripts)):
+    return int(version)
+
+
+def migrate(db: apsw.Connection) -> None:
+    """Apply what is missing; each step is done whole or not at all. Raises as check_version."""
+    scripts = _scripts()
+    for number in range(check_version(db), len(scripts)):
         db.execute("BEGIN EXCLUSIVE")
         try:
             db.execute(scripts[number])
@@ -47,5 +52,7 @@ def migrate(db: apsw.Connection) -> None:
             db.pragma("application_id", APPLICATION_ID)
             db.execute("COMMIT")
         except BaseException:
-            db.execute("ROLLBACK")
+            # A full disk, for one, has ended the transaction already.
+            if db.in_transaction:
+                db.execute("ROLLBACK")
             raise

@@ -18,6 +18,7 @@ from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
 from . import ids
+from .ballast import require_room
 
 __all__ = [
     "Entry",
@@ -104,9 +105,10 @@ def enqueue(
 ) -> Entry:
     """Add an entry with the next number of its lane.
 
-    Raises NotFoundError where the contact was removed meanwhile, ValueError if the inner bytes are
-    too long.
+    Raises NotFoundError where the contact was removed meanwhile, StoreFullError while the disk is
+    full, ValueError if the inner bytes are too long.
     """
+    require_room(db)
     if db.execute("SELECT 1 FROM contacts WHERE id = ?", (contact_id,)).fetchone() is None:
         raise NotFoundError("the contact was removed")
     outbox_id = db.execute("SELECT outbox_id FROM identity").get
