@@ -10,28 +10,35 @@ from typing import Self
 from peerpost import system
 from peerpost.errors import AlreadyRunningError
 
+from . import disk
+
 __all__ = ["HomeLock"]
 
 
 class HomeLock:
-    """The lock on a home, for the length of a with block. Raises AlreadyRunningError on entry."""
+    """The lock on a home, for the length of a with block.
+
+    Entering raises AlreadyRunningError, or StorageError where there can be no lock.
+    """
 
     def __init__(self, home: Path) -> None:
         self._path = home / "lock"
         self._fd = -1
 
     def __enter__(self) -> Self:
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-        fd = os.open(self._path, flags, 0o600)
-        if not system.try_lock(fd):
-            holder = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
-            os.close(fd)
-            raise AlreadyRunningError(
-                f"a node runs on this home already (process {holder})",
-                hint="see it with: peerpost node status; end it with: peerpost node stop",
-            )
-        os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
+        with disk.errors(f"cannot lock the home by {self._path}"):
+            fd = disk.open_private(self._path, os.O_RDWR | os.O_CREAT)
+            try:
+                if not system.try_lock(fd):
+                    raise AlreadyRunningError(
+                        f"a node runs on this home already (process {_holder(fd)})",
+                        hint="see it with: peerpost node status; end it with: peerpost node stop",
+                    )
+                os.ftruncate(fd, 0)
+                os.write(fd, f"{os.getpid()}\n".encode())
+            except BaseException:
+                os.close(fd)
+                raise
         self._fd = fd
         return self
 
@@ -44,3 +51,11 @@ class HomeLock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _holder(fd: int) -> str:
+    """Return the process id that the holder wrote; some systems let nobody read what is locked."""
+    try:
+        return os.read(fd, 32).decode(errors="replace").strip() or "unknown"
+    except OSError:
+        return "unknown"

@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from peerpost import system
-from peerpost.errors import BadInputError, ExistsError, LockedError, NoIdentityError
+from peerpost.errors import (
+    BadInputError,
+    ExistsError,
+    LockedError,
+    NoIdentityError,
+    StorageError,
+)
+
+from . import disk
 
 __all__ = ["KEYFILE", "create", "exists", "unlock"]
 
@@ -35,7 +43,10 @@ def exists(home: Path) -> bool:
 
 
 def create(home: Path) -> bytes:
-    """Make a keyfile with a fresh data key in clear; return the key. Raises ExistsError."""
+    """Make a keyfile with a fresh data key in clear; return the key.
+
+    Raises ExistsError; StorageError where it cannot be written, with nothing left behind.
+    """
     if exists(home):
         raise ExistsError("this home has a keyfile already")
     key = os.urandom(32)
@@ -54,7 +65,7 @@ def unlock(home: Path) -> bytes:
     """Return the data key of a home whose keyfile holds it in clear.
 
     Raises NoIdentityError where there is none, LockedError where it is protected or too open to
-    others, BadInputError where it is damaged.
+    others, BadInputError where it is damaged, StorageError where it cannot be read.
     """
     content = _read(home / KEYFILE)
     for slot in content["slots"]:
@@ -83,17 +94,21 @@ def _sum(content: dict[str, Any]) -> str:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     data = json.dumps({**content, "sum": _sum(content)}).encode() + b"\n"
-    system.write_file_durably(path, data)
+    with disk.errors("cannot write the keyfile"):
+        system.write_file_durably(path, data)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         system.check_private_file(path)
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise NoIdentityError(
             "this home has no identity yet", hint="make one: peerpost identity new"
         ) from None
+    except OSError as error:
+        raise StorageError(f"cannot read the keyfile: {error.strerror or error}") from error
     if len(data) > MAX_BYTES:
         raise _damaged()
     try:
