@@ -102,15 +102,21 @@ def _write(content: bytearray, change: Change, kept: bool, draw: random.Random) 
     fate = 1.0 if kept else draw.random()
     if fate < 0.4:
         return
+    if fate >= 0.6:
+        _put(content, change.at, change.data)
+        return
     at = 0
     while at < len(change.data):
         start = change.at + at
         piece = change.data[at : at + SECTOR_BYTES - start % SECTOR_BYTES]
         at += len(piece)
-        if fate < 0.6 and draw.random() < 0.5:
-            continue
-        content.extend(bytes(max(0, start - len(content))))
-        content[start : start + len(piece)] = piece
+        if draw.random() < 0.5:
+            _put(content, start, piece)
+
+
+def _put(content: bytearray, at: int, data: bytes) -> None:
+    content.extend(bytes(max(0, at - len(content))))
+    content[at : at + len(data)] = data
 
 
 # -- the recorder
