@@ -1,0 +1,1 @@
+"""The protocol as machines without I/O, after PROTOCOL.md."""

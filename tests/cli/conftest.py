@@ -21,6 +21,18 @@ from peerpost.node.control import ControlServer
 from peerpost.node.paths import HomePaths
 from peerpost.node.rpc import Final, MethodNotFoundError, Request
 
+ENTRY = {
+    "id": "7hq2m",
+    "contact": "bob",
+    "kind": "text",
+    "size": 2,
+    "lane": "urgent",
+    "state": "queued",
+    "name": None,
+    "progress": None,
+}
+"""A queue entry as the node gives it."""
+
 
 class FakeNode:
     """Answers by method: a value, an error to raise, a function, or events and a result."""

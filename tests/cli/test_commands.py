@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -12,22 +11,7 @@ from typing import Any
 
 import pytest
 
-from peerpost.errors import NotFoundError, RefusedError, StoreFullError, TimedOutError
-from peerpost.node.rpc import Request
-
-from .conftest import Events, FakeNode, Shell
-
-ENTRY = {
-    "id": "7hq2m",
-    "contact": "bob",
-    "kind": "text",
-    "size": 2,
-    "lane": "urgent",
-    "state": "queued",
-    "name": None,
-    "progress": None,
-}
-
+from .conftest import ENTRY, FakeNode, Shell
 
 # identity
 
@@ -138,195 +122,6 @@ def test_remove_asks_on_a_terminal_only(
     assert node.asked[-1][0] == "contacts.remove"
 
 
-# send-net
-
-
-@pytest.mark.parametrize("command", ["send-net", "send"])
-def test_send_text(node: FakeNode, shell: Shell, command: str) -> None:
-    node.answers["send-net"] = Events([], ENTRY)
-    ran = shell(command, "--contact", "bob", "hi")
-    assert node.params == {"contact": "bob", "text": "hi"}
-    assert ran.out == "7hq2m  queued  text  to bob\n"
-    assert json.loads(shell(command, "--contact", "bob", "hi", "--json").out) == ENTRY
-
-
-def test_send_text_that_looks_like_an_option(node: FakeNode, shell: Shell) -> None:
-    node.answers["send-net"] = Events([], ENTRY)
-    assert shell("send", "--contact", "bob", "--", "--wait").code == 0
-    assert node.params["text"] == "--wait"
-
-
-def test_send_options(node: FakeNode, shell: Shell) -> None:
-    node.answers["send-net"] = Events([ENTRY], ENTRY | {"state": "delivered"})
-    options = ["--lane", "bulk", "--pad", "4KiB", "--expires", "14d", "--wait", "--timeout", "1.5"]
-    ran = shell("send", "--contact", "bob", "hi", *options)
-    assert node.params == {
-        "contact": "bob",
-        "text": "hi",
-        "lane": "bulk",
-        "pad": 4096,
-        "expires_s": 14 * 86400,
-        "wait": True,
-        "timeout_s": 1.5,
-    }
-    assert ran.out == "7hq2m  queued  text  to bob\n7hq2m  delivered  text  to bob\n"
-    shell("send", "--contact", "bob", "hi", "--wait", "--pad", "off")
-    assert node.params["pad"] == "off"
-    assert node.params["timeout_s"] == 30
-
-
-@pytest.mark.parametrize(("error", "code"), [(TimedOutError("late"), 75), (RefusedError("no"), 76)])
-def test_wait_in_vain(node: FakeNode, shell: Shell, error: Exception, code: int) -> None:
-    sent = ENTRY | {"state": "sent"}
-    node.answers["send-net"] = Events([ENTRY, sent], error)
-    ran = shell("send", "--contact", "bob", "hi", "--wait", "--json")
-    assert ran.code == code
-    assert [json.loads(line) for line in ran.out.splitlines()] == [ENTRY]
-    assert json.loads(ran.err)["error"]["message"] == str(error)
-
-
-def received(request: Request) -> Any:
-    """Answer with the bytes that came, and remember them."""
-    with os.fdopen(request.take_fd(0), "rb") as file:
-        what = request.params.get("file") or request.params["stream"]
-        entry = ENTRY | {
-            "name": what["name"],
-            "kind": "file",
-            "data": file.read().decode("latin-1"),
-        }
-    return Events([], entry)
-
-
-def test_send_files(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
-    node.answers["send-net"] = received
-    paths = [tmp_path / f"{n}.bin" for n in range(12)]
-    for path in paths:
-        path.write_text(path.name)
-    ran = shell("send", "--contact", "bob", "--file", *map(str, paths), "--json")
-    rows = [json.loads(line) for line in ran.out.splitlines()]
-    assert [row["name"] for row in rows] == [path.name for path in paths]
-    assert [row["data"] for row in rows] == [path.name for path in paths]
-    assert node.params["file"] == {
-        "name": "11.bin",
-        "fd_index": 0,
-        "path_hint": str(paths[11]),
-        "size": 6,
-    }
-    shell("send", "--contact", "bob", "--file", str(paths[0]), "--name", "other")
-    assert node.params["file"]["name"] == "other"
-
-
-def test_one_of_several_fails(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
-    def answer(request: Request) -> Any:
-        if request.params["file"]["name"] in ("b", "c"):
-            return StoreFullError(f"no room for {request.params['file']['name']}")
-        return Events([], ENTRY | {"name": request.params["file"]["name"]})
-
-    node.answers["send-net"] = answer
-    for name in "abcd":
-        (tmp_path / name).touch()
-    ran = shell("send", "--contact", "bob", "--file", *(str(tmp_path / name) for name in "abcd"))
-    assert ran.code == 74
-    assert [line.split()[2] for line in ran.out.splitlines()] == ["a", "d"]
-    assert "no room for b" in ran.err
-    assert "no room for c" in ran.err
-
-
-def test_unreadable_files_send_nothing(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
-    (tmp_path / "report.pdf").touch()
-
-    def send(path: object) -> Any:
-        return shell("send", "--contact", "bob", "--file", str(tmp_path / "report.pdf"), str(path))
-
-    ran = send(tmp_path / "reprot.pdf")
-    assert ran.code == 66
-    assert "did you mean" in ran.err
-    assert "report.pdf" in ran.err
-    ran = send(tmp_path)
-    assert ran.code == 66
-    assert "tar -c" in ran.err
-    assert send(tmp_path / "no" / "such").code == 66
-    assert send("nul\0byte").code == 66
-    assert not node.asked
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_file_without_permission(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
-    (tmp_path / "secret").touch(mode=0)
-    assert shell("send", "--contact", "bob", "--file", str(tmp_path / "secret")).code == 66
-
-
-def test_send_short_text_from_stdin(node: FakeNode, shell: Shell) -> None:
-    node.answers["send-net"] = Events([], ENTRY)
-    done = shell.process("send", "--contact", "bob", "-", stdin="grüße\n".encode())
-    assert done.returncode == 0
-    assert node.params == {"contact": "bob", "text": "grüße\n"}
-    done = shell.process("send", "--contact", "bob", "-")
-    assert done.returncode == 65
-
-
-@pytest.mark.parametrize(
-    "data", [b"\xff\x00binary", b"x" * (60 << 10) + b"y", b"long" * 300_000], ids=len
-)
-@pytest.mark.parametrize("way", ["pipe", "file"])
-def test_send_stream_from_stdin(
-    node: FakeNode, shell: Shell, tmp_path: Path, data: bytes, way: str
-) -> None:
-    node.answers["send-net"] = received
-    arguments = ["send", "--contact", "bob", "-", "--json"]
-    if way == "pipe":
-        done = shell.process(*arguments, stdin=data)
-    else:
-        (tmp_path / "in").write_bytes(b"skipped" + data)
-        with (tmp_path / "in").open("rb") as file:
-            os.lseek(file.fileno(), len(b"skipped"), os.SEEK_SET)
-            done = subprocess.run(
-                [sys.executable, "-m", "peerpost.cli", "--home", str(shell.home), *arguments],
-                stdin=file,
-                capture_output=True,
-                check=False,
-                timeout=20,
-            )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["data"].encode("latin-1") == data
-    assert node.params == {"contact": "bob", "stream": {"name": "stdin", "fd_index": 0}}
-
-
-def test_send_named_stdin_is_a_stream_however_short(node: FakeNode, shell: Shell) -> None:
-    node.answers["send-net"] = received
-    done = shell.process("send", "--contact", "bob", "-", "--name", "a.txt", "--json", stdin=b"hi")
-    assert json.loads(done.stdout)["data"] == "hi"
-    assert node.params["stream"]["name"] == "a.txt"
-
-
-def test_refused_stream_does_not_wait_for_stdin(node: FakeNode, shell: Shell) -> None:
-    node.answers["send-net"] = NotFoundError("no contact named 'bob'")
-    read_end, write_end = os.pipe()
-    os.write(write_end, b"\xff" * 61441)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "peerpost.cli", "--home", str(shell.home), "send", "-c", "bob", "-"],
-        stdin=read_end,
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(read_end)
-    assert process.wait(20) == 67
-    os.close(write_end)
-
-
-def test_send_through_a_fifo(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
-    node.answers["send-net"] = received
-    os.mkfifo(tmp_path / "fifo")
-    with subprocess.Popen(["sh", "-c", f"printf streamed > {tmp_path}/fifo"]):
-        ran = shell("send", "--contact", "bob", "--file", str(tmp_path / "fifo"), "--json")
-    assert json.loads(ran.out)["data"] == "streamed"
-
-
-def test_bytes_that_are_no_text_in_an_argument(node: FakeNode, shell: Shell) -> None:
-    ran = shell("send", "--contact", "bob", b"\xff".decode(errors="surrogateescape"))
-    assert ran.code == 65
-    assert "UTF-8" in ran.err
-
-
 # queue, sent, transfers
 
 
@@ -406,89 +201,6 @@ def test_inbox_mark(node: FakeNode, shell: Shell) -> None:
     assert node.params == {"ids": ["a", "b"], "unread": True}
 
 
-def saver(data: bytes, error: Exception | None = None) -> Any:
-    def save(request: Request) -> Any:
-        os.write(request.fd(0), data)
-        return error or {"id": "k3f9", "name": "a.pdf", "size": len(data), "blake2b": None}
-
-    return save
-
-
-def test_save(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
-    out = tmp_path / "a.pdf"
-    node.answers["inbox.save"] = saver(b"\x1bPDF")
-    ran = shell("inbox", "save", "k3", "--out", str(out), "--json")
-    assert node.params == {"id": "k3"}
-    assert out.read_bytes() == b"\x1bPDF"
-    assert json.loads(ran.out)["path"] == str(out)
-    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["a.pdf"]
-    mask = os.umask(0)
-    os.umask(mask)
-    assert stat.S_IMODE(out.stat().st_mode) == 0o666 & ~mask
-
-
-def test_save_replaces_only_by_force(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
-    out = tmp_path / "a.pdf"
-    out.write_text("precious")
-    node.answers["inbox.save"] = saver(b"new")
-    ran = shell("inbox", "save", "k3", "--out", str(out))
-    assert ran.code == 73
-    assert "--force" in ran.err
-    assert not node.asked
-    assert out.read_text() == "precious"
-    assert shell("inbox", "save", "k3", "--out", str(out), "--force").code == 0
-    assert out.read_text() == "new"
-
-
-def test_save_that_loses_a_race(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
-    out = tmp_path / "a.pdf"
-
-    def save(request: Request) -> Any:
-        out.write_text("came first")
-        return {"id": "k3f9"}
-
-    node.answers["inbox.save"] = save
-    assert shell("inbox", "save", "k3", "--out", str(out)).code == 73
-    assert out.read_text() == "came first"
-
-
-def test_save_that_fails_leaves_nothing(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
-    node.answers["inbox.save"] = saver(b"half", StoreFullError("no space left"))
-    assert shell("inbox", "save", "k3", "--out", str(tmp_path / "a")).code == 74
-    assert shell("inbox", "save", "k3", "--out", str(tmp_path / "no" / "a")).code == 73
-    assert shell("inbox", "save", "k3", "--out", str(tmp_path)).code == 73
-    assert [path.name for path in tmp_path.iterdir()] == ["home"]
-
-
-def test_save_that_is_terminated_leaves_nothing(
-    node: FakeNode, shell: Shell, tmp_path: Path
-) -> None:
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def save(request: Request) -> Any:
-        os.write(request.fd(0), b"half")
-        processes[0].terminate()
-        processes[0].wait(20)
-        return None
-
-    node.answers["inbox.save"] = save
-    command = [sys.executable, "-m", "peerpost.cli", "--home", str(shell.home)]
-    processes.append(
-        subprocess.Popen([*command, "inbox", "save", "k3", "--out", str(tmp_path / "a")])
-    )
-    assert processes[0].wait(20) == 143
-    assert [path.name for path in tmp_path.iterdir()] == ["home"]
-
-
-def test_save_to_stdout(node: FakeNode, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    node.answers["inbox.save"] = saver(b"\x00\x1b raw")
-    assert shell.process("inbox", "save", "k3", "--out", "-").stdout == b"\x00\x1b raw"
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    ran = shell("inbox", "save", "k3", "--out", "-")
-    assert ran.code == 2
-    assert "terminal" in ran.err
-
-
 # node, doctor, config, completion
 
 
@@ -520,9 +232,12 @@ def test_node_start_when_it_runs(node: FakeNode, shell: Shell) -> None:
     ("arguments", "becomes"),
     [
         (
-            ["node", "run", "--listen", "/a", "--listen", "/b", "--json", "--log-level", "debug"],
-            ["run", "--home", "HOME", "--listen", "/a", "--listen", "/b", "--json"]
-            + ["--log-level", "debug"],
+            ["node", "run", "--listen", "/a", "--json", "--log-level", "debug"],
+            ["run", "--home", "HOME", "--listen", "/a", "--json", "--log-level", "debug"],
+        ),
+        (
+            ["node", "run", "--listen", "/a", "--listen", "/b"],
+            ["run", "--home", "HOME", "--listen", "/a", "--listen", "/b"],
         ),
     ],
 )

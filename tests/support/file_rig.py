@@ -270,9 +270,7 @@ class SenderSide:
     def _send_chunk(self, command: commands.SendChunk) -> None:
         self.sent.append(command.index)
         self.in_hand_most = max(self.in_hand_most, len(self.machine._in_hand))  # noqa: SLF001
-        for segment in segments(
-            self._sealer.file_id, command.index, command.sealed, SEGMENT_BYTES
-        ):
+        for segment in segments(self._sealer.file_id, command.index, command.sealed, SEGMENT_BYTES):
             piece = Piece(lane=wire.Lane.BULK, payload=segment.encode(), sealed=True)
             self.rig.send(self, piece)
         life = self._life

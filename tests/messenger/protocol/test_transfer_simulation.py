@@ -35,9 +35,7 @@ class Pair:
         self.data = self.draw.randbytes(
             self.draw.choice([0, 1, CHUNK, 2 * CHUNK, 5 * CHUNK + 1, 40 * CHUNK, 40 * CHUNK + 99])
         )
-        keys = Sealer(
-            file_id=self.draw.randbytes(16), key=self.draw.randbytes(32), chunk_log2=LOG2
-        )
+        keys = Sealer(file_id=self.draw.randbytes(16), key=self.draw.randbytes(32), chunk_log2=LOG2)
         self.rig = FileRig(seed, chaos)
         source = folder / "source"
         source.write_bytes(self.data)

@@ -1,0 +1,338 @@
+"""The chunks of one incoming file: asked for, put together, handed out to be checked, asked again.
+
+What the peer sends can cost the window in memory and no more. A chunk may be wrong three times and
+passed over six times; then, as at every lie about the file, the cause is told to `fail`. Where the
+transfer as a whole stands is not known here: `receiving` lets nothing in that has no place there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from peerpost.wire import inner as wire
+from peerpost.wire import limits
+from peerpost.wire.geometry import Geometry
+from peerpost.wire.segment import Segment
+
+from .assembly import Fit
+from .outstanding import Chunk, Outstanding
+from .patience import Patience, Policy
+from .ranges import RangeSet
+from .transfer import WholeChunk, runs_of
+from .window import Window
+
+__all__ = ["Intake"]
+
+CHECK_BATCH: Final = 16
+"""Chunks checked in one call: fills eight hash lanes twice."""
+UNASKED_WINDOWS: Final = 8
+"""Windows of data that nobody asked for, between two good chunks, before the transfer fails: a
+sender repeats at most one window for each time it was asked again."""
+
+
+class Intake:
+    """What of a file is here, on its way and missing."""
+
+    def __init__(
+        self,
+        *,
+        file_id: bytes,
+        geometry: Geometry,
+        have: bytes,
+        finish: wire.Finish | None,
+        limit_bytes: int,
+        policy: Policy,
+        send: Callable[[wire.Inner], None],
+        fail: Callable[[str], None],
+    ) -> None:
+        """Begin with the chunks in the bitmap `have`.
+
+        `send` takes the requests. `fail` takes why the transfer must end; it drops what is here.
+        """
+        self.geometry = geometry
+        self.finish = finish
+        """Size, count and root, once the sender has named them."""
+        self.window = Window(geometry.chunk_bytes, policy.max_window_bytes)
+        self.patience = Patience(policy)
+        self.active = False
+        """Whether chunks are asked for and taken now."""
+        self.want_end = False
+        """Whether to ask for the end of the file."""
+        self._file_id = file_id
+        self._policy = policy
+        self._send, self._fail = send, fail
+        self._limit_bytes = limit_bytes
+        # Of a stream, one chunk more than may come is asked for, to learn that there is one.
+        self._limit_chunks = -(-limit_bytes // geometry.chunk_bytes)
+        stop = geometry.count or min(self._limit_chunks + 1, limits.MAX_CHUNKS)
+        self.have = RangeSet.from_bitmap(have)
+        self.have.remove(stop, 8 * len(have))
+        missing = RangeSet([(0, stop)])
+        for first, end in self.have.runs():
+            missing.remove(first, end)
+        self._out = Outstanding(missing, geometry.sealed_bytes)
+        self._unasked_bytes = 0
+
+    def __len__(self) -> int:
+        """Return how many chunks are asked for or held in memory."""
+        return len(self._out)
+
+    @property
+    def progress_bytes(self) -> int:
+        """Plaintext bytes that are checked and written."""
+        total = len(self.have) << self.geometry.chunk_log2
+        count = self.geometry.count
+        if count is not None and count - 1 in self.have:
+            total += self.geometry.plain_len(count - 1) - self.geometry.chunk_bytes
+        return total
+
+    @property
+    def all_come(self) -> bool:
+        """Whether no chunk is missing or on its way, as far as the end is known."""
+        return not (len(self._out) or self._out.missing)
+
+    @property
+    def to_check(self) -> bool:
+        """Whether chunks stand ready to be checked."""
+        return bool(self._out.ready)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is the sender's turn."""
+        if not self.active:
+            return False
+        out = self._out
+        if out.pending or out.whole:
+            return True
+        return self.finish is None and not (out.ready or out.checking or out.missing)
+
+    @property
+    def waiting_for_end_alone(self) -> bool:
+        """Whether, of what is waited for, every chunk has come."""
+        return not (self._out.pending or self._out.whole)
+
+    @property
+    def awaited(self) -> str:
+        """What is waited for, in words."""
+        first = min((*self._out.pending, *self._out.whole), default=None)
+        return "the end of the file" if first is None else f"chunk {first}"
+
+    @property
+    def source_may_be_slow(self) -> bool:
+        """Whether all that is waited for may not exist yet: the end of a stream is not known."""
+        if self.geometry.size is not None:
+            return False
+        lacking = any(chunk.leaf is None for chunk in self._out.whole.values())
+        return not lacking and all(i > self._out.highest_leaf for i in self._out.pending)
+
+    # -- asking
+
+    def begin(self, now_s: float) -> None:
+        """Start over with what is learnt about a link: a session is up, or a pause is over."""
+        self.window.reset()
+        self.patience.start(now_s)
+        self._unasked_bytes = 0
+        self.want_end = self.finish is None and not self._out.missing
+
+    def ask(self, now_s: float) -> None:
+        """Send the requests that the window has room for."""
+        room = self.window.size - len(self._out)
+        if room < max(1, self.window.size // 4) and self._out.pending:
+            room = 0  # Asking for a few at a time halves the control messages.
+        indexes = self._out.ask(room, now_s)
+        first, leaves = self._out.lacking_leaves()
+        if not (indexes or leaves or self.want_end):
+            return
+        runs = runs_of(indexes)
+        for at in range(0, len(runs), limits.MAX_RANGES):
+            self._pull(ranges=tuple(runs[at : at + limits.MAX_RANGES]))
+        if leaves:
+            self._pull(leaves_first=first, leaves_count=leaves)
+        if self.want_end:
+            self._pull()
+        self.want_end = False
+        self.patience.asked(now_s)
+
+    def again(self) -> None:
+        """Have all asked for again that is waited for."""
+        self.want_end = self.finish is None
+        for chunk in self._out.pending.values():
+            self._out.again(chunk)
+        for chunk in self._out.whole.values():
+            chunk.leaf_asked = False
+
+    def drop(self) -> None:
+        """Forget what was asked for and what has come of it."""
+        self._out.drop()
+
+    def _pull(
+        self,
+        *,
+        leaves_first: int = 0,
+        leaves_count: int = 0,
+        ranges: tuple[tuple[int, int], ...] = (),
+    ) -> None:
+        """Ask for chunks, or for leaves alone, or, with neither, for the end of the file."""
+        pull = wire.Pull(
+            file_id=self._file_id,
+            leaves_first=leaves_first,
+            leaves_count=leaves_count,
+            ranges=ranges,
+        )
+        self._send(pull)
+
+    # -- what comes
+
+    def on_segment(self, segment: Segment, now_s: float) -> None:
+        """Take a piece of a chunk."""
+        chunk = self._out.pending.get(segment.index)
+        if chunk is None or not self.active:
+            self._unasked(len(segment.data))
+            return
+        assembly = chunk.assembly
+        reached = assembly.reached
+        fit = assembly.put(segment.offset, segment.data, self.geometry.sealed_len(chunk.index))
+        if assembly.reached > reached:
+            if not reached:
+                self.window.answered(now_s - chunk.asked_s)
+            self.patience.heard(now_s, self.window.answer_s)
+        if fit is Fit.WHOLE:
+            self._whole(chunk, now_s)
+        elif fit is Fit.GAP_AT_END:
+            self._missed(chunk, "came with a gap")
+        elif fit is Fit.TOO_LONG:
+            self._strike(chunk, "is longer than its place in the file")
+        elif fit is Fit.IGNORED:
+            self._unasked(len(segment.data))
+
+    def on_leaves(self, page: wire.Leaves) -> None:
+        """Take a page of leaves: those of chunks that were asked for."""
+        first, stop = page.first, page.first + len(page.leaves) // limits.LEAF_BYTES
+        count = self.geometry.count
+        if count is not None and stop > count:
+            self._fail("the sender sent leaves beyond the end of the file")
+        elif count is None and stop > self._limit_chunks:
+            self._fail(f"the stream is longer than the {self._limit_bytes} bytes accepted")
+        else:
+            self._out.highest_leaf = max(self._out.highest_leaf, stop - 1)
+            for index in range(first, stop):
+                chunk = self._out.find(index)
+                if chunk is not None:
+                    at = (index - first) * limits.LEAF_BYTES
+                    chunk.leaf = page.leaves[at : at + limits.LEAF_BYTES]
+            self._out.promote(end_known=self.geometry.size is not None)
+
+    def on_finish(self, finish: wire.Finish) -> bool:
+        """Take size, count and root: believed once, and only if they fit the rest. True if new."""
+        if self.finish is not None:
+            if (finish.size, finish.root) != (self.finish.size, self.finish.root):
+                self._fail("the sender named two different ends of the file")
+            return False
+        lie = self._lie_in(finish)
+        if lie is not None:
+            self._fail(lie)
+            return False
+        self.finish = finish
+        self.geometry = Geometry(self.geometry.chunk_log2, finish.size)
+        self.want_end = False
+        if not self._out.end_at(finish.count):
+            self._fail("the sender sent a chunk beyond the end of the file")
+            return False
+        self._settle_last(finish.count - 1)
+        self._out.promote(end_known=self.geometry.size is not None)
+        return True
+
+    def _lie_in(self, finish: wire.Finish) -> str | None:
+        count = finish.count
+        if count != Geometry(self.geometry.chunk_log2, finish.size).count:
+            return "the sender named a number of chunks that does not fit the size"
+        if self.geometry.size not in (None, finish.size):
+            return "the sender named another size than it offered"
+        if finish.size > self._limit_bytes:
+            return f"the stream is longer than the {self._limit_bytes} bytes accepted"
+        if self.have.stop > count:
+            return "the sender named an end before what it had sent"
+        went_on = count - 1 in self.have or count - 1 in self._out.checking
+        if self.geometry.size is None and went_on:
+            # Checked as a chunk with another after it: only a lying sender ends there.
+            return "the sender named an end where it had gone on"
+        return None
+
+    def _whole(self, chunk: Chunk, now_s: float) -> None:
+        self._out.come_whole(chunk)
+        self.window.arrived(chunk.assembly.received, now_s)
+        self._out.promote(end_known=self.geometry.size is not None)
+        for passed in self._out.passed_over(chunk.turn):
+            self._missed(passed, "was passed over")
+
+    def _settle_last(self, index: int) -> None:
+        """Apply the length of the last chunk, known only now, to what has come of it."""
+        chunk = self._out.find(index) or self._out.ready.get(index)
+        if chunk is None:
+            return
+        expected = self.geometry.sealed_len(index)
+        if chunk.assembly.received > expected:
+            self._strike(chunk, "is longer than its place in the file")
+        elif chunk.assembly.received == expected and index in self._out.pending:
+            self._out.come_whole(chunk)
+
+    def _missed(self, chunk: Chunk, how: str) -> None:
+        chunk.misses += 1
+        if chunk.misses > self._policy.max_misses:
+            self._fail(f"chunk {chunk.index} {how} {chunk.misses} times")
+        else:
+            self._out.again(chunk)
+
+    def _strike(self, chunk: Chunk, why: str) -> None:
+        strikes = self._out.strike(chunk)
+        if strikes >= self._policy.max_strikes:
+            self._fail(f"chunk {chunk.index} was wrong {strikes} times: it {why}")
+        elif not self.active:
+            self._out.drop()
+
+    def _unasked(self, size_bytes: int) -> None:
+        self._unasked_bytes += size_bytes
+        limit = UNASKED_WINDOWS * self.window.largest * self.geometry.sealed_bytes
+        if self._unasked_bytes > limit:
+            self._fail("the sender floods the transfer with what was not asked for")
+
+    # -- checking
+
+    def check_batch(self) -> tuple[WholeChunk, ...]:
+        """Hand out chunks to be checked, ascending."""
+        chunks = []
+        for index in sorted(self._out.ready)[:CHECK_BATCH]:
+            chunk = self._out.ready.pop(index)
+            self._out.checking[index] = chunk
+            last = self.geometry.is_last(index)
+            sealed = chunk.assembly.view()
+            chunks.append(WholeChunk(index=index, last=last, leaf=chunk.leaf or b"", sealed=sealed))
+        return tuple(chunks)
+
+    def written(self, indexes: Iterable[int], now_s: float) -> bool:
+        """Take which of those handed out were right and are written. True if there are any."""
+        news = False
+        for index in indexes:
+            chunk = self._out.checking.pop(index, None)
+            if chunk is not None:
+                self._out.done(chunk)
+                self.have.add(index, index + 1)
+                self.patience.good(now_s)
+                self._unasked_bytes = 0
+                news = True
+        return news
+
+    def wrong(self, indexes: Iterable[int]) -> None:
+        """Take which of those handed out were wrong."""
+        for index in indexes:
+            chunk = self._out.checking.get(index)
+            if chunk is not None:
+                self._strike(chunk, "does not fit its leaf")
+
+    def unwritten(self, indexes: Iterable[int]) -> None:
+        """Take which of those handed out could not be written."""
+        for index in indexes:
+            chunk = self._out.checking.pop(index, None)
+            if chunk is not None:
+                self._out.give_up(chunk)

@@ -1,0 +1,203 @@
+"""`send-net`: texts, files and streams, from arguments, standard input and pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peerpost.errors import NotFoundError, RefusedError, StoreFullError, TimedOutError
+from peerpost.node.rpc import Request
+
+from .conftest import ENTRY, Events, FakeNode, Shell
+
+
+@pytest.mark.parametrize("command", ["send-net", "send"])
+def test_send_text(node: FakeNode, shell: Shell, command: str) -> None:
+    node.answers["send-net"] = Events([], ENTRY)
+    ran = shell(command, "--contact", "bob", "hi")
+    assert node.params == {"contact": "bob", "text": "hi"}
+    assert ran.out == "7hq2m  queued  text  to bob\n"
+    assert json.loads(shell(command, "--contact", "bob", "hi", "--json").out) == ENTRY
+
+
+def test_send_text_that_looks_like_an_option(node: FakeNode, shell: Shell) -> None:
+    node.answers["send-net"] = Events([], ENTRY)
+    assert shell("send", "--contact", "bob", "--", "--wait").code == 0
+    assert node.params["text"] == "--wait"
+
+
+def test_send_options(node: FakeNode, shell: Shell) -> None:
+    node.answers["send-net"] = Events([ENTRY], ENTRY | {"state": "delivered"})
+    options = ["--lane", "bulk", "--pad", "4KiB", "--expires", "14d", "--wait", "--timeout", "1.5"]
+    ran = shell("send", "--contact", "bob", "hi", *options)
+    assert node.params == {
+        "contact": "bob",
+        "text": "hi",
+        "lane": "bulk",
+        "pad": 4096,
+        "expires_s": 14 * 86400,
+        "wait": True,
+        "timeout_s": 1.5,
+    }
+    assert ran.out == "7hq2m  queued  text  to bob\n7hq2m  delivered  text  to bob\n"
+    shell("send", "--contact", "bob", "hi", "--wait", "--pad", "off")
+    assert node.params["pad"] == "off"
+    assert node.params["timeout_s"] == 30
+
+
+@pytest.mark.parametrize(("error", "code"), [(TimedOutError("late"), 75), (RefusedError("no"), 76)])
+def test_wait_in_vain(node: FakeNode, shell: Shell, error: Exception, code: int) -> None:
+    sent = ENTRY | {"state": "sent"}
+    node.answers["send-net"] = Events([ENTRY, sent], error)
+    ran = shell("send", "--contact", "bob", "hi", "--wait", "--json")
+    assert ran.code == code
+    assert [json.loads(line) for line in ran.out.splitlines()] == [ENTRY]
+    assert json.loads(ran.err)["error"]["message"] == str(error)
+
+
+def received(request: Request) -> Any:
+    """Answer with the bytes that came, and remember them."""
+    with os.fdopen(request.take_fd(0), "rb") as file:
+        what = request.params.get("file") or request.params["stream"]
+        entry = ENTRY | {
+            "name": what["name"],
+            "kind": "file",
+            "data": file.read().decode("latin-1"),
+        }
+    return Events([], entry)
+
+
+def test_send_files(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    node.answers["send-net"] = received
+    paths = [tmp_path / f"{n}.bin" for n in range(12)]
+    for path in paths:
+        path.write_text(path.name)
+    ran = shell("send", "--contact", "bob", "--file", *map(str, paths), "--json")
+    rows = [json.loads(line) for line in ran.out.splitlines()]
+    assert [row["name"] for row in rows] == [path.name for path in paths]
+    assert [row["data"] for row in rows] == [path.name for path in paths]
+    assert node.params["file"] == {
+        "name": "11.bin",
+        "fd_index": 0,
+        "path_hint": str(paths[11]),
+        "size": 6,
+    }
+    shell("send", "--contact", "bob", "--file", str(paths[0]), "--name", "other")
+    assert node.params["file"]["name"] == "other"
+
+
+def test_one_of_several_fails(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    def answer(request: Request) -> Any:
+        if request.params["file"]["name"] in ("b", "c"):
+            return StoreFullError(f"no room for {request.params['file']['name']}")
+        return Events([], ENTRY | {"name": request.params["file"]["name"]})
+
+    node.answers["send-net"] = answer
+    for name in "abcd":
+        (tmp_path / name).touch()
+    ran = shell("send", "--contact", "bob", "--file", *(str(tmp_path / name) for name in "abcd"))
+    assert ran.code == 74
+    assert [line.split()[2] for line in ran.out.splitlines()] == ["a", "d"]
+    assert "no room for b" in ran.err
+    assert "no room for c" in ran.err
+
+
+def test_unreadable_files_send_nothing(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "report.pdf").touch()
+
+    def send(path: object) -> Any:
+        return shell("send", "--contact", "bob", "--file", str(tmp_path / "report.pdf"), str(path))
+
+    ran = send(tmp_path / "reprot.pdf")
+    assert ran.code == 66
+    assert "did you mean" in ran.err
+    assert "report.pdf" in ran.err
+    ran = send(tmp_path)
+    assert ran.code == 66
+    assert "tar -c" in ran.err
+    assert send(tmp_path / "no" / "such").code == 66
+    assert send("nul\0byte").code == 66
+    assert not node.asked
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_file_without_permission(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "secret").touch(mode=0)
+    assert shell("send", "--contact", "bob", "--file", str(tmp_path / "secret")).code == 66
+
+
+def test_send_short_text_from_stdin(node: FakeNode, shell: Shell) -> None:
+    node.answers["send-net"] = Events([], ENTRY)
+    done = shell.process("send", "--contact", "bob", "-", stdin="grüße\n".encode())
+    assert done.returncode == 0
+    assert node.params == {"contact": "bob", "text": "grüße\n"}
+    done = shell.process("send", "--contact", "bob", "-")
+    assert done.returncode == 65
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xff\x00binary", b"x" * (60 << 10) + b"y", b"long" * 300_000], ids=len
+)
+@pytest.mark.parametrize("way", ["pipe", "file"])
+def test_send_stream_from_stdin(
+    node: FakeNode, shell: Shell, tmp_path: Path, data: bytes, way: str
+) -> None:
+    node.answers["send-net"] = received
+    arguments = ["send", "--contact", "bob", "-", "--json"]
+    if way == "pipe":
+        done = shell.process(*arguments, stdin=data)
+    else:
+        (tmp_path / "in").write_bytes(b"skipped" + data)
+        with (tmp_path / "in").open("rb") as file:
+            os.lseek(file.fileno(), len(b"skipped"), os.SEEK_SET)
+            done = subprocess.run(
+                [sys.executable, "-m", "peerpost.cli", "--home", str(shell.home), *arguments],
+                stdin=file,
+                capture_output=True,
+                check=False,
+                timeout=20,
+            )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["data"].encode("latin-1") == data
+    assert node.params == {"contact": "bob", "stream": {"name": "stdin", "fd_index": 0}}
+
+
+def test_send_named_stdin_is_a_stream_however_short(node: FakeNode, shell: Shell) -> None:
+    node.answers["send-net"] = received
+    done = shell.process("send", "--contact", "bob", "-", "--name", "a.txt", "--json", stdin=b"hi")
+    assert json.loads(done.stdout)["data"] == "hi"
+    assert node.params["stream"]["name"] == "a.txt"
+
+
+def test_refused_stream_does_not_wait_for_stdin(node: FakeNode, shell: Shell) -> None:
+    node.answers["send-net"] = NotFoundError("no contact named 'bob'")
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"\xff" * 61441)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "peerpost.cli", "--home", str(shell.home), "send", "-c", "bob", "-"],
+        stdin=read_end,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(read_end)
+    assert process.wait(20) == 67
+    os.close(write_end)
+
+
+def test_send_through_a_fifo(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    node.answers["send-net"] = received
+    os.mkfifo(tmp_path / "fifo")
+    with subprocess.Popen(["sh", "-c", f"printf streamed > {tmp_path}/fifo"]):
+        ran = shell("send", "--contact", "bob", "--file", str(tmp_path / "fifo"), "--json")
+    assert json.loads(ran.out)["data"] == "streamed"
+
+
+def test_bytes_that_are_no_text_in_an_argument(node: FakeNode, shell: Shell) -> None:
+    ran = shell("send", "--contact", "bob", b"\xff".decode(errors="surrogateescape"))
+    assert ran.code == 65
+    assert "UTF-8" in ran.err
