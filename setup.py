@@ -22,7 +22,9 @@ HERE = Path(__file__).parent
 FOLDERS = {"peerpost": "messenger", "peerpost.cli": "cli", "peerpost.fastpath": "fastpath"}
 
 # The C files of fastpath/src that each native module is linked with; one not named here has none.
-SOURCES = {"blake2": ["b2_many.c", "b2_portable.c"]}
+SOURCES = {
+    "blake2": ["b2_many.c", "b2_portable.c", "b2_neon.c", "b2_avx2.c", "b2_avx512.c"],
+}
 
 TRACE = bool(os.environ.get("PEERPOST_TRACE"))
 REQUIRED = bool(os.environ.get("PEERPOST_REQUIRE_NATIVE"))

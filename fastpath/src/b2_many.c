@@ -2,26 +2,42 @@
 
 #include "b2_many.h"
 
+#include "b2_cpu.h"
 #include "b2_words.h"
 
 typedef struct kernel {
     const char *name;
     int lanes;
+    int pays_from;      /* chunks from which a pass is the fastest way; measured */
+    int narrower;       /* number of the kernel for fewer; whoever runs this one runs that */
     b2_kernel_fn *hash; /* NULL: not in this build */
     int (*runs)(void);
 } kernel;
 
 static int always(void) { return 1; }
 
-/* In rising order of preference. */
-static const kernel KERNELS[] = {
-    {"portable", 1, b2_hash_portable, always},
-    {"neon", 2, NULL, always},
-    {"avx2", 4, NULL, always},
-    {"avx512", 8, NULL, always},
-};
+#if B2_X86
+#define ON_X86(hash, runs) hash, runs
+#else
+#define ON_X86(hash, runs) NULL, always
+#endif
+#if B2_ARM64
+#define ON_ARM64(hash, runs) hash, runs
+#else
+#define ON_ARM64(hash, runs) NULL, always
+#endif
 
-enum { KERNEL_COUNT = sizeof KERNELS / sizeof KERNELS[0] };
+/* In rising order of preference: the last that runs is the best. */
+enum { NEON, PORTABLE, AVX2, AVX512, KERNEL_COUNT };
+
+/* A pass takes the same time however many of its lanes serve: 1 for the portable kernel, 1.5 for
+ * AVX2, 2 for AVX-512 (Zen 5). */
+static const kernel KERNELS[KERNEL_COUNT] = {
+    {"neon", 2, 2, PORTABLE, ON_ARM64(b2_hash_neon, always)},
+    {"portable", 1, 1, PORTABLE, b2_hash_portable, always},
+    {"avx2", 4, 2, PORTABLE, ON_X86(b2_hash_avx2, cpu_avx2)},
+    {"avx512", 8, 5, AVX2, ON_X86(b2_hash_avx512, cpu_avx512)},
+};
 
 static int current = -1; /* every thread that finds -1 puts the same number there */
 
@@ -42,7 +58,7 @@ int b2_kernel_find(const char *name) {
 
 int b2_kernel_best(void) {
     int best = KERNEL_COUNT - 1;
-    while (best > 0 && !(KERNELS[best].hash && KERNELS[best].runs())) best--;
+    while (!KERNELS[best].hash || !KERNELS[best].runs()) best--; /* the portable one always runs */
     return best;
 }
 
@@ -78,11 +94,11 @@ size_t b2_chunks(const b2_job *job) {
     return (job->in_bytes - 1) / job->chunk_bytes + 1;
 }
 
-/* How many chunks the next pass hashes, and by which kernel: full lanes where there are enough. */
+/* How many of the chunks left the next pass hashes, and by which kernel. */
 static const kernel *pick(size_t left, size_t *count) {
     const kernel *k = &KERNELS[b2_kernel_current()];
-    if (left < (size_t)k->lanes) k = &KERNELS[0];
-    *count = (size_t)k->lanes;
+    while (left < (size_t)k->pays_from) k = &KERNELS[k->narrower];
+    *count = left < (size_t)k->lanes ? left : (size_t)k->lanes;
     return k;
 }
 
@@ -115,7 +131,7 @@ static size_t step(const b2_job *job, size_t at, size_t chunks,
     const size_t whole = tail == job->chunk_bytes ? chunks : end;
     size_t count = 1;
     if (at == whole) {
-        pass(job, &KERNELS[0], at, 1, tail, end, states);
+        pass(job, &KERNELS[PORTABLE], at, 1, tail, end, states);
     } else {
         const kernel *k = pick(whole - at, &count);
         pass(job, k, at, count, job->chunk_bytes, end, states);

@@ -44,7 +44,7 @@ void b2_many(const b2_job *job, uint8_t *out);
  * set, chunks before that one were copied, and perhaps some after it. */
 ptrdiff_t b2_verify(const b2_job *job, const uint8_t *digests);
 
-/* Kernels by their number: 0 is the portable one, and the last that runs is the best. */
+/* Kernels by their number; the last that runs is the best. */
 enum { B2_UNKNOWN = -1, B2_NOT_BUILT = -2, B2_NO_CPU = -3 };
 int b2_kernel_count(void);
 const char *b2_kernel_name(int id);
@@ -59,6 +59,6 @@ void b2_kernel_use(int id);
 typedef void b2_kernel_fn(uint64_t state[][8], const uint8_t *const in[], uint8_t *const copy[],
                           size_t bytes, const uint64_t *key, int last_node);
 
-b2_kernel_fn b2_hash_portable;
+b2_kernel_fn b2_hash_portable, b2_hash_neon, b2_hash_avx2, b2_hash_avx512;
 
 #endif

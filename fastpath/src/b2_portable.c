@@ -15,11 +15,11 @@
 #define SET1(x) (x)
 #define GET(address) (*(address))
 #define PUT(address, v) (*(address) = (v))
+#define COPY_BLOCK(to, from) memcpy(to, from, 128)
 #define LEAVE() ((void)0)
 
-INLINE void load_portable(uint64_t m[16], const uint8_t *const in[1], uint8_t *const copy[1]) {
+INLINE void load_portable(uint64_t m[16], const uint8_t *const in[1]) {
     for (int i = 0; i < 16; i++) m[i] = b2_load64(in[0] + 8 * i);
-    if (copy) memcpy(copy[0], in[0], 128);
 }
 
 #include "b2_kernel.h"

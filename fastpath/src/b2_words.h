@@ -13,6 +13,19 @@
 #define TARGET_OF(isa) __attribute__((target(isa)))
 #endif
 
+#if defined(__x86_64__) || defined(_M_X64)
+#define B2_X86 1
+#else
+#define B2_X86 0
+#endif
+
+/* Big-endian ARM lays out the lanes of a register differently: it has the portable kernel. */
+#if (defined(__aarch64__) && !defined(__AARCH64EB__)) || defined(_M_ARM64)
+#define B2_ARM64 1
+#else
+#define B2_ARM64 0
+#endif
+
 #if defined(_MSC_VER) || \
     (defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
 #define B2_LITTLE_ENDIAN 1
