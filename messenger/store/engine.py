@@ -88,7 +88,7 @@ class Store:
         store = cls(path, key, loop)
         ballast = store._ballast = Ballast(path.with_name("ballast"), ballast_bytes)
         try:
-            connection = await loop.run_in_executor(store._readers, store._prepare)
+            connection = await loop.run_in_executor(store._readers, store._prepare_with_reserve)
             await loop.run_in_executor(store._readers, ballast.restore)
         except BaseException:
             store._readers.shutdown(wait=False)
@@ -159,6 +159,14 @@ class Store:
         connection.pragma("foreign_keys", "on")
         connection.pragma("trusted_schema", "off")
         connection.pragma("cell_size_check", "on")
+
+    def _prepare_with_reserve(self) -> WriteConnection:
+        try:
+            return self._prepare()
+        except StoreFullError:
+            # To open takes some space too; without it what is queued could not drain.
+            self._ballast.release()
+            return self._prepare()
 
     def _prepare(self) -> WriteConnection:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
