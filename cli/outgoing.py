@@ -133,9 +133,7 @@ def _descriptors(item: Item) -> Iterator[list[int]]:
     if item.fd is None:
         yield []
         return
-    with suppress(OSError):
-        # A file on stdin can be put back to where it was.
-        os.lseek(item.fd, -len(item.unread), os.SEEK_CUR)
+    if not item.unread or _put_back(item.fd, len(item.unread)):
         try:
             yield [item.fd]
         finally:
@@ -148,6 +146,15 @@ def _descriptors(item: Item) -> Iterator[list[int]]:
         yield [read_end]
     finally:
         os.close(read_end)
+
+
+def _put_back(fd: int, size: int) -> bool:
+    """Go back over what was read. Return whether that can be done, as with a file on stdin."""
+    try:
+        os.lseek(fd, -size, os.SEEK_CUR)
+    except OSError:
+        return False
+    return True
 
 
 def _copy(item: Item, out: int) -> None:
