@@ -14,7 +14,7 @@ import orjson
 
 from peerpost.errors import PeerpostError
 from peerpost.store.homelock import HomeLock
-from peerpost.system import private_dir
+from peerpost.system import keep_freed_memory, private_dir
 
 from . import config as configuration
 from . import logs
@@ -51,6 +51,7 @@ def main(argv: list[str], node_class: type[Node] = Node) -> int:
     """Run the node until it is told to stop. Return the exit code."""
     arguments = _arguments(argv)
     try:
+        keep_freed_memory()
         private_dir(arguments.home)
         with HomeLock(arguments.home), _runner() as runner:
             return runner.run(_serve(arguments, node_class))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from peerpost.errors import PeerpostError, ProtocolError, StorageError
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.receiving import Receiving, State
+from peerpost.store import disk
 from peerpost.store import transfers as rows
 from peerpost.store.chunks import Sealer
 from peerpost.store.names import safe_name
@@ -151,6 +152,7 @@ class Download:
             size=row.size,
             have=have,
             finish=row.finish,
+            allocate=disk.aligned_buffer,
         )
 
     def _open(self) -> bytes:

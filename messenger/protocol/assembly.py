@@ -9,8 +9,17 @@ a transfer allocates as many as its window, whatever the peer sends.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 
-__all__ = ["Assembly", "BufferPool", "Fit"]
+__all__ = ["Allocate", "Assembly", "BufferPool", "Fit", "plain_buffer"]
+
+Allocate = Callable[[int], memoryview]
+"""Returns a writable buffer of at least so many bytes; who writes it to a disk may want it aligned."""
+
+
+def plain_buffer(size_bytes: int) -> memoryview:
+    """Return an ordinary buffer."""
+    return memoryview(bytearray(size_bytes))
 
 
 class Fit(enum.Enum):
@@ -31,17 +40,18 @@ class Fit(enum.Enum):
 class BufferPool:
     """Buffers of one size, handed out and taken back."""
 
-    __slots__ = ("_free", "_size_bytes")
+    __slots__ = ("_allocate", "_free", "_size_bytes")
 
-    def __init__(self, size_bytes: int) -> None:
+    def __init__(self, size_bytes: int, allocate: Allocate = plain_buffer) -> None:
         self._size_bytes = size_bytes
-        self._free: list[bytearray] = []
+        self._allocate = allocate
+        self._free: list[memoryview] = []
 
-    def take(self) -> bytearray:
+    def take(self) -> memoryview:
         """Return a buffer; what is in it is undefined."""
-        return self._free.pop() if self._free else bytearray(self._size_bytes)
+        return self._free.pop() if self._free else self._allocate(self._size_bytes)
 
-    def give(self, buffer: bytearray) -> None:
+    def give(self, buffer: memoryview) -> None:
         """Take a buffer back that nothing uses any more."""
         self._free.append(buffer)
 
@@ -53,7 +63,7 @@ class Assembly:
 
     def __init__(self, pool: BufferPool) -> None:
         self._pool = pool
-        self._buffer: bytearray | None = None
+        self._buffer: memoryview | None = None
         self.received = 0
         """Bytes from the start that are here without a gap."""
         self.reached = 0
@@ -65,7 +75,7 @@ class Assembly:
         if end > expected:
             return Fit.TOO_LONG
         if offset == 0:
-            if self._buffer is not None and end <= self.received and self._buffer.startswith(data):
+            if self._buffer is not None and end <= self.received and self._buffer[:end] == data:
                 return Fit.IGNORED
             self.received = 0
         elif offset != self.received:
@@ -79,7 +89,11 @@ class Assembly:
 
     def view(self) -> memoryview:
         """Return what has been received."""
-        return memoryview(self._buffer or b"")[: self.received]
+        return self.block()[: self.received]
+
+    def block(self) -> memoryview:
+        """Return the whole buffer, at whose start the chunk lies."""
+        return memoryview(b"") if self._buffer is None else self._buffer
 
     def drop(self) -> None:
         """Give the buffer back; the chunk starts over."""

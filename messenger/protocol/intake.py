@@ -15,7 +15,7 @@ from peerpost.wire import limits
 from peerpost.wire.geometry import Geometry
 from peerpost.wire.segment import Segment
 
-from .assembly import Fit
+from .assembly import Allocate, Fit
 from .outstanding import Chunk, Outstanding
 from .patience import Patience, Policy
 from .ranges import RangeSet
@@ -45,6 +45,7 @@ class Intake:
         policy: Policy,
         send: Callable[[wire.Inner], None],
         fail: Callable[[str], None],
+        allocate: Allocate,
     ) -> None:
         """Begin with the chunks in the bitmap `have`.
 
@@ -71,7 +72,7 @@ class Intake:
         missing = RangeSet([(0, stop)])
         for first, end in self.have.runs():
             missing.remove(first, end)
-        self._out = Outstanding(missing, geometry.sealed_bytes)
+        self._out = Outstanding(missing, geometry.sealed_bytes, allocate)
         self._unasked_bytes = 0
 
     def __len__(self) -> int:
@@ -306,8 +307,15 @@ class Intake:
             chunk = self._out.ready.pop(index)
             self._out.checking[index] = chunk
             last = self.geometry.is_last(index)
-            sealed = chunk.assembly.view()
-            chunks.append(WholeChunk(index=index, last=last, leaf=chunk.leaf or b"", sealed=sealed))
+            assembly = chunk.assembly
+            whole = WholeChunk(
+                index=index,
+                last=last,
+                leaf=chunk.leaf or b"",
+                sealed=assembly.view(),
+                block=assembly.block(),
+            )
+            chunks.append(whole)
         return tuple(chunks)
 
     def written(self, indexes: Iterable[int], now_s: float) -> bool:

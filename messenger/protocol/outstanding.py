@@ -15,7 +15,7 @@ from typing import Final
 
 from peerpost.wire import limits
 
-from .assembly import Assembly, BufferPool
+from .assembly import Allocate, Assembly, BufferPool
 from .ranges import RangeSet
 
 __all__ = ["Chunk", "Outstanding"]
@@ -51,8 +51,8 @@ class Outstanding:
         "strikes", "whole",
     )  # fmt: skip
 
-    def __init__(self, missing: RangeSet, sealed_bytes: int) -> None:
-        self._pool = BufferPool(sealed_bytes)
+    def __init__(self, missing: RangeSet, sealed_bytes: int, allocate: Allocate) -> None:
+        self._pool = BufferPool(sealed_bytes, allocate)
         self._turn = 0
         self._again: dict[int, Chunk] = {}
         self.highest_leaf = -1

@@ -25,6 +25,7 @@ from peerpost.wire import limits
 from peerpost.wire.geometry import Geometry
 from peerpost.wire.segment import Segment
 
+from .assembly import Allocate, plain_buffer
 from .intake import Intake
 from .patience import Policy
 from .transfer import (
@@ -88,12 +89,13 @@ class Receiving:
         finish: wire.Finish | None = None,
         limit_bytes: int = limits.MAX_FILE_BYTES,
         policy: Policy | None = None,
+        allocate: Allocate = plain_buffer,
     ) -> None:
         """Begin, or go on with what an earlier run has written.
 
         `size` is the offer's; `have` the bitmap of what is on disk, as a re-hash found it; `finish`
         what an earlier Checkpoint recorded. `limit_bytes` is what was accepted: a stream that turns
-        out longer fails.
+        out longer fails. `allocate` makes the buffers that chunks are put together in.
         """
         self.file_id = file_id
         self.state = State.IDLE
@@ -109,6 +111,7 @@ class Receiving:
             policy=self._policy,
             send=self._send,
             fail=self._fail,
+            allocate=allocate,
         )
         self._patience = self._intake.patience
         self._commands: list[ReceiveCommand] = []

@@ -295,6 +295,8 @@ class Sending:
             self._leaves_wanted = None
         while len(self._in_hand) < self._ahead:
             room = min(READ_CHUNKS, self._ahead - len(self._in_hand))
+            if room < READ_CHUNKS and len(self._in_hand) >= READ_CHUNKS:
+                return  # Enough is in hand; many at a time hash several times faster.
             run = self._wanted.pop_run(room, below=self._available)
             if run is None:
                 return

@@ -70,6 +70,8 @@ class WholeChunk:
     leaf: bytes
     sealed: memoryview
     """Ciphertext and tag; valid until `verified` or `store_failed` has named it."""
+    block: memoryview
+    """The buffer at whose start `sealed` lies, as it was allocated; what is behind is undefined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,10 @@ class SealedChunk(Protocol):
     def sealed(self) -> memoryview:
         """Ciphertext and tag."""
 
+    @property
+    def block(self) -> memoryview:
+        """Buffer at whose start `sealed` lies."""
+
 
 class Sealer:
     """The keys of one file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,10 @@ from peerpost import system
 from peerpost.errors import StorageError, StoreFullError
 
 __all__ = [
+    "BLOCK_BYTES",
+    "aligned_buffer",
     "errors",
+    "open_direct",
     "open_private",
     "open_source",
     "read_at",
@@ -23,6 +27,8 @@ __all__ = [
     "write_at",
 ]
 
+BLOCK_BYTES: Final = 4096
+"""What direct writes are aligned to: no disk in use has larger logical blocks."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _WRITEV_MAX: Final = 512
 """Buffers per call; the system takes 1,024."""
@@ -44,6 +50,25 @@ def open_private(path: Path, flags: int) -> int:
     """Open a file that is never a link, private to its owner if it is made."""
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     return os.open(path, flags | getattr(os, "O_BINARY", 0), 0o600)
+
+
+def open_direct(path: Path) -> int | None:
+    """Open a file to write past the page cache; None where the file system does not have that.
+
+    Every buffer, length and offset must then be a multiple of `BLOCK_BYTES`.
+    """
+    direct = getattr(os, "O_DIRECT", 0)
+    if not direct:
+        return None
+    try:
+        return os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | direct)
+    except OSError:
+        return None
+
+
+def aligned_buffer(size_bytes: int) -> memoryview:
+    """Return zeros that can be written directly: at least so many, in whole blocks."""
+    return memoryview(mmap.mmap(-1, -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES))
 
 
 def open_source(path: str) -> int:

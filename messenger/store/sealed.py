@@ -1,10 +1,14 @@
 """A sealed file on disk: the same layout for what is to be sent and for what was received.
 
-    <id>.part or <id>    chunk i, ciphertext and tag, at i * (chunk size + 16)
+    <id>.part or <id>    chunk i, ciphertext and tag, at i * (chunk size + 16, in whole blocks of 4 KiB)
     <id>.leaves          leaf i at 32 * i
 
 Nothing on disk is plain, so a stolen disk shows sizes and times. A leaf stands there if and only if
 its chunk was written, or was being written when the machine died: `rehash` tells which.
+
+Chunks that are received are written past the page cache where the file system can: what is written
+once and read much later, if ever, needs no copy in memory, and a flood of dirty pages would hold up
+every commit of the database.
 
 Everything here blocks; the node runs it in threads. Reading is safe from several threads at once;
 writing is for one at a time.
@@ -12,6 +16,7 @@ writing is for one at a time.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -54,6 +59,10 @@ class _Stored:
     leaf: bytes
     sealed: memoryview
 
+    @property
+    def block(self) -> memoryview:
+        return self.sealed
+
 
 class SealedFile:
     """One file of sealed chunks and its leaves, both open."""
@@ -64,6 +73,7 @@ class SealedFile:
         self.sealer = sealer
         self._data_fd = data_fd
         self._leaves_fd = leaves_fd
+        self._direct_fd: int | None = None
         self._batch = max(1, BATCH_BYTES // sealer.chunk_bytes)
         self._scratch: memoryview | None = None
 
@@ -88,7 +98,10 @@ class SealedFile:
                 if flags & os.O_CREAT:
                     path.unlink()
                 raise
-        return cls(path, sealer, data_fd=data_fd, leaves_fd=leaves_fd)
+        sealed = cls(path, sealer, data_fd=data_fd, leaves_fd=leaves_fd)
+        if flags & os.O_RDWR:
+            sealed._direct_fd = disk.open_direct(path)
+        return sealed
 
     def close(self) -> None:
         """Close both files; again is harmless."""
@@ -96,7 +109,13 @@ class SealedFile:
             if fd >= 0:
                 os.close(fd)
         self._data_fd = self._leaves_fd = -1
+        self._close_direct()
         self._scratch = None
+
+    def _close_direct(self) -> None:
+        if self._direct_fd is not None:
+            os.close(self._direct_fd)
+            self._direct_fd = None
 
     def __enter__(self) -> Self:
         return self
@@ -113,12 +132,17 @@ class SealedFile:
     def read_chunks(self, first: int, count: int, size: int | None) -> list[memoryview]:
         """Return `count` sealed chunks from `first` in one read; what is not there comes short."""
         geometry = self.geometry(size)
-        step = geometry.sealed_bytes
+        step, sealed_bytes = self._step, geometry.sealed_bytes
+        total = (count - 1) * step + geometry.sealed_len(first + count - 1)
         with disk.errors("cannot read a sealed file"):
-            data = memoryview(
-                disk.read_at(self._data_fd, geometry.sealed_total(first, count), first * step)
-            )
-        return [data[at * step : (at + 1) * step] for at in range(count)]
+            data = memoryview(disk.read_at(self._data_fd, total, first * step))
+        return [data[at * step :][:sealed_bytes] for at in range(count)]
+
+    @property
+    def _step(self) -> int:
+        """Bytes from one chunk's place to the next one's."""
+        sealed_bytes = self.geometry(None).sealed_bytes
+        return -(-sealed_bytes // disk.BLOCK_BYTES) * disk.BLOCK_BYTES
 
     def read_leaves(self, first: int, count: int) -> bytes:
         """Return the leaves from `first` on: up to `count`, fewer where the file ends."""
@@ -130,9 +154,11 @@ class SealedFile:
 
         Raises StoreFullError or StorageError.
         """
-        step = self.geometry(None).sealed_bytes
+        step = self._step
+        gap = memoryview(bytes(step - self.geometry(None).sealed_bytes))
+        buffers = [part for chunk in sealed for part in (chunk, gap)]
         with disk.errors("cannot write a sealed file"):
-            disk.write_at(self._data_fd, sealed, first * step)
+            disk.write_at(self._data_fd, buffers[:-1], first * step)
             disk.write_at(self._leaves_fd, [memoryview(leaves)], first * LEAF_BYTES)
 
     def sync(self) -> None:
@@ -158,13 +184,31 @@ class SealedFile:
             kept = [chunk for chunk, fine in zip(batch, right, strict=True) if fine]
             bad += [chunk.index for chunk, fine in zip(batch, right, strict=True) if not fine]
             for run in _consecutive(kept):
-                self.write_chunks(
-                    run[0].index,
-                    [chunk.sealed for chunk in run],
-                    b"".join(chunk.leaf for chunk in run),
-                )
+                self._write_run(run)
             good += [chunk.index for chunk in kept]
         return good, bad
+
+    def _write_run(self, run: Sequence[SealedChunk]) -> None:
+        """Write consecutive chunks that are right, past the page cache where that is possible."""
+        leaves = b"".join(chunk.leaf for chunk in run)
+        step = self._step
+        whole = [chunk.block for chunk in run if len(chunk.block) == step]
+        # The last of a file may be short: what lies behind it in its block is not ours to write.
+        if self._direct_fd is None or len(whole) != len(run) or run[-1].last:
+            self.write_chunks(run[0].index, [chunk.sealed for chunk in run], leaves)
+            return
+        try:
+            disk.write_at(self._direct_fd, whole, run[0].index * step)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                with disk.errors("cannot write a sealed file"):
+                    raise
+            # Opened but not supported: some file systems tell only now.
+            self._close_direct()
+            self._write_run(run)
+            return
+        with disk.errors("cannot write a sealed file"):
+            disk.write_at(self._leaves_fd, [memoryview(leaves)], run[0].index * LEAF_BYTES)
 
     def rehash(self, size: int | None) -> bytes:
         """Open and check all that is on disk; return the bitmap of the chunks that are right.
@@ -173,7 +217,7 @@ class SealedFile:
         """
         geometry = self.geometry(size)
         with disk.errors("cannot read a sealed file"):
-            stored = -(-os.fstat(self._data_fd).st_size // geometry.sealed_bytes)
+            stored = -(-os.fstat(self._data_fd).st_size // self._step)
         count = geometry.count or stored
         bitmap = bytearray((count + 7) // 8)
         scratch = memoryview(bytearray(self._batch * self.sealer.chunk_bytes))
@@ -233,7 +277,8 @@ class SealedFile:
             raise ProtocolError("the leaves do not add up to the root that the sender named")
         with disk.errors("cannot finish a received file"):
             geometry = self.geometry(end.size)
-            os.ftruncate(self._data_fd, geometry.sealed_total(0, end.count))
+            last = geometry.sealed_len(end.count - 1)
+            os.ftruncate(self._data_fd, (end.count - 1) * self._step + last)
             os.ftruncate(self._leaves_fd, LEAF_BYTES * end.count)
             self.sync()
             if self.path != final:

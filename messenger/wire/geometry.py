@@ -27,7 +27,7 @@ class Geometry:
 
     @property
     def sealed_bytes(self) -> int:
-        """Sealed bytes of every chunk but the last; sealed chunk i lies at i times this."""
+        """Sealed bytes of every chunk but the last."""
         return (1 << self.chunk_log2) + limits.TAG_BYTES
 
     @property
@@ -51,10 +51,6 @@ class Geometry:
     def sealed_len(self, index: int) -> int:
         """Sealed bytes of chunk `index`."""
         return self.plain_len(index) + limits.TAG_BYTES
-
-    def sealed_total(self, first: int, count: int) -> int:
-        """Sealed bytes of `count` chunks from `first`."""
-        return (count - 1) * self.sealed_bytes + self.sealed_len(first + count - 1)
 
     def plain_total(self, first: int, count: int) -> int:
         """Plaintext bytes of `count` chunks from `first`."""

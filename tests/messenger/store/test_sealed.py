@@ -11,6 +11,7 @@ import pytest
 
 from peerpost.crypto import file as crypto
 from peerpost.errors import ProtocolError, StorageError
+from peerpost.store import disk
 from peerpost.store.chunks import Sealer
 from peerpost.store.sealed import End, SealedFile
 from peerpost.store.spool import SpoolSource, spool
@@ -60,6 +61,8 @@ def received(folder: Path, source: SealedFile, end: End) -> SealedFile:
 class Chunk:
     def __init__(self, index: int, last: bool, leaf: bytes, sealed: memoryview) -> None:
         self.index, self.last, self.leaf, self.sealed = index, last, leaf, sealed
+        self.block = disk.aligned_buffer(len(sealed))  # as of a transfer: written directly
+        self.block[: len(sealed)] = sealed
 
 
 def stored_chunks(source: SealedFile, end: End) -> list[Chunk]:
@@ -142,7 +145,7 @@ def test_a_wrong_chunk_is_not_written(tmp_path: Path, what: str) -> None:
 def test_damage_on_disk_is_found_and_named(tmp_path: Path, index: int, where: str) -> None:
     source, end = spooled(tmp_path, content(40 * CHUNK + 9), sealer())
     path = tmp_path / ("out" if where == "data" else "out.leaves")
-    step = CHUNK + 16 if where == "data" else 32
+    step = CHUNK + disk.BLOCK_BYTES if where == "data" else 32
     raw = bytearray(path.read_bytes())
     if where == "gone":
         raw[step * index : step * index + 32] = bytes(32)
