@@ -55,7 +55,7 @@ def pwritev(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
 def fdatasync(fd: int) -> None:
     """Have a file's content survive a power cut."""
     if sys.platform == "darwin":
-        import fcntl  # noqa: PLC0415 - not on every platform
+        import fcntl
 
         # fsync there leaves the data in the drive's cache (fsync(2), Darwin).
         fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
@@ -94,14 +94,14 @@ def keep_freed_memory() -> None:
 def try_lock(fd: int) -> bool:
     """Lock a file for this process. Return False where another has it."""
     if sys.platform == "win32":
-        import msvcrt  # noqa: PLC0415
+        import msvcrt
 
         try:
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         except OSError:
             return False
         return True
-    import fcntl  # noqa: PLC0415
+    import fcntl
 
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

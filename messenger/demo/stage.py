@@ -53,7 +53,7 @@ class Stage:
     # -- acts
 
     async def act_meet(self) -> None:
-        """Two homes, one ticket."""
+        """Make two homes and join them by one ticket."""
         self.say.act("Two people, one ticket")
         await asyncio.gather(self.alice.start(), self.bob.start())
         for person in (self.alice, self.bob):
@@ -73,7 +73,7 @@ class Stage:
         self.say.done("both know each other", started)
 
     async def act_text(self) -> None:
-        """A text, and its receipt."""
+        """Send a text and wait for its receipt."""
         self.say.act("A text")
         text = "Hello Bob, no server was asked to carry this."
         self.say.command(f'peerpost send-net --contact bob --wait "{text}"')
@@ -88,7 +88,7 @@ class Stage:
         self._expect(shown["body"], text, "the text that Bob reads")
 
     async def act_file(self) -> None:
-        """A file, as fast as it goes."""
+        """Send a file, as fast as it goes."""
         self.say.act(f"A file of {self.say.size(self.size)}")
         self.say.command(f"peerpost send-net --contact bob --wait --file {self.file.name}")
         started = time.monotonic()
@@ -98,7 +98,7 @@ class Stage:
         await self._check_saved("1")
 
     async def act_hostile(self) -> None:
-        """The same file from a sender that lies."""
+        """Send the same file by a sender that lies."""
         self.say.act("The same file, from a sender that corrupts, drops, cuts short and repeats")
         await self.alice.stop()
         await self.alice.start("peerpost.demo.hostile")
@@ -115,7 +115,7 @@ class Stage:
         await self.alice.start()
 
     async def act_killed(self, victim: Person) -> None:
-        """The same file over a slow link, with one side killed in the middle."""
+        """Send the same file over a slow link, with one side killed in the middle."""
         self.say.act(
             f"The same file over a slow link, and {victim.name.title()}'s node is killed on the way"
         )

@@ -42,7 +42,7 @@ def _runner() -> asyncio.Runner:
     """Make a runner on uvloop, or on the standard loop where uvloop is not to be had."""
     if os.environ.get("PEERPOST_LOOP") == "asyncio" or sys.platform == "win32":
         return asyncio.Runner()
-    import uvloop  # noqa: PLC0415 - not on every platform
+    import uvloop
 
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 

@@ -85,7 +85,7 @@ class FileQueue:
         if status.st_size <= self._services.config.storage.spool_below:
             return None
         with suppress(OSError):
-            there = os.stat(path_hint)
+            there = Path(path_hint).stat()
             if (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino):
                 return describe(fd, path_hint)
         return None
@@ -201,5 +201,5 @@ def _spool_bytes(data: bytes, sealed: SealedFile) -> End:
 
 def _clip(name: str) -> str:
     """Return a name that an offer can carry; the receiver makes it safe in any case."""
-    data = os.path.basename(name).encode(errors="replace")
+    data = Path(name).name.encode(errors="replace")
     return data[: limits.NAME_BYTES].decode(errors="ignore")

@@ -180,7 +180,7 @@ class Node:
             transport = await self._listen_somewhere(opened, module)
         except PeerpostError as error:
             self.network_error = error.message
-            log.error("cannot listen: %s", error.message)
+            log.error("cannot listen: %s", error.message)  # noqa: TRY400 - the reason is the message
             return
         where = reachable(transport.addresses, self.config.network.announce)
         await opened.me.announce(opened.store, where)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
+import random  # noqa: TID251 - full jitter needs no secrecy
 import time
 from typing import TYPE_CHECKING
 

@@ -63,8 +63,11 @@ class Received:
 class Receiver(Protocol):
     """What a session hands its messages to. Awaiting is backpressure towards the peer."""
 
-    async def on_inner(self, session: Session, lane: wire.Lane, batch: list[Received]) -> None: ...
-    async def on_segments(self, session: Session, segments: list[Segment]) -> None: ...
+    async def on_inner(self, session: Session, lane: wire.Lane, batch: list[Received]) -> None:
+        """Take what one read of a lane brought."""
+
+    async def on_segments(self, session: Session, segments: list[Segment]) -> None:
+        """Take pieces of chunks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

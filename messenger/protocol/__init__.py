@@ -1,1 +1,1 @@
-"""The protocol as machines without I/O, after PROTOCOL.md."""
+"""Machines of the protocol, without I/O: HELLO, transfers, windows, replays, backoff."""

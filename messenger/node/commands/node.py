@@ -64,5 +64,5 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(check: str, ok: bool, found: str, hint: str | None = None) -> dict[str, Any]:  # noqa: FBT001
+def _row(check: str, ok: bool, found: str, hint: str | None = None) -> dict[str, Any]:
     return {"check": check, "ok": ok, "found": found, "hint": None if ok else hint}
