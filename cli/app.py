@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ __all__ = [
     "Command",
     "Group",
     "LazyGroup",
+    "PipeClosedError",
     "UnknownCommandError",
     "complete_contacts",
     "pass_app",
+    "pipe_may_close",
 ]
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -203,6 +206,19 @@ class UnknownCommandError(click.UsageError):
         self.near = near[0] if near else None
 
 
+class PipeClosedError(Exception):
+    """The reader of our output has left. Not an OSError: of that one click makes a plain exit."""
+
+
+@contextmanager
+def pipe_may_close() -> Iterator[None]:
+    """Raise PipeClosedError where the reader of our output has left."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise PipeClosedError from error
+
+
 class LazyGroup(Group):
     """The root: each command's module is imported when it runs, and not for a help page."""
 
@@ -210,6 +226,16 @@ class LazyGroup(Group):
         """Take a table of name to ("module:attribute", one line of help)."""
         super().__init__(*args, **kwargs)
         self.lazy = lazy
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments, which may print a help page."""
+        with pipe_may_close():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with pipe_may_close():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         """List the table."""

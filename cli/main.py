@@ -12,7 +12,7 @@ import click
 
 from peerpost.errors import PeerpostError, StorageError
 
-from .app import CONTEXT, App, LazyGroup, UnknownCommandError
+from .app import CONTEXT, App, LazyGroup, PipeClosedError, UnknownCommandError, pipe_may_close
 
 __all__ = ["main", "root", "run"]
 
@@ -66,13 +66,14 @@ def main() -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run one command. Return its exit code; whatever went wrong has been said."""
     app = App()
+    _read_ahead(app, arguments)
     signal.signal(signal.SIGTERM, _terminated)
     try:
         code = root.main(args=arguments, prog_name="peerpost", standalone_mode=False, obj=app)
-        sys.stdout.flush()
+        with pipe_may_close():
+            sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BaseException as error:  # noqa: BLE001 - here it becomes an exit code
-        _read_ahead(app, arguments)
         return _failed(app, error)
 
 
@@ -82,7 +83,7 @@ def _terminated(*_: object) -> NoReturn:
 
 
 def _read_ahead(app: App, arguments: list[str]) -> None:
-    """Heed --json and --debug also where parsing failed before it came to them."""
+    """Heed --json and --debug wherever they stand: parsing may end before it comes to them."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     app.terminal.json = app.terminal.json or "--json" in options
     app.debug = app.debug or "--debug" in options
@@ -111,7 +112,7 @@ def _failed(app: App, error: BaseException) -> int:
                 _trace(app, error)
                 terminal.error(error.code, error.message, error.hint)
                 return error.exit_code
-            case OSError() if error.errno == errno.EPIPE:
+            case PipeClosedError():
                 return _quietly(PIPE_CLOSED)
             case OSError() if error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
                 terminal.error("io", f"cannot write: {error.strerror}", None)

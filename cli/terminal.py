@@ -28,6 +28,8 @@ _TIMES = frozenset(
         *("added", "verified_at", "expires", "delivered"),
     }
 )
+_NARROWEST = 6
+"""Columns below which cutting a cell leaves nothing to read."""
 _SIZES = frozenset({"size"})
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _JOINER = "\u200d"
@@ -241,11 +243,12 @@ class Terminal:
     def _table(self, rows: list[list[str]], heads: list[str]) -> None:
         widths = [max(map(width, column)) for column in zip(heads, *rows, strict=True)]
         room = self._room()
+        if room is not None:
+            _narrow(widths, room - 2 * (len(widths) - 1))
         for number, row in enumerate([heads, *rows]):
-            cells = [
-                cell + " " * (wide - width(cell)) for cell, wide in zip(row, widths, strict=True)
-            ]
-            line = _cut("  ".join(cells).rstrip(), room)
+            cells = [_cut(cell, wide) for cell, wide in zip(row, widths, strict=True)]
+            padded = [c + " " * (wide - width(c)) for c, wide in zip(cells, widths, strict=True)]
+            line = _cut("  ".join(padded).rstrip(), room)
             self._data(self._style(line, _BOLD, sys.stdout) if number == 0 else line)
 
     def _room(self) -> int | None:
@@ -255,6 +258,12 @@ class Terminal:
         import shutil
 
         return shutil.get_terminal_size().columns
+
+
+def _narrow(widths: list[int], room: int) -> None:
+    """Take from the widest columns until all have room, so that the others stay whole."""
+    while sum(widths) > room and (widest := max(widths)) > _NARROWEST:
+        widths[widths.index(widest)] -= 1
 
 
 def _cut(line: str, room: int | None) -> str:

@@ -70,11 +70,11 @@ def start(app: App, listen: tuple[str, ...]) -> None:
     _need_identity(app)
     found = dial(app.home)
     if found is not None:
-        if listen:
-            raise AlreadyRunningError(
-                "the node runs already", hint="stop it first: peerpost node stop"
-            )
         with found:
+            if listen:
+                raise AlreadyRunningError(
+                    "the node runs already", hint="stop it first: peerpost node stop"
+                )
             found.call("node.stay")
         app.terminal.note("The node runs already.")
     else:

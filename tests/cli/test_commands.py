@@ -328,5 +328,5 @@ def test_completion_starts_no_node(home: Path, shell: Shell) -> None:
         COMP_CWORD="3",
         PEERPOST_HOME=str(home),
     )
-    assert done.stdout == b""
+    assert done.stdout.strip() == b""
     assert [path.name for path in home.iterdir()] == ["keyfile"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -165,14 +166,13 @@ def test_no_spawn_and_no_identity(home: Path, shell: Shell) -> None:
 def test_reader_that_leaves_is_no_error(node: FakeNode) -> None:
     node.answers["contacts.list"] = [{"id": str(n), "name": "x" * 100} for n in range(5000)]
     command = [*PEERPOST, "--home", str(node.home), "contacts", "list"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    assert process.wait(20) == 141
-    process.stderr.close()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 141
 
 
 def test_full_disk_behind_stdout(node: FakeNode) -> None:
@@ -199,6 +199,7 @@ def test_signals(node: FakeNode, number: int, code: int) -> None:
         [*PEERPOST, "--home", str(node.home), "contacts", "list"], stderr=subprocess.PIPE
     )
     while not node.asked:
+        assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(number)
     _, err = process.communicate(timeout=20)
@@ -233,21 +234,28 @@ def test_start_up_loads_nothing_heavy(node: FakeNode) -> None:
         assert not HEAVY & loaded(arguments, node.home), arguments
 
 
-@pytest.mark.parametrize(
-    ("arguments", "budget_s"), [(["--help"], 0.1), (["contacts", "list"], 0.15)]
-)
-def test_start_up_is_quick(node: FakeNode, arguments: list[str], budget_s: float) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["contacts", "list"]])
+def test_start_up_is_quick(node: FakeNode, arguments: list[str]) -> None:
     node.answers["contacts.list"] = [{"id": "x", "name": "bob"}]
     command = [*PEERPOST, "--home", str(node.home), *arguments]
+    bare = [sys.executable, "-c", "import click"]
 
-    def took() -> float:
-        # CPU time: the machine that runs tests is busy with others.
-        before = os.times()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=20)
-        after = os.times()
-        return sum(after[2:4]) - sum(before[2:4])
+    def took(what: list[str]) -> float:
+        # CPU time, against that of what cannot be done without: the machine is busy with others.
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(what, check=True, stdout=subprocess.DEVNULL, timeout=60)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(took() for _ in range(5)) <= budget_s
+    assert min(took(command) for _ in range(5)) <= 3 * min(took(bare) for _ in range(5))
+
+
+def test_help_page_whose_reader_leaves() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run([*PEERPOST, "--help"], check=False, stdout=write_end, timeout=60)
+    os.close(write_end)
+    assert done.returncode == 141
 
 
 def test_options_reach_the_node_that_is_started() -> None:

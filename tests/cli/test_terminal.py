@@ -108,7 +108,7 @@ def test_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     head, first, _, cut = out.getvalue().splitlines()
     assert head.startswith("\x1b[1m")
     assert "3 MiB" in first
-    assert cut.endswith("…")
+    assert cut.endswith("x…  1 B")
     assert width(cut) <= 40
 
 
