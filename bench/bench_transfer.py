@@ -194,8 +194,10 @@ def table(result: dict[str, Any]) -> str:
     lines += [
         "",
         f"Peak memory: sender {peak['alice']:.0f} MB, receiver {peak['bob']:.0f} MB.",
-        f"CPU per byte: sender {cpu['sender'] / size * 1e9:.1f} ns, "
-        f"receiver {cpu['receiver'] / size * 1e9:.1f} ns.",
+        (
+            f"CPU per byte: sender {cpu['sender'] / size * 1e9:.1f} ns, "
+            f"receiver {cpu['receiver'] / size * 1e9:.1f} ns."
+        ),
     ]
     return "\n".join(lines)
 

@@ -37,23 +37,25 @@ def disk_mb_s(folder: Path, size_bytes: int) -> float:
 
 def tcp_mb_s(size_bytes: int) -> float:
     """Send bytes through a socket of loopback to another thread."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with socket.create_connection(server.getsockname()) as near:
-            far, _ = server.accept()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as near,
+    ):
+        far, _ = server.accept()
 
-            def send() -> None:
-                block = bytes(BLOCK_BYTES)
-                for _ in range(size_bytes // BLOCK_BYTES):
-                    near.sendall(block)
-                near.shutdown(socket.SHUT_WR)
+        def send() -> None:
+            block = bytes(BLOCK_BYTES)
+            for _ in range(size_bytes // BLOCK_BYTES):
+                near.sendall(block)
+            near.shutdown(socket.SHUT_WR)
 
-            thread = threading.Thread(target=send)
-            buffer = bytearray(BLOCK_BYTES)
-            started = time.perf_counter()
-            thread.start()
-            while far.recv_into(buffer):
-                pass
-            took_s = time.perf_counter() - started
-            thread.join()
-            far.close()
+        thread = threading.Thread(target=send)
+        buffer = bytearray(BLOCK_BYTES)
+        started = time.perf_counter()
+        thread.start()
+        while far.recv_into(buffer):
+            pass
+        took_s = time.perf_counter() - started
+        thread.join()
+        far.close()
     return size_bytes / took_s / 1e6
