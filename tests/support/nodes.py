@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -87,6 +88,10 @@ class Friend(Person):
     def __init__(self, name: str, folder: Path, *, idle_exit: str = "60s") -> None:
         super().__init__(name, folder)
         self.home.mkdir(mode=0o700)
+        self.configure(idle_exit=idle_exit)
+
+    def configure(self, *, idle_exit: str) -> None:
+        """Write the configuration for the next node that starts."""
         config = CONFIG.format(idle_exit=idle_exit)
         (self.home / "config.toml").write_text(config, encoding="utf-8")
 
@@ -200,7 +205,7 @@ def processes_in(folder: Path) -> Iterator[tuple[int, str]]:
         with contextlib.suppress(OSError):
             command = entry.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode()
             state = entry.joinpath("stat").read_text().rpartition(")")[2].split()[0]
-            if f"{folder}/" in command and state != "Z":
+            if state != "Z" and re.search(f"{re.escape(str(folder))}[/ ]", command):
                 yield int(entry.name), command
 
 
