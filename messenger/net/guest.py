@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Generic, TypeVar
 
 import outcome
 import trio
@@ -37,6 +37,9 @@ class Guest:
     async def acquire(cls) -> Guest:
         """Return this thread's guest, started if need be."""
         loop = asyncio.get_running_loop()
+        while (ending := getattr(_here, "ending", None)) is not None and ending.serves(loop):
+            # Two runs at once are refused by trio.
+            await ending.wait_over()
 
         def soon(step: Callable[[], None]) -> None:
             loop.call_soon(step)
@@ -56,7 +59,11 @@ class Guest:
                 restrict_keyboard_interrupt_to_checkpoints=True,
             )
         guest._users += 1
-        await asyncio.shield(guest._ready)
+        try:
+            await asyncio.shield(guest._ready)
+        except BaseException:
+            guest._users -= 1
+            raise
         return guest
 
     def serves(self, loop: asyncio.AbstractEventLoop) -> bool:
@@ -69,7 +76,7 @@ class Guest:
         if self._users or self._over.done():
             return
         if getattr(_here, "guest", None) is self:
-            _here.guest = None
+            _here.guest, _here.ending = None, self
         self._token.run_sync_soon(self._nursery.cancel_scope.cancel)
         await asyncio.shield(self._over)
 
@@ -79,10 +86,15 @@ class Guest:
             self._ready.set_result(None)
             await trio.sleep_forever()
 
-    async def wait_over(self) -> BaseException | None:
-        """Return when the run has ended, with the error that ended it."""
-        result = await asyncio.shield(self._over)
-        return result.error if isinstance(result, outcome.Error) else None
+    async def wait_over(self) -> None:
+        """Return when the run has ended."""
+        await asyncio.wait([self._over])
+
+    def cancel(self, scopes: Iterable[trio.CancelScope]) -> None:
+        """Cancel trio scopes, from asyncio."""
+        with contextlib.suppress(trio.RunFinishedError):
+            for scope in scopes:
+                self._token.run_sync_soon(scope.cancel)
 
     async def call(
         self,
@@ -100,17 +112,20 @@ class Guest:
             self._token.run_sync_soon(self._nursery.start_soon, job.run)
         except trio.RunFinishedError:
             raise ConnectionAbortedError("the transport has stopped") from None
+        ends: list[asyncio.Future[Any]] = [job.ended, self._over]
         try:
-            await asyncio.shield(job.ended)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            with contextlib.suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(job.scope.cancel)
-            await asyncio.shield(job.ended)
+            self.cancel([job.scope])
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if discard is not None and isinstance(job.result, outcome.Value):
                 discard(job.result.value)
             raise
         if job.result is None:
-            raise ConnectionAbortedError("the transport has stopped")
+            # The run ended under it; if that was a fault, it is the cause.
+            over = self._over.result() if self._over.done() else None
+            cause = over.error if isinstance(over, outcome.Error) else None
+            raise ConnectionAbortedError("the transport has stopped") from cause
         return job.result.unwrap()
 
 

@@ -20,6 +20,7 @@ import trio
 from peerpost.errors import PeerpostError
 
 from . import sockets
+from .antechamber import Antechamber
 from .guest import Guest
 from .interface import Admission, Connection, ConnectionLostError, DialError, Gate, Priority
 from .muxed import Keepalive, MuxedConnection
@@ -36,8 +37,6 @@ HANDSHAKES = 128
 """Inbound handshakes in progress at once."""
 CONNECTIONS = 512
 CONNECTIONS_PER_PEER = 8
-STRANGERS = 8
-STRANGER_TIMEOUT_S = 5.0
 STAGGER_S = 0.25
 """Between dialling two addresses of one peer (RFC 8305, section 5)."""
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -63,13 +62,16 @@ class LibP2PTransport:
         self._limits = limits or Limits()
         self._keepalive = keepalive
         self._bound: list[str] = []
+        self._listeners: list[socket.socket] = []
         self._guest: Guest | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._incoming: asyncio.Queue[MuxedConnection | ConnectionLostError] = asyncio.Queue()
         self._connections: set[MuxedConnection] = set()
-        self._strangers: OrderedDict[MuxedConnection, asyncio.TimerHandle] = OrderedDict()
+        self._strangers = Antechamber()
         self._watchers: set[asyncio.Task[None]] = set()
         self._handshakes: OrderedDict[trio.CancelScope, None] = OrderedDict()
+        self._stopped = False
+        self._dials: set[trio.CancelScope] = set()
 
     @property
     def peer_id(self) -> str:
@@ -85,40 +87,50 @@ class LibP2PTransport:
 
     async def start(self) -> None:
         """Bind and listen (`interface.Transport`)."""
-        listeners: list[socket.socket] = []
         try:
             for address in self._listen:
-                listeners.append(sockets.bind(address))  # noqa: PERF401 - what was bound is closed
-        except PeerpostError:
-            for listener in listeners:
-                listener.close()
+                self._listeners.append(sockets.bind(address))
+            self._guest = await Guest.acquire()
+        except BaseException:
+            self._unlisten()
             raise
-        self._bound = [sockets.bound_address(listener) for listener in listeners]
-        self._guest = await Guest.acquire()
-        self._incoming = asyncio.Queue()
+        self._bound = [sockets.bound_address(listener) for listener in self._listeners]
+        if self._stopped:
+            # Whoever still waits at the old queue has its answer there.
+            self._stopped, self._incoming = False, asyncio.Queue()
         self._accepting = asyncio.get_running_loop().create_task(
-            self._serve(self._guest, listeners), name="listen"
+            self._serve(self._guest), name="listen"
         )
+
+    def _unlisten(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
 
     async def stop(self) -> None:
         """Close everything (`interface.Transport`)."""
         guest, self._guest = self._guest, None
         if guest is None:
             return
+        self._stopped, self._bound = True, []
+        while not self._incoming.empty():
+            self._incoming.get_nowait()
+        self._incoming.put_nowait(ConnectionLostError("the transport has stopped"))
+        guest.cancel(self._dials)
         if self._accepting is not None:
             self._accepting.cancel()
             await asyncio.gather(self._accepting, return_exceptions=True)
-        await asyncio.gather(*(connection.close() for connection in list(self._connections)))
-        if self._watchers:
+        self._unlisten()
+        # A connection may still be on its way from its handshake to the set.
+        while self._connections or self._watchers:
+            await asyncio.gather(*(connection.close() for connection in list(self._connections)))
             await asyncio.gather(*self._watchers, return_exceptions=True)
-        self._bound = []
-        self._incoming.put_nowait(ConnectionLostError("the transport has stopped"))
         await guest.release()
 
-    async def _serve(self, guest: Guest, listeners: list[socket.socket]) -> None:
+    async def _serve(self, guest: Guest) -> None:
         """Accept until cancelled; if the guest ends by itself, say so to whoever accepts."""
         try:
-            await guest.call(functools.partial(self._accept_all, listeners))
+            await guest.call(self._accept_all)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -126,15 +138,13 @@ class LibP2PTransport:
             lost = ConnectionLostError(f"the transport has failed: {error}")
             lost.__cause__ = error
             self._incoming.put_nowait(lost)
-        finally:
-            for listener in listeners:
-                listener.close()
+            self._unlisten()
 
     # -- inbound, in trio
 
-    async def _accept_all(self, listeners: list[socket.socket]) -> None:
+    async def _accept_all(self) -> None:
         async with trio.open_nursery() as nursery:
-            for listener in listeners:
+            for listener in self._listeners:
                 nursery.start_soon(self._accept_on, trio.socket.from_stdlib_socket(listener))
 
     async def _accept_on(self, listener: trio.socket.SocketType) -> None:
@@ -161,9 +171,11 @@ class LibP2PTransport:
             with scope:
                 secured = await self._upgrade.inbound(stream)
                 asyncio.get_running_loop().call_soon(self._arrived, secured)
-                return
         except PeerpostError as error:
             log.debug("an inbound handshake failed: %s", error.message)
+        except Exception:
+            # Nothing that one peer does may end the nursery of all.
+            log.exception("an inbound handshake failed")
         finally:
             self._handshakes.pop(scope, None)
             sock.close()  # Does nothing to a socket that was handed on.
@@ -171,7 +183,11 @@ class LibP2PTransport:
     # -- inbound, on the loop
 
     def _arrived(self, secured: Secured) -> None:
+        self._spawn(self._welcome(secured))
+
+    async def _welcome(self, secured: Secured) -> None:
         same = sum(c.peer_id == secured.peer_id for c in self._connections)
+        # Asked again: much may have changed since the handshake began.
         admission = self._gate(secured.peer_id)
         if (
             self._guest is None
@@ -181,27 +197,17 @@ class LibP2PTransport:
         ):
             secured.close()
             return
-        self._spawn(self._welcome(secured, admission))
-
-    async def _welcome(self, secured: Secured, admission: Admission) -> None:
-        connection = await self._adopt(secured, admission, inbound=True)
-        if admission is Admission.STRANGER:
-            self._to_antechamber(connection)
-        self._incoming.put_nowait(connection)
-
-    def _to_antechamber(self, connection: MuxedConnection) -> None:
-        if len(self._strangers) >= STRANGERS:
-            oldest, timer = self._strangers.popitem(last=False)
-            timer.cancel()
-            oldest.abort()
-        loop = asyncio.get_running_loop()
-        self._strangers[connection] = loop.call_later(STRANGER_TIMEOUT_S, self._expel, connection)
-
-    def _expel(self, connection: MuxedConnection) -> None:
-        self._strangers.pop(connection, None)
-        if connection.admission is Admission.STRANGER:
-            log.debug("a stranger took too long")
+        try:
+            connection = await self._adopt(secured, admission, inbound=True)
+        except OSError as error:
+            log.debug("an inbound connection broke at once: %s", error)
+            return
+        if self._stopped:
             connection.abort()
+            return
+        if admission is Admission.STRANGER:
+            self._strangers.enter(connection)
+        self._incoming.put_nowait(connection)
 
     async def _adopt(
         self, secured: Secured, admission: Admission, *, inbound: bool
@@ -238,9 +244,7 @@ class LibP2PTransport:
     async def _watch(self, connection: MuxedConnection) -> None:
         await connection.wait_closed()
         self._connections.discard(connection)
-        timer = self._strangers.pop(connection, None)
-        if timer is not None:
-            timer.cancel()
+        self._strangers.leave(connection)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -261,11 +265,18 @@ class LibP2PTransport:
         self, peer_id: str, addresses: Sequence[str], *, timeout_s: float = 10.0
     ) -> Connection:
         """Connect over the first address that works (`interface.Transport`)."""
-        if self._guest is None:
+        guest = self._guest
+        if guest is None:
             raise DialError("the transport is not running")
         dial = functools.partial(self._dial, peer_id, list(addresses), timeout_s)
-        secured = await self._guest.call(dial, discard=Secured.close)
-        return await self._adopt(secured, Admission.KNOWN, inbound=False)
+        try:
+            secured = await guest.call(dial, discard=Secured.close)
+            if self._guest is not guest:
+                secured.close()
+                raise DialError("the transport has stopped")
+            return await self._adopt(secured, Admission.KNOWN, inbound=False)
+        except OSError as error:
+            raise DialError(str(error)) from error
 
     # -- outbound, in trio
 
@@ -286,15 +297,26 @@ class LibP2PTransport:
                     won.append(secured)
                     nursery.cancel_scope.cancel()
 
-        with trio.move_on_after(timeout_s):
-            async with trio.open_nursery() as nursery:
-                for address in addresses:
-                    failed = trio.Event()
-                    nursery.start_soon(attempt, address, failed)
-                    with trio.move_on_after(STAGGER_S):
-                        await failed.wait()
+        scope = trio.move_on_after(timeout_s)
+        self._dials.add(scope)
+        try:
+            with scope:
+                async with trio.open_nursery() as nursery:
+                    for address in addresses:
+                        failed = trio.Event()
+                        nursery.start_soon(attempt, address, failed)
+                        with trio.move_on_after(STAGGER_S):
+                            await failed.wait()
+        except BaseException:
+            for secured in won:
+                secured.close()
+            raise
+        finally:
+            self._dials.discard(scope)
         if won:
             return won[0]
+        if self._stopped:
+            raise DialError("the transport has stopped")
         told = [f"{a}: {causes.get(a, f'no answer in {timeout_s:g} s')}" for a in addresses]
         raise DialError("; ".join(told) or "no address is known")
 
@@ -311,6 +333,8 @@ class LibP2PTransport:
                 await sock.connect(target)
                 with trio.fail_after(HANDSHAKE_TIMEOUT_S):
                     return await self._upgrade.outbound(trio.SocketStream(sock), peer_id)
+            except PeerpostError as error:
+                problem = DialError(error.message)
             except OSError as error:
                 problem = DialError((error.strerror or str(error)).lower())
             except trio.TooSlowError:

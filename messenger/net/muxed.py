@@ -17,10 +17,11 @@ from typing import cast
 from peerpost.errors import ProtocolError
 
 from . import multistream
+from .events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
 from .interface import Admission, ConnectionLostError, Priority, StreamResetError
 from .records import MAX_WIRE_BYTES, Opener, Sealer
 from .stream import MuxedStream
-from .yamux import Data, Ended, Event, GoneAway, Limits, Opened, Pong, Reset, Yamux
+from .yamux import Limits, Yamux
 
 __all__ = ["Keepalive", "MuxedConnection"]
 
@@ -34,8 +35,6 @@ BATCH_BYTES = 128 * 1024
 """Sealed and handed to the socket in one go."""
 FLUSH_TIMEOUT_S = 1.0
 NEGOTIATE_TIMEOUT_S = 10.0
-ACCEPT_BACKLOG = 256
-"""Streams agreed on that nobody has accepted yet."""
 STRANGER_BYTES = 4096 + 512
 """All a stranger may send before `admit`: a HELLO, and the agreeing on its streams."""
 STRANGER_STREAMS = 4
@@ -79,6 +78,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._allowance_bytes = STRANGER_BYTES
         if admission is Admission.STRANGER:
             self._yamux.limits.streams = STRANGER_STREAMS
+        self._antechamber: int | None = None
         self._admitted = asyncio.Event()
         if admission is not Admission.STRANGER:
             self._admitted.set()
@@ -95,6 +95,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._lost: ConnectionLostError | None = None
         self._closed = asyncio.Event()
         self._writable: set[MuxedStream] = set()
+        self._finishing: set[MuxedStream] = set()
         self._heard_s = time.monotonic()
         self._asked_s: float | None = None
         self._ping = 0
@@ -122,6 +123,8 @@ class MuxedConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Open what has arrived whole."""
+        if self._lost is not None:
+            return
         self._end += nbytes
         self._heard_s = time.monotonic()
         try:
@@ -142,8 +145,9 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._paused = True
 
     def resume_writing(self) -> None:
-        """Go on sealing."""
+        """Go on sealing: the peer has taken something, which is a sign of life too."""
         self._paused = False
+        self._heard_s = time.monotonic()
         self._flush_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -173,17 +177,15 @@ class MuxedConnection(asyncio.BufferedProtocol):
             if stream is not None:
                 stream.feed(event.data)
         elif isinstance(event, Opened):
-            stream = self._add(event.stream_id)
-            task = self._loop.create_task(self._negotiate(stream), name="negotiate")
-            self._negotiations.add(task)
-            task.add_done_callback(self._negotiations.discard)
+            self._opened(self._add(event.stream_id))
         elif isinstance(event, Ended):
             stream = self._streams.get(event.stream_id)
             if stream is not None:
                 stream.feed_end()
         elif isinstance(event, Reset):
-            stream = self._streams.pop(event.stream_id, None)
+            stream = self._streams.get(event.stream_id)
             if stream is not None:
+                self._forget(stream)
                 stream.fail(StreamResetError("the peer reset the stream"))
         elif isinstance(event, Pong):
             if self._asked_s is not None and event.value == self._ping:
@@ -196,6 +198,15 @@ class MuxedConnection(asyncio.BufferedProtocol):
             if self._socket is not None:
                 self._socket.close()
 
+    def _opened(self, stream: MuxedStream) -> None:
+        if len(self._negotiations) >= max(self._full_streams, STRANGER_STREAMS):
+            raise ProtocolError("the peer opens streams faster than they can be told apart")
+        if self._antechamber is None:
+            self._antechamber = stream.id
+        task = self._loop.create_task(self._negotiate(stream), name="negotiate")
+        self._negotiations.add(task)
+        task.add_done_callback(self._negotiations.discard)
+
     def _add(self, stream_id: int) -> MuxedStream:
         stream = MuxedStream(self, stream_id)
         self._streams[stream_id] = stream
@@ -204,12 +215,12 @@ class MuxedConnection(asyncio.BufferedProtocol):
     async def _negotiate(self, stream: MuxedStream) -> None:
         """Agree on the protocol of a stream that the peer opened, and offer it to `accept_stream`."""
         try:
-            if not self._admitted.is_set() and len(self._streams) > 1:
+            if stream.id != self._antechamber:
                 # A stranger has HELLO alone; what it opens behind it waits until it is admitted.
                 await self._admitted.wait()
             async with asyncio.timeout(NEGOTIATE_TIMEOUT_S):
                 protocol = await multistream.answer(stream.read, stream.write, self._protocols)
-            if self._accepted.qsize() >= ACCEPT_BACKLOG:
+            if self._accepted.qsize() >= self._full_streams:
                 raise ProtocolError("too many streams wait to be accepted")
             self._agreed(stream, protocol)
             self._accepted.put_nowait(stream)
@@ -237,6 +248,8 @@ class MuxedConnection(asyncio.BufferedProtocol):
         for stream in list(self._writable):
             if stream.tell_writable():
                 self._writable.discard(stream)
+        for stream in list(self._finishing):
+            self.stream_over(stream)
 
     # -- what streams ask
 
@@ -256,6 +269,8 @@ class MuxedConnection(asyncio.BufferedProtocol):
     def stream_consumed(self, stream: MuxedStream, frames: int, size: int) -> None:
         """Give the peer credit for what was read."""
         self._yamux.consumed(stream.id, frames, size, time.monotonic())
+        if stream in self._finishing:
+            self.stream_over(stream)
         self._flush_soon()
 
     def stream_end(self, stream: MuxedStream) -> None:
@@ -266,13 +281,21 @@ class MuxedConnection(asyncio.BufferedProtocol):
     def stream_reset(self, stream: MuxedStream) -> None:
         """Break a stream."""
         self._yamux.reset(stream.id)
-        self.stream_over(stream)
+        self._forget(stream)
         self._flush_soon()
 
     def stream_over(self, stream: MuxedStream) -> None:
-        """Forget a stream that has ended both ways."""
+        """Forget a stream that has ended both ways, once its last byte has left and was read."""
+        if self._yamux.is_open(stream.id):
+            self._finishing.add(stream)
+        else:
+            self._forget(stream)
+            stream.tell_over()
+
+    def _forget(self, stream: MuxedStream) -> None:
         self._streams.pop(stream.id, None)
         self._writable.discard(stream)
+        self._finishing.discard(stream)
 
     # -- the node's side
 
@@ -309,8 +332,6 @@ class MuxedConnection(asyncio.BufferedProtocol):
 
     async def accept_stream(self) -> MuxedStream:
         """Wait for the peer's next stream (`interface.Connection`)."""
-        if self._lost is not None:
-            raise self._lost
         stream = await self._accepted.get()
         if stream is None:
             self._accepted.put_nowait(None)
@@ -323,24 +344,34 @@ class MuxedConnection(asyncio.BufferedProtocol):
 
     async def close(self) -> None:
         """Flush for at most `FLUSH_TIMEOUT_S`, say goodbye, and end."""
-        if self._socket is None or self._closed.is_set():
+        if self._socket is None:
+            self._lose("the connection was closed here", None)
             return
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(FLUSH_TIMEOUT_S):
-                while self._lost is None and self._yamux.has_output:
+                while self._lost is None and (self._yamux.has_output or self._yamux.unsent_bytes):
                     self._flush_soon()
                     await asyncio.sleep(0.005)
-        if self._lost is None:
-            self._yamux.go_away()
-            self._paused = False
-            self._flush()
-            self._lose("the connection was closed here", None)
-        self._socket.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FLUSH_TIMEOUT_S):
+                self._say_goodbye()
                 await self._closed.wait()
-        self._socket.abort()
+        except TimeoutError:
+            log.debug("%s does not take what is left", self.peer_id)
+        finally:
+            self.abort()
         await self._closed.wait()
+
+    def _say_goodbye(self) -> None:
+        """End our direction only: closing with something unread would make the kernel drop what it has to send."""
+        if self._socket is None or self._lost is not None:
+            return
+        self._yamux.go_away()
+        self._paused = False
+        self._flush()
+        self._lose("the connection was closed here", None)
+        with contextlib.suppress(
+            OSError, RuntimeError
+        ):  # It may be gone, and not have told us yet.
+            self._socket.write_eof()
 
     def abort(self) -> None:
         """Drop the connection now."""
@@ -372,6 +403,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
             stream.fail(self._lost)
         self._streams.clear()
         self._writable.clear()
+        self._finishing.clear()
         for task in self._negotiations:
             task.cancel()
         self._accepted.put_nowait(None)
@@ -392,6 +424,9 @@ class MuxedConnection(asyncio.BufferedProtocol):
             if self._socket is not None:
                 self._socket.abort()
             return
-        if silent_s >= self._keepalive.ask_after_s and self._asked_s is None:
+        waited_s = 0.0 if self._asked_s is None else time.monotonic() - self._asked_s
+        if silent_s >= self._keepalive.ask_after_s and (
+            self._asked_s is None or waited_s >= self._keepalive.ask_after_s
+        ):
             self._ask()
         self._timer = self._loop.call_later(self._keepalive.ask_after_s / 4, self._tick)

@@ -5,25 +5,54 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from .interface import ConnectionLostError, StreamResetError
 
-if TYPE_CHECKING:
-    from .muxed import MuxedConnection
-
-__all__ = ["MuxedStream"]
+__all__ = ["Carrier", "MuxedStream"]
 
 QUEUE_BYTES = 256 * 1024
 """A writer waits while this much of its stream has not left."""
 LINGER_S = 5.0
-"""How long a closed stream waits for the peer's end before it is reset."""
+"""How long a closed stream waits for the peer, without any progress, before it is reset."""
+
+
+class Carrier(Protocol):
+    """What a stream asks of the connection that moves its bytes."""
+
+    def stream_write(self, stream: MuxedStream, data: bytes) -> None:
+        """Queue data."""
+        ...
+
+    def stream_queued_bytes(self, stream: MuxedStream) -> int:
+        """Return what is queued and has not left."""
+        ...
+
+    def stream_waits(self, stream: MuxedStream) -> None:
+        """Call the stream's `tell_writable` when less is queued."""
+        ...
+
+    def stream_consumed(self, stream: MuxedStream, frames: int, size: int) -> None:
+        """Note that what was fed has been read."""
+        ...
+
+    def stream_end(self, stream: MuxedStream) -> None:
+        """Send the clean end behind what is queued."""
+        ...
+
+    def stream_reset(self, stream: MuxedStream) -> None:
+        """Break the stream and forget it."""
+        ...
+
+    def stream_over(self, stream: MuxedStream) -> None:
+        """Forget the stream, which has ended both ways, once nothing of it is left to do; then `tell_over`."""
+        ...
 
 
 class MuxedStream:
-    """What is read and written; the connection moves it."""
+    """What is read and written; the carrier moves it."""
 
-    def __init__(self, connection: MuxedConnection, stream_id: int) -> None:
+    def __init__(self, connection: Carrier, stream_id: int) -> None:
         self.id = stream_id
         self.protocol = ""
         self._connection = connection
@@ -31,10 +60,12 @@ class MuxedStream:
         self._ended = False
         self._write_ended = False
         self._discarding = False
+        self._over = False
         self._error: ConnectionLostError | None = None
         self._reader: asyncio.Future[None] | None = None
         self._writers: deque[asyncio.Future[None]] = deque()
         self._linger: asyncio.TimerHandle | None = None
+        self._lingering_bytes = 0
 
     # -- the connection's side
 
@@ -53,12 +84,21 @@ class MuxedStream:
         self._finish_if_over()
 
     def fail(self, error: ConnectionLostError) -> None:
-        """Break: what was not read is no longer a beginning of anything whole."""
+        """Break. What ended cleanly before can still be read; after a reset, nothing else can."""
         if self._error is None:
             self._error = error
-        self._stop_lingering()
+        if isinstance(error, StreamResetError) and not self._ended:
+            self._chunks.clear()
+        self.tell_over()
         self._wake_reader()
         self._wake_writers()
+
+    def tell_over(self) -> None:
+        """Hear that the connection has forgotten the stream."""
+        self._over = True
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
 
     def tell_writable(self) -> bool:
         """Wake the writers where there is room; True once none waits."""
@@ -71,18 +111,17 @@ class MuxedStream:
     async def read(self, max_bytes: int = 65536) -> bytes:
         """Return 1..max_bytes bytes, or b"" after the clean end (`interface.Stream`)."""
         while not self._chunks:
+            if self._discarding:
+                raise StreamResetError("the stream was closed here")
+            if self._ended:
+                return b""
             if self._error is not None:
                 raise self._error
-            if self._ended or self._discarding:
-                return b""
             self._reader = asyncio.get_running_loop().create_future()
             try:
                 await self._reader
             finally:
                 self._reader = None
-        if isinstance(self._error, StreamResetError):
-            self._chunks.clear()
-            raise self._error
         return self._take(max_bytes)
 
     def _take(self, max_bytes: int) -> bytes:
@@ -129,37 +168,46 @@ class MuxedStream:
         """Send the clean end behind what is queued (`interface.Stream`)."""
         if self._error is None and not self._write_ended:
             self._write_ended = True
+            self._wake_writers()
             self._connection.stream_end(self)
             self._finish_if_over()
 
     async def close(self) -> None:
         """End cleanly and let go (`interface.Stream`)."""
         await self.close_write()
-        if self._error is None and not self._ended and not self._discarding:
+        if not self._discarding:
             self._discarding = True
             size, frames = sum(map(len, self._chunks)), len(self._chunks)
             self._chunks.clear()
             self._connection.stream_consumed(self, frames, size)
-            self._linger = asyncio.get_running_loop().call_later(LINGER_S, self.reset)
+            if not self._over:
+                self._wait_for_peer()
         self._wake_reader()
 
     def reset(self) -> None:
         """Break the stream at once (`interface.Stream`)."""
-        if self._error is None and not (self._ended and self._write_ended):
+        if not self._over:
             self._connection.stream_reset(self)
+            self._ended = False
             self.fail(StreamResetError("the stream was reset here"))
 
     # -- inside
 
+    def _wait_for_peer(self) -> None:
+        """Reset a closed stream whose peer neither takes what is left nor ends."""
+        self._lingering_bytes = self._connection.stream_queued_bytes(self)
+        loop = asyncio.get_running_loop()
+        self._linger = loop.call_later(LINGER_S, self._still_waiting)
+
+    def _still_waiting(self) -> None:
+        if self._connection.stream_queued_bytes(self) < self._lingering_bytes:
+            self._wait_for_peer()
+        else:
+            self.reset()
+
     def _finish_if_over(self) -> None:
         if self._ended and self._write_ended:
-            self._stop_lingering()
             self._connection.stream_over(self)
-
-    def _stop_lingering(self) -> None:
-        if self._linger is not None:
-            self._linger.cancel()
-            self._linger = None
 
     def _wake_reader(self) -> None:
         if self._reader is not None and not self._reader.done():

@@ -69,16 +69,20 @@ class _Bounded(TrioTCPStream):
         self._left = HANDSHAKE_BYTES
 
     async def read(self, n: int | None = None) -> bytes:
-        """Read at most n bytes, never more than the budget. Raises ProtocolError beyond it, or at the end."""
-        wanted = min(self._left, HANDSHAKE_BYTES if n is None else n)
-        if wanted <= 0:
+        """Read n bytes. Raises ProtocolError beyond the budget, or at the end.
+
+        The library's readers ask for what they need exactly, but give up after a hundred pieces.
+        """
+        if n is None or n > self._left:
             raise ProtocolError("the handshake is too long")
-        data = await super().read(wanted)
-        if not data:
-            # The library's readers would ask a hundred times again.
-            raise ProtocolError("the connection ended within the handshake")
-        self._left -= len(data)
-        return data
+        data = bytearray()
+        while len(data) < n:
+            piece = await super().read(n - len(data))
+            if not piece:
+                raise ProtocolError("the connection ended within the handshake")
+            data += piece
+        self._left -= n
+        return bytes(data)
 
 
 class _GatedNoise(NoiseTransport):
@@ -120,7 +124,11 @@ class Upgrade:
 
     async def outbound(self, stream: trio.SocketStream, peer_id: str) -> Secured:
         """Secure a socket that was dialled to reach peer_id."""
-        return await self._run(stream, ID.from_string(peer_id))
+        try:
+            expected = ID.from_string(peer_id)
+        except ValueError:
+            raise UntrustedError(f"{peer_id} is no peer id") from None
+        return await self._run(stream, expected)
 
     async def _run(self, stream: trio.SocketStream, expected: ID | None) -> Secured:
         """Raise ProtocolError or UntrustedError, and nothing else but for cancellation."""

@@ -11,23 +11,16 @@ import struct
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from peerpost.errors import ProtocolError
 
+from .events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
 from .interface import Priority
 
 __all__ = [
     "INITIAL_WINDOW_BYTES",
     "MAX_RECORD_BYTES",
-    "Data",
-    "Ended",
-    "Event",
-    "GoneAway",
     "Limits",
-    "Opened",
-    "Pong",
-    "Reset",
     "Yamux",
     "YamuxError",
 ]
@@ -38,7 +31,7 @@ INITIAL_WINDOW_BYTES = 256 * 1024
 MAX_RECORD_BYTES = 65535 - 16
 """The plaintext of one Noise record."""
 MAX_CONTROL_BYTES = 64 * 1024
-"""Answers a peer may make us owe without reading them."""
+"""Answers that a peer may make us owe without reading them."""
 FRAME_COST_BYTES = 64
 """What a buffered frame costs beside its bytes, so that frames of one byte are not free."""
 MAX_STREAM_ID = 2**32 - 1
@@ -58,46 +51,6 @@ class _Type(enum.IntEnum):
 SYN, ACK, FIN, RST = 1, 2, 4, 8
 
 
-class Opened(NamedTuple):
-    """The peer opened a stream."""
-
-    stream_id: int
-
-
-class Data(NamedTuple):
-    """Bytes arrived; tell `consumed` once they are read."""
-
-    stream_id: int
-    data: memoryview
-
-
-class Ended(NamedTuple):
-    """The peer ended its direction cleanly."""
-
-    stream_id: int
-
-
-class Reset(NamedTuple):
-    """The peer broke the stream; it is gone."""
-
-    stream_id: int
-
-
-class Pong(NamedTuple):
-    """The peer answered a ping."""
-
-    value: int
-
-
-class GoneAway(NamedTuple):
-    """The peer will not go on with the connection."""
-
-    code: int
-
-
-Event = Opened | Data | Ended | Reset | Pong | GoneAway
-
-
 @dataclass(slots=True)
 class Limits:
     """What one connection may cost. Changing a field takes effect at once."""
@@ -105,7 +58,8 @@ class Limits:
     streams: int = 1024
     """Streams that the peer may have open."""
     buffered_bytes: int = 32 * 1024 * 1024
-    """Received and not yet read, over all streams, with FRAME_COST_BYTES for each frame."""
+    """Received and not yet read, over all streams, with FRAME_COST_BYTES for each frame.
+    Windows grow by half of it in all, so that who keeps to the windows of a few streams keeps to this."""
     window_bytes: int = 4 * 1024 * 1024
     """To which the window of a stream may grow."""
     frame_bytes: int = MAX_RECORD_BYTES - HEADER.size
@@ -154,6 +108,8 @@ class Yamux:
         self._highest_remote = 0
         self._remote_open = 0
         self._buffered_bytes = 0
+        self._grown_bytes = 0
+        self._queued_bytes = 0
         self._control = bytearray()
         self._ready: tuple[deque[_Stream], deque[_Stream]] = (deque(), deque())
         self._partial = bytearray()
@@ -185,7 +141,12 @@ class Yamux:
         if data:
             stream.out.append(memoryview(data))
             stream.out_bytes += len(data)
+            self._queued_bytes += len(data)
             self._schedule(stream)
+
+    def is_open(self, stream_id: int) -> bool:
+        """Tell whether anything of a stream is left to send, to receive or to be read."""
+        return stream_id in self._streams
 
     def queued_bytes(self, stream_id: int) -> int:
         """Return how much of what was written has not left; 0 for a stream that is gone."""
@@ -215,16 +176,24 @@ class Yamux:
         stream.buffered -= cost
         self._buffered_bytes -= cost
         stream.unannounced += size
-        if stream.ended or stream.unannounced * 2 < stream.window:
-            return
-        grown = stream.window
-        if self.rtt_s is None or now_s - stream.updated_s < 4 * self.rtt_s:
-            # Half a window in fewer than four round trips: the window is what limits the stream.
-            grown = min(2 * stream.window, max(stream.window, self.limits.window_bytes))
-        credit = stream.unannounced + grown - stream.window
-        stream.window, stream.unannounced, stream.updated_s = grown, 0, now_s
-        stream.credit += credit
-        self._put(_Type.WINDOW, 0, stream_id, credit)
+        if stream.ended:
+            self._forget_if_over(stream)
+        elif stream.unannounced * 2 >= stream.window:
+            growth = self._growth(stream, now_s)
+            credit = stream.unannounced + growth
+            stream.window += growth
+            self._grown_bytes += growth
+            stream.unannounced, stream.updated_s = 0, now_s
+            stream.credit += credit
+            self._put(_Type.WINDOW, 0, stream_id, credit)
+
+    def _growth(self, stream: _Stream, now_s: float) -> int:
+        """Return by how much the window of a stream should grow."""
+        if self.rtt_s is not None and now_s - stream.updated_s >= 4 * self.rtt_s:
+            return 0
+        # Half a window in fewer than four round trips: the window is what limits the stream.
+        left = self.limits.buffered_bytes // 2 - self._grown_bytes
+        return max(0, min(stream.window, self.limits.window_bytes - stream.window, left))
 
     def ping(self, value: int) -> None:
         """Ask the peer for a sign of life."""
@@ -241,6 +210,11 @@ class Yamux:
     def has_output(self) -> bool:
         """Whether `next_records` would return something."""
         return bool(self._control or self._ready[0] or self._ready[1])
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What was written and has not left, also where a window keeps it back."""
+        return self._queued_bytes
 
     def next_records(self, budget_bytes: int) -> list[bytes]:
         """Return up to about budget_bytes as plaintexts of Noise records, urgent streams first.
@@ -279,6 +253,7 @@ class Yamux:
         """Append one data frame of `take` bytes to parts."""
         stream.send_window -= take
         stream.out_bytes -= take
+        self._queued_bytes -= take
         flags = 0
         if stream.fin_wanted and not stream.out_bytes:
             flags, stream.fin_sent = FIN, True
@@ -327,6 +302,8 @@ class Yamux:
             else:
                 self._frame(HEADER.unpack_from(view, at), now_s, events)
                 at += HEADER.size
+        if len(self._control) > MAX_CONTROL_BYTES:
+            raise YamuxError("the peer asks more than it reads answers")
         return events
 
     def _frame(self, header: Sequence[int], now_s: float, events: list[Event]) -> None:
@@ -343,8 +320,6 @@ class Yamux:
         elif kind == _Type.PING:
             if flags & SYN:
                 self._put(_Type.PING, ACK, 0, length)
-                if len(self._control) > MAX_CONTROL_BYTES:
-                    raise YamuxError("the peer asks and does not read the answers")
             elif flags & ACK:
                 events.append(Pong(length))
         elif kind == _Type.GO_AWAY:
@@ -364,8 +339,6 @@ class Yamux:
             self._highest_remote = stream_id
             if self._remote_open >= self.limits.streams or self._gone_away:
                 self._put(_Type.WINDOW, RST, stream_id, 0)
-                if len(self._control) > MAX_CONTROL_BYTES:
-                    raise YamuxError("the peer opens streams and does not read the refusals")
                 return None
             stream = _Stream(stream_id, Priority.BULK, now_s, updated_s=now_s)
             self._streams[stream_id] = stream
@@ -385,7 +358,7 @@ class Yamux:
             if length > stream.credit or (length and stream.ended):
                 raise YamuxError("the peer sent more than its window")
             stream.credit -= length
-        elif length > self.limits.window_bytes:
+        elif length > max(self.limits.window_bytes, INITIAL_WINDOW_BYTES):
             raise YamuxError("a frame larger than any window")
         if not length:
             self._flags(stream, flags, events)
@@ -426,12 +399,15 @@ class Yamux:
             self._forget_if_over(stream)
 
     def _forget_if_over(self, stream: _Stream) -> None:
-        if stream.fin_sent and stream.ended and self._streams.get(stream.id) is stream:
+        # What was not read still counts: who ends both ways has not freed our memory.
+        if stream.fin_sent and stream.ended and not stream.buffered:
             self._forget(stream)
 
     def _forget(self, stream: _Stream) -> None:
         del self._streams[stream.id]
         self._buffered_bytes -= stream.buffered
+        self._queued_bytes -= stream.out_bytes
+        self._grown_bytes -= stream.window - INITIAL_WINDOW_BYTES
         stream.out.clear()
         stream.out_bytes = 0
         if stream.id % 2 != self._next_id % 2:
