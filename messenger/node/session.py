@@ -97,8 +97,18 @@ class _LaneWriter:
         self._room = asyncio.Event()
         self._room.set()
         self._epoch: SendEpoch | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Take nothing more, and let go whoever waits for room: there will be none."""
+        self._closed = True
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._room.set()
 
     def put(self, payload: bytes, *, sealed: bool) -> None:
+        if self._closed:
+            return
         self._queue.append((sealed, payload))
         self._queued_bytes += len(payload)
         self._wake.set()
@@ -213,6 +223,8 @@ class Session:
             self.cause = self.cause or "internal error"
             log.exception("session failed", exc_info=errors)
         finally:
+            for writer in self._writers.values():
+                writer.close()
             self.connection.abort()
 
     async def _watch(self) -> None:

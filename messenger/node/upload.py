@@ -176,8 +176,9 @@ class Upload:
                 continue
             for payload in self.payloads(item):
                 await session.send_bulk(payload)
-            self._machine.chunk_sent(item.index)
-            self._wake.set()
+            if session is self._session:
+                self._machine.chunk_sent(item.index)
+                self._wake.set()
 
     def payloads(self, chunk: commands.SendChunk) -> list[bytes]:
         """Return the frames that carry a chunk."""
