@@ -18,6 +18,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ __all__ = [
     "Faults",
     "Friend",
     "Link",
+    "Traffic",
     "content",
     "digest",
     "leave_nothing",
@@ -146,6 +148,36 @@ class Friend(Person):
         except PeerpostError:
             return None
 
+    # -- by its node, quicker than a process for each
+
+    async def queue_file(self, contact: str, name: str, data: bytes) -> str:
+        """Queue a file and return the entry's id."""
+        path = self.home.parent / f"source-{name}"
+        path.write_bytes(data)
+        file = {"name": name, "fd_index": 0, "path_hint": str(path), "size": len(data)}
+        with path.open("rb") as source:
+            entry = await self.ask(
+                "send-net", {"contact": contact, "file": file}, fds=(source.fileno(),)
+            )
+        return str(entry["id"])
+
+    async def delivered(self, id_: str) -> None:
+        """Wait until an entry is delivered, and fail at once where it never will be."""
+
+        async def settled() -> bool:
+            entry = await self.ask("sent.show", {"id": id_})
+            assert entry["state"] in {"queued", "sent", "delivered"}, entry
+            return bool(entry["state"] == "delivered")
+
+        await until(settled)
+
+    async def saved(self, id_: str) -> bytes:
+        """Return the bytes of what was received."""
+        with tempfile.TemporaryFile() as file:
+            await self.ask("inbox.save", {"id": id_}, fds=(file.fileno(),))
+            file.seek(0)
+            return file.read()
+
     # -- what lies in the home
 
     async def texts(self) -> list[str]:
@@ -162,6 +194,23 @@ class Friend(Person):
         """Return what its nodes have logged."""
         logs = (self._log, self.home / "node.log", self.home / "run.log")
         return "\n".join(log.read_text(errors="replace") for log in logs if log.exists())
+
+
+class Traffic:
+    """What crosses the links of two people, whoever dialled."""
+
+    def __init__(self, sender: Friend, receiver: Friend) -> None:
+        self._links = (sender.link, receiver.link)
+        self._before = self._towards()
+
+    def _towards(self) -> int:
+        sender, receiver = self._links
+        return receiver.forwarded_bytes + sender.returned_bytes
+
+    @property
+    def towards_bytes(self) -> int:
+        """Bytes that have gone towards the receiver since this was made."""
+        return self._towards() - self._before
 
 
 async def meet(host: Friend, guest: Friend) -> None:
