@@ -1,0 +1,203 @@
+"""How streams and connections end, on every transport: tried on py-libp2p over loopback and in memory alike."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from peerpost.net.interface import (
+    ConnectionLostError,
+    Stream,
+    StreamResetError,
+)
+from tests.support.net_rig import (
+    CHAT,
+    FILE,
+    HELLO,
+    Kind,
+    on_loop,
+    pair,
+    pattern,
+    read_all,
+    read_exactly,
+    settle,
+)
+
+# -- ends
+
+
+@on_loop
+async def test_half_close_leaves_the_other_half(kind: Kind) -> None:
+    async with pair(kind) as net:
+        near, far = await net.streams()
+        await near.write(b"question")
+        await near.close_write()
+        assert await read_all(far) == b"question"
+        assert await far.read() == b""
+        sending = asyncio.gather(far.write(pattern(3_000_000)), far.close())
+        assert await read_all(near) == pattern(3_000_000)
+        await sending
+        with pytest.raises(StreamResetError):
+            await near.write(b"too late")
+
+
+@pytest.mark.parametrize("read_first", [True, False])
+@on_loop
+async def test_reset_is_told_from_the_end(kind: Kind, read_first: bool) -> None:
+    async with pair(kind) as net:
+        near, far = await net.streams()
+        await near.write(b"beginning of something")
+        if read_first:
+            assert await far.read() == b"beginning of something"
+        near.reset()
+        await settle(100)
+        for _ in range(2):
+            with pytest.raises(StreamResetError):
+                await until_error(far)
+            with pytest.raises(StreamResetError):
+                await near.read()
+        with pytest.raises(StreamResetError):
+            await far.write(b"x")
+        with pytest.raises(StreamResetError):
+            await near.write(b"x")
+        await net.streams()  # The connection does not mind.
+
+
+async def until_error(stream: Stream) -> None:
+    """Read until the stream says why it is over; a clean end is none."""
+    while await stream.read():
+        pass
+    pytest.fail("a truncated stream looks like a clean end")
+
+
+@on_loop
+async def test_what_ended_cleanly_can_be_read_whatever_comes_then(kind: Kind) -> None:
+    async with pair(kind) as net:
+        near, far = await net.streams()
+        await near.write(b"whole")
+        await near.close_write()
+        await settle(100)
+        near.reset()
+        await settle(100)
+        assert await read_all(far) == b"whole"
+        near, far = await net.streams()
+        await near.write(b"whole")
+        await near.close_write()
+        await settle(100)
+        net.near.abort()
+        await net.far.wait_closed()
+        assert await read_all(far) == b"whole"
+
+
+@on_loop
+async def test_closed_here_is_no_clean_end_either(kind: Kind) -> None:
+    async with pair(kind) as net:
+        near, far = await net.streams()
+        await far.write(b"never read")
+        reading = asyncio.gather(read_all(near), return_exceptions=True)
+        await asyncio.sleep(0)
+        await near.close()
+        await near.close()
+        with pytest.raises(StreamResetError):
+            await near.read()
+        [result] = await reading
+        assert result == b"never read" or isinstance(result, StreamResetError)
+
+
+@on_loop
+async def test_unread_stream_that_was_closed_does_not_hold_up_its_peer(kind: Kind) -> None:
+    async with pair(kind) as net:
+        near, far = await net.streams()
+        await far.close()
+        for _ in range(40):
+            await near.write(pattern(100_000))
+        await near.close()
+
+
+@on_loop
+async def test_close_of_a_connection_flushes(kind: Kind) -> None:
+    async with pair(kind) as net:
+        near, far = await net.streams(FILE)
+        await far.write(pattern(200_000))  # Unread when it ends: that must not cost the other half.
+        await near.write(pattern(1_000_000))
+        await near.close_write()
+        data, _ = await asyncio.gather(read_all(far), net.near.close())
+        assert data == pattern(1_000_000)
+        await net.far.wait_closed()
+
+
+@on_loop
+async def test_close_of_a_stream_waits_for_a_slow_reader(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("peerpost.net.stream.LINGER_S", 0.2)
+    async with pair(kind) as net:
+        near, far = await net.streams(FILE)
+        await near.write(pattern(2_000_000))
+        await near.close()
+        got = b""
+        while len(got) < 2_000_000:
+            await asyncio.sleep(0.03)
+            got += await read_exactly(far, 100_000)
+        assert got == pattern(2_000_000)
+        assert await far.read() == b""
+        # And whoever neither reads nor ends does not hold a closed stream for ever.
+        near, far = await net.streams(FILE)
+        await near.write(pattern(5_000_000))
+        await near.close()
+        await asyncio.sleep(0.6)
+        try:
+            assert len(await read_all(far)) == 5_000_000
+            assert kind.network is not None, "only in memory may all of it be under way"
+        except StreamResetError:
+            assert kind.network is None
+
+
+@on_loop
+async def test_protocol_that_the_peer_does_not_speak(kind: Kind) -> None:
+    async with pair(kind) as net:
+        with pytest.raises(StreamResetError, match="/test/none/1"):
+            await net.near.open_stream("/test/none/1")
+        near, far = await net.streams(HELLO)
+        assert near.protocol == far.protocol == HELLO
+
+
+@on_loop
+async def test_loss_of_the_connection_reaches_everybody(kind: Kind) -> None:
+    async with pair(kind) as net:
+        near, far = await net.streams()
+        writing, _ = await net.streams(FILE)
+        await near.write(b"half of it")
+        assert await far.read() == b"half of it"
+
+        async def fill() -> None:
+            while True:
+                await writing.write(pattern(100_000))
+
+        waiting = [
+            asyncio.ensure_future(work)
+            for work in (far.read(), net.far.accept_stream(), near.read(), fill())
+        ]
+        await asyncio.sleep(0.1)
+        net.far.abort()
+        await asyncio.gather(net.near.wait_closed(), net.far.wait_closed())
+        for error in await asyncio.gather(*waiting, return_exceptions=True):
+            assert isinstance(error, ConnectionLostError)
+            assert not isinstance(error, StreamResetError)
+        for end in (net.near, net.far):
+            with pytest.raises(ConnectionLostError):
+                await end.open_stream(CHAT)
+            for _ in range(2):
+                with pytest.raises(ConnectionLostError):
+                    await end.accept_stream()
+            await end.close()
+            end.abort()
+        for stream in (near, far, writing):
+            with pytest.raises(ConnectionLostError):
+                await stream.read()
+            with pytest.raises(ConnectionLostError):
+                await stream.write(b"x")
+            await stream.close_write()
+            await stream.close()
+            stream.reset()
