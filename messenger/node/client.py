@@ -143,7 +143,9 @@ class NodeConnection:
     def _send(self, line: bytes, fds: Sequence[int]) -> None:
         try:
             sent = socket.send_fds(self._socket, [line], fds) if fds else self._socket.send(line)
-            self._socket.sendall(line[sent:])
+            # Nothing more, not even zero bytes, once it is out: a node that has read it may be gone.
+            while sent < len(line):
+                sent += self._socket.send(line[sent:])
         except (BrokenPipeError, ConnectionResetError):
             raise _UnreadError from None
 

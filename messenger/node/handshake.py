@@ -96,7 +96,7 @@ async def _flights(stream: Stream, hello: Hello) -> HelloResult:
         if not data:
             raise ProtocolError("the peer ended HELLO early")
         for payload in frames.feed(data):
-            await _answer(stream, hello, payload)
+            await _answer(stream, hello, bytes(payload))
     return hello.done
 
 

@@ -245,7 +245,7 @@ class Session:
                 if payload[0] == FrameType.SEGMENT:
                     segments.append(Segment.decode(payload))
                 else:
-                    received = self._open(payload, replays)
+                    received = self._open(bytes(payload), replays)
                     if received is not None:
                         batch.append(received)
             if batch:

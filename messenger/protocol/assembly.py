@@ -69,7 +69,7 @@ class Assembly:
         self.reached = 0
         """The most that `received` ever was: what counts as progress."""
 
-    def put(self, offset: int, data: bytes, expected: int) -> Fit:
+    def put(self, offset: int, data: bytes | memoryview, expected: int) -> Fit:
         """Place a segment of a sealed chunk of `expected` bytes."""
         end = offset + len(data)
         if end > expected:

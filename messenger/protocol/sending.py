@@ -370,5 +370,5 @@ def segments(
 ) -> Iterator[Segment]:
     """Yield a sealed chunk in order, in pieces of at most `segment_bytes`."""
     for offset in range(0, len(sealed), segment_bytes):
-        data = bytes(sealed[offset : offset + segment_bytes])
+        data = sealed[offset : offset + segment_bytes]
         yield Segment(file_id=file_id, index=index, offset=offset, data=data)

@@ -50,42 +50,43 @@ class FrameReader:
         """
         return len(self._buffer)
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Take what was read and return the payloads that are whole, in order.
+    def feed(self, data: bytes) -> list[memoryview]:
+        """Take what was read and return the payloads that are whole, in order, as views of it.
 
         Raises ProtocolError on a length of 0 or above the bound, before anything of that frame is
         kept. The stream is of no use after that.
         """
-        buffer = self._buffer
-        if buffer:
-            buffer += data
-            source = bytes(buffer) if self._is_whole(buffer) else None
-            if source is None:
-                return []
-        else:
-            source = bytes(data)
-        payloads, used = self._cut(source)
-        self._buffer = bytearray(memoryview(source)[used:])
+        view = memoryview(data)
+        payloads: list[memoryview] = []
+        at = self._complete(view, payloads) if self._buffer else 0
+        while len(view) - at >= _HEADER:
+            begin = at + _HEADER
+            end = begin + self._length(view[at:begin])
+            if end > len(view):
+                break
+            payloads.append(view[begin:end])
+            at = end
+        if at < len(view):
+            self._buffer += view[at:]
         return payloads
 
-    def _is_whole(self, buffer: bytearray) -> bool:
-        # Looks before the copy, so that a frame that comes in many small pieces costs linear time.
-        return len(buffer) >= _HEADER and len(buffer) >= _HEADER + self._length(buffer, 0)
+    def _complete(self, view: memoryview, payloads: list[memoryview]) -> int:
+        """Go on with the frame that was cut; return how much of the view it took."""
+        buffer = self._buffer
+        taken = max(0, _HEADER - len(buffer))
+        buffer += view[:taken]
+        if len(buffer) < _HEADER:
+            return len(view)
+        rest = _HEADER + self._length(buffer[:_HEADER]) - len(buffer)
+        piece = view[taken : taken + rest]
+        buffer += piece
+        if len(piece) == rest:
+            payloads.append(memoryview(buffer)[_HEADER:])
+            self._buffer = bytearray()
+        return taken + len(piece)
 
-    def _length(self, source: bytes | bytearray, at: int) -> int:
-        length = int.from_bytes(source[at : at + _HEADER], "big")
+    def _length(self, header: bytearray | memoryview) -> int:
+        length = int.from_bytes(header, "big")
         if not 0 < length <= self._max_bytes:
             raise ProtocolError("a frame of a length that is not allowed")
         return length
-
-    def _cut(self, source: bytes) -> tuple[list[bytes], int]:
-        payloads: list[bytes] = []
-        used = 0
-        while len(source) - used >= _HEADER:
-            begin = used + _HEADER
-            end = begin + self._length(source, used)
-            if end > len(source):
-                break
-            payloads.append(source[begin:end])
-            used = end
-        return payloads, used

@@ -30,7 +30,7 @@ class Segment:
     """Of the chunk, from 0."""
     offset: int
     """In bytes, within the sealed chunk."""
-    data: bytes
+    data: bytes | memoryview
     """1 to 65,536 bytes."""
 
     def encode(self) -> bytes:
@@ -41,11 +41,11 @@ class Segment:
             header = _HEADER.pack(FrameType.SEGMENT, self.file_id, self.index, self.offset)
         except struct.error:
             raise ValueError("a segment's index or offset is out of range") from None
-        return header + self.data
+        return b"".join((header, self.data))
 
     @classmethod
-    def decode(cls, payload: bytes) -> Segment:
-        """Parse a frame payload. Raises ProtocolError."""
+    def decode(cls, payload: bytes | memoryview) -> Segment:
+        """Parse a frame payload; `data` is a part of it. Raises ProtocolError."""
         size = len(payload) - _HEADER.size
         if not 0 < size <= limits.MAX_SEGMENT_DATA_BYTES:
             raise ProtocolError("a segment of a size that is not allowed")
