@@ -159,6 +159,8 @@ class Transfers:
                     session.send(wire.Lane.URGENT, wire.encode(gone))
                 return
             upload = await self._upload(row)
+        if self._sessions.get(contact_id) is session:
+            # The request may be here before `_resume` has come to this file.
             upload.session_up(session)
         upload.on_control(message)
 
