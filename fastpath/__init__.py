@@ -9,7 +9,7 @@ by name wants no other.
 import os
 from typing import TYPE_CHECKING
 
-from ._pure import cut, leaf_salt
+from ._pure import Tree, cut, leaf_salt
 
 _NATIVE = False
 if TYPE_CHECKING or os.environ.get("PEERPOST_PURE"):
@@ -54,6 +54,7 @@ else:
 
 __all__ = [
     "TokenBucket",
+    "Tree",
     "bucket_for",
     "cut",
     "digests",

@@ -3,8 +3,6 @@
 What a function takes and refuses is settled here, in the order in which the native one looks.
 """
 
-# ruff: noqa: SLF001 - a bucket asks its parents
-
 from __future__ import annotations
 
 import ctypes
@@ -12,11 +10,15 @@ import hmac
 from collections.abc import Iterator
 from hashlib import blake2b
 from operator import index
+from typing import Any, NamedTuple
 
 from typing_extensions import Buffer
 
+from ._pure_bucket import TokenBucket
+
 __all__ = [
     "TokenBucket",
+    "Tree",
     "bucket_for",
     "cut",
     "digests",
@@ -35,8 +37,6 @@ __all__ = [
 
 LEAF_BYTES = 32
 _MAX_INDEX = 2**64 - 1  # a leaf's salt has eight bytes for it
-_MAX_COUNT = 2**63 - 1
-_SECOND_NS = 1_000_000_000
 
 
 # --- kernels ------------------------------------------------------------------------------------
@@ -78,6 +78,20 @@ def cut(data: Buffer, chunk_bytes: int) -> list[memoryview]:
     return [view[at : at + size] for at in range(0, len(view), size)] or [view]
 
 
+class Tree(NamedTuple):
+    """What makes the chunks nodes of one level of a tree hash (section 2.10 of the BLAKE2 paper)."""
+
+    fanout: int
+    depth: int
+    leaf_bytes: int
+    node_depth: int
+    inner_bytes: int
+    first_node: int
+    """Offset of the first chunk; the others follow."""
+    last: bool
+    """Whether the final chunk is the last node of its level."""
+
+
 def digests(
     data: Buffer,
     chunk_bytes: int,
@@ -86,6 +100,7 @@ def digests(
     key: Buffer = b"",
     salt: Buffer = b"",
     person: Buffer = b"",
+    tree: Tree | None = None,
     into: Buffer | None = None,
 ) -> bytes:
     """Return the BLAKE2b digest of each chunk of data, concatenated.
@@ -96,10 +111,12 @@ def digests(
     if not 1 <= (size := index(digest_bytes)) <= 64:
         raise ValueError("a digest has 1 to 64 bytes")
     key, salt, person = _short(key, 64), _short(salt, 16), _short(person, 16)
+    known: dict[str, Any] = {"digest_size": size, "key": key, "salt": salt, "person": person}
+    nodes: list[dict[str, Any]]
+    nodes = [{}] * len(chunks) if tree is None else _nodes(_tree(tree, len(chunks)), len(chunks))
     target = _target(into, chunks)
     made = b"".join(
-        blake2b(chunk, digest_size=size, key=key, salt=salt, person=person).digest()
-        for chunk in chunks
+        blake2b(chunk, **known, **node).digest() for chunk, node in zip(chunks, nodes, strict=True)
     )
     _copy(target, chunks)
     return made
@@ -159,6 +176,36 @@ def verify(
             break
     _copy(target, chunks)
     return bad
+
+
+def _tree(tree: Tree, chunks: int) -> Tree:
+    """Return the parameters of a tree, found to be in their ranges."""
+    fanout, depth, leaf_bytes, node_depth, inner_bytes, first, last = tree
+    return Tree(
+        _limited(fanout, 0, 255),
+        _limited(depth, 1, 255),
+        _limited(leaf_bytes, 0, 2**32 - 1),
+        _limited(node_depth, 0, 255),
+        _limited(inner_bytes, 0, 64),
+        _first_index(first, chunks),
+        bool(last),
+    )
+
+
+def _nodes(tree: Tree, chunks: int) -> list[dict[str, Any]]:
+    """Return what hashlib is told of the place of each chunk."""
+    common = {"fanout": tree.fanout, "depth": tree.depth, "leaf_size": tree.leaf_bytes}
+    common |= {"node_depth": tree.node_depth, "inner_size": tree.inner_bytes}
+    return [
+        {**common, "node_offset": tree.first_node + at, "last_node": tree.last and at == chunks - 1}
+        for at in range(chunks)
+    ]
+
+
+def _limited(value: int, least: int, most: int) -> int:
+    if not least <= (value := index(value)) <= most:
+        raise ValueError("a parameter of the tree is out of range")
+    return value
 
 
 def _leaves(
@@ -277,124 +324,3 @@ def padme(size: int) -> int:
     exponent = size.bit_length() - 1
     mask = (1 << (exponent - exponent.bit_length())) - 1
     return (size + mask) & ~mask
-
-
-# --- token bucket ------------------------------------------------------------------------------
-
-
-class TokenBucket:
-    """A rate limit: `burst` tokens at once, `per_s` a second in the long run; it starts full.
-
-    A token is a byte, or whatever is counted. All is exact: whole tokens are taken, and between
-    them the level is kept in billionths, so that nothing drifts however often it is asked. Times
-    are nanoseconds of any clock, told by the caller; one that stands still or goes back lets no
-    token in. With a parent (a contact's bucket under the global one) what is taken is taken from
-    both, or from neither. Rates, bursts and sizes are below 2^63, times at most that either way.
-    """
-
-    __slots__ = ("_at_ns", "_burst", "_level", "_parent", "_per_s")
-
-    FOREVER_NS = _MAX_COUNT
-    """What `wait_time` returns for never, and for anything later than that."""
-
-    def __init__(
-        self, per_s: int, burst: int, now_ns: int, parent: TokenBucket | None = None
-    ) -> None:
-        """Make a full bucket."""
-        self._per_s = _count(per_s)
-        self._burst = _count(burst)
-        self._at_ns = _time(now_ns)
-        if parent is not None and not isinstance(parent, TokenBucket):
-            raise TypeError("the parent must be a TokenBucket")
-        self._parent = parent
-        self._level = self._burst * _SECOND_NS  # in billionths
-
-    @property
-    def per_s(self) -> int:
-        """Tokens that come in each second."""
-        return self._per_s
-
-    @property
-    def burst(self) -> int:
-        """Tokens that it holds when it is full."""
-        return self._burst
-
-    def level(self, now_ns: int) -> int:
-        """Return how many whole tokens it holds, its parent left aside."""
-        self._settle(_time(now_ns))
-        return self._level // _SECOND_NS
-
-    def take(self, size: int, now_ns: int) -> bool:
-        """Take size tokens if it and its parents hold them; tell whether they did.
-
-        Raises ValueError if one of them never holds as many.
-        """
-        size, now_ns = _count(size), _time(now_ns)
-        chain = self._asked(size, now_ns)
-        if any(bucket._level < size * _SECOND_NS for bucket in chain):
-            return False
-        for bucket in chain:
-            bucket._level -= size * _SECOND_NS
-        return True
-
-    def wait_time(self, size: int, now_ns: int) -> int:
-        """Return in how many nanoseconds `take` would succeed, if nobody took before; exactly.
-
-        Raises ValueError if it or one of its parents never holds as many.
-        """
-        size, now_ns = _count(size), _time(now_ns)
-        chain = self._asked(size, now_ns)
-        return max(bucket._wait(size * _SECOND_NS, now_ns) for bucket in chain)
-
-    def refund(self, size: int) -> None:
-        """Give back tokens taken and not used, to it and to its parents; they fill at most."""
-        size = _count(size)
-        bucket: TokenBucket | None = self
-        while bucket is not None:
-            bucket._level = min(bucket._burst * _SECOND_NS, bucket._level + size * _SECOND_NS)
-            bucket = bucket._parent
-
-    def set_rate(self, per_s: int, burst: int, now_ns: int) -> None:
-        """Change the rate and the burst from now on; what it holds beyond the burst is lost."""
-        per_s, burst = _count(per_s), _count(burst)
-        self._settle(_time(now_ns))
-        self._per_s, self._burst = per_s, burst
-        self._level = min(self._level, burst * _SECOND_NS)
-
-    def _settle(self, now_ns: int) -> None:
-        passed = max(0, now_ns - self._at_ns)
-        self._at_ns += passed
-        self._level = min(self._burst * _SECOND_NS, self._level + passed * self._per_s)
-
-    def _asked(self, size: int, now_ns: int) -> list[TokenBucket]:
-        """Return it and its parents, each settled and large enough."""
-        chain: list[TokenBucket] = []
-        bucket: TokenBucket | None = self
-        while bucket is not None:
-            if size > bucket._burst:
-                raise ValueError("more than the burst: it never holds as many")
-            chain.append(bucket)
-            bucket = bucket._parent
-        for bucket in chain:
-            bucket._settle(now_ns)
-        return chain
-
-    def _wait(self, needed: int, now_ns: int) -> int:
-        if self._level >= needed:
-            return 0
-        if not self._per_s:
-            return self.FOREVER_NS
-        wait_ns = -((self._level - needed) // self._per_s)
-        return min(self.FOREVER_NS, wait_ns + self._at_ns - now_ns)
-
-
-def _count(value: int) -> int:
-    if not 0 <= (value := index(value)) <= _MAX_COUNT:
-        raise ValueError("a rate, a burst and a size must be in 0..2^63-1")
-    return value
-
-
-def _time(now_ns: int) -> int:
-    if not -_MAX_COUNT - 1 <= (now_ns := index(now_ns)) <= _MAX_COUNT:
-        raise ValueError("a time must fit in 64 bits")
-    return now_ns

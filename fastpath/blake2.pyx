@@ -2,7 +2,7 @@
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint64_t, uintptr_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memmove, memset
 
 cdef extern from "Python.h":
@@ -15,16 +15,17 @@ cdef extern from "b2_many.h":
         size_t in_bytes
         size_t chunk_bytes
         uint8_t *copy
-        int numbered
+        int numbering
         uint64_t first_index
         int ends
-        int last_node
 
+    enum: B2_SALTS, B2_NODES
     enum: B2_UNKNOWN, B2_NOT_BUILT, B2_NO_CPU
 
     void b2_set_params(
         b2_job *, size_t, const uint8_t *, size_t, const uint8_t *, size_t, const uint8_t *, size_t
     ) noexcept nogil
+    void b2_set_tree(b2_job *, uint8_t, uint8_t, uint32_t, uint8_t, uint8_t) noexcept nogil
     size_t b2_chunks(const b2_job *) noexcept nogil
     void b2_many(const b2_job *, uint8_t *) noexcept nogil
     Py_ssize_t b2_verify(const b2_job *, const uint8_t *) noexcept nogil
@@ -137,14 +138,34 @@ cdef int set_params(
 
 
 cdef int number(Call *call, object first_index, bint last) except -1:
-    """Let the salts of the chunks be their numbers."""
+    """Give the chunks their numbers."""
     cdef object first = PyNumber_Index(first_index)
     if not 0 <= first <= 0xFFFFFFFFFFFFFFFF - <uint64_t> (b2_chunks(&call.job) - 1):
         raise OverflowError("the index of a chunk has 64 bits")
-    call.job.numbered = 1
     call.job.first_index = first
     call.job.ends = last
     return 0
+
+
+cdef uint32_t limited(object value, uint32_t least, uint32_t most) except? 0xFFFFFFFF:
+    cdef object number = PyNumber_Index(value)
+    if not least <= number <= most:
+        raise ValueError("a parameter of the tree is out of range")
+    return <uint32_t> number
+
+
+cdef int set_tree(Call *call, object tree) except -1:
+    """Make the chunks nodes of a tree."""
+    fanout, depth, leaf_bytes, node_depth, inner_bytes, first_node, last = tree
+    b2_set_tree(
+        &call.job,
+        <uint8_t> limited(fanout, 0, 255),
+        <uint8_t> limited(depth, 1, 255),
+        limited(leaf_bytes, 0, 0xFFFFFFFF),
+        <uint8_t> limited(node_depth, 0, 255),
+        <uint8_t> limited(inner_bytes, 0, 64),
+    )
+    return number(call, first_node, last)
 
 
 cdef int take_target(Call *call, object into) except -1:
@@ -182,7 +203,9 @@ cdef bytes run(Call *call, size_t digest_bytes):
 # --- functions ---------------------------------------------------------------------------------
 
 
-def digests(data, chunk_bytes, *, digest_bytes=32, key=b"", salt=b"", person=b"", into=None):
+def digests(
+    data, chunk_bytes, *, digest_bytes=32, key=b"", salt=b"", person=b"", tree=None, into=None
+):
     """Return the BLAKE2b digest of each chunk of data, concatenated. See the pure twin."""
     cdef Call call
     memset(&call, 0, sizeof(call))
@@ -192,6 +215,8 @@ def digests(data, chunk_bytes, *, digest_bytes=32, key=b"", salt=b"", person=b""
         if not 1 <= size <= 64:
             raise ValueError("a digest has 1 to 64 bytes")
         set_params(&call, size, key, salt, person)
+        if tree is not None:
+            set_tree(&call, tree)
         take_target(&call, into)
         return run(&call, size)
     finally:
@@ -206,6 +231,7 @@ def leaves(data, chunk_bytes, *, key, person, first_index, last, into=None):
         take_chunks(&call, data, chunk_bytes)
         set_params(&call, LEAF_BYTES, key, b"", person)
         number(&call, first_index, last)
+        call.job.numbering = B2_SALTS
         take_target(&call, into)
         return run(&call, LEAF_BYTES)
     finally:
@@ -226,6 +252,7 @@ def verify(data, chunk_bytes, leaves, *, key, person, first_index, last, into=No
             raise ValueError("one leaf of 32 bytes for each chunk")
         set_params(&call, LEAF_BYTES, key, b"", person)
         number(&call, first_index, last)
+        call.job.numbering = B2_SALTS
         take_target(&call, into)
         if call.job.in_bytes < SMALL_BYTES:
             bad = b2_verify(&call.job, expected)

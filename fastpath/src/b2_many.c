@@ -39,7 +39,15 @@ static const kernel KERNELS[KERNEL_COUNT] = {
     {"avx512", 8, 5, AVX2, ON_X86(b2_hash_avx512, cpu_avx512)},
 };
 
-static int current = -1; /* every thread that finds -1 puts the same number there */
+/* Every thread that finds one of these still unset puts the same number there. */
+static int current = -1;
+static signed char running[KERNEL_COUNT]; /* 1 it runs, -1 it does not, 0 nobody asked */
+
+/* CPUID costs microseconds in a virtual machine: it is asked once. */
+static int runs(int id) {
+    if (!running[id]) running[id] = KERNELS[id].hash && KERNELS[id].runs() ? 1 : -1;
+    return running[id] > 0;
+}
 
 int b2_kernel_count(void) { return KERNEL_COUNT; }
 
@@ -51,14 +59,14 @@ int b2_kernel_find(const char *name) {
     for (int i = 0; i < KERNEL_COUNT; i++) {
         if (strcmp(name, KERNELS[i].name)) continue;
         if (!KERNELS[i].hash) return B2_NOT_BUILT;
-        return KERNELS[i].runs() ? i : B2_NO_CPU;
+        return runs(i) ? i : B2_NO_CPU;
     }
     return B2_UNKNOWN;
 }
 
 int b2_kernel_best(void) {
     int best = KERNEL_COUNT - 1;
-    while (!KERNELS[best].hash || !KERNELS[best].runs()) best--; /* the portable one always runs */
+    while (!runs(best)) best--; /* the portable one always runs */
     return best;
 }
 
@@ -87,6 +95,15 @@ void b2_set_params(b2_job *job, size_t digest_bytes, const uint8_t *key, size_t 
     job->digest_bytes = digest_bytes;
 }
 
+void b2_set_tree(b2_job *job, uint8_t fanout, uint8_t depth, uint32_t leaf_bytes,
+                 uint8_t node_depth, uint8_t inner_bytes) {
+    /* Fanout and depth are 1 so far, the rest 0; the second word is the node's offset. */
+    job->h0[0] ^= (uint64_t)(fanout ^ 1) << 16 ^ (uint64_t)(depth ^ 1) << 24;
+    job->h0[0] ^= (uint64_t)leaf_bytes << 32;
+    job->h0[2] ^= (uint64_t)node_depth ^ (uint64_t)inner_bytes << 8;
+    job->numbering = B2_NODES;
+}
+
 /* --- dealing out ---------------------------------------------------------------------------- */
 
 size_t b2_chunks(const b2_job *job) {
@@ -102,6 +119,9 @@ static const kernel *pick(size_t left, size_t *count) {
     return k;
 }
 
+/* Whether the last chunk is finished otherwise than the others, and so hashed alone. */
+static int flagged(const b2_job *job) { return job->numbering == B2_NODES && job->ends; }
+
 /* Hash the chunks first..first+count, all of one length, into states. */
 static void pass(const b2_job *job, const kernel *k, size_t first, size_t count, size_t bytes,
                  size_t end, uint64_t states[B2_MAX_LANES][8]) {
@@ -113,13 +133,15 @@ static void pass(const b2_job *job, const kernel *k, size_t first, size_t count,
         in[l] = job->in ? job->in + offset : NULL;
         copy[l] = job->copy ? job->copy + offset : NULL;
         memcpy(states[l], job->h0, sizeof job->h0);
-        if (job->numbered) { /* words 4 and 5 of the parameter block are the salt */
+        if (job->numbering == B2_SALTS) { /* words 4 and 5 of the parameter block are the salt */
             states[l][4] ^= job->first_index + at;
             states[l][5] ^= (uint64_t)(job->ends && at == end);
+        } else if (job->numbering == B2_NODES) {
+            states[l][1] ^= job->first_index + at;
         }
     }
     k->hash(states, in, job->copy ? copy : NULL, bytes, job->keyed ? job->key : NULL,
-            job->last_node);
+            flagged(job) && first == end);
 }
 
 /* Hash the next chunks from `at` on; return how many. */
@@ -128,7 +150,7 @@ static size_t step(const b2_job *job, size_t at, size_t chunks,
     uint64_t states[B2_MAX_LANES][8];
     const size_t end = chunks - 1;
     const size_t tail = job->in_bytes - end * job->chunk_bytes;
-    const size_t whole = tail == job->chunk_bytes ? chunks : end;
+    const size_t whole = tail == job->chunk_bytes && !flagged(job) ? chunks : end;
     size_t count = 1;
     if (at == whole) {
         pass(job, &KERNELS[PORTABLE], at, 1, tail, end, states);

@@ -13,6 +13,10 @@
 #define B2_MAX_DIGEST_BYTES 64
 #define B2_MAX_LANES 8
 
+/* The chunk's number may go into its salt, with a mark on the last of all; or it is the offset of
+ * a node of a tree hash, whose last node has a flag of its own (section 2.10 of the BLAKE2 paper). */
+enum { B2_ALIKE, B2_SALTS, B2_NODES };
+
 /* What the chunks of a call have in common, and where they lie. */
 typedef struct b2_job {
     uint64_t h0[8];    /* IV xor parameter block: b2_set_params */
@@ -23,16 +27,19 @@ typedef struct b2_job {
     uint8_t *copy;         /* NULL, or where the input is also written; must not overlap it */
     size_t digest_bytes;   /* 1..64 */
     int keyed;
-    int numbered;          /* the salt of a chunk is its number, and whether it is the last */
-    uint64_t first_index;  /* number of the first chunk */
-    int ends;              /* the last chunk of the input is the last of all */
-    int last_node;         /* f1 of a tree hash */
+    int numbering;        /* how a chunk is told from others: one of those below */
+    uint64_t first_index; /* number of the first chunk, where they are numbered */
+    int ends;             /* the last chunk of the input is the last of all */
 } b2_job;
 
 /* Set digest_bytes, key and h0. The arrays are at most 64, 16 and 16 bytes long. */
 void b2_set_params(b2_job *job, size_t digest_bytes, const uint8_t *key, size_t key_bytes,
                    const uint8_t *salt, size_t salt_bytes, const uint8_t *person,
                    size_t person_bytes);
+
+/* Make the chunks nodes of a tree, from first_index on; after b2_set_params. */
+void b2_set_tree(b2_job *job, uint8_t fanout, uint8_t depth, uint32_t leaf_bytes,
+                 uint8_t node_depth, uint8_t inner_bytes);
 
 /* Number of chunks of a job: one, of no bytes, where there is no input. */
 size_t b2_chunks(const b2_job *job);

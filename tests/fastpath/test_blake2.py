@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from peerpost.fastpath import leaf_salt
+from peerpost.fastpath import Tree, leaf_salt
 
 VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors" / "blake2b-kat.json"
 KEY, PERSON = bytes(range(40, 72)), b"peerpost/v1/leaf"
@@ -89,6 +89,39 @@ def test_every_parameter(hashing: ModuleType) -> None:
             data, size, digest_bytes=digest_bytes, key=key, salt=salt, person=person
         )
         assert made == expected
+
+
+def test_nodes_of_a_tree(hashing: ModuleType) -> None:
+    draw = random.Random(6)
+    for _ in range(200):
+        size = draw.randrange(1, 300)
+        data = draw.randbytes(draw.randrange(size * 18 + 1))
+        tree = Tree(
+            fanout=draw.randrange(256),
+            depth=draw.randrange(1, 256),
+            leaf_bytes=draw.getrandbits(32),
+            node_depth=draw.randrange(256),
+            inner_bytes=draw.randrange(65),
+            first_node=draw.getrandbits(64) >> 6,
+            last=draw.random() < 0.5,
+        )
+        chunks = chunks_of(data, size)
+        expected = b"".join(
+            blake2b(
+                chunk,
+                digest_size=64,
+                key=KEY,
+                fanout=tree.fanout,
+                depth=tree.depth,
+                leaf_size=tree.leaf_bytes,
+                node_offset=tree.first_node + at,
+                node_depth=tree.node_depth,
+                inner_size=tree.inner_bytes,
+                last_node=tree.last and at == len(chunks) - 1,
+            ).digest()
+            for at, chunk in enumerate(chunks)
+        )
+        assert hashing.digests(data, size, digest_bytes=64, key=KEY, tree=tree) == expected
 
 
 def test_unaligned_data(hashing: ModuleType) -> None:

@@ -70,6 +70,11 @@ def data_of(draw: random.Random, most: int) -> Any:
     return draw.choice([bytes, bytearray, memoryview])(data)
 
 
+def tree_of(draw: random.Random) -> tuple[Any, ...]:
+    most = (256, 256, 2**32, 256, 66, 2**64, 2)
+    return tuple(maybe_odd(draw, draw.randrange(number)) for number in most)
+
+
 def test_hashing(hashing: ModuleType) -> None:
     for draw in rounds(1500):
         size = draw.choice([draw.randrange(1, 40), draw.randrange(100, 300), 1024])
@@ -85,6 +90,7 @@ def test_hashing(hashing: ModuleType) -> None:
             **named,
             "salt": maybe_odd(draw, data_of(draw, 17)),
             "digest_bytes": maybe_odd(draw, draw.randrange(0, 66)),
+            "tree": maybe_odd(draw, draw.choice([None, tree_of(draw)])),
         }
         named["first_index"] = maybe_odd(draw, draw.getrandbits(draw.randrange(64)))
         named["last"] = maybe_odd(draw, draw.random() < 0.5)

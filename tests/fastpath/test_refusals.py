@@ -60,6 +60,14 @@ def test_leaves_and_verify_refuse(
         ({"salt": "salt"}, TypeError),
         ({"key": bytes(65)}, ValueError),
         ({"into": bytearray(1)}, ValueError),
+        *(({"tree": tree}, TypeError) for tree in (5, (2, 2, 0, 0, None, 0, True))),
+        *(({"tree": tree}, ValueError) for tree in ((), (1,) * 6, (1,) * 8)),
+        *(({"tree": (n, 2, 0, 0, 64, 0, True)}, ValueError) for n in (-1, 256, HUGE)),
+        *(({"tree": (2, n, 0, 0, 64, 0, True)}, ValueError) for n in (0, 256)),
+        *(({"tree": (2, 2, n, 0, 64, 0, True)}, ValueError) for n in (-1, 2**32)),
+        *(({"tree": (2, 2, 0, n, 64, 0, True)}, ValueError) for n in (-1, 256)),
+        *(({"tree": (2, 2, 0, 0, n, 0, True)}, ValueError) for n in (-1, 65)),
+        *(({"tree": (2, 2, 0, 0, 64, n, True)}, OverflowError) for n in (-1, 2**64 - 3)),
     ],
 )
 def test_digests_refuses(
