@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -231,10 +232,37 @@ def test_request_that_no_node_read_is_asked_again(home: Path) -> None:
                 pass
             sock.close()
 
-        leaving = threading.Thread(target=leave)
+        leaving = threading.Thread(target=leave, daemon=True)
         leaving.start()
         assert client.call(home, "pid.show") == starts(home)[0]
-        leaving.join()
+        leaving.join(30)
+
+
+def test_request_that_was_read_is_never_asked_again(home: Path) -> None:
+    """Also by a node that is gone before the sending side looks again."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(HomePaths(home).socket))
+        listener.listen(1)
+        with client.connect(home) as node:
+            node._socket = AnsweredAtOnce(node._socket, listener)  # type: ignore[assignment]
+            assert node.call("pid.show") == 7
+
+
+class AnsweredAtOnce:
+    """The client's socket, to a node that has read, answered and left when `send` returns."""
+
+    def __init__(self, sock: socket.socket, listener: socket.socket) -> None:
+        self._socket, self._node = sock, listener.accept()[0]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    def send(self, data: bytes) -> int:
+        sent = self._socket.send(data)
+        if b"\n" in self._node.recv(1 << 16):
+            self._node.sendall(b'{"jsonrpc": "2.0", "id": 1, "result": 7}\n')
+            self._node.close()
+        return sent
 
 
 def test_what_answers_is_no_node(home: Path) -> None:
@@ -248,11 +276,11 @@ def test_what_answers_is_no_node(home: Path) -> None:
             sock.sendall(b"220 smtp.example.org ready\r\n")
             sock.close()
 
-        babbling = threading.Thread(target=babble)
+        babbling = threading.Thread(target=babble, daemon=True)
         babbling.start()
         with pytest.raises(UnavailableError, match="no Peerpost node"):
             client.call(home, "pid.show", spawn=False)
-        babbling.join()
+        babbling.join(30)
 
 
 @pytest.mark.parametrize(
