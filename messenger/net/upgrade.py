@@ -1,8 +1,8 @@
-"""From a TCP socket to a secured one, by py-libp2p: multistream-select, Noise XX and nothing else, `/yamux/1.0.0`.
+"""From a TCP socket to a secured one: multistream-select, Noise XX by py-libp2p and nothing else, `/yamux/1.0.0`.
 
 py-libp2p's own host is not used, for it cannot be made safe (a plaintext fallback that impersonates, five bytes that
-stop the node, slots that are never released, auto-dialling): its upgrader and its Noise transport are, with a gate
-inside and under a byte budget. What is left of them afterwards are two keys and a socket.
+stop the node, slots that are never released, auto-dialling): its Noise transport is, with a gate inside and under a
+byte budget. What is left of it afterwards are two keys and a socket.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from libp2p.abc import IRawConnection, ISecureConn
 from libp2p.crypto.ed25519 import Ed25519PrivateKey
 from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair
-from libp2p.custom_types import TMuxerClass, TProtocol
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
 from libp2p.security.exceptions import HandshakeFailure
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
-from libp2p.transport.upgrader import TransportUpgrader
 
 from peerpost.errors import ProtocolError, UntrustedError
+
+from . import multistream
 
 __all__ = ["Secured", "Upgrade"]
 
 VERSION = "0.8.1"
 """The release whose private names are used here."""
-YAMUX = TProtocol("/yamux/1.0.0")
-HANDSHAKE_BYTES = 16 * 1024
+YAMUX = "/yamux/1.0.0"
+HANDSHAKE_BYTES = 8 * 1024
 """More than any honest handshake takes: about 1 KiB."""
 
 # The library formats warnings and tracebacks of what peers do wrong; the node tells that in one line itself.
@@ -114,9 +114,7 @@ class Upgrade:
         private = Ed25519PrivateKey.from_bytes(seed)
         keys = KeyPair(private, private.get_public_key())
         self.peer_id = str(ID.from_pubkey(keys.public_key))
-        # The muxer is ours: the class is what negotiation returns, and is never made by the library.
-        muxers = {YAMUX: cast("TMuxerClass", object)}
-        self._upgrader = TransportUpgrader({NOISE: _GatedNoise(keys, wanted)}, muxers)
+        self._noise = _GatedNoise(keys, wanted)
 
     async def inbound(self, stream: trio.SocketStream) -> Secured:
         """Secure a socket that was accepted."""
@@ -133,9 +131,16 @@ class Upgrade:
     async def _run(self, stream: trio.SocketStream, expected: ID | None) -> Secured:
         """Raise ProtocolError or UntrustedError, and nothing else but for cancellation."""
         try:
-            raw = RawConnection(_Bounded(stream), expected is not None)
-            secure = await self._upgrader.upgrade_security(raw, expected is not None, expected)
-            await self._upgrader.muxer_multistream.select_transport(cast("IRawConnection", secure))
+            bounded = _Bounded(stream)
+            raw = RawConnection(bounded, expected is not None)
+            if expected is None:
+                await multistream.answer(bounded.read, bounded.write, [NOISE])
+                secure = await self._noise.secure_inbound(raw)
+                await multistream.answer(secure.read, secure.write, [YAMUX])
+            else:
+                await multistream.propose(bounded.read, bounded.write, NOISE)
+                secure = await self._noise.secure_outbound(raw, expected)
+                await multistream.propose(secure.read, secure.write, YAMUX)
         except ProtocolError:
             raise
         except Exception as error:
