@@ -24,20 +24,20 @@ KILLS = int(os.environ.get("PEERPOST_KILLS", "15"))
 ROOT = Path(__file__).parents[3]
 
 
-def write_until_killed(home: Path, writers: int, life_s: float, *, begun: bool) -> list[str]:
-    """Have a process write for a while and kill it; return what it said, whole lines only.
+def write_until_killed(home: Path, writers: int, lines: int, life_s: float) -> list[str]:
+    """Have a process write and kill it; return what it said, whole lines only.
 
-    `begun` counts its life from the moment that the store is open, else from its birth.
+    It lives until it has said so many lines, and for life_s more.
     """
     command = [sys.executable, "-m", "tests.support.store_writer", str(home), str(writers)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
         try:
             assert process.stdout is not None
-            first = process.stdout.readline() if begun else b""
+            said = b"".join(process.stdout.readline() for _ in range(lines))
             time.sleep(life_s)
         finally:
             process.kill()
-        said = first + process.stdout.read()
+        said += process.stdout.read()
     assert process.returncode == -9, "the writer ended by itself"
     return said.decode().split("\n")[:-1]
 
@@ -76,13 +76,14 @@ def test_nothing_that_was_answered_is_lost(tmp_path: Path) -> None:
     draw = random.Random(os.environ.get("PEERPOST_SEED", "9"))
     said: Counter[str] = Counter()
     for _ in range(KILLS):
-        begun = draw.random() < 0.8
-        life_s = draw.uniform(0.0, draw.choice([0.002, 0.02, 0.15]) if begun else 0.4)
-        lines = write_until_killed(tmp_path, draw.choice([1, 3, 20]), life_s, begun=begun)
-        for line in lines:
+        if draw.random() < 0.2:
+            lines, life_s = 0, draw.uniform(0.0, 0.4)  # while it starts, mostly
+        else:
+            lines, life_s = draw.randint(1, 40), draw.uniform(0.0, draw.choice([0.002, 0.05]))
+        for line in write_until_killed(tmp_path, draw.choice([1, 3, 20]), lines, life_s):
             kind, _, number = line.partition(" ")
             if number:
                 said[kind] = max(said[kind], int(number))
         check(tmp_path, said)
-    assert said["q"] > KILLS
-    assert said["r"] > KILLS
+    assert said["q"] > 0
+    assert said["r"] > 0
