@@ -8,6 +8,7 @@
 
 #if B2_X86
 #if defined(_MSC_VER)
+#include <immintrin.h>
 #include <intrin.h>
 #endif
 

@@ -42,8 +42,8 @@ static inline ptrdiff_t pad_find(const uint8_t *data, size_t size) {
         byte = (b & last) | (byte & ~last);
         inner = (k & last) | (inner & ~last);
     }
-    /* Here the outcome becomes known anyway. */
-    return byte == 0x80 ? (ptrdiff_t)(at + inner) : -1;
+    const uint64_t wrong = pad_nonzero(byte ^ 0x80);
+    return (ptrdiff_t)((at + inner) | wrong);
 }
 
 /* The Padmé size for 2 <= size < 2^62. */

@@ -64,6 +64,42 @@ def test_the_sanitizers_find_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+# Valgrind follows what is undefined, and complains of each branch and address that depends on it.
+SECRET = """
+#include <stdlib.h>
+#include <valgrind/memcheck.h>
+#include "padding.h"
+int main(void) {
+    for (size_t size = 0; size < 70; size++) {
+        uint8_t *data = calloc(size + 1, 1);
+        if (size > 3) data[size - 3] = 0x80;
+        VALGRIND_MAKE_MEM_UNDEFINED(data, size);
+        ptrdiff_t found = pad_find(data, size);
+        VALGRIND_MAKE_MEM_DEFINED(&found, sizeof found);
+        if (found != (size > 3 ? (ptrdiff_t)size - 3 : -1)) return 2;
+        if (LEAK && data[size / 2]) return 3;
+        free(data);
+    }
+    return 0;
+}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["-O1", "-O2", "-O3"])
+def test_unpadding_branches_on_no_secret(level: str, tmp_path: Path) -> None:
+    cc, program = compiler(), str(tmp_path / "secret")
+    (tmp_path / "secret.c").write_text(SECRET)
+    build = [cc, level, "-I", str(SOURCE), str(tmp_path / "secret.c"), "-o", program]
+    if shutil.which("valgrind") is None or run(*build, "-DLEAK=0").returncode:
+        pytest.skip("valgrind and its headers are not installed")
+    check = ["valgrind", "-q", "--error-exitcode=99", program]
+    done = run(*check)
+    assert done.returncode == 0, done.stderr
+    assert run(*build, "-DLEAK=1").returncode == 0
+    assert run(*check).returncode == 99  # it would have been seen
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # zig builds the C library of a target when it first links for it
 @pytest.mark.parametrize("target", TARGETS)
