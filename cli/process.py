@@ -32,8 +32,11 @@ def wait_for_exit(pid: int, deadline_s: float) -> bool:
             pass
         else:
             try:
-                # Also right for a zombie that its parent has not looked after.
-                return bool(select.select([fd], [], [], max(0, deadline_s - time.monotonic()))[0])
+                # Also right for a zombie that its parent has not looked after. Not select, which
+                # knows no descriptor above 1023.
+                gone = select.poll()
+                gone.register(fd, select.POLLIN)
+                return bool(gone.poll(max(0.0, deadline_s - time.monotonic()) * 1000))
             finally:
                 os.close(fd)
     while time.monotonic() < deadline_s:

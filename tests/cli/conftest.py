@@ -43,14 +43,14 @@ class FakeNode:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self._loop = asyncio.new_event_loop()
         self._server = ControlServer(HomePaths(home).socket, self._handle)
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._server.start(), self._loop).result(10)
 
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self._server.stop(0.1), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._thread.join(20)
         self._loop.close()
 
     @property

@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -89,7 +90,7 @@ class Served:
         self.fake = Fake()
         self.server = ControlServer(HomePaths(home).socket, self.fake)
         self.loop = loop or asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever)
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         self.do(self.server.start)
 
@@ -99,7 +100,8 @@ class Served:
     def close(self) -> None:
         self.do(self.server.stop, 0.2)
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
+        self._thread.join(20)
+        assert not self._thread.is_alive()
         self.loop.close()
 
     def connect(self) -> client.NodeConnection:
@@ -126,6 +128,14 @@ def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]:
 def answers(sock: socket.socket, count: int) -> list[dict[str, Any]]:
     with sock.makefile("rb") as file:
         return [json.loads(file.readline()) for _ in range(count)]
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    """Wait until something is so that follows from what was done."""
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def open_fds() -> int:
@@ -182,8 +192,7 @@ def test_file_goes_along_and_is_closed(served: Served, tmp_path: Path) -> None:
         assert node.call("read", fds=[file.fileno()]) == "in the file"
         with pytest.raises(UsageError, match="no file 0"):
             node.call("read")
-    served.do(asyncio.sleep, 0.05)
-    assert open_fds() == before
+    eventually(lambda: open_fds() == before)
 
 
 def test_taken_file_outlives_its_request(served: Served, tmp_path: Path) -> None:
@@ -310,17 +319,14 @@ def test_too_many_files_are_closed_and_refused(served: Served) -> None:
         with sock.makefile("rb") as file:
             (answer,) = [json.loads(line) for line in read_lines(file)]
         assert answer["error"]["code"] == -32600
-    served.do(asyncio.sleep, 0.05)
-    assert open_fds() == before
+    eventually(lambda: open_fds() == before)
 
 
 def test_files_of_a_client_that_left_are_closed(served: Served) -> None:
     before = open_fds()
     with served.raw() as sock, open(os.devnull) as null:  # noqa: PTH123
         socket.send_fds(sock, [b'{"id":1,'], [null.fileno()])
-    served.do(asyncio.sleep, 0.1)
-    assert open_fds() == before
-    assert served.server.connections == 0
+    eventually(lambda: open_fds() == before and served.server.connections == 0)
 
 
 def test_client_that_reads_nothing_holds_up_nobody(served: Served) -> None:
@@ -328,8 +334,7 @@ def test_client_that_reads_nothing_holds_up_nobody(served: Served) -> None:
         sock.sendall(b'{"id":1,"method":"count","params":{"to":1000000}}\n')
         with served.connect() as node:
             assert node.call("echo") == {}
-    served.do(asyncio.sleep, 0.1)
-    assert served.server.requests == 0
+    eventually(lambda: served.server.requests == 0)
 
 
 def test_connections_are_bounded(tmp_path: Path) -> None:
@@ -391,7 +396,7 @@ def test_stop_lets_running_requests_end_and_cancels_the_rest(served: Served) -> 
             except PeerpostError as error:
                 outcome.append(error)
 
-        asking = threading.Thread(target=ask)
+        asking = threading.Thread(target=ask, daemon=True)
         asking.start()
         assert served.fake.started.wait(20)
         served.do(served.server.stop, 0.1)
