@@ -9,6 +9,7 @@ journals of ext4 and xfs write names and syncs in order). It is a model of a dis
 from __future__ import annotations
 
 import random
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 import apsw
 
 SECTOR_BYTES = 512
+SYSTEM = "win32" if sys.platform == "win32" else "unix"
 BELOW = "powercut"
 VFS_NAME = f"multipleciphers-{BELOW}"
 """The encryption on top of the recorder: what is recorded is what would be on the disk."""
@@ -133,7 +135,7 @@ def _register() -> None:
 
 class _Recorder(apsw.VFS):
     def __init__(self) -> None:
-        super().__init__(BELOW, "unix")
+        super().__init__(BELOW, SYSTEM)
 
     def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
         return _File(name, flags)
@@ -154,7 +156,7 @@ class _File(apsw.VFSFile):
         path = Path(text or "/temporary")
         self._name = path.name
         self._disk = _disks.get(str(path.parent))
-        super().__init__("unix", name, flags)
+        super().__init__(SYSTEM, name, flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         super().xWrite(data, offset)

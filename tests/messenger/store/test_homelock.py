@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,7 +57,7 @@ def test_a_second_holder_is_told_who_has_it(tmp_path: Path) -> None:
 
 def test_free_after_kill_9(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait(60)
         take(tmp_path)
 
