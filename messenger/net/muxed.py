@@ -241,7 +241,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         self._flushing = False
-        if self._socket is None or self._lost is not None:
+        if self._socket is None or self._lost is not None or self._socket.is_closing():
             return
         while not self._paused and (records := self._yamux.next_records(BATCH_BYTES)):
             self._socket.write(self._sealer.seal(records))

@@ -76,13 +76,13 @@ class RawPeer:
 
     async def send(self, *plaintexts: bytes) -> None:
         """Send one record for each."""
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, RuntimeError):  # uvloop's own word for closed
             self.writer.write(self.sealer.seal(plaintexts))
             await self.writer.drain()
 
     async def send_raw(self, data: bytes) -> None:
         """Send what is no record."""
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, RuntimeError):  # uvloop's own word for closed
             self.writer.write(data)
             await self.writer.drain()
 
@@ -175,6 +175,7 @@ class Witness:
     def __init__(self, victim: LibP2PTransport, friend: LibP2PTransport) -> None:
         self.victim = victim
         self._friend = friend
+        self._peers: list[RawPeer] = []
         self._stream: Stream
         self._connection: Connection
 
@@ -190,6 +191,16 @@ class Witness:
             await stream.write(b"are you there?")
             assert await read_exactly(stream, 14) == b"are you there?"
 
+    async def mallory(self, name: str = "mallory") -> RawPeer:
+        """Connect a peer for the test to misuse. Raises PeerpostError where the handshake fails."""
+        self._peers.append(await RawPeer.dial(self.victim, name))
+        return self._peers[-1]
+
+    def end(self) -> None:
+        """Close what was misused."""
+        for peer in self._peers:
+            peer.close()
+
     async def is_well(self) -> None:
         """Go on with the old stream, and open everything anew."""
         await self._speak(self._stream)
@@ -199,8 +210,8 @@ class Witness:
 
 
 @contextlib.asynccontextmanager
-async def victim(**options: Any) -> AsyncIterator[Witness]:
-    """Yield a transport that echoes to everybody, and a contact that uses it.
+async def victim(*, reads: bool = True, **options: Any) -> AsyncIterator[Witness]:
+    """Yield a transport that echoes to everybody, or only to the contact that uses it.
 
     Whoever is called "stranger" or so is one; "refused" is refused.
     """
@@ -216,12 +227,16 @@ async def victim(**options: Any) -> AsyncIterator[Witness]:
     friend = LibP2PTransport(
         seed("friend"), [LOOPBACK], lambda _: Admission.KNOWN, PROTOCOLS, **options
     )
+    unread: list[Stream] = []
     async with running(attacked, friend), asyncio.TaskGroup() as group:
 
         async def serve(connection: Connection) -> None:
             while True:
                 stream = await connection.accept_stream()
-                group.create_task(quietly(echo(stream)))
+                if reads or connection.peer_id == friend.peer_id:
+                    group.create_task(quietly(echo(stream)))
+                else:
+                    unread.append(stream)
 
         async def accept() -> None:
             while True:
@@ -229,11 +244,14 @@ async def victim(**options: Any) -> AsyncIterator[Witness]:
 
         accepting = group.create_task(quietly(accept()))
         witness = Witness(attacked, friend)
-        await witness.begin()
-        yield witness
-        await friend.stop()
-        await attacked.stop()
-        await accepting
+        try:
+            await witness.begin()
+            yield witness
+        finally:
+            witness.end()
+            await friend.stop()
+            await attacked.stop()
+            await accepting
 
 
 class RawServer:
