@@ -113,7 +113,9 @@ class Sending:
         self._geometry = Geometry(chunk_log2, finish.size if finish is not None else size)
         self._policy = policy or SendPolicy()
         self._ahead = max(2, self._policy.ahead_bytes // self._geometry.chunk_bytes)
-        self._available = (self._geometry.count or 0) if available is None else available
+        # What has an end is there to its end, whatever was counted before it was known.
+        counted = None if finish is not None else available
+        self._available = (self._geometry.count or 0) if counted is None else counted
         self._commands: list[SendCommand] = []
         self._wanted = RangeSet()
         self._leaves_wanted: tuple[int, int] | None = None

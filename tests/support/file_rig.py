@@ -138,6 +138,11 @@ class FileRig:
         payload[self.draw.randrange(low, len(payload))] ^= 1 << self.draw.randrange(8)
         return bytes(payload)
 
+    def close(self) -> None:
+        """Close what the sides have open."""
+        for side in self.sides:
+            side.close()
+
     def run(self, done: Callable[[], bool], *, limit_s: float = 50_000) -> None:
         """Let time pass until `done`."""
         while not done():
@@ -192,6 +197,9 @@ class SenderSide:
         if not self.machine.ended:
             self.source.close()
             self._start(accepted=True)
+
+    def close(self) -> None:
+        self.source.close()
 
     def grow(self, available: int) -> None:
         """Have that many chunks of a stream exist."""
@@ -269,7 +277,7 @@ class SenderSide:
 
     def _send_chunk(self, command: commands.SendChunk) -> None:
         self.sent.append(command.index)
-        self.in_hand_most = max(self.in_hand_most, len(self.machine._in_hand))  # noqa: SLF001
+        self.in_hand_most = max(self.in_hand_most, len(self.machine._in_hand))
         for segment in segments(self._sealer.file_id, command.index, command.sealed, SEGMENT_BYTES):
             piece = Piece(lane=wire.Lane.BULK, payload=segment.encode(), sealed=True)
             self.rig.send(self, piece)
@@ -294,6 +302,9 @@ class HostileSide:
         pass
 
     def session_down(self) -> None:
+        pass
+
+    def close(self) -> None:
         pass
 
     def receive(self, payload: bytes, *, sealed: bool) -> None:
@@ -352,6 +363,9 @@ class ReceiverSide:
         recorded = self._recorded.have if self._recorded else b""
         assert all(a & b == a for a, b in zip(recorded, have, strict=False)), "the record leads"
         self._start(have, finish)
+
+    def close(self) -> None:
+        self.part.close()
 
     def session_up(self) -> None:
         self.machine.session_up(self.rig.clock.now_s)

@@ -5,14 +5,17 @@ Each run must end with the very bytes that were sent, or with a cause; set PEERP
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from peerpost.protocol import transfer as commands
-from peerpost.protocol.receiving import Policy
+from peerpost.protocol.receiving import Policy, State
 from peerpost.store.chunks import Sealer
 from peerpost.store.reference import ReferenceSource, describe
 from peerpost.store.sealed import End, SealedFile
@@ -91,6 +94,9 @@ class Pair:
             sealed.decrypt_to(file.fileno(), end)
         return target.read_bytes()
 
+    def close(self) -> None:
+        self.rig.close()
+
     def check(self) -> None:
         """Hold that what came is what was sent, or that the end has a cause and left no file."""
         outcome = self.receiver.outcome
@@ -102,10 +108,27 @@ class Pair:
             assert not self.receiver.final.exists()
 
 
+class MakePair(Protocol):
+    def __call__(
+        self, seed: int, chaos: Chaos, *, kind: str = "any", folder: Path | None = None
+    ) -> Pair: ...
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[MakePair]:
+    with contextlib.ExitStack() as stack:
+
+        def make(seed: int, chaos: Chaos, *, kind: str = "any", folder: Path | None = None) -> Pair:
+            pair = Pair(folder or tmp_path, seed, chaos, kind=kind)
+            return stack.enter_context(contextlib.closing(pair))
+
+        yield make
+
+
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("kind", ["spool", "reference", "stream"])
-def test_a_quiet_link_sends_each_chunk_once(tmp_path: Path, kind: str, seed: int) -> None:
-    pair = Pair(tmp_path, seed, Chaos(delay_s=0.001 * (seed % 5)), kind=kind)
+def test_a_quiet_link_sends_each_chunk_once(make: MakePair, kind: str, seed: int) -> None:
+    pair = make(seed, Chaos(delay_s=0.001 * (seed % 5)), kind=kind)
     pair.run()
     assert isinstance(pair.receiver.outcome, commands.Completed)
     assert pair.saved() == pair.data
@@ -115,9 +138,9 @@ def test_a_quiet_link_sends_each_chunk_once(tmp_path: Path, kind: str, seed: int
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-@pytest.mark.parametrize("kind", ["spool", "reference"])
-def test_kills_send_less_than_a_window_again(tmp_path: Path, kind: str, seed: int) -> None:
-    pair = Pair(tmp_path, 1000 + seed, Chaos(delay_s=0.02), kind=kind)
+@pytest.mark.parametrize("kind", ["spool", "reference", "stream"])
+def test_kills_send_less_than_a_window_again(make: MakePair, kind: str, seed: int) -> None:
+    pair = make(1000 + seed, Chaos(delay_s=0.02), kind=kind)
     kills = 6
     pair.run(kills=kills)
     assert isinstance(pair.receiver.outcome, commands.Completed)
@@ -141,28 +164,43 @@ def test_kills_send_less_than_a_window_again(tmp_path: Path, kind: str, seed: in
     ],
     ids=["drop", "duplicate", "reorder", "flip", "cut", "all"],
 )
-def test_chaos_never_gives_a_wrong_byte(tmp_path: Path, chaos: Chaos, seed: int) -> None:
-    pair = Pair(tmp_path, 2000 + seed, chaos)
+def test_chaos_never_gives_a_wrong_byte(make: MakePair, chaos: Chaos, seed: int) -> None:
+    pair = make(2000 + seed, chaos)
     pair.run(kills=seed % 4)
     pair.check()
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_a_stream_through_chaos(tmp_path: Path, seed: int) -> None:
+def test_a_stream_through_chaos(make: MakePair, seed: int) -> None:
     chaos = Chaos(drop=0.01, duplicate=0.1, reorder=0.02, cut=0.002)
-    pair = Pair(tmp_path, 3000 + seed, chaos, kind="stream")
-    pair.run()
+    pair = make(3000 + seed, chaos, kind="stream")
+    pair.run(kills=seed % 3)
     pair.check()
 
 
-def test_most_runs_through_chaos_complete(tmp_path: Path) -> None:
+def test_most_runs_through_chaos_complete(tmp_path: Path, make: MakePair) -> None:
     chaos = Chaos(drop=0.01, duplicate=0.1, reorder=0.02, flip=0.002, cut=0.003)
     done = 0
     for seed in range(12):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        pair = Pair(folder, 4000 + seed, chaos)
+        pair = make(4000 + seed, chaos, folder=folder)
         pair.run(kills=2)
         pair.check()
         done += isinstance(pair.receiver.outcome, commands.Completed)
     assert done >= 10
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_full_disk_pauses_and_loses_nothing(make: MakePair, seed: int) -> None:
+    pair = make(5000 + seed, Chaos(), kind="spool")
+    pair.receiver.fail_writes = 1 + seed % 3
+    pair.rig.connect()
+    for _ in range(pair.receiver.fail_writes):
+        pair.rig.run(lambda: pair.receiver.machine.state is State.PAUSED)
+        assert pair.receiver.machine.cause == "the disk is full"
+        assert pair.receiver.machine.outstanding == 0
+        pair.receiver.machine.resume(pair.rig.clock.now_s)
+        pair.receiver.obey()
+    pair.rig.run(lambda: pair.receiver.outcome is not None)
+    assert pair.saved() == pair.data
