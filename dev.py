@@ -396,21 +396,23 @@ def bench_command(arguments: list[str]) -> int:
     scripts = {path.stem[6:]: path for path in sorted((ROOT / "bench").glob("bench_*.py"))}
     chosen = list(scripts)
     if arguments and not arguments[0].startswith("-"):
-        if arguments[0] not in scripts:
-            raise Problem(f"no benchmark {arguments[0]!r}; there are: {', '.join(scripts)}")
-        chosen = [arguments[0]]
-        arguments = arguments[1:]
-    codes = [
-        subprocess.call([str(PYTHON), str(scripts[name]), *arguments], cwd=ROOT, env=environment())
-        for name in chosen
-    ]
-    return max(codes, default=0)
+        chosen, arguments = arguments[:1], arguments[1:]
+        if chosen[0] not in scripts:
+            raise Problem(f"no benchmark {chosen[0]!r}; there are: {', '.join(scripts)}")
+    programs = [[str(PYTHON), str(scripts[name]), *arguments] for name in chosen]
+    return max((subprocess.call(p, cwd=ROOT, env=environment()) for p in programs), default=0)
+
+
+def kill9_command(arguments: list[str]) -> int:
+    """Kill both nodes 200 times during 5,000 messages and count what is lost; resumes a run."""
+    return tool("tests.e2e.kill9", *arguments)
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo_command,
     "test": test_command,
     "bench": bench_command,
+    "kill9": kill9_command,
     "run": run_command,
     "lint": lint_command,
     "pytest": pytest_command,
@@ -420,10 +422,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 
 def usage() -> str:
     """Return the help page, made of the table of commands."""
-    lines = ["usage: python3 dev.py COMMAND [ARGUMENTS]", ""]
-    for name, command in COMMANDS.items():
-        lines.append(f"  {name:<8}{(command.__doc__ or '').splitlines()[0]}")
-    return "\n".join(lines)
+    lines = [f"  {name:<8}{(c.__doc__ or '').splitlines()[0]}" for name, c in COMMANDS.items()]
+    return "\n".join(["usage: python3 dev.py COMMAND [ARGUMENTS]", "", *lines])
 
 
 def main(arguments: list[str]) -> int:

@@ -89,7 +89,7 @@ class Friend(Person):
 
     def __init__(self, name: str, folder: Path, *, idle_exit: str = "60s") -> None:
         super().__init__(name, folder)
-        self.home.mkdir(mode=0o700)
+        self.home.mkdir(mode=0o700, exist_ok=True)
         self.configure(idle_exit=idle_exit)
 
     def configure(self, *, idle_exit: str) -> None:
