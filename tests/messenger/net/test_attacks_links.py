@@ -1,0 +1,238 @@
+"""Links and peers that fail: noticed in time, told from a clean end, and never taken for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+
+import pytest
+
+from peerpost.net import libp2p, upgrade
+from peerpost.net.interface import ConnectionLostError, DialError, Stream, StreamResetError
+from peerpost.net.libp2p import LibP2PTransport
+from peerpost.net.muxed import Keepalive
+from tests.support.link import BACK, THERE, Link
+from tests.support.net_peer import process
+from tests.support.net_rig import (
+    CHAT,
+    FILE,
+    LOOPBACK,
+    PROTOCOLS,
+    echo,
+    everybody,
+    on_loop,
+    pattern,
+    quietly,
+    read_all,
+    read_exactly,
+    running,
+    seed,
+)
+
+HASTY = Keepalive(ask_after_s=0.3, dead_after_s=1.2)
+
+
+def transport(name: str, keepalive: Keepalive | None = None) -> LibP2PTransport:
+    return LibP2PTransport(seed(name), [LOOPBACK], everybody, PROTOCOLS, keepalive=keepalive)
+
+
+# -- peers that stop
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGSTOP")
+@on_loop
+async def test_frozen_peer_is_noticed_idle_reading_and_writing() -> None:
+    assert Keepalive().dead_after_s < 10, "this is what holds in earnest"
+    alice = transport("alice", HASTY)
+    async with process("bob") as (bob, peer_id, addresses), running(alice):
+        idle, reading, writing, receiving = [await alice.dial(peer_id, addresses) for _ in range(4)]
+        waiting = await reading.open_stream(CHAT)
+        full = await writing.open_stream(FILE)
+        flowing = await receiving.open_stream(FILE)
+        await read_exactly(flowing, 100_000)
+
+        async def fill() -> None:
+            while True:
+                await full.write(bytes(65536))
+
+        work = [asyncio.ensure_future(w) for w in (waiting.read(), fill(), read_all(flowing))]
+        await asyncio.sleep(0.3)
+        bob.send_signal(signal.SIGSTOP)
+        async with asyncio.timeout(10):
+            for connection in (idle, reading, writing, receiving):
+                await connection.wait_closed()
+        for error in await asyncio.gather(*work, return_exceptions=True):
+            assert isinstance(error, ConnectionLostError)
+            assert not isinstance(error, StreamResetError)
+
+
+@on_loop
+async def test_killed_peer_is_noticed_at_once() -> None:
+    alice = transport("alice")
+    async with process("bob") as (bob, peer_id, addresses), running(alice):
+        connection = await alice.dial(peer_id, addresses)
+        chat = await connection.open_stream(CHAT)
+        flowing = await connection.open_stream(FILE)
+        await read_exactly(flowing, 100_000)
+        work = [asyncio.ensure_future(w) for w in (chat.read(), read_all(flowing))]
+        bob.kill()
+        async with asyncio.timeout(1):
+            await connection.wait_closed()
+        for error in await asyncio.gather(*work, return_exceptions=True):
+            assert isinstance(error, ConnectionLostError)
+
+
+@on_loop
+async def test_reader_that_takes_its_time_is_not_taken_for_dead() -> None:
+    alice, bob = transport("alice", HASTY), transport("bob", HASTY)
+    async with running(alice, bob):
+        near = await alice.dial(bob.peer_id, bob.addresses)
+        far = await bob.accept()
+        stream, slow = await asyncio.gather(near.open_stream(FILE), far.accept_stream())
+
+        async def fill() -> None:
+            for _ in range(40):
+                await stream.write(bytes(65536))
+            await stream.close()
+
+        filling = asyncio.ensure_future(fill())
+        await asyncio.sleep(2 * HASTY.dead_after_s)
+        assert not filling.done()
+        assert len(await read_all(slow)) == 40 * 65536
+        await filling
+
+
+# -- links that fail
+
+
+@contextlib.asynccontextmanager
+async def linked(keepalive: Keepalive | None = None):  # noqa: ANN201
+    """Yield a link and who is at its ends."""
+    alice, bob = transport("alice", keepalive), transport("bob", keepalive)
+    async with running(alice, bob), Link(bob.addresses[0]).running() as link:
+        yield link, alice, bob
+
+
+@on_loop
+async def test_segments_of_one_byte() -> None:
+    async with linked() as (link, alice, bob):
+        link.pieces_bytes = 1
+        near = await alice.dial(bob.peer_id, [link.address])
+        far = await bob.accept()
+        stream, other = await asyncio.gather(near.open_stream(CHAT), far.accept_stream())
+        echoing = asyncio.ensure_future(echo(other))
+        await stream.write(pattern(5000))
+        await stream.close_write()
+        assert await read_all(stream) == pattern(5000)
+        await echoing
+
+
+@on_loop
+async def test_slow_link_is_not_taken_for_a_dead_one() -> None:
+    async with linked(HASTY) as (link, alice, bob):
+        near = await alice.dial(bob.peer_id, [link.address])
+        far = await bob.accept()
+        link.bytes_per_s, link.pieces_bytes = 250_000, 5000
+        stream, other = await asyncio.gather(near.open_stream(FILE), far.accept_stream())
+
+        async def send() -> None:
+            await stream.write(pattern(700_000))
+            await stream.close_write()
+
+        data, _ = await asyncio.gather(read_all(other), send())
+        assert data == pattern(700_000)
+
+
+@on_loop
+async def test_silent_link_is_noticed_by_both_ends() -> None:
+    async with linked(HASTY) as (link, alice, bob):
+        near = await alice.dial(bob.peer_id, [link.address])
+        far = await bob.accept()
+        stream, _ = await asyncio.gather(near.open_stream(CHAT), far.accept_stream())
+        await asyncio.sleep(2 * HASTY.dead_after_s)  # Silence alone kills nobody.
+        link.freeze()
+        async with asyncio.timeout(10):
+            await asyncio.gather(near.wait_closed(), far.wait_closed())
+        with pytest.raises(ConnectionLostError, match="stopped answering"):
+            await stream.read()
+
+
+async def until_error(stream: Stream, size: int) -> ConnectionLostError:
+    """Return why a stream broke off before its end."""
+    got = 0
+    try:
+        while piece := await stream.read():
+            got += len(piece)
+    except ConnectionLostError as error:
+        assert got < size
+        return error
+    pytest.fail(f"{got} of {size} bytes, and that looks like a clean end")
+
+
+@pytest.mark.parametrize("way", [THERE, BACK])
+@pytest.mark.parametrize("how", ["end", "reset", "flip"])
+@pytest.mark.parametrize("after_bytes", [1, 17, 1000, 70_000, 199_900])
+@on_loop
+async def test_truncated_stream_never_looks_like_a_clean_end(
+    way: int, how: str, after_bytes: int
+) -> None:
+    async with linked() as (link, alice, bob):
+        near = await alice.dial(bob.peer_id, [link.address])
+        far = await bob.accept()
+        ends = await asyncio.gather(near.open_stream(FILE), far.accept_stream())
+        sender, receiver = ends if way == THERE else reversed(ends)
+        await asyncio.sleep(0.01)  # The first pings are over.
+        link.gently = how == "end"
+        at = link.flip_at if how == "flip" else link.cut_at
+        at[way] = link.counts[way] + after_bytes
+
+        async def send() -> None:
+            await sender.write(pattern(200_000))
+            await sender.close_write()
+
+        sending = asyncio.ensure_future(quietly(send()))
+        assert not isinstance(await until_error(receiver, 200_000), StreamResetError)
+        await asyncio.gather(near.wait_closed(), far.wait_closed(), sending)
+
+
+@pytest.mark.parametrize("way", [THERE, BACK])
+@on_loop
+async def test_nothing_in_the_handshake_can_be_changed(
+    way: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A changed length makes one side wait for what does not come.
+    monkeypatch.setattr(libp2p, "HANDSHAKE_TIMEOUT_S", 0.3)
+    async with linked() as (link, alice, bob):
+        await (await alice.dial(bob.peer_id, [link.address])).close()
+        size = link.counts[way]
+        assert 200 < size < upgrade.HANDSHAKE_BYTES
+        last = size - 100  # The first frames may already be under way.
+        for position in [*range(0, last, 23), *range(last - 5, last)]:
+            link.counts[way], link.flip_at[way] = 0, position
+            with pytest.raises(DialError):
+                await alice.dial(bob.peer_id, [link.address], timeout_s=0.4)
+        link.flip_at.clear()
+        await alice.dial(bob.peer_id, [link.address])
+
+
+@on_loop
+async def test_dial_works_at_once_when_the_peer_comes_back() -> None:
+    """No failure is held against an address, nor does a success take its time."""
+    alice, bob = transport("alice"), transport("bob")
+    async with running(alice):
+        await bob.start()
+        addresses = list(bob.addresses)
+        await bob.stop()
+        for _ in range(3):
+            with pytest.raises(DialError, match="refused"):
+                await alice.dial(bob.peer_id, addresses)
+        again = LibP2PTransport(seed("bob"), addresses, everybody, PROTOCOLS)
+        async with running(again):
+            took = []
+            for _ in range(5):
+                began = asyncio.get_running_loop().time()
+                await alice.dial(bob.peer_id, addresses)
+                took.append(asyncio.get_running_loop().time() - began)
+            assert min(took) < 0.2

@@ -1,0 +1,75 @@
+"""A peer in a process of its own: `python -m tests.support.net_peer NAME`.
+
+It prints its address, and echoes; on a stream for FILE it sends for ever and reads nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from peerpost.net.interface import Connection, ConnectionLostError, Stream
+from peerpost.net.libp2p import LibP2PTransport
+from tests.support.net_rig import (
+    FILE,
+    LOOPBACK,
+    PROTOCOLS,
+    echo,
+    everybody,
+    new_loop,
+    quietly,
+    seed,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+async def flood(stream: Stream) -> None:
+    while True:
+        await stream.write(bytes(65536))
+
+
+async def serve(connection: Connection) -> None:
+    async with asyncio.TaskGroup() as group:
+        with contextlib.suppress(ConnectionLostError):
+            while True:
+                stream = await connection.accept_stream()
+                work = flood(stream) if stream.protocol == FILE else echo(stream)
+                group.create_task(quietly(work))
+
+
+async def main(name: str) -> None:
+    transport = LibP2PTransport(seed(name), [LOOPBACK], everybody, PROTOCOLS)
+    await transport.start()
+    sys.stdout.write(json.dumps([transport.peer_id, *transport.addresses]) + "\n")
+    sys.stdout.flush()
+    async with asyncio.TaskGroup() as group:
+        while True:
+            group.create_task(serve(await transport.accept()))
+
+
+@contextlib.asynccontextmanager
+async def process(name: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str, list[str]]]:
+    """Start such a peer; yield its process, its peer id and its addresses."""
+    peer = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.net_peer", name),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert peer.stdout is not None
+        peer_id, *addresses = json.loads(await asyncio.wait_for(peer.stdout.readline(), 30))
+        yield peer, peer_id, addresses
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            peer.kill()
+        await peer.wait()
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main(sys.argv[1]))
