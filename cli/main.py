@@ -29,6 +29,7 @@ COMMANDS = {
         ("sent", "sent:sent", "See what was sent, with its state."),
         ("queue", "queue:queue", "See, hurry and take back what is not delivered yet."),
         ("transfers", "transfers:transfers", "See files under way; accept or reject them."),
+        ("limits", "limits:limits", "See and change how fast the node sends and receives."),
         ("node", "node:node", "Run the node in the foreground or background."),
         ("doctor", "doctor:doctor", "Check this installation and this home."),
         ("config", "config:config", "Show and check the configuration."),

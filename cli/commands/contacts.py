@@ -59,10 +59,8 @@ def invite(app: App, name: str, expires: float, no_qr: bool) -> None:
     if app.terminal.out_is_terminal() and not no_qr:
         app.terminal.drawing(_qr(made["ticket"]))
     app.terminal.record(made, human=made["ticket"])
-    app.terminal.note(
-        f"Give it to {name}, who runs: peerpost contacts add YOURNAME TICKET\n"
-        f"It works once, until {made['expires']}."
-    )
+    app.terminal.note(f"Give it to {name}, who runs: peerpost contacts add YOURNAME TICKET")
+    app.terminal.note(f"It works once, until {made['expires']}.")
 
 
 def _qr(ticket: str) -> str:

@@ -28,7 +28,7 @@ from peerpost.wire.frame import FrameType
 from . import labels, noise_x
 from .keys import X25519KeyPair
 
-__all__ = ["HEADER_BYTES", "SUITE", "Opened", "ReceiveEpochs", "SendEpoch"]
+__all__ = ["HEADER_BYTES", "SUITE", "Opened", "ReceiveEpochs", "SendEpoch", "envelope_bytes"]
 
 SUITE: Final = 1
 """Noise_Xpsk1_25519_ChaChaPoly_BLAKE2b, then ChaCha20-Poly1305 under its key."""
@@ -213,6 +213,11 @@ def _epoch_id(handshake_hash: bytes) -> bytes:
 
 def _nonce(n: int) -> bytes:
     return b"\0\0\0\0" + n.to_bytes(8, "little")
+
+
+def envelope_bytes(inner_bytes: int, buckets: tuple[int, ...] | None) -> int:
+    """Return the size of the envelope that `SendEpoch.seal` makes of so many bytes."""
+    return limits.ENVELOPE_OVERHEAD_BYTES + _padded_bytes(inner_bytes, buckets)
 
 
 def _padded_bytes(inner_bytes: int, buckets: tuple[int, ...] | None) -> int:

@@ -81,6 +81,11 @@ class Stream(Protocol):
         """
         ...
 
+    @property
+    def writable(self) -> bool:
+        """Whether `write` would return, or raise, without waiting."""
+        ...
+
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue data and return when the stream has room again (backpressure).
 

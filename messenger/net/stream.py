@@ -143,6 +143,15 @@ class MuxedStream:
 
     # -- writing
 
+    @property
+    def writable(self) -> bool:
+        """Whether `write` would return at once, or raise (`interface.Stream`)."""
+        return (
+            self._error is not None
+            or self._write_ended
+            or self._connection.stream_queued_bytes(self) < QUEUE_BYTES
+        )
+
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue data once there is room (`interface.Stream`)."""
         while True:

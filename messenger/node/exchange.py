@@ -92,7 +92,7 @@ class Exchange:
                     outbox.unsettled, self._contact_id, int(lane), window.cursor, room
                 )
                 for entry in entries:
-                    self._session.send(lane, entry.inner)
+                    self._session.send(lane, entry.inner, messages=1)
                     window.sent(entry.row_id, len(entry.inner))
                 fresh = [entry.row_id for entry in entries if entry.state == "queued"]
                 if fresh:

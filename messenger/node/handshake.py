@@ -18,7 +18,8 @@ from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from peerpost.wire.frame import FrameReader, frame
 
-from .session import BULK_PROTOCOL, HELLO_PROTOCOL, LANE_PROTOCOLS, URGENT_PROTOCOL, Keys
+from .keys import Keys
+from .session import BULK_PROTOCOL, HELLO_PROTOCOL, LANE_PROTOCOLS, URGENT_PROTOCOL
 
 __all__ = ["HELLO_TIMEOUT_S", "Greeting", "greet", "open_lanes"]
 

@@ -21,6 +21,7 @@ from peerpost import __version__
 from peerpost.errors import ExistsError, NoIdentityError, PeerpostError, UnavailableError
 from peerpost.net.interface import Priority, Transport
 from peerpost.store import identity, keyfile, outbox
+from peerpost.store import limits as rate_limits
 from peerpost.store.engine import Store
 
 from .addresses import free_port, reachable
@@ -29,6 +30,7 @@ from .commands import METHODS, WITHOUT_IDENTITY
 from .config import Config
 from .control import ControlServer
 from .events import Events
+from .limits import RateLimits
 from .me import Me
 from .me import load as load_me
 from .network import Network
@@ -164,7 +166,9 @@ class Node:
             config=self.config,
             events=Events(),
             threads=ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files"),
+            limits=RateLimits(),
         )
+        services.limits.load(await store.read(rate_limits.list_all))
         me = await load_me(store)
         transfers = self.transfers_class(services)
         network = Network(services, me, transfers)

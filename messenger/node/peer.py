@@ -8,12 +8,13 @@ again has lost the older one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random  # noqa: TID251 - full jitter needs no secrecy
 import time
 from typing import TYPE_CHECKING
 
-from peerpost.errors import PeerpostError, UntrustedError
+from peerpost.errors import PeerpostError, RefusedError, UntrustedError
 from peerpost.protocol.backoff import Backoff
 
 from .exchange import Exchange
@@ -46,10 +47,13 @@ class Peer:
         self.next_dial_s: float | None = None
         """Monotonic time of the next dial, while one is waited for."""
         self.attempts = 0
+        self.refused = False
+        """Whether the peer answered the last dial, and said no."""
         self._network = network
         self._exchange: Exchange | None = None
         self._backoff = Backoff()
         self._wake = asyncio.Event()
+        self._dialled = asyncio.Event()
         self._queued = False
         self._tasks = Tasks()
         self._attaching = asyncio.Lock()
@@ -82,6 +86,12 @@ class Peer:
         """Dial now, whatever the backoff says."""
         self._backoff.reset()
         self._wake.set()
+
+    async def dialled(self, timeout_s: float) -> None:
+        """Wait until the contact was dialled for the first time, whatever came of it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._dialled.wait()
 
     async def drop(self, cause: str) -> None:
         """End the session, if there is one."""
@@ -117,12 +127,15 @@ class Peer:
 
     async def _dial_once(self) -> None:
         self.attempts += 1
+        self.refused = False
         try:
             await self._network.dial(self)
         except PeerpostError as error:
+            self.refused = isinstance(error, RefusedError)
             self.last_error = error.message
             level = logging.WARNING if isinstance(error, UntrustedError) else logging.DEBUG
             log.log(level, "cannot reach %s: %s", self.contact.name, error.message)
+        self._dialled.set()
 
     # -- sessions
 
@@ -152,6 +165,7 @@ class Peer:
             keys=greeting.keys,
             buckets=self._network.services.buckets,
             receiver=exchange,
+            traffic=self._network.services.limits.traffic(self.contact.id),
         )
         self.session, self._exchange = session, exchange
         self.last_error = None

@@ -14,6 +14,7 @@ from peerpost.store.engine import Store
 
 from .config import Config
 from .events import Events
+from .limits import RateLimits
 
 __all__ = ["Services"]
 
@@ -30,6 +31,7 @@ class Services:
     config: Config
     events: Events
     threads: ThreadPoolExecutor
+    limits: RateLimits
 
     @property
     def buckets(self) -> tuple[int, ...] | None:

@@ -34,7 +34,7 @@ class Fit(enum.Enum):
     GAP_AT_END = enum.auto()
     """It is the chunk's last, and something before it is missing."""
     TOO_LONG = enum.auto()
-    """It reaches beyond the chunk."""
+    """It continues the chunk beyond its end."""
 
 
 class BufferPool:
@@ -72,14 +72,15 @@ class Assembly:
     def put(self, offset: int, data: bytes | memoryview, expected: int) -> Fit:
         """Place a segment of a sealed chunk of `expected` bytes."""
         end = offset + len(data)
+        if offset not in (0, self.received):
+            # Also the rest of a copy found too long: one wrong copy is one wrong copy.
+            return Fit.GAP_AT_END if offset > self.received and end == expected else Fit.IGNORED
         if end > expected:
             return Fit.TOO_LONG
         if offset == 0:
             if self._buffer is not None and end <= self.received and self._buffer[:end] == data:
                 return Fit.IGNORED
             self.received = 0
-        elif offset != self.received:
-            return Fit.GAP_AT_END if offset > self.received and end == expected else Fit.IGNORED
         if self._buffer is None:
             self._buffer = self._pool.take()
         self._buffer[offset:end] = data

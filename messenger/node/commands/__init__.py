@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..rpc import Request
-from . import contacts, identity, inbox, node, queue, send, transfers
+from . import contacts, identity, inbox, limits, node, queue, send, transfers
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -43,6 +43,9 @@ METHODS: dict[str, Method] = {
     "inbox.show": inbox.show,
     "inbox.save": inbox.save,
     "inbox.mark": inbox.mark,
+    "limits.show": limits.show,
+    "limits.set": limits.set_,
+    "limits.test": limits.test,
     "node.status": node.status,
     "node.stop": node.stop,
     "doctor": node.doctor,

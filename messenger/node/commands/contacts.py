@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from peerpost.crypto import invite as invitations
 from peerpost.crypto.keys import peer_id, safety_number, transport_public
-from peerpost.errors import BadInputError, TicketError, UsageError
+from peerpost.errors import BadInputError, TicketError, UnavailableError, UsageError
 from peerpost.store import contacts as store_contacts
 from peerpost.store import inbox as store_inbox
 from peerpost.store import invites as store_invites
+from peerpost.store import limits as store_limits
 from peerpost.store import outbox as store_outbox
 from peerpost.wire import address as addresses
 from peerpost.wire.ticket import Ticket
@@ -20,6 +22,7 @@ from peerpost.wire.ticket import Ticket
 from ..clock import now_ms, rfc3339
 from ..names import contact_name
 from ..rpc import Request
+from . import limits
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
@@ -28,6 +31,8 @@ __all__ = ["add", "edit", "invite", "list_", "remove", "show"]
 
 DEFAULT_EXPIRY_S = 24 * 3600
 MAX_EXPIRY_S = 365 * 24 * 3600
+FIRST_DIAL_S = 5.0
+"""How long `contacts add` waits to say whether the ticket was taken."""
 READY_WAIT_S = 20.0
 """A ticket needs our addresses, and a node that just started takes a second or two to listen."""
 
@@ -73,12 +78,11 @@ async def add(node: Node, request: Request) -> dict[str, Any]:
     opened = node.opened()
     name = contact_name(params.name)
     if params.ticket is not None:
-        contact = await _add_by_ticket(opened, name, params.ticket)
+        contact = await _join(opened, await _add_by_ticket(opened, name, params.ticket))
     elif params.id is not None and params.address is not None:
         contact = await _add_by_id(opened, name, params.id, params.address)
     else:
         raise UsageError("a contact needs a ticket", hint="or --id ID together with --address")
-    opened.network.add(contact)
     return {"id": contact.id, "name": contact.name, "state": contact.state}
 
 
@@ -103,6 +107,29 @@ async def _add_by_ticket(opened: Opened, name: str, text: str) -> store_contacts
     )
 
 
+async def _join(opened: Opened, contact: store_contacts.Contact) -> store_contacts.Contact:
+    """Try the ticket at once. Raises TicketError where its maker is there and refuses it.
+
+    A maker who is away, or slow, is tried on in the background.
+    """
+    before = opened.network.peers.get(contact.id)
+    peer = opened.network.add(contact)
+    if before is not None:
+        before.retry_now()
+        return contact
+    with suppress(UnavailableError):
+        await opened.network.wait_ready(READY_WAIT_S)
+        await peer.dialled(FIRST_DIAL_S)
+    if peer.refused:
+        await opened.network.remove(contact.id)
+        await opened.store.write(store_contacts.remove, contact.id)
+        raise TicketError(
+            "whoever made the ticket does not take it: it was used, or is no longer good",
+            hint="ask for a new one: peerpost contacts invite NAME",
+        )
+    return peer.contact
+
+
 async def _add_by_id(
     opened: Opened, name: str, id_text: str, address: str
 ) -> store_contacts.Contact:
@@ -122,7 +149,7 @@ async def _add_by_id(
             "the address does not say which peer is there",
             hint="end it with /p2p/PEER_ID, as 'peerpost identity show' prints it",
         )
-    return await opened.store.write(
+    contact = await opened.store.write(
         store_contacts.add,
         name=name,
         id_public=id_public,
@@ -132,6 +159,8 @@ async def _add_by_id(
         ticket_expires_s=None,
         now_ms=now_ms(),
     )
+    opened.network.add(contact)
+    return contact
 
 
 async def list_(node: Node, _request: Request) -> list[dict[str, Any]]:
@@ -172,6 +201,7 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
     queued = await opened.store.read(store_outbox.depths)
     unread = await opened.store.read(store_inbox.unread_counts)
     counts = await opened.store.read(store_contacts.traffic, contact.id)
+    limit = await opened.store.read(store_limits.get, contact.id)
     peer = opened.network.peers.get(contact.id)
     session = peer.session if peer is not None else None
     statement = contact.statement
@@ -188,7 +218,7 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
         "rtt_ms": None,
         "sent": counts.sent,
         "received": counts.received,
-        "limits": None,
+        "limits": limits.describe(limit, contact.name),
         "last_error": peer.last_error if peer is not None else None,
     }
 

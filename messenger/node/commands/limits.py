@@ -1,0 +1,115 @@
+"""`limits show|set|test`: rate limits, changed while the node runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from peerpost.errors import UsageError
+from peerpost.store import contacts as store_contacts
+from peerpost.store import limits as store_limits
+
+from ..rpc import Request
+
+if TYPE_CHECKING:
+    from ..node import Node, Opened
+
+__all__ = ["describe", "set_", "show", "test"]
+
+_UNSET = msgspec.UNSET
+_Number = int | None | msgspec.UnsetType
+
+
+class _Show(msgspec.Struct, forbid_unknown_fields=True):
+    contact: str | None = None
+
+
+class _Set(msgspec.Struct, forbid_unknown_fields=True):
+    """A number sets a limit, null lifts it, and what is not named stays."""
+
+    contact: str | None = None
+    up_bytes_s: _Number = _UNSET
+    down_bytes_s: _Number = _UNSET
+    messages_s: _Number = _UNSET
+    burst_bytes: _Number = _UNSET
+
+
+class _Test(msgspec.Struct, forbid_unknown_fields=True):
+    size: int
+    contact: str | None = None
+
+
+async def show(node: Node, request: Request) -> list[dict[str, Any]]:
+    """List the limits in force, everybody's first; or those of one contact."""
+    opened = node.opened()
+    name = request.params_as(_Show).contact
+    if name is not None:
+        contact_id = await _contact_id(opened, name)
+        return [describe(await opened.store.read(store_limits.get, contact_id), name)]
+    names = {
+        contact.id: contact.name for contact in await opened.store.read(store_contacts.list_all)
+    }
+    table = await opened.store.read(store_limits.list_all)
+    if not any(row.contact_id is None for row in table):
+        table.insert(0, store_limits.RateLimit())
+    return [describe(row, names.get(row.contact_id or "")) for row in table]
+
+
+async def set_(node: Node, request: Request) -> dict[str, Any]:
+    """Change limits from now on. Raises UsageError for what is no rate."""
+    opened = node.opened()
+    params = request.params_as(_Set)
+    changes = {
+        name: value
+        for name in ("up_bytes_s", "down_bytes_s", "messages_s", "burst_bytes")
+        if (value := getattr(params, name)) is not _UNSET
+    }
+    for name, value in changes.items():
+        if value is not None and not 0 < value < 1 << 50:
+            raise UsageError(f"{name} must be positive; null lifts it")
+    contact_id = await _contact_id(opened, params.contact)
+    row = await opened.store.read(store_limits.get, contact_id)
+    row = dataclasses.replace(row, **changes)
+    await opened.store.write(store_limits.put, row)
+    opened.services.limits.change(row)
+    return describe(row, params.contact)
+
+
+async def test(node: Node, request: Request) -> dict[str, Any]:
+    """Tell how long so many bytes take under the limits in force, at best."""
+    opened = node.opened()
+    params = request.params_as(_Test)
+    contact_id = await _contact_id(opened, params.contact)
+    rows = [await opened.store.read(store_limits.get, None)]
+    if contact_id is not None:
+        rows.append(await opened.store.read(store_limits.get, contact_id))
+    return {
+        "contact": params.contact,
+        "size": params.size,
+        "up_s": _seconds(params.size, [row.up_bytes_s for row in rows]),
+        "down_s": _seconds(params.size, [row.down_bytes_s for row in rows]),
+    }
+
+
+def describe(row: store_limits.RateLimit, name: str | None) -> dict[str, Any]:
+    """Return a row as the command line shows it; `contact` is null for everybody's."""
+    return {
+        "contact": name,
+        "up_bytes_s": row.up_bytes_s,
+        "down_bytes_s": row.down_bytes_s,
+        "messages_s": row.messages_s,
+        "burst_bytes": row.burst_bytes,
+    }
+
+
+def _seconds(size: int, rates: list[int | None]) -> float | None:
+    slowest = min((rate for rate in rates if rate is not None), default=None)
+    return None if slowest is None else round(size / slowest, 3)
+
+
+async def _contact_id(opened: Opened, name: str | None) -> str | None:
+    if name is None:
+        return None
+    return (await opened.store.read(store_contacts.find, name)).id

@@ -1,0 +1,132 @@
+"""The outgoing side of one lane: what is queued, sealed in the order in which it leaves, a turn for each frame."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from typing import NamedTuple
+
+from peerpost.crypto.envelope import SendEpoch, envelope_bytes
+from peerpost.net.interface import Stream
+from peerpost.protocol.limit import Limit
+from peerpost.wire import limits
+from peerpost.wire.inner import Lane
+
+from .dispatch import Dispatcher
+from .keys import Keys
+
+__all__ = ["LaneWriter"]
+
+ROOM_BYTES = 512 << 10
+"""Bulk producers wait while more than this is queued on their lane."""
+_NO_PSK = bytes(32)
+
+
+class _Queued(NamedTuple):
+    payload: bytes
+    sealed: bool
+    messages: int
+
+
+class LaneWriter:
+    """Takes frames, asks for turns, writes them to the lane's stream."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        stream: Stream,
+        keys: Keys,
+        buckets: tuple[int, ...] | None,
+        dispatcher: Dispatcher,
+        limit: Limit | None,
+    ) -> None:
+        self._stream = stream
+        self._keys = keys
+        self._buckets = buckets
+        self._dispatcher = dispatcher
+        self._flow = dispatcher.add(lane, limit)
+        self._queue: deque[_Queued] = deque()
+        self._queued_bytes = 0
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._epoch: SendEpoch | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Take nothing more, and let go whoever waits for room: there will be none."""
+        self._closed = True
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._dispatcher.release(self._flow)
+        self._room.set()
+
+    def put(self, payload: bytes, *, sealed: bool, messages: int = 0) -> None:
+        """Queue a frame's payload, or an inner message that is sealed when it leaves.
+
+        `messages` is what it counts under a limit of messages.
+        """
+        if self._closed:
+            return
+        self._queue.append(_Queued(payload, sealed, messages))
+        self._queued_bytes += len(payload)
+        self._wake.set()
+        if self._queued_bytes >= ROOM_BYTES:
+            self._room.clear()
+
+    async def room(self) -> None:
+        """Wait until less than `ROOM_BYTES` is queued."""
+        await self._room.wait()
+
+    @property
+    def queued_bytes(self) -> int:
+        """What is queued and has not left."""
+        return self._queued_bytes
+
+    async def run(self) -> None:
+        """Write until cancelled. Raises ConnectionLostError."""
+        try:
+            while True:
+                if not self._queue:
+                    self._dispatcher.release(self._flow)
+                    self._wake.clear()
+                    await self._wake.wait()
+                if not self._stream.writable:
+                    # Whoever waits for a slow peer does not keep the turn from the others.
+                    self._dispatcher.release(self._flow)
+                    await self._stream.write(b"")
+                head = self._queue[0]
+                await self._dispatcher.turn(self._flow, self._frame_bytes(head), head.messages)
+                await self._stream.write(self._next_frame())
+        finally:
+            self._dispatcher.release(self._flow)
+
+    def _frame_bytes(self, head: _Queued) -> int:
+        if head.sealed:
+            return limits.FRAME_HEADER_BYTES + len(head.payload)
+        return limits.FRAME_HEADER_BYTES + envelope_bytes(len(head.payload), self._buckets)
+
+    def _next_frame(self) -> bytes:
+        head = self._queue.popleft()
+        self._queued_bytes -= len(head.payload)
+        if self._queued_bytes < ROOM_BYTES // 2:
+            self._room.set()
+        payload = head.payload if head.sealed else self._seal(head.payload)
+        return b"".join((len(payload).to_bytes(limits.FRAME_HEADER_BYTES, "big"), payload))
+
+    def _seal(self, inner: bytes) -> bytes:
+        now_s = time.monotonic()
+        if self._epoch is None or self._epoch.exhausted(now_s):
+            self._epoch = SendEpoch(
+                sender=self._keys.my_encryption,
+                recipient_id=self._keys.peer_id_public,
+                prekey_id=self._keys.peer_epk_id,
+                prekey_public=self._keys.peer_epk_public,
+                psk=_NO_PSK,
+                psk_generation=0,
+                ephemeral_seed=secrets.token_bytes(32),
+                now_s=now_s,
+            )
+        return self._epoch.seal(inner, self._buckets)

@@ -1,0 +1,89 @@
+"""A rate limit in one direction: bytes and messages per second, of one contact under everybody's.
+
+The clock is told, as to `fastpath.TokenBucket`, which does the counting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from peerpost.fastpath import TokenBucket
+
+__all__ = ["BURST_S_DIVISOR", "Limit", "Rate"]
+
+BURST_S_DIVISOR: Final = 8
+"""Without a burst of its own a limit lets through an eighth of a second's worth at once."""
+_LEAST_BURST_BYTES: Final = 1 << 17
+"""The largest frame must fit, twice: a bucket that never holds a frame would never let it go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """What a limit says; None is no limit."""
+
+    bytes_s: int | None = None
+    messages_s: int | None = None
+    burst_bytes: int | None = None
+
+
+class Limit:
+    """The buckets of one direction of one contact, or of all (`parent`)."""
+
+    def __init__(self, rate: Rate, now_ns: int, parent: Limit | None = None) -> None:
+        self._parent = parent
+        self._bytes: TokenBucket | None = None
+        self._messages: TokenBucket | None = None
+        self.rate = rate
+        self.change(rate, now_ns)
+
+    def change(self, rate: Rate, now_ns: int) -> None:
+        """Put another rate in force from now on."""
+        self.rate = rate
+        self._bytes = self._changed(self._bytes, rate.bytes_s, _burst(rate), now_ns)
+        per_s = rate.messages_s
+        burst = max(1, (per_s or 0) // BURST_S_DIVISOR)
+        self._messages = self._changed(self._messages, per_s, burst, now_ns)
+
+    @staticmethod
+    def _changed(
+        bucket: TokenBucket | None, per_s: int | None, burst: int, now_ns: int
+    ) -> TokenBucket | None:
+        if per_s is None:
+            return None
+        if bucket is None:
+            return TokenBucket(per_s, burst, now_ns)
+        bucket.set_rate(per_s, burst, now_ns)
+        return bucket
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything is limited, here or above."""
+        above = self._parent is not None and self._parent.limited
+        return above or self._bytes is not None or self._messages is not None
+
+    def take(self, size_bytes: int, messages: int, now_ns: int) -> int:
+        """Take a frame's tokens and return 0, or take none and return nanoseconds to wait."""
+        wanted = self.wanted(size_bytes, messages)
+        wait_ns = max((b.wait_time(min(n, b.burst), now_ns) for b, n in wanted), default=0)
+        if wait_ns:
+            return wait_ns
+        for bucket, count in wanted:
+            bucket.take(min(count, bucket.burst), now_ns)
+        return 0
+
+    def wanted(self, size_bytes: int, messages: int) -> list[tuple[TokenBucket, int]]:
+        """Name each bucket that is asked, the parent's too, and what it must give."""
+        parent = self._parent
+        wanted = [] if parent is None else parent.wanted(size_bytes, messages)
+        if self._bytes is not None and size_bytes:
+            wanted.append((self._bytes, size_bytes))
+        if self._messages is not None and messages:
+            wanted.append((self._messages, messages))
+        return wanted
+
+
+def _burst(rate: Rate) -> int:
+    if rate.burst_bytes is not None:
+        return max(rate.burst_bytes, _LEAST_BURST_BYTES)
+    return max((rate.bytes_s or 0) // BURST_S_DIVISOR, _LEAST_BURST_BYTES)
