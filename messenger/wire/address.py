@@ -71,8 +71,9 @@ def parse(text: str, *, listen: bool = False) -> Address:
         raise BadInputError("the peer id of an address is damaged", hint="it begins with 12D3KooW")
     if port > 65535 or (port == 0 and not listen):
         raise BadInputError("the port of an address is out of range", hint="1 to 65535")
-    normal = _host_name if protocol.startswith("dns") else _ip
-    return Address(protocol=protocol, host=normal(host, listen=listen), port=port, peer_id=peer_id)
+    named = protocol.startswith("dns")
+    host = _host_name(host, listen=listen) if named else _ip(protocol, host, listen=listen)
+    return Address(protocol=protocol, host=host, port=port, peer_id=peer_id)
 
 
 def canonical(text: str) -> str:
