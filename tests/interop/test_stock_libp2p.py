@@ -1,0 +1,133 @@
+"""Ours against py-libp2p as it comes: its host, its multistream, its Noise, its yamux."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peerpost.net.interface import ConnectionLostError, StreamResetError
+from peerpost.net.libp2p import LibP2PTransport
+from tests.support.net_rig import (
+    CHAT,
+    FILE,
+    LOOPBACK,
+    PROTOCOLS,
+    everybody,
+    on_loop,
+    pattern,
+    read_all,
+    read_exactly,
+    running,
+    seed,
+    serve_echo,
+)
+
+ROOT = Path(__file__).parents[2]
+SIZE = 10_000_000
+
+
+def transport(name: str) -> LibP2PTransport:
+    return LibP2PTransport(seed(name), [LOOPBACK], everybody, PROTOCOLS)
+
+
+@contextlib.asynccontextmanager
+async def stock(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    peer = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.stock_peer", *arguments),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield peer
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            peer.kill()
+        await peer.wait()
+
+
+async def said(peer: asyncio.subprocess.Process) -> Any:
+    assert peer.stdout is not None
+    return json.loads(await asyncio.wait_for(peer.stdout.readline(), 50))
+
+
+@on_loop
+async def test_ours_dials_stock() -> None:
+    ours = transport("ours")
+    async with stock("serve") as peer, running(ours):
+        peer_id, address = await said(peer)
+        connection = await ours.dial(peer_id, [address])
+        data = pattern(SIZE)
+        stream = await connection.open_stream(CHAT)
+
+        async def send() -> None:
+            for at in range(0, SIZE, 100_000):
+                await stream.write(data[at : at + 100_000])
+            await stream.close_write()
+
+        echoed, _ = await asyncio.gather(read_all(stream), send())
+        assert echoed == data
+        await stream.close()
+        # Many at once; one that is reset; a protocol it does not speak; and it still answers.
+        streams = await asyncio.gather(*(connection.open_stream(CHAT) for _ in range(30)))
+        for number, each in enumerate(streams):
+            await each.write(f"stream {number}".encode())
+        streams[0].reset()
+        with pytest.raises(StreamResetError):
+            await connection.open_stream(FILE)
+        for number, each in list(enumerate(streams))[1:]:
+            wanted = f"stream {number}".encode()
+            assert await read_exactly(each, len(wanted)) == wanted
+            await each.close_write()
+            assert await each.read() == b""
+        await connection.close()
+
+
+@pytest.mark.parametrize(("size", "streams"), [(SIZE, 1), (200_000, 20)])
+@on_loop
+async def test_stock_dials_ours(size: int, streams: int) -> None:
+    ours = transport("ours")
+    async with (
+        running(ours),
+        stock("talk", ours.peer_id, ours.addresses[0], str(size), str(streams)) as peer,
+    ):
+        connection = await ours.accept()
+        serving = asyncio.ensure_future(serve_echo(connection))
+        assert await said(peer) == [True] * streams
+        connection.abort()
+        await serving
+
+
+@on_loop
+async def test_stock_that_is_killed_is_no_clean_end() -> None:
+    ours = transport("ours")
+    async with stock("serve") as peer, running(ours):
+        peer_id, address = await said(peer)
+        connection = await ours.dial(peer_id, [address])
+        stream = await connection.open_stream(CHAT)
+        await stream.write(b"half of it")
+        assert await read_exactly(stream, 10) == b"half of it"
+        peer.kill()
+        with pytest.raises(ConnectionLostError):
+            await stream.read()
+        await connection.wait_closed()
+
+
+@on_loop
+async def test_stock_with_all_its_protocols_gets_noise() -> None:
+    """The library's default host offers plaintext and SECIO too; ours asks for none of them."""
+    ours = transport("ours")
+    async with stock("serve", "default") as peer, running(ours):
+        peer_id, address = await said(peer)
+        connection = await ours.dial(peer_id, [address])
+        stream = await connection.open_stream(CHAT)
+        await stream.write(b"hello")
+        assert await read_exactly(stream, 5) == b"hello"

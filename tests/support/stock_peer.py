@@ -1,0 +1,108 @@
+"""py-libp2p as it comes, host and yamux and all, in a process of its own.
+
+`python -m tests.support.stock_peer serve [default]` prints its peer id and address, and echoes CHAT until its input
+ends; with `default`, with all the security protocols that the library offers by itself. `... talk PEER_ID ADDRESS
+BYTES STREAMS` dials, echoes so many bytes over each of so many streams at once, and prints what came of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import multiaddr
+import trio
+from libp2p import new_host
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
+from libp2p.custom_types import TProtocol
+from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
+from libp2p.security.noise.transport import Transport as Noise
+
+CHAT = TProtocol("/test/chat/1")
+
+
+def say(what: Any) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+def host(*, default: bool = False) -> Any:
+    keys = create_new_key_pair()
+    if default:
+        return new_host(key_pair=keys)
+    noise = Noise(keys, noise_privkey=create_noise_key_pair().private_key)
+    return new_host(key_pair=keys, sec_opt={NOISE: noise})
+
+
+async def read_until_end(stream: Any, use: Callable[[bytes], Any]) -> int:
+    size = 0
+    with contextlib.suppress(StreamEOF):
+        while data := await stream.read(262144):
+            size += len(data)
+            use(data)
+    return size
+
+
+async def echo(stream: Any) -> None:
+    try:
+        with contextlib.suppress(StreamEOF):
+            while data := await stream.read(262144):
+                await stream.write(data)
+        await stream.close()
+    except Exception:  # noqa: BLE001 - a handler that raises stops the stock host
+        await stream.reset()
+
+
+async def serve(*, default: bool) -> None:
+    peer = host(default=default)
+    peer.set_stream_handler(CHAT, echo)
+    async with peer.run(listen_addrs=[multiaddr.Multiaddr("/ip4/127.0.0.1/tcp/0")]):
+        address = str(peer.get_addrs()[0]).partition("/p2p/")[0]
+        say([str(peer.get_id()), address])
+        await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
+    os._exit(0)
+
+
+async def talk(peer_id: str, address: str, size: int, streams: int) -> None:
+    peer = host()
+    data = os.urandom(size)
+    results: list[bool] = []
+
+    async def one() -> None:
+        stream = await peer.new_stream(info.peer_id, [CHAT])
+        seen = hashlib.sha256()
+
+        async def write() -> None:
+            for at in range(0, size, 65536):
+                await stream.write(data[at : at + 65536])
+            await stream.close_write()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            await read_until_end(stream, seen.update)
+        await stream.close()
+        results.append(seen.digest() == hashlib.sha256(data).digest())
+
+    async with peer.run(listen_addrs=[]):
+        info = info_from_p2p_addr(multiaddr.Multiaddr(f"{address}/p2p/{peer_id}"))
+        await peer.connect(info)
+        async with trio.open_nursery() as nursery:
+            for _ in range(streams):
+                nursery.start_soon(one)
+        say(results)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        trio.run(lambda: serve(default="default" in sys.argv))
+    else:
+        trio.run(talk, sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
