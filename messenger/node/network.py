@@ -226,7 +226,8 @@ class Network:
                 await self._welcome(connection, greeting, peer)
         except (RemoteError, ConnectionLostError, TicketError) as error:
             log.info("turned away %s: %s", connection.remote_address, error.message)
-            connection.abort()
+            # Not dropped: the refusal is still on its way, and a guest should hear it.
+            await connection.close()
         except PeerpostError as error:
             log.warning("cannot serve %s: %s", connection.remote_address, error.message)
             connection.abort()
