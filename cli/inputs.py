@@ -12,7 +12,7 @@ import click
 
 from peerpost.errors import BadInputError, NoInputError
 
-__all__ = ["Duration", "Size", "open_input", "read_ticket"]
+__all__ = ["Accept", "Duration", "Size", "open_input", "read_ticket"]
 
 MAX_TICKET_FILE_BYTES = 64 << 10
 """A ticket is 200 characters; a file of more than this is another file."""
@@ -52,6 +52,20 @@ class Size(click.ParamType[int]):
             return parse_size(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Accept(click.ParamType[int | str]):
+    """100MiB, ask, never, default: bytes, or one of the words."""
+
+    name = "accept"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        """Return bytes, or the word."""
+        if value in ("ask", "never", "default"):
+            return str(value)
+        return Size().convert(value, param, ctx)
 
 
 def open_input(path: str) -> int:

@@ -152,7 +152,7 @@ def check_private_file(path: Path) -> None:
 def write_file_durably(path: Path, data: bytes) -> None:
     """Write a private file so that after a power cut it is there whole, or as it was before."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:
         with contextlib.closing(os.fdopen(fd, "wb")) as file:
             file.write(data)

@@ -9,7 +9,7 @@ import click
 from peerpost.errors import UsageError
 
 from ..app import App, Group, complete_contacts, pass_app
-from ..inputs import Duration, read_ticket
+from ..inputs import Accept, Duration, read_ticket
 
 __all__ = ["contacts"]
 
@@ -143,6 +143,7 @@ def show(app: App, name: str) -> None:
     peerpost contacts edit bob --rename bob-at-home
     peerpost contacts edit bob --note "met at the conference"
     peerpost contacts edit bob --address /ip4/192.0.2.7/tcp/4001
+    peerpost contacts edit nas --accept 50GiB
     """
 )
 @click.argument("name", shell_complete=complete_contacts)
@@ -151,15 +152,31 @@ def show(app: App, name: str) -> None:
 @click.option(
     "--address", "addresses", multiple=True, metavar="MULTIADDR", help="Where they can be reached."
 )
+@click.option(
+    "--accept",
+    type=Accept(),
+    metavar="SIZE|ask|never",
+    help="Up to which size its files are taken without asking; 'default': as for everybody.",
+)
 @pass_app
 def edit(
-    app: App, name: str, rename: str | None, note: str | None, addresses: tuple[str, ...]
+    app: App,
+    name: str,
+    rename: str | None,
+    note: str | None,
+    addresses: tuple[str, ...],
+    accept: int | str | None,
 ) -> None:
-    """Change what you call a contact, your note, or where it is reached."""
-    changes = {"rename": rename, "note": note, "addresses": list(addresses) or None}
+    """Change what you call a contact, your note, where it is reached, or what you take from it."""
+    changes = {
+        "rename": rename,
+        "note": note,
+        "addresses": list(addresses) or None,
+        "accept": accept,
+    }
     given = {key: value for key, value in changes.items() if value is not None}
     if not given:
-        raise UsageError("nothing to change", hint="give --rename, --note or --address")
+        raise UsageError("nothing to change", hint="give --rename, --note, --address or --accept")
     changed = app.call("contacts.edit", {"name": name, **given})
     app.terminal.record(changed, human=f"{changed['name']}  {changed['state']}")
 

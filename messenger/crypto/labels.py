@@ -49,6 +49,8 @@ PERSON_FINGERPRINT: Final = b"peerpost/v1/fing"
 """An identity, for people to read."""
 PERSON_SAFETY: Final = b"peerpost/v1/safe"
 """Two identities, for people to compare."""
+PERSON_CONTACT: Final = b"peerpost/v1/cont"
+"""The local id of a contact; never on the wire."""
 PERSON_LINK: Final = LINK_PERSON
 """A message, for the next one to refer to."""
 PERSON_TICKET: Final = CHECKSUM_PERSON
@@ -72,6 +74,7 @@ PERSONS: Final = (
     PERSON_INVITE_ID,
     PERSON_FINGERPRINT,
     PERSON_SAFETY,
+    PERSON_CONTACT,
     PERSON_LINK,
     PERSON_TICKET,
 )

@@ -80,6 +80,7 @@ class Network:
         self.ready.set()
         self._tasks.spawn(self._accept(transport), name="accept")
         self._tasks.spawn(self._expire_tickets(), name="expire-tickets")
+        self._tasks.spawn(self._expire_messages(), name="expire-messages")
         for peer in self.peers.values():
             peer.start()
 
@@ -175,6 +176,17 @@ class Network:
                     self.add(changed)
                     peer.last_error = "the ticket expired before its maker could be reached"
                     self.services.events.publish("contact", changed.id, "expired")
+            await asyncio.sleep(EXPIRY_CHECK_S)
+
+    async def _expire_messages(self) -> None:
+        while True:
+            for entry in await self.services.store.write(outbox.expire, now_ms()):
+                self.services.events.publish("entry", entry.id, entry.state)
+                self.poke(entry.contact_id)
+                if entry.file_id is not None:
+                    await self.transfers.cancel_outgoing(
+                        entry.contact_id, entry.file_id, "not delivered in time"
+                    )
             await asyncio.sleep(EXPIRY_CHECK_S)
 
     # -- outbound

@@ -144,9 +144,14 @@ class Node:
                     "this home has an identity already",
                     hint="see it with: peerpost identity show; another home: --home DIR",
                 )
-            store = await self._open_store(keyfile.create(self.home))
-            await store.write(identity.create, name, free_port(), now_ms())
-            await store.close()
+            try:
+                store = await self._open_store(keyfile.create(self.home))
+                await store.write(identity.create, name, free_port(), now_ms())
+                await store.close()
+            except PeerpostError:
+                # A key without an identity would make this home neither new nor usable.
+                keyfile.discard(self.home)
+                raise
             opened = await self._open()
             self._tasks.spawn(self._go_online(opened), name="go-online")
 

@@ -15,7 +15,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from peerpost.errors import NotFoundError, StoreFullError, UsageError
-from peerpost.store import disk, inbox
+from peerpost.store import contacts, disk, inbox
 from peerpost.store import transfers as rows
 from peerpost.store.chunks import Sealer
 from peerpost.store.sealed import End, SealedFile
@@ -180,12 +180,12 @@ class Transfers:
 
     async def _decide(self, row: rows.Transfer, session: Session) -> None:
         """Accept, ask the user, or refuse."""
-        accept = self._services.config.storage.accept
+        accept = await self._accept_policy(row.contact_id)
         if not row.as_text:
             if accept == "never":
                 await self._refuse(row, session, "files are not accepted")
                 return
-            if accept == "ask" or row.size is None or row.size > accept:
+            if not isinstance(accept, int) or row.size is None or row.size > accept:
                 await self._set_state(row, "asking", None)
                 return
         open_rows = await self._services.store.read(rows.of_contact, row.contact_id)
@@ -193,6 +193,13 @@ class Transfers:
             await self._refuse(row, session, "too many files at once")
             return
         await self._accept(row, session)
+
+    async def _accept_policy(self, contact_id: str) -> int | str:
+        """Return what is said of this contact, or else of everybody."""
+        own = (await self._services.store.read(contacts.find, contact_id)).accept
+        if own is None:
+            return self._services.config.storage.accept
+        return int(own) if own.isdecimal() else own
 
     async def _accept(self, row: rows.Transfer, session: Session | None) -> None:
         try:

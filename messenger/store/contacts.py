@@ -241,8 +241,12 @@ def edit(
     name: str | None = None,
     note: str | None = None,
     addresses: tuple[str, ...] | None = None,
+    accept: str | None = None,
 ) -> Contact:
-    """Change what we say of a contact; None leaves a thing as it is. Raises ExistsError."""
+    """Change what we say of a contact; None leaves a thing as it is. Raises ExistsError.
+
+    `accept` is a number of bytes, `ask`, `never`, or `default` for what holds for everybody.
+    """
     if name is not None:
         taken = db.execute(
             "SELECT 1 FROM contacts WHERE name = ? AND id <> ?", (name, id_)
@@ -251,8 +255,9 @@ def edit(
             raise ExistsError(f"there is a contact named {name!r} already")
     db.execute(
         "UPDATE contacts SET name = coalesce(?, name), note = coalesce(?, note),"
-        " addresses = coalesce(?, addresses) WHERE id = ?",
-        (name, note, None if addresses is None else " ".join(addresses), id_),
+        " addresses = coalesce(?, addresses),"
+        " accept = nullif(coalesce(?, accept), 'default') WHERE id = ?",
+        (name, note, None if addresses is None else " ".join(addresses), accept, id_),
     )
     return _get(db, id_)
 

@@ -12,14 +12,13 @@ import os
 
 import apsw
 
+from peerpost.crypto.labels import PERSON_CONTACT
 from peerpost.errors import AmbiguousError, NotFoundError
 
 __all__ = ["complete", "contact_id", "new_id"]
 
 ID_BYTES = 5
 """Forty bits: among a million ids a new one collides once in a million, and is then drawn again."""
-PERSON_CONTACT = b"peerpost/v1/cont"
-"""BLAKE2b person of a contact's id."""
 
 
 def new_id(db: apsw.Connection, table: str) -> str:

@@ -61,6 +61,12 @@ def create(home: Path) -> bytes:
     return key
 
 
+def discard(home: Path) -> None:
+    """Remove the keyfile of a home whose identity could not be made; its store opens no more."""
+    with disk.errors("cannot remove the keyfile"):
+        (home / KEYFILE).unlink(missing_ok=True)
+
+
 def unlock(home: Path) -> bytes:
     """Return the data key of a home whose keyfile holds it in clear.
 

@@ -218,7 +218,8 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
         "rtt_ms": None,
         "sent": counts.sent,
         "received": counts.received,
-        "limits": limits.describe(limit, contact.name),
+        "accept": contact.accept,
+        "limits": limits.describe(limit),
         "last_error": peer.last_error if peer is not None else None,
     }
 
@@ -228,6 +229,8 @@ class _Edit(msgspec.Struct, forbid_unknown_fields=True):
     rename: str | None = None
     note: str | None = None
     addresses: list[str] | None = None
+    accept: int | str | None = None
+    """Bytes, `ask`, `never`, or `default`: as for everybody."""
 
 
 async def edit(node: Node, request: Request) -> dict[str, Any]:
@@ -235,11 +238,15 @@ async def edit(node: Node, request: Request) -> dict[str, Any]:
     params = request.params_as(_Edit)
     opened = node.opened()
     contact = await opened.store.read(store_contacts.find, params.name)
+    accept = params.accept
+    if isinstance(accept, str) and accept not in ("ask", "never", "default"):
+        raise UsageError("accept is a number of bytes, ask, never or default")
     changed = await opened.store.write(
         store_contacts.edit,
         contact.id,
         name=None if params.rename is None else contact_name(params.rename),
         note=params.note,
+        accept=None if accept is None else str(accept),
         addresses=None
         if params.addresses is None
         else tuple(addresses.parse(text).text for text in params.addresses),

@@ -47,14 +47,14 @@ async def show(node: Node, request: Request) -> list[dict[str, Any]]:
     name = request.params_as(_Show).contact
     if name is not None:
         contact_id = await _contact_id(opened, name)
-        return [describe(await opened.store.read(store_limits.get, contact_id), name)]
+        return [_named(await opened.store.read(store_limits.get, contact_id), name)]
     names = {
         contact.id: contact.name for contact in await opened.store.read(store_contacts.list_all)
     }
     table = await opened.store.read(store_limits.list_all)
     if not any(row.contact_id is None for row in table):
         table.insert(0, store_limits.RateLimit())
-    return [describe(row, names.get(row.contact_id or "")) for row in table]
+    return [_named(row, names.get(row.contact_id or "")) for row in table]
 
 
 async def set_(node: Node, request: Request) -> dict[str, Any]:
@@ -74,7 +74,7 @@ async def set_(node: Node, request: Request) -> dict[str, Any]:
     row = dataclasses.replace(row, **changes)
     await opened.store.write(store_limits.put, row)
     opened.services.limits.change(row)
-    return describe(row, params.contact)
+    return _named(row, params.contact)
 
 
 async def test(node: Node, request: Request) -> dict[str, Any]:
@@ -93,15 +93,19 @@ async def test(node: Node, request: Request) -> dict[str, Any]:
     }
 
 
-def describe(row: store_limits.RateLimit, name: str | None) -> dict[str, Any]:
-    """Return a row as the command line shows it; `contact` is null for everybody's."""
+def describe(row: store_limits.RateLimit) -> dict[str, Any]:
+    """Return what a row limits; null is no limit."""
     return {
-        "contact": name,
         "up_bytes_s": row.up_bytes_s,
         "down_bytes_s": row.down_bytes_s,
         "messages_s": row.messages_s,
         "burst_bytes": row.burst_bytes,
     }
+
+
+def _named(row: store_limits.RateLimit, name: str | None) -> dict[str, Any]:
+    """Return a row with the name of its contact; null for everybody's."""
+    return {"contact": name, **describe(row)}
 
 
 def _seconds(size: int, rates: list[int | None]) -> float | None:
