@@ -250,14 +250,16 @@ class Yamux:
         return records
 
     def _cut_frame(self, stream: _Stream, take: int, parts: list[bytes | memoryview]) -> None:
-        """Append one data frame of `take` bytes to parts."""
+        """Append one data frame of `take` bytes to parts, or the end where there are none."""
+        if not take:
+            # In a frame of its own, as Go has it: js-libp2p heeds the end before the bytes it comes with.
+            stream.fin_sent = True
+            parts.append(HEADER.pack(0, _Type.WINDOW, FIN, stream.id, 0))
+            return
         stream.send_window -= take
         stream.out_bytes -= take
         self._queued_bytes -= take
-        flags = 0
-        if stream.fin_wanted and not stream.out_bytes:
-            flags, stream.fin_sent = FIN, True
-        parts.append(HEADER.pack(0, _Type.DATA, flags, stream.id, take))
+        parts.append(HEADER.pack(0, _Type.DATA, 0, stream.id, take))
         out = stream.out
         while take:
             piece = out[0]

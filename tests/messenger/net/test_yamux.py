@@ -53,7 +53,8 @@ def test_frames_are_those_of_the_specification() -> None:
             bytes.fromhex("00 01 0001 00000001 00000000"),  # window update, SYN, stream 1
             bytes.fromhex("00 02 0001 00000000 00000007"),  # ping
             bytes.fromhex("00 03 0000 00000000 00000002"),  # go away
-            bytes.fromhex("00 00 0004 00000001 00000005") + b"hello",  # data, FIN
+            bytes.fromhex("00 00 0000 00000001 00000005") + b"hello",  # data
+            bytes.fromhex("00 01 0004 00000001 00000000"),  # window update, FIN: never with data
         ]
     )
 
@@ -125,8 +126,7 @@ def test_sender_keeps_to_the_window() -> None:
     yamux.receive(packed(WINDOW, 0, number, 100_000), 0.0)
     frames = [f for r in yamux.next_records(1 << 30) for f in parse(r)]
     assert sum(len(f.data) for f in frames) == 400_000 - INITIAL_WINDOW_BYTES
-    assert [f.flags for f in frames][-1] == 4
-    assert not any(f.flags for f in frames[:-1])
+    assert [f.flags for f in frames] == [0] * (len(frames) - 1) + [4]
 
 
 def grow(yamux: Yamux, *, rtt_s: float | None, every_s: float, times: int = 12) -> list[int]:
