@@ -15,6 +15,7 @@ import orjson
 from peerpost.errors import PeerpostError
 from peerpost.store.homelock import HomeLock
 from peerpost.system import keep_freed_memory, private_dir
+from peerpost.wire import address
 
 from . import config as configuration
 from . import logs
@@ -63,6 +64,8 @@ def main(argv: list[str], node_class: type[Node] = Node) -> int:
 
 
 async def _serve(arguments: argparse.Namespace, node_class: type[Node]) -> int:
+    for text in arguments.listen:
+        address.parse(text, listen=True)
     config = configuration.load(arguments.home)
     logs.setup(arguments.log_level or config.log.level, arguments.log_format or config.log.format)
     node = node_class(

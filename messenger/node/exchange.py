@@ -101,7 +101,7 @@ class Exchange:
                     break
 
     async def _mark_sent(self, row_ids: list[int]) -> None:
-        changed = await self._services.store.write(outbox.mark_sent, row_ids)
+        changed = await self._services.store.write_lazily(outbox.mark_sent, row_ids)
         for entry in changed:
             self._services.events.publish("entry", entry.id, entry.state)
 

@@ -120,6 +120,13 @@ class Network:
     def _peer_ids(contact: contacts.Contact) -> list[str]:
         return [crypto_keys.peer_id(public) for public in contact.transport_publics]
 
+    async def find(self, text: str) -> contacts.Contact:
+        """Return a contact by its exact name or id. Raises NotFoundError naming the near miss."""
+        for peer in self.peers.values():
+            if peer.contact.name == text:
+                return peer.contact
+        return await self.services.store.read(contacts.find, text)
+
     def add(self, contact: contacts.Contact) -> Peer:
         """Begin to live with a new contact, or with a changed one."""
         peer = self.peers.get(contact.id)
@@ -158,7 +165,7 @@ class Network:
 
     async def session_ended(self, peer: Peer) -> None:
         """Note when a contact was last here."""
-        await self.services.store.write(contacts.touch, peer.contact.id, now_ms())
+        await self.services.store.write_lazily(contacts.touch, peer.contact.id, now_ms())
         self.services.events.publish("contact", peer.contact.id, "offline")
 
     async def _expire_tickets(self) -> None:

@@ -1,9 +1,10 @@
 """The database: one encrypted SQLite file, one writer thread with group commit, readers beside it.
 
 What several callers ask to write while a commit waits for the disk is committed together by the
-next: a batch is what queued during the last fsync, so there is no timer. Each operation has a
-savepoint of its own; one that fails hurts no other. A result is handed out after its commit, never
-before.
+next: a batch is what queued during the last fsync, so there is no timer, but for what is in no
+hurry (`write_lazily`): that goes with the next commit, or alone after a moment. Each operation has
+a savepoint of its own; one that fails hurts no other. A result is handed out after its commit,
+never before.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ T = TypeVar("T")
 
 GROUP_OPERATIONS = 512
 """Most operations of one commit: bounds how long the first of them waits."""
+LAZY_S = 0.05
+"""How long at most what is in no hurry waits for a commit that is needed anyway."""
 READERS = 2
 """Read connections, each with a thread: the reference machine has two cores."""
 WAL_AUTOCHECKPOINT_PAGES = 1000
@@ -48,6 +52,7 @@ def sqlite_version() -> tuple[int, ...]:
 class _Operation:
     work: Callable[[apsw.Connection], Any]
     future: asyncio.Future[Any]
+    lazy: bool = False
     result: Any = None
     error: BaseException | None = None
 
@@ -106,10 +111,22 @@ class Store:
 
         Raises what work raises, with nothing of it done; StoreFullError; StorageError.
         """
+        return await self._put(lambda db: work(db, *args, **kwargs), lazy=False)
+
+    async def write_lazily(
+        self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do as `write` does, but cause no commit of its own while others are about to.
+
+        For what nobody waits for, and what a crash may forget.
+        """
+        return await self._put(lambda db: work(db, *args, **kwargs), lazy=True)
+
+    async def _put(self, work: Callable[[apsw.Connection], T], *, lazy: bool) -> T:
         if self._closed:
             raise StorageError("the store is closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Operation(lambda db: work(db, *args, **kwargs), future))
+        self._queue.put(_Operation(work, future, lazy))
         # A cancelled caller gives up the answer, not the write: shield keeps the future.
         return await asyncio.shield(future)
 
@@ -215,20 +232,37 @@ class Store:
     def _write_loop(self, connection: WriteConnection) -> None:
         last = False
         while not last:
-            operation = self._queue.get()
-            batch: list[_Operation] = []
-            while operation is not None:
-                batch.append(operation)
-                if len(batch) >= GROUP_OPERATIONS:
-                    break
-                try:
-                    operation = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-            last = operation is None
+            batch, last = self._gather()
             if batch:
                 self._commit(connection, batch)
         connection.close()
+
+    def _gather(self) -> tuple[list[_Operation], bool]:
+        """Wait for work and return all that is queued by then, and whether it is the last.
+
+        What is in no hurry alone waits for company, for `LAZY_S` at most.
+        """
+        batch: list[_Operation] = []
+        due_s: float | None = None
+        hurry = False
+        while len(batch) < GROUP_OPERATIONS:
+            try:
+                if not batch:
+                    operation = self._queue.get()
+                elif hurry or due_s is None:
+                    operation = self._queue.get_nowait()
+                else:
+                    operation = self._queue.get(timeout=max(0.0, due_s - time.monotonic()))
+            except queue.Empty:
+                return batch, False
+            if operation is None:
+                return batch, True
+            batch.append(operation)
+            if operation.lazy:
+                due_s = due_s or time.monotonic() + LAZY_S
+            else:
+                hurry = True
+        return batch, False
 
     def _commit(self, connection: WriteConnection, batch: list[_Operation]) -> None:
         connection.reserve_in_use = self._ballast.released and not self._ballast.regain()

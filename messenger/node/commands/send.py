@@ -50,7 +50,7 @@ async def send_net(node: Node, request: Request) -> AsyncIterator[object]:
     """Queue, tell the entry, and with `wait` tell each change until it is delivered."""
     params = request.params_as(_Send)
     opened = node.opened()
-    contact = await opened.store.read(store_contacts.find, params.contact)
+    contact = await opened.network.find(params.contact)
     if contact.state == "blocked":
         raise UsageError(f"{contact.name} is blocked", hint="peerpost contacts unblock NAME")
     if sum(part is not None for part in (params.text, params.file, params.stream)) != 1:
