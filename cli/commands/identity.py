@@ -40,7 +40,9 @@ def new(app: App, name: str | None, no_passphrase: bool) -> None:
     """
     if not no_passphrase:
         _confirm_unprotected(app)
-    made = app.call("identity.new", {"name": name or _login_name(), "protect": "none"})
+    made = app.call(
+        "identity.new", {"name": _login_name() if name is None else name, "protect": "none"}
+    )
     app.terminal.record(made)
     app.terminal.note(f"This is {made['name']}, in {app.home}.")
     app.terminal.note("Next, invite somebody: peerpost contacts invite NAME")
