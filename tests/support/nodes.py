@@ -188,7 +188,11 @@ class Friend(Person):
     async def state(self) -> dict[str, Any]:
         """Return all that a refused command must not have changed."""
         asked = ("identity.show", "contacts.list", "queue.list", "sent.list", "inbox.list")
-        return {method: await self.ask(method) for method in asked}
+        found: dict[str, Any] = {method: await self.ask(method) for method in asked}
+        for row in (*found["queue.list"], *found["sent.list"]):
+            for key in ("attempts", "next_attempt", "last_error"):
+                del row[key]  # of the dialling, which goes on
+        return found
 
     def log_text(self) -> str:
         """Return what its nodes have logged."""
