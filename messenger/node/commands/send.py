@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["send_net"]
 
 DEFAULT_TIMEOUT_S = 30.0
+LOOK_AGAIN_S = 1.0
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -130,14 +131,23 @@ async def _queue_text(
     )
 
 
+async def _may_have_ended(events: Subscription, entry_id: str) -> bool:
+    """Wait for an event of the entry; now and then look anyway, for events may be dropped."""
+    try:
+        async with asyncio.timeout(LOOK_AGAIN_S):
+            event = await events.next()
+    except TimeoutError:
+        return True
+    return event.kind == "entry" and event.id == entry_id and event.state != "sent"
+
+
 async def _until_delivered(
     opened: Opened, entry: store_outbox.Entry, events: Subscription, timeout_s: float
 ) -> dict[str, Any]:
     try:
         async with asyncio.timeout(timeout_s):
             while entry.state in ("queued", "sent"):
-                event = await events.next()
-                if event.kind == "entry" and event.id == entry.id:
+                if await _may_have_ended(events, entry.id):
                     entry = await opened.store.read(store_outbox.find, entry.id)
     except TimeoutError:
         raise TimedOutError(
