@@ -13,6 +13,7 @@ from peerpost.crypto.keys import Ed25519KeyPair, X25519KeyPair, peer_id
 from peerpost.net.interface import Admission, Connection, Stream
 from peerpost.net.libp2p import LibP2PTransport
 from peerpost.node.handshake import Greeting, greet, open_lanes
+from peerpost.node.limits import RateLimits
 from peerpost.node.meeting import Acquaintances
 from peerpost.node.node import PROTOCOLS
 from peerpost.node.session import Session
@@ -96,6 +97,7 @@ class Mallory:
             keys=greeting.keys,
             buckets=None,
             receiver=peer,
+            traffic=RateLimits().traffic("bob"),
         )
         return session, asyncio.get_running_loop().create_task(session.run())
 
