@@ -77,10 +77,9 @@ class Assembly:
             return Fit.GAP_AT_END if offset > self.received and end == expected else Fit.IGNORED
         if end > expected:
             return Fit.TOO_LONG
-        if offset == 0:
-            if self._buffer is not None and end <= self.received and self._buffer[:end] == data:
-                return Fit.IGNORED
-            self.received = 0
+        old = self._buffer
+        if offset == 0 and old is not None and end <= self.received and old[:end] == data:
+            return Fit.IGNORED
         if self._buffer is None:
             self._buffer = self._pool.take()
         self._buffer[offset:end] = data
