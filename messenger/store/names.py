@@ -37,12 +37,12 @@ _SUFFIX_BYTES: Final = 32
 def safe_name(name: str) -> str:
     """Return a name that is safe to create a file under, of at most NAME_BYTES in UTF-8.
 
-    The last component of a path; NFC; no control, format or separator characters; no leading dot,
-    dash or space and no trailing dot or space; no device name.
+    The last component of a path; NFC; no control, format or separator characters; no run of spaces;
+    no leading dot, dash or space and no trailing dot or space; no device name.
     """
     base = unicodedata.normalize("NFC", name.replace("\\", "/").rstrip("/").rpartition("/")[2])
     kept = "".join(_REPLACEMENT if _is_bad(char) else char for char in base)
-    kept = " ".join(kept.split(" ")).lstrip(".-~ \u00a0").rstrip(". \u00a0")
+    kept = " ".join(kept.split()).lstrip(".-~ \u00a0").rstrip(". \u00a0")
     kept = _cut(kept, NAME_BYTES)
     if not kept.strip("_. "):
         return _FALLBACK

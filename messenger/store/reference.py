@@ -187,5 +187,5 @@ class ReferenceSource:
     def _changed(self) -> SourceChangedError:
         return SourceChangedError(
             f"{self._reference.path} changed after it was queued",
-            hint="send it again, or with --spool, which keeps a copy",
+            hint="send it again; what is sent from stdin (- < FILE) is copied first",
         )

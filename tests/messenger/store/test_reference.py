@@ -1,0 +1,192 @@
+"""Files sent from where they lie: what was queued is what is sent, or nothing is."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from peerpost.errors import NoInputError, SourceChangedError
+from peerpost.store.chunks import Sealer
+from peerpost.store.reference import Reference, ReferenceSource, describe
+from peerpost.store.sealed import SealedFile
+from peerpost.store.spool import spool
+
+LOG2 = 14
+CHUNK = 1 << LOG2
+SIZE = 20 * CHUNK + 5
+KEYS = Sealer(file_id=b"f" * 16, key=b"k" * 32, chunk_log2=LOG2)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "source"
+    path.write_bytes(os.urandom(SIZE))
+    return path
+
+
+def queue(path: Path) -> Reference:
+    with path.open("rb") as file:
+        return describe(file.fileno(), str(path))
+
+
+def open_source(path: Path, reference: Reference | None = None) -> ReferenceSource:
+    return ReferenceSource(reference or queue(path), KEYS, path.with_name("leaves"))
+
+
+def test_it_seals_what_a_spool_would(path: Path, tmp_path: Path) -> None:
+    with SealedFile.create(tmp_path / "spool", KEYS) as sealed, path.open("rb") as file:
+        end = spool(file.fileno(), sealed)
+        chunks = [bytes(chunk) for chunk in sealed.read_chunks(0, end.count, end.size)]
+        leaves = sealed.read_leaves(0, end.count)
+    source = open_source(path)
+    piece = source.read(18, 3)
+    assert [bytes(chunk) for chunk in piece.sealed] == chunks[18:]
+    assert piece.leaves == leaves[32 * 18 :]
+    assert source.read_leaves(3, 1000) == leaves[32 * 3 :]
+    assert source.find_end() == end
+    source.close()
+    again = open_source(path)  # The leaves of an earlier run are there, and not trusted.
+    path.with_name("leaves").write_bytes(bytes(32 * 21))
+    assert again.find_end() == end
+    again.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK, 9 * CHUNK])
+def test_sizes_at_the_edges(path: Path, size: int) -> None:
+    path.write_bytes(b"x" * size)
+    source = open_source(path)
+    end = source.find_end()
+    assert (end.size, end.count) == (size, max(1, -(-size // CHUNK)))
+    assert len(source.read(0, end.count).sealed) == end.count
+    source.close()
+
+
+def open_fds() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def touch(path: Path) -> None:
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+
+def replace(path: Path) -> None:
+    status = path.stat()
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.replace(path)
+
+
+def rewrite_unseen(path: Path) -> None:
+    """Change a byte and put the time back: only the leaf tells."""
+    status = path.stat()
+    with path.open("r+b") as file:
+        first = file.read(1)
+        file.seek(0)
+        file.write(bytes([first[0] ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+CHANGES: list[Callable[[Path], object]] = [
+    touch,
+    replace,
+    Path.unlink,
+    lambda path: os.truncate(path, SIZE - 1),
+    lambda path: os.truncate(path, SIZE + 1),
+    lambda path: (path.unlink(), path.mkdir()),
+    lambda path: (path.unlink(), os.mkfifo(path)),
+]
+NAMES = ["touched", "replaced", "gone", "shorter", "longer", "a folder", "a pipe"]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=NAMES)
+def test_a_file_that_changed_before_it_was_opened_is_not_sent(
+    path: Path, change: Callable[[Path], object]
+) -> None:
+    reference = queue(path)
+    change(path)
+    before = open_fds()
+    with pytest.raises(SourceChangedError):
+        open_source(path, reference)
+    assert open_fds() == before
+
+
+@pytest.mark.parametrize(
+    "change", [touch, CHANGES[3], CHANGES[4]], ids=["touched", "shorter", "longer"]
+)
+def test_a_file_that_changes_while_it_is_sent_ends_it(
+    path: Path, change: Callable[[Path], object]
+) -> None:
+    source = open_source(path)
+    source.read(0, 2)
+    change(path)
+    for read in (lambda: source.read(18, 3), lambda: source.read_leaves(4, 1), source.find_end):
+        with pytest.raises(SourceChangedError, match="changed after it was queued"):
+            read()
+    source.close()
+
+
+def test_a_chunk_that_reads_otherwise_the_second_time_is_noticed(path: Path) -> None:
+    source = open_source(path)
+    source.read(0, 2)
+    rewrite_unseen(path)
+    source.read(1, 2)
+    with pytest.raises(SourceChangedError):
+        source.read(0, 1)
+    source.close()
+
+
+def test_a_file_that_is_replaced_while_it_is_open_is_sent_as_it_was(path: Path) -> None:
+    source = open_source(path)
+    end = source.find_end()
+    replace(path)
+    path.write_bytes(b"other")
+    assert source.find_end() == end
+    source.close()
+
+
+def test_only_a_regular_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    fd = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(NoInputError):
+        describe(fd, "pipe")
+    os.close(fd)
+
+
+def test_closing_waits_for_who_still_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = open_source(path)
+    reading, go_on = threading.Event(), threading.Event()
+    leaves = Sealer.leaves
+
+    def slow(self: Sealer, first: int, plain: memoryview, *, last: bool) -> bytes:
+        reading.set()
+        assert go_on.wait(30)
+        return leaves(self, first, plain, last=last)
+
+    monkeypatch.setattr(Sealer, "leaves", slow)
+    outcome: list[object] = []
+
+    def find_end() -> None:
+        try:
+            outcome.append(source.find_end())
+        except NoInputError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=find_end, daemon=True)
+    thread.start()
+    assert reading.wait(30)
+    source.close()
+    source.close()
+    os.fstat(source._fd)
+    go_on.set()
+    thread.join(30)
+    assert isinstance(outcome[0], NoInputError)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(source._fd)
+    with pytest.raises(NoInputError):
+        source.read(0, 1)
