@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -60,7 +61,7 @@ class Faults:
     """A leaf that no content has."""
     no_leaf: Times = field(default_factory=dict)
     """The chunk, but not the leaf."""
-    duplicate: Set[int] = frozenset()
+    duplicate: AbstractSet[int] = frozenset()
     """Sent twice."""
     reordered: bool = False
     """The chunks of an answer come in a random order, all of their leaves after them."""
