@@ -1,4 +1,4 @@
-"""The wall clock of the node, in one place: display and expiry only, never order (PROTOCOL.md, "Order")."""
+"""The wall clock of the node, in one place: display and expiry only, never order (PROTOCOL.md, "Sequenced messages")."""
 
 from __future__ import annotations
 

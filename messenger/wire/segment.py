@@ -1,4 +1,4 @@
-"""Segments: pieces of a sealed chunk (PROTOCOL.md, "Segments").
+"""Segments: pieces of a sealed chunk (PROTOCOL.md, "Frames").
 
 The file's own key is their protection; no envelope is around them.
 """
