@@ -31,6 +31,8 @@ _TIMES = frozenset(
 _NARROWEST = 6
 """Columns below which cutting a cell leaves nothing to read."""
 _SIZES = frozenset({"size"})
+_SHARES = frozenset({"progress"})
+_SECONDS = frozenset({"key_age"})
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _JOINER = "\u200d"
 _PASSED_OVER = "\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
@@ -224,12 +226,19 @@ class Terminal:
                 return "yes" if item else "no"
             case int() if key in _SIZES:
                 return self._size(item)
+            case int() | float() if key in _SHARES and self.out_is_terminal():
+                return f"{item:.0%}"
+            case int() | float() if key in _SECONDS and self.out_is_terminal():
+                from peerpost.node.units import format_duration
+
+                return format_duration(item)
             case str() if key in _TIMES and self.out_is_terminal():
                 from .times import relative
 
                 return relative(item)
             case dict():
-                return safe("  ".join(str(part) for part in item.values() if part is not None))
+                parts = [str(part) for part in item.values() if part is not None]
+                return safe("  ".join(parts)) or "-"
             case _:
                 return safe(str(item))
 

@@ -77,15 +77,16 @@ def list_(
 def show(app: App, id_: str) -> None:
     """Show one message and mark it as read. ID may be its unique beginning."""
     item = app.call("inbox.show", {"id": id_})
-    if app.terminal.json or "body" not in item:
+    if app.terminal.json:
         app.terminal.record(item)
-        if "body" not in item:
-            app.terminal.note(f"Save it: peerpost inbox save {item['id']} --out FILE")
         return
-    body = item.pop("body")
-    item.pop("preview", None)
+    body = item.pop("body", None)
+    item.pop("preview", None)  # the name or the body says it already
     app.terminal.record({key: value for key, value in item.items() if value is not None})
-    app.terminal.text(f"\n{body}")
+    if body is None:
+        app.terminal.note(f"Save it: peerpost inbox save {item['id']} --out FILE")
+    else:
+        app.terminal.text(f"\n{body}")
 
 
 @inbox.command(

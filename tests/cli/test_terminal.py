@@ -112,6 +112,19 @@ def test_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert width(cut) <= 40
 
 
+def test_numbers_get_their_units_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"progress": 0.53, "key_age": 3700, "limits": {"up": None, "down": None}}
+    Terminal().record(row)
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == [
+        *("0.53", "3700", "-"),
+    ]
+    out, _ = on_terminal(monkeypatch)
+    Terminal().record(row)
+    assert [line.split()[-1] for line in out.getvalue().splitlines()] == ["53%", "1h", "-"]
+
+
 def test_columns_line_up_with_wide_characters(capsys: pytest.CaptureFixture[str]) -> None:
     Terminal().records(ROWS, COLUMNS, empty="")
     lines = capsys.readouterr().out.splitlines()
