@@ -34,6 +34,8 @@ WRITE_LOW_BYTES = 32 * 1024
 BATCH_BYTES = 128 * 1024
 """Sealed and handed to the socket in one go."""
 FLUSH_TIMEOUT_S = 1.0
+FIRST_PINGS = 4
+"""Asked one after another, because the first answer waits for the peer to be ready."""
 NEGOTIATE_TIMEOUT_S = 10.0
 STRANGER_BYTES = 4096 + 512
 """All a stranger may send before `admit`: a HELLO, and the agreeing on its streams."""
@@ -41,7 +43,7 @@ STRANGER_STREAMS = 4
 
 
 class Keepalive:
-    """When a silent peer is asked, and when it is given up."""
+    """How often a peer is asked for a sign of life, and after how long a silence it is given up."""
 
     def __init__(self, ask_after_s: float = 4.0, dead_after_s: float = 9.0) -> None:
         self.ask_after_s = ask_after_s
@@ -97,8 +99,9 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._writable: set[MuxedStream] = set()
         self._finishing: set[MuxedStream] = set()
         self._heard_s = time.monotonic()
-        self._asked_s: float | None = None
+        self._asked_s = self._heard_s
         self._ping = 0
+        self._answers = 0
         self._timer: asyncio.TimerHandle | None = None
 
     # -- the loop's side
@@ -188,11 +191,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
                 self._forget(stream)
                 stream.fail(StreamResetError("the peer reset the stream"))
         elif isinstance(event, Pong):
-            if self._asked_s is not None and event.value == self._ping:
-                rtt_s = time.monotonic() - self._asked_s
-                before_s = self._yamux.rtt_s
-                self._yamux.rtt_s = rtt_s if before_s is None else (7 * before_s + rtt_s) / 8
-                self._asked_s = None
+            self._answered(event.value)
         elif isinstance(event, GoneAway):
             self._lose("the peer closed the connection", None)
             if self._socket is not None:
@@ -416,17 +415,27 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._yamux.ping(self._ping)
         self._flush_soon()
 
+    def _answered(self, value: int) -> None:
+        """Keep the shortest round trip: longer ones have waited behind what is under way, of which windows that
+        grow with them would make more.
+        """
+        if value != self._ping:
+            return
+        rtt_s = time.monotonic() - self._asked_s
+        self._yamux.rtt_s = min(rtt_s, self._yamux.rtt_s or rtt_s)
+        self._answers += 1
+        if self._answers < FIRST_PINGS:
+            self._ask()
+
     def _tick(self) -> None:
-        silent_s = time.monotonic() - self._heard_s
+        now_s = time.monotonic()
+        silent_s = now_s - self._heard_s
         if silent_s >= self._keepalive.dead_after_s:
             log.info("%s has been silent for %.0f s", self.peer_id, silent_s)
             self._lose("the peer has stopped answering", None)
             if self._socket is not None:
                 self._socket.abort()
             return
-        waited_s = 0.0 if self._asked_s is None else time.monotonic() - self._asked_s
-        if silent_s >= self._keepalive.ask_after_s and (
-            self._asked_s is None or waited_s >= self._keepalive.ask_after_s
-        ):
+        if now_s - self._asked_s >= self._keepalive.ask_after_s:
             self._ask()
         self._timer = self._loop.call_later(self._keepalive.ask_after_s / 4, self._tick)

@@ -32,6 +32,9 @@ MAX_RECORD_BYTES = 65535 - 16
 """The plaintext of one Noise record."""
 MAX_CONTROL_BYTES = 64 * 1024
 """Answers that a peer may make us owe without reading them."""
+WINDOW_ROUND_TRIPS = 2
+EPOCH_S = 0.01
+"""Shorter than this, how much was read says more of the scheduler than of the stream."""
 FRAME_COST_BYTES = 64
 """What a buffered frame costs beside its bytes, so that frames of one byte are not free."""
 MAX_STREAM_ID = 2**32 - 1
@@ -70,7 +73,6 @@ class Limits:
 class _Stream:
     id: int
     priority: Priority
-    opened_s: float
     # what we send
     send_window: int = INITIAL_WINDOW_BYTES
     out: deque[memoryview] = field(default_factory=deque)
@@ -82,7 +84,8 @@ class _Stream:
     credit: int = INITIAL_WINDOW_BYTES
     window: int = INITIAL_WINDOW_BYTES
     unannounced: int = 0
-    updated_s: float = 0.0
+    epoch_s: float = 0.0
+    epoch_bytes: int = 0
     buffered: int = 0
     ended: bool = False
 
@@ -102,7 +105,7 @@ class Yamux:
     def __init__(self, *, client: bool, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.rtt_s: float | None = None
-        """Round trip last measured by the owner; with it windows grow by need."""
+        """Round trip measured by the owner; with it windows grow by need, without it not at all."""
         self._streams: dict[int, _Stream] = {}
         self._next_id = 1 if client else 2
         self._highest_remote = 0
@@ -125,7 +128,7 @@ class Yamux:
         if self._gone_away or self._next_id > MAX_STREAM_ID:
             raise YamuxError("the connection takes no more streams")
         stream_id, self._next_id = self._next_id, self._next_id + 2
-        self._streams[stream_id] = _Stream(stream_id, priority, now_s, updated_s=now_s)
+        self._streams[stream_id] = _Stream(stream_id, priority, epoch_s=now_s)
         self._put(_Type.WINDOW, SYN, stream_id, 0)
         return stream_id
 
@@ -176,6 +179,7 @@ class Yamux:
         stream.buffered -= cost
         self._buffered_bytes -= cost
         stream.unannounced += size
+        stream.epoch_bytes += size
         if stream.ended:
             self._forget_if_over(stream)
         elif stream.unannounced * 2 >= stream.window:
@@ -183,15 +187,23 @@ class Yamux:
             credit = stream.unannounced + growth
             stream.window += growth
             self._grown_bytes += growth
-            stream.unannounced, stream.updated_s = 0, now_s
+            stream.unannounced = 0
             stream.credit += credit
             self._put(_Type.WINDOW, 0, stream_id, credit)
 
     def _growth(self, stream: _Stream, now_s: float) -> int:
-        """Return by how much the window of a stream should grow."""
-        if self.rtt_s is not None and now_s - stream.updated_s >= 4 * self.rtt_s:
+        """Return by how much the window of a stream should grow.
+
+        It has room for what is read in `WINDOW_ROUND_TRIPS`. A larger one would make nothing faster; what is
+        urgent would wait behind more.
+        """
+        took_s = now_s - stream.epoch_s
+        if self.rtt_s is None or took_s < max(2 * self.rtt_s, EPOCH_S):
             return 0
-        # Half a window in fewer than four round trips: the window is what limits the stream.
+        needed = WINDOW_ROUND_TRIPS * self.rtt_s * stream.epoch_bytes / took_s
+        stream.epoch_s, stream.epoch_bytes = now_s, 0
+        if needed <= stream.window:
+            return 0
         left = self.limits.buffered_bytes // 2 - self._grown_bytes
         return max(0, min(stream.window, self.limits.window_bytes - stream.window, left))
 
@@ -342,7 +354,7 @@ class Yamux:
             if self._remote_open >= self.limits.streams or self._gone_away:
                 self._put(_Type.WINDOW, RST, stream_id, 0)
                 return None
-            stream = _Stream(stream_id, Priority.BULK, now_s, updated_s=now_s)
+            stream = _Stream(stream_id, Priority.BULK, epoch_s=now_s)
             self._streams[stream_id] = stream
             self._remote_open += 1
             self._put(_Type.WINDOW, ACK, stream_id, 0)

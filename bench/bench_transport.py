@@ -1,0 +1,241 @@
+"""The transport between two processes over loopback: ours, and py-libp2p's own host beside it.
+
+    python3 dev.py bench transport [--rounds 3] [--bulk-mb 300] [--mixed] [--json FILE]
+
+Each round runs every pairing once, in turn; the table has the medians. Bulk is written in pieces of 256 KiB; CPU is
+of the process, user and system. An echo has 256 bytes. With `--mixed`, ours and theirs are paired both ways too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import machine
+from transport_ends import ECHO, KINDS, READ_BYTES, SINK, Net
+
+WRITE_BYTES = 256 * 1024
+ECHO_BYTES = 256
+ECHOES = 2000
+LOADED_ECHOES = 600
+INTERVAL_S = 0.005
+STREAMS = 300
+DUPLEX_BYTES = 40_000_000
+
+ROWS = {
+    "bulk MB/s": "{:.0f}",
+    "CPU ns/B, sender": "{:.2f}",
+    "CPU ns/B, receiver": "{:.2f}",
+    "echo p50 µs": "{:.0f}",
+    "echo p99 µs": "{:.0f}",
+    "echo p50 µs under bulk": "{:.0f}",
+    "echo p99 µs under bulk": "{:.0f}",
+    "bulk MB/s meanwhile": "{:.0f}",
+    "stream for each message, p50 µs": "{:.0f}",
+    "echo of 40 MB, both ways at once, MB/s": "{:.0f}",
+}
+
+# --- one measurement, in the client's process --------------------------------------------------
+
+
+async def bulk(net: Net, size: int) -> dict[str, float]:
+    stream = await net.open(SINK)
+    piece = bytes(WRITE_BYTES)
+    count = size // WRITE_BYTES
+    started_s, used_s = time.perf_counter(), time.process_time()
+    for _ in range(count):
+        await stream.write(piece)
+    await stream.close_write()
+    answer = b""
+    while data := await stream.read(READ_BYTES):
+        answer += data
+    took_s, used_s = time.perf_counter() - started_s, time.process_time() - used_s
+    received, there_s = json.loads(answer)
+    assert received == count * WRITE_BYTES
+    return {
+        "bulk MB/s": received / took_s / 1e6,
+        "CPU ns/B, sender": used_s / received * 1e9,
+        "CPU ns/B, receiver": there_s / received * 1e9,
+    }
+
+
+async def echoes(net: Net, count: int, interval_s: float) -> tuple[float, float]:
+    """Return p50 and p99, in microseconds."""
+    stream = await net.open(ECHO)
+    message = bytes(ECHO_BYTES)
+    took = []
+    for _ in range(count):
+        if interval_s:
+            await net.sleep(interval_s)
+        started_s = time.perf_counter()
+        await stream.write(message)
+        left = ECHO_BYTES
+        while left:
+            left -= len(await stream.read(left))
+        took.append((time.perf_counter() - started_s) * 1e6)
+    await stream.close()
+    took.sort()
+    return statistics.median(took), took[int(count * 0.99) - 1]
+
+
+async def loaded_echoes(net: Net) -> dict[str, float]:
+    """Echo while another stream of the connection is full."""
+    full = await net.open(SINK)
+    sent, over = 0, False
+
+    async def fill() -> None:
+        nonlocal sent
+        piece = bytes(WRITE_BYTES)
+        while not over:
+            await full.write(piece)
+            sent += WRITE_BYTES
+        await full.close_write()
+
+    net.spawn(fill)
+    await net.sleep(0.3)
+    started_s, before = time.perf_counter(), sent
+    p50, p99 = await echoes(net, LOADED_ECHOES, INTERVAL_S)
+    rate = (sent - before) / (time.perf_counter() - started_s) / 1e6
+    over = True
+    while await full.read(READ_BYTES):
+        pass
+    return {
+        "echo p50 µs under bulk": p50,
+        "echo p99 µs under bulk": p99,
+        "bulk MB/s meanwhile": rate,
+    }
+
+
+async def stream_for_each(net: Net) -> float:
+    took = []
+    for _ in range(STREAMS):
+        started_s = time.perf_counter()
+        stream = await net.open(ECHO)
+        await stream.write(bytes(ECHO_BYTES))
+        left = ECHO_BYTES
+        while left:
+            left -= len(await stream.read(left))
+        took.append((time.perf_counter() - started_s) * 1e6)
+        await stream.close()
+    return statistics.median(took)
+
+
+async def duplex(net: Net) -> float:
+    stream = await net.open(ECHO)
+
+    async def fill() -> None:
+        piece = bytes(65536)
+        for _ in range(DUPLEX_BYTES // len(piece)):
+            await stream.write(piece)
+        await stream.close_write()
+
+    started_s = time.perf_counter()
+    net.spawn(fill)
+    size = 0
+    while data := await stream.read(65536):
+        size += len(data)
+    assert size == DUPLEX_BYTES // 65536 * 65536
+    return size / (time.perf_counter() - started_s) / 1e6
+
+
+async def measure(net: Net, *, bulk_bytes: int) -> dict[str, float]:
+    await bulk(net, 30_000_000)  # Windows grow, caches warm up.
+    await echoes(net, 100, 0)
+    result = await bulk(net, bulk_bytes)
+    result["echo p50 µs"], result["echo p99 µs"] = await echoes(net, ECHOES, 0)
+    result |= await loaded_echoes(net)
+    result["stream for each message, p50 µs"] = await stream_for_each(net)
+    result["echo of 40 MB, both ways at once, MB/s"] = await duplex(net)
+    return result
+
+
+# --- all of them, in turn ----------------------------------------------------------------------
+
+
+def run_pair(client: str, server: str, bulk_mb: int) -> dict[str, float]:
+    """Run a server and a client, each in a process of its own."""
+    command = [sys.executable, __file__, f"--bulk-mb={bulk_mb}"]
+    with subprocess.Popen(
+        [*command, f"--serve={server}"], stdout=subprocess.PIPE, text=True
+    ) as serving:
+        try:
+            assert serving.stdout is not None
+            peer_id, address = json.loads(serving.stdout.readline())
+            done = subprocess.run(
+                [*command, f"--use={client}", peer_id, address],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+                timeout=300,
+            )
+        finally:
+            serving.kill()
+    result: dict[str, float] = json.loads(done.stdout)
+    return result
+
+
+def table(results: dict[str, list[dict[str, float]]], rounds: int) -> str:
+    """Return medians, and the ratio of ours to stock."""
+    medians = {
+        name: {row: statistics.median(r[row] for r in runs) for row in ROWS}
+        for name, runs in results.items()
+    }
+    lines = [
+        f"Two processes over loopback, medians of {rounds} rounds; {machine.describe()}",
+        "",
+        f"| | {' | '.join(medians)} | ours : stock |",
+        "|---" * (len(medians) + 2) + "|",
+    ]
+    for row, form in ROWS.items():
+        figures = " | ".join(form.format(m[row]) for m in medians.values())
+        ratio = medians["ours"][row] / medians["stock"][row]
+        lines.append(f"| {row} | {figures} | {ratio:.2f} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--bulk-mb", type=int, default=300)
+    parser.add_argument("--mixed", action="store_true", help="also ours with theirs")
+    parser.add_argument("--json", type=Path, help="append the raw figures to this file")
+    parser.add_argument("--serve", choices=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("--use", choices=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("peer", nargs="*", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve is not None:
+        run, serve, _ = KINDS[arguments.serve]
+        run(serve)
+        return 0
+    if arguments.use is not None:
+        run, _, use = KINDS[arguments.use]
+        work = functools.partial(measure, bulk_bytes=arguments.bulk_mb * 10**6)
+        run(use, *arguments.peer, work)
+        return 0
+    pairs = [("ours", "ours"), ("stock", "stock")]
+    if arguments.mixed:
+        pairs += [("ours", "stock"), ("stock", "ours")]
+    results: dict[str, list[dict[str, float]]] = {}
+    for number in range(arguments.rounds):
+        for client, server in pairs:
+            name = client if client == server else f"{client} to {server}"
+            print(f"round {number + 1}: {name}", file=sys.stderr)
+            figures = run_pair(client, server, arguments.bulk_mb)
+            results.setdefault(name, []).append(figures)
+    print(table(results, arguments.rounds))
+    if arguments.json is not None:
+        with arguments.json.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"machine": machine.describe(), "results": results}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
