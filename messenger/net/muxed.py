@@ -18,6 +18,7 @@ from peerpost.errors import ProtocolError
 
 from . import multistream
 from .events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
+from .flight import Flight
 from .interface import Admission, ConnectionLostError, Priority, StreamResetError
 from .records import MAX_WIRE_BYTES, Opener, Sealer
 from .stream import MuxedStream
@@ -34,6 +35,8 @@ WRITE_LOW_BYTES = 32 * 1024
 BATCH_BYTES = 128 * 1024
 """Sealed and handed to the socket in one go."""
 FLUSH_TIMEOUT_S = 1.0
+MARK = 1 << 31
+"""Set in the value of a ping that marks bulk, and not in one that asks for a sign of life."""
 FIRST_PINGS = 4
 """Asked one after another, because the first answer waits for the peer to be ready."""
 NEGOTIATE_TIMEOUT_S = 10.0
@@ -102,6 +105,9 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._asked_s = self._heard_s
         self._ping = 0
         self._answers = 0
+        self._flight = Flight()
+        self._marks = 0
+        self._bulk_marked = 0
         self._timer: asyncio.TimerHandle | None = None
 
     # -- the loop's side
@@ -191,7 +197,10 @@ class MuxedConnection(asyncio.BufferedProtocol):
                 self._forget(stream)
                 stream.fail(StreamResetError("the peer reset the stream"))
         elif isinstance(event, Pong):
-            self._answered(event.value)
+            if event.value & MARK:
+                self._flight.answered(event.value, time.monotonic())
+            else:
+                self._answered(event.value)
         elif isinstance(event, GoneAway):
             self._lose("the peer closed the connection", None)
             if self._socket is not None:
@@ -242,13 +251,27 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._flushing = False
         if self._socket is None or self._lost is not None or self._socket.is_closing():
             return
-        while not self._paused and (records := self._yamux.next_records(BATCH_BYTES)):
+        while not self._paused and (
+            records := self._yamux.next_records(BATCH_BYTES, self._flight.room_bytes)
+        ):
             self._socket.write(self._sealer.seal(records))
+            self._mark_bulk()
         for stream in list(self._writable):
             if stream.tell_writable():
                 self._writable.discard(stream)
         for stream in list(self._finishing):
             self.stream_over(stream)
+
+    def _mark_bulk(self) -> None:
+        """Follow bulk with marks, whose answers tell how far it has come and how long that took."""
+        sent = self._yamux.bulk_sent_bytes
+        if sent > self._bulk_marked:
+            self._flight.sent(sent - self._bulk_marked)
+            self._bulk_marked = sent
+        if self._flight.wants_mark:
+            self._marks = (self._marks + 1) % MARK
+            self._yamux.ping(MARK | self._marks)
+            self._flight.mark(MARK | self._marks, time.monotonic())
 
     # -- what streams ask
 
@@ -410,7 +433,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
     # -- a sign of life
 
     def _ask(self) -> None:
-        self._ping = (self._ping + 1) & 0xFFFFFFFF
+        self._ping = (self._ping + 1) % MARK
         self._asked_s = time.monotonic()
         self._yamux.ping(self._ping)
         self._flush_soon()

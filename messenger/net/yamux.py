@@ -104,6 +104,8 @@ class Yamux:
 
     def __init__(self, *, client: bool, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
+        self.bulk_sent_bytes = 0
+        """Payload of bulk streams that has left."""
         self.rtt_s: float | None = None
         """Round trip measured by the owner; with it windows grow by need, without it not at all."""
         self._streams: dict[int, _Stream] = {}
@@ -228,10 +230,11 @@ class Yamux:
         """What was written and has not left, also where a window keeps it back."""
         return self._queued_bytes
 
-    def next_records(self, budget_bytes: int) -> list[bytes]:
+    def next_records(self, budget_bytes: int, bulk_bytes: int = MAX_STREAM_ID) -> list[bytes]:
         """Return up to about budget_bytes as plaintexts of Noise records, urgent streams first.
 
-        Control frames go before data, and are never held back by the budget.
+        Of bulk streams at most bulk_bytes leave; `bulk_sent_bytes` counts them. Control frames go
+        before data, and are never held back.
         """
         records = [
             bytes(self._control[at : at + MAX_RECORD_BYTES])
@@ -242,13 +245,17 @@ class Yamux:
         size = len(parts[0]) if parts else 0
         while budget_bytes > 0:
             ready = self._ready[0] or self._ready[1]
-            if not ready:
+            if not ready or (ready is self._ready[1] and bulk_bytes <= 0):
                 break
             stream = ready.popleft()
             stream.scheduled = False
             if self._streams.get(stream.id) is not stream or not stream.can_send():
                 continue
             take = min(stream.send_window, stream.out_bytes, self.limits.frame_bytes)
+            if stream.priority is Priority.BULK:
+                take = min(take, bulk_bytes)
+                bulk_bytes -= take
+                self.bulk_sent_bytes += take
             if size and size + HEADER.size + take > MAX_RECORD_BYTES:
                 records.append(b"".join(parts))
                 parts, size = [], 0
