@@ -252,14 +252,27 @@ def digest(data: bytes) -> str:
 
 def processes_in(folder: Path) -> Iterator[tuple[int, str]]:
     """Yield (process id, command line) of every live process that works in a folder."""
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        with contextlib.suppress(OSError):
-            command = entry.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode()
-            state = entry.joinpath("stat").read_text().rpartition(")")[2].split()[0]
-            if state != "Z" and re.search(f"{re.escape(str(folder))}[/ ]", command):
-                yield int(entry.name), command
+    place = re.compile(f"{re.escape(str(folder))}(/| |$)")
+    for pid, command in _processes():
+        if pid != os.getpid() and place.search(command):
+            yield pid, command
+
+
+def _processes() -> Iterator[tuple[int, str]]:
+    """Yield all processes but those that have ended and wait for their parent."""
+    proc = Path("/proc")
+    if not (proc / "self" / "cmdline").exists():
+        listed = subprocess.check_output(["ps", "-A", "-ww", "-o", "pid=,command="], text=True)
+        yield from (
+            (int(pid), rest) for pid, rest in (x.split(maxsplit=1) for x in listed.splitlines())
+        )
+        return
+    for entry in proc.iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                # Of one that has ended, nothing is left of the command line.
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
+                yield int(entry.name), os.fsdecode(b" ".join(arguments))
 
 
 def leave_nothing(folder: Path, *, patience_s: float = 10.0) -> list[str]:
