@@ -19,26 +19,38 @@ EXAMPLES = [pytest.param(*found, id=" ".join(found[:3])) for found in BLOCK.find
 
 @pytest.mark.parametrize(("file", "name", "field", "block"), EXAMPLES)
 def test_an_example_is_its_vector(file: str, name: str, field: str, block: str) -> None:
-    cases = json.loads((ROOT / "tests" / "vectors" / file).read_text())
-    (value,) = [case for case in cases if case["name"] == name]
+    (value,) = [case for case in vectors(file) if case["name"] == name]
     for step in field.split("."):
         value = value[int(step)] if step.isdigit() else value[step]
     shown = "".join(line.partition(";")[0] for line in block.splitlines())
-    assert "".join(shown.split()) == value
+    assert "".join(shown.split()) == "".join(value.split())
+
+
+def vectors(file: str) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads((ROOT / "tests" / "vectors" / file).read_text())
+    return found
 
 
 def test_every_structure_has_an_example() -> None:
-    files = {found[0] for found in BLOCK.findall(TEXT)}
-    assert files == {
-        "chunk.json",
-        "envelope.json",
-        "frame.json",
-        "hello.json",
-        "inner.json",
-        "segment.json",
-        "statement.json",
-        "ticket.json",
-    }
+    blocks = BLOCK.findall(TEXT)
+    files = {path.name for path in (ROOT / "tests" / "vectors").glob("*.json")}
+    assert {file for file, *_ in blocks} == files
+    by_name = {case["name"]: case for case in vectors("inner.json")}
+    inners = [by_name[name] for file, name, *_ in blocks if file == "inner.json"]
+    assert {int(case["data"][:2], 16) for case in inners} == set(inner._TYPES)
+    kinds = [inner.decode(bytes.fromhex(case["data"])) for case in inners]
+    assert {m.kind for m in kinds if isinstance(m, inner.Message)} == set(inner.Kind)
+
+
+def test_every_refusal_is_named_with_its_rule() -> None:
+    shown = [
+        (file, name)
+        for file, names in re.findall(r"^\| ([a-z]+\.json) \| (`.+?`) \| ", TEXT, re.MULTILINE)
+        for name in re.findall("`(.+?)`", names)
+    ]
+    files = sorted(path.name for path in (ROOT / "tests" / "vectors").glob("*.json"))
+    bad = [(f, case["name"]) for f in files for case in vectors(f) if case["expect"] != "success"]
+    assert sorted(shown) == sorted(bad)
 
 
 def test_the_limits_are_the_codes() -> None:
@@ -57,7 +69,7 @@ def test_the_labels_are_the_codes() -> None:
 
 
 def test_the_types_and_fields_are_the_codes() -> None:
-    rows = re.findall(r"^\| (\d+) \| (\w+) \| ([a-z_, ]+) \|$", TEXT, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| ([A-Z]\w+) \| ([a-z_, ]+) \|$", TEXT, re.MULTILINE)
     shown = {int(number): (name, fields.split(", ")) for number, name, fields in rows}
     assert shown == {
         number: (kind.__name__, list(kind.__struct_fields__))
