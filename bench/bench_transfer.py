@@ -23,10 +23,10 @@ from typing import Any, Self
 
 import machine
 import rivals
+from pair import Pair
 from rivals import NotHereError
 
 TIMEOUT_S = 600
-CONFIG = '[network]\nlisten = ["/ip4/127.0.0.1/tcp/0"]\n[storage]\naccept = "1TiB"\n'
 
 
 class Peerpost:
@@ -35,43 +35,21 @@ class Peerpost:
     name = "Peerpost"
 
     def __init__(self, folder: Path) -> None:
-        self._homes = {name: folder / name for name in ("alice", "bob")}
-        self.command_s: list[float] = []
+        self._pair = Pair(folder, folder)
         self.cpu_s: list[tuple[float, float]] = []
 
-    def _run(self, home: str, *arguments: str) -> list[dict[str, Any]]:
-        done = subprocess.run(
-            self._command(home, *arguments), capture_output=True, check=False, text=True
-        )
-        if done.returncode:
-            raise NotHereError(f"peerpost {' '.join(arguments)}: {done.stderr}")
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    def _command(self, home: str, *arguments: str) -> list[str]:
-        options = ["--home", str(self._homes[home]), "--json"]
-        return [sys.executable, "-m", "peerpost.cli", *options, *arguments]
-
     def __enter__(self) -> Self:
-        for name, home in self._homes.items():
-            home.mkdir(mode=0o700)
-            (home / "config.toml").write_text(CONFIG)
-            self._run(name, "identity", "new", "--name", name, "--no-passphrase")
-        ticket = self._run("alice", "contacts", "invite", "bob")[0]["ticket"]
-        self._run("bob", "contacts", "add", "alice", ticket)
-        while not self._run("bob", "contacts", "show", "alice")[0]["online"]:
-            time.sleep(0.05)
-        self._pids = {name: self._run(name, "node", "status")[0]["pid"] for name in self._homes}
+        self._pair.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for name in self._homes:
-            self._run(name, "node", "stop")
+    def __exit__(self, *error: object) -> None:
+        self._pair.__exit__(*error)
 
     def send(self, file: Path, target: Path) -> float:
         """Return the seconds from the printed id to the receipt; check the bytes afterwards."""
-        before = [_cpu_s(pid) for pid in self._pids.values()]
-        command = self._command("alice", "send-net", "--contact", "bob", "--file", str(file))
-        started = time.perf_counter()
+        pids = self._pair.pids.values()
+        before = [_cpu_s(pid) for pid in pids]
+        command = self._pair.command("alice", "send-net", "--contact", "bob", "--file", str(file))
         process = subprocess.Popen(
             [*command, "--wait", "--timeout", str(TIMEOUT_S)], stdout=subprocess.PIPE, text=True
         )
@@ -81,18 +59,17 @@ class Peerpost:
         last = json.loads(process.stdout.readline())
         took_s = time.perf_counter() - printed
         process.wait()
-        self.command_s.append(time.perf_counter() - started)
-        after = [_cpu_s(pid) for pid in self._pids.values()]
+        after = [_cpu_s(pid) for pid in pids]
         self.cpu_s.append((after[0] - before[0], after[1] - before[1]))
         if last["state"] != "delivered":
             raise NotHereError(f"the file is {last['state']}")
-        item = self._run("bob", "inbox", "list", "--limit", "1")[0]
-        self._run("bob", "inbox", "save", item["id"], "--out", str(target))
+        item = self._pair.run("bob", "inbox", "list", "--limit", "1")[0]
+        self._pair.run("bob", "inbox", "save", item["id"], "--out", str(target))
         return took_s
 
     def peak_mb(self) -> dict[str, float]:
         """Return the peak memory of each node."""
-        return {name: _status_mb(pid, "VmHWM") for name, pid in self._pids.items()}
+        return {name: _status_mb(pid, "VmHWM") for name, pid in self._pair.pids.items()}
 
 
 def _cpu_s(pid: int) -> float:
