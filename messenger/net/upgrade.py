@@ -141,11 +141,11 @@ class Upgrade:
                 await multistream.propose(bounded.read, bounded.write, NOISE)
                 secure = await self._noise.secure_outbound(raw, expected)
                 await multistream.propose(secure.read, secure.write, YAMUX)
+            return _take_over(stream, secure)
         except ProtocolError:
             raise
         except Exception as error:
             raise _explain(error) from error
-        return _take_over(stream, secure)
 
 
 def _explain(error: Exception) -> ProtocolError | UntrustedError:

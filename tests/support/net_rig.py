@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from dataclasses import dataclass, field
 from typing import Any
 
+from peerpost.net import guest
 from peerpost.net.interface import (
     Admission,
     Connection,
@@ -50,8 +51,15 @@ def on_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
         async def main() -> None:
             loop = asyncio.get_running_loop()
             loop.set_exception_handler(lambda _, context: unseen.append(context))
-            async with asyncio.timeout(DEADLINE_S):
-                await test(*args, **kwargs)
+            try:
+                async with asyncio.timeout(DEADLINE_S):
+                    await test(*args, **kwargs)
+            except BaseException:
+                # A failed test must not make those fail that come after it.
+                if (left := getattr(guest._here, "guest", None)) is not None:
+                    left._users = 1
+                    await left.release()
+                raise
             await settle()
             left = asyncio.all_tasks() - {asyncio.current_task()}
             assert not left, left

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from peerpost.errors import PeerpostError
-from peerpost.net import libp2p
+from peerpost.net import libp2p, muxed
 from peerpost.net.antechamber import STRANGER_TIMEOUT_S, STRANGERS, Antechamber
 from peerpost.net.interface import StreamResetError
 from tests.support.hostile_net import (
@@ -338,6 +338,21 @@ async def test_peer_that_does_not_agree_on_a_stream_in_time() -> None:
         [connection] = [c for c in witness.victim._connections if c.peer_id != _friend(witness)]
         with pytest.raises(StreamResetError, match="in time"):
             await connection.open_stream(CHAT, timeout_s=0.1)
+
+
+@on_loop
+async def test_stream_that_is_opened_and_never_agreed_on_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert muxed.NEGOTIATE_TIMEOUT_S <= 10
+    monkeypatch.setattr(muxed, "NEGOTIATE_TIMEOUT_S", 0.2)
+    async with victim() as witness:
+        peer = await witness.mallory()
+        await peer.send(frame(DATA, SYN, 1, MULTISTREAM[:5]))
+        async with asyncio.timeout(5):
+            while (await peer.frame())[:3] != (WINDOW, RST, 1):
+                pass
+        await peer.agree(3)
 
 
 def _friend(witness: object) -> str:

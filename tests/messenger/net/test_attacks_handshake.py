@@ -212,6 +212,18 @@ class Instead:
             await secure.read(1)
 
 
+@on_loop
+async def test_length_beyond_any_handshake_is_refused_before_it_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(libp2p, "HANDSHAKE_TIMEOUT_S", 60)
+    async with victim() as witness:
+        reader, writer = await raw_connection(witness.victim)
+        writer.write(MULTISTREAM + NOISE + b"\xff\xff" + bytes(10))
+        await is_closed(reader)
+        writer.close()
+
+
 # -- too many
 
 
