@@ -1,4 +1,6 @@
-"""The wall clock of the node, in one place: display and expiry only, never order (PROTOCOL.md, "Sequenced messages")."""
+"""The wall clock of the node, in one place: for display and expiry, never for order (PROTOCOL.md, "Sequenced
+messages").
+"""
 
 from __future__ import annotations
 

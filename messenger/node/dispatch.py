@@ -38,6 +38,11 @@ class Dispatcher:
         self._scheduler.offer(flow, size_bytes, messages)
         if self._holder is flow:
             self._holder = None
+        alone = self._holder is None and not self._waiting
+        if alone and self._scheduler.next(time.monotonic_ns()) is flow:
+            # Nobody else asks: no need to wait for what can be had at once.
+            self._holder = flow
+            return
         granted = asyncio.get_running_loop().create_future()
         self._waiting[flow] = granted
         self._grant()

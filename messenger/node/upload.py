@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from peerpost.errors import PeerpostError
 from peerpost.protocol import transfer as commands
-from peerpost.protocol.sending import Sending, segments
+from peerpost.protocol.sending import Sending
 from peerpost.store import outbox
 from peerpost.store import transfers as rows
 from peerpost.store.chunks import Sealer
@@ -20,6 +20,7 @@ from peerpost.store.reference import Reference, ReferenceSource
 from peerpost.store.sealed import SealedFile
 from peerpost.store.spool import SpoolSource
 from peerpost.wire import inner as wire
+from peerpost.wire.segment import Segment
 
 from .clock import now_ms
 from .tasks import Tasks
@@ -182,8 +183,7 @@ class Upload:
 
     def payloads(self, chunk: commands.SendChunk) -> list[bytes]:
         """Return the frames that carry a chunk."""
-        pieces = segments(self._row.file_id, chunk.index, chunk.sealed, SEGMENT_BYTES)
-        return [segment.encode() for segment in pieces]
+        return Segment.cut(self._row.file_id, chunk.index, chunk.sealed, SEGMENT_BYTES)
 
     # -- the source
 

@@ -269,7 +269,7 @@ class Receiving:
         """
         if self.state is State.ACTIVE:
             self._intake.ask(now_s)
-        if self._intake.to_check and not self._checking:
+        if self._intake.worth_checking and not self._checking:
             self._checking = True
             self._commands.append(Verify(chunks=self._intake.check_batch()))
         if self._checkpoint_wanted() and now_s >= self._checkpoint_s:

@@ -14,14 +14,13 @@ that is sent by a few times the file. Source: PROTOCOL.md, "Files".
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from peerpost.wire.geometry import Geometry
-from peerpost.wire.segment import Segment
 
 from .ranges import RangeSet
 from .transfer import (
@@ -38,7 +37,7 @@ from .transfer import (
     clip_reason,
 )
 
-__all__ = ["SendPolicy", "SendState", "Sending", "segments"]
+__all__ = ["SendPolicy", "SendState", "Sending"]
 
 READ_CHUNKS: Final = 8
 """Chunks per read: the lanes of the hash kernel."""
@@ -362,15 +361,3 @@ class Sending:
 
     def _send(self, message: wire.Inner, lane: wire.Lane = wire.Lane.URGENT) -> None:
         self._commands.append(SendControl(message=message, lane=lane))
-
-
-def segments(
-    file_id: bytes,
-    index: int,
-    sealed: memoryview,
-    segment_bytes: int = limits.MAX_SEGMENT_DATA_BYTES,
-) -> Iterator[Segment]:
-    """Yield a sealed chunk in order, in pieces of at most `segment_bytes`."""
-    for offset in range(0, len(sealed), segment_bytes):
-        data = sealed[offset : offset + segment_bytes]
-        yield Segment(file_id=file_id, index=index, offset=offset, data=data)

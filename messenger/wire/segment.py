@@ -43,6 +43,19 @@ class Segment:
             raise ValueError("a segment's index or offset is out of range") from None
         return b"".join((header, self.data))
 
+    @staticmethod
+    def cut(file_id: bytes, index: int, sealed: memoryview, data_bytes: int) -> list[bytes]:
+        """Return the frame payloads that carry a sealed chunk, data_bytes of it in each."""
+        return [
+            b"".join(
+                (
+                    _HEADER.pack(FrameType.SEGMENT, file_id, index, at),
+                    sealed[at : at + data_bytes],
+                )
+            )
+            for at in range(0, len(sealed), data_bytes)
+        ]
+
     @classmethod
     def decode(cls, payload: bytes | memoryview) -> Segment:
         """Parse a frame payload; `data` is a part of it. Raises ProtocolError."""

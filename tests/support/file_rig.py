@@ -7,8 +7,6 @@ a killed side comes back with no more than its row and its disk. All randomness 
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,38 +15,19 @@ from pathlib import Path
 from peerpost.errors import PeerpostError, ProtocolError
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.receiving import Policy, Receiving, State
-from peerpost.protocol.sending import Sending, segments
+from peerpost.protocol.sending import Sending
 from peerpost.store.chunks import Sealer
 from peerpost.store.reference import ReferenceSource
 from peerpost.store.sealed import End, SealedFile
 from peerpost.store.spool import SpoolSource
 from peerpost.wire import inner as wire
 from peerpost.wire.segment import Segment
+from tests.support.clock import Clock
 from tests.support.hostile_sender import HostileSender, Piece
 
-__all__ = ["Chaos", "Clock", "FileRig", "HostileSide", "ReceiverSide", "SenderSide"]
+__all__ = ["Chaos", "FileRig", "HostileSide", "ReceiverSide", "SenderSide"]
 
 SEGMENT_BYTES = 4096
-
-
-class Clock:
-    """Seconds that pass when nothing is left to do now."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-
-    def later(self, delay_s: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self._queue, (self.now_s + delay_s, next(self._order), action))
-
-    def step(self) -> bool:
-        if not self._queue:
-            return False
-        at_s, _, action = heapq.heappop(self._queue)
-        self.now_s = max(self.now_s, at_s)
-        action()
-        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,9 +257,9 @@ class SenderSide:
     def _send_chunk(self, command: commands.SendChunk) -> None:
         self.sent.append(command.index)
         self.in_hand_most = max(self.in_hand_most, len(self.machine._in_hand))
-        for segment in segments(self._sealer.file_id, command.index, command.sealed, SEGMENT_BYTES):
-            piece = Piece(lane=wire.Lane.BULK, payload=segment.encode(), sealed=True)
-            self.rig.send(self, piece)
+        file_id = self._sealer.file_id
+        for payload in Segment.cut(file_id, command.index, command.sealed, SEGMENT_BYTES):
+            self.rig.send(self, Piece(lane=wire.Lane.BULK, payload=payload, sealed=True))
         life = self._life
 
         def left() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from peerpost.protocol import transfer as commands
-from peerpost.protocol.sending import Sending, SendPolicy, SendState, segments
+from peerpost.protocol.sending import Sending, SendPolicy, SendState
 from peerpost.wire import inner as wire
 
 LOG2 = 14
@@ -209,11 +209,3 @@ def test_after_the_end_nothing_more_comes(event: str, state: SendState, command:
     machine.leaves_read(0, b"l" * 32)
     assert machine.take() == []
     assert machine.state is state
-
-
-def test_segments_are_the_chunk_in_order() -> None:
-    sealed = bytes(range(256)) * 40
-    pieces = list(segments(ID, 7, memoryview(sealed), 1000))
-    assert b"".join(piece.data for piece in pieces) == sealed
-    assert [piece.offset for piece in pieces] == list(range(0, len(sealed), 1000))
-    assert {(piece.file_id, piece.index) for piece in pieces} == {(ID, 7)}

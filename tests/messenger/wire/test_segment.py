@@ -49,3 +49,11 @@ def test_fields_out_of_bounds_are_not_sent(change: dict[str, object]) -> None:
     fields: dict[str, object] = {"file_id": bytes(16), "index": 0, "offset": 0, "data": b"x"}
     with pytest.raises(ValueError, match="segment"):
         Segment(**{**fields, **change}).encode()  # type: ignore[arg-type]
+
+
+def test_cut_pieces_are_the_chunk_in_order() -> None:
+    sealed = bytes(range(256)) * 40
+    pieces = [Segment.decode(p) for p in Segment.cut(bytes(16), 7, memoryview(sealed), 1000)]
+    assert b"".join(piece.data for piece in pieces) == sealed
+    assert [piece.offset for piece in pieces] == list(range(0, len(sealed), 1000))
+    assert {(piece.file_id, piece.index) for piece in pieces} == {(bytes(16), 7)}

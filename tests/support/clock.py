@@ -1,0 +1,29 @@
+"""Time for simulations: it passes when nothing is left to do now."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+
+__all__ = ["Clock"]
+
+
+class Clock:
+    """Seconds that pass when nothing is left to do now."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def later(self, delay_s: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._queue, (self.now_s + delay_s, next(self._order), action))
+
+    def step(self) -> bool:
+        if not self._queue:
+            return False
+        at_s, _, action = heapq.heappop(self._queue)
+        self.now_s = max(self.now_s, at_s)
+        action()
+        return True
