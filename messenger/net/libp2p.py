@@ -23,7 +23,8 @@ from . import sockets
 from .antechamber import Antechamber
 from .guest import Guest
 from .interface import Admission, Connection, ConnectionLostError, DialError, Gate, Priority
-from .muxed import Keepalive, MuxedConnection
+from .keepalive import Keepalive
+from .muxed import MuxedConnection
 from .records import Opener, Sealer
 from .upgrade import Secured, Upgrade
 from .yamux import Limits

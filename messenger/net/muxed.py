@@ -20,11 +20,12 @@ from . import multistream
 from .events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
 from .flight import Flight
 from .interface import Admission, ConnectionLostError, Priority, StreamResetError
+from .keepalive import MARK, Keepalive, Pulse
 from .records import MAX_WIRE_BYTES, Opener, Sealer
 from .stream import MuxedStream
 from .yamux import Limits, Yamux
 
-__all__ = ["Keepalive", "MuxedConnection"]
+__all__ = ["MuxedConnection"]
 
 log = logging.getLogger(__name__)
 
@@ -35,22 +36,10 @@ WRITE_LOW_BYTES = 32 * 1024
 BATCH_BYTES = 128 * 1024
 """Sealed and handed to the socket in one go."""
 FLUSH_TIMEOUT_S = 1.0
-MARK = 1 << 31
-"""Set in the value of a ping that marks bulk, and not in one that asks for a sign of life."""
-FIRST_PINGS = 4
-"""Asked one after another, because the first answer waits for the peer to be ready."""
 NEGOTIATE_TIMEOUT_S = 10.0
 STRANGER_BYTES = 4096 + 512
 """All a stranger may send before `admit`: a HELLO, and the agreeing on its streams."""
 STRANGER_STREAMS = 4
-
-
-class Keepalive:
-    """How often a peer is asked for a sign of life, and after how long a silence it is given up."""
-
-    def __init__(self, ask_after_s: float = 4.0, dead_after_s: float = 9.0) -> None:
-        self.ask_after_s = ask_after_s
-        self.dead_after_s = dead_after_s
 
 
 class MuxedConnection(asyncio.BufferedProtocol):
@@ -77,7 +66,6 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._sealer, self._opener = sealer, opener
         self._protocols = protocols
-        self._keepalive = keepalive or Keepalive()
         self._full_streams = (limits or Limits()).streams
         self._yamux = Yamux(client=not inbound, limits=limits)
         self._allowance_bytes = STRANGER_BYTES
@@ -101,10 +89,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._closed = asyncio.Event()
         self._writable: set[MuxedStream] = set()
         self._finishing: set[MuxedStream] = set()
-        self._heard_s = time.monotonic()
-        self._asked_s = self._heard_s
-        self._ping = 0
-        self._answers = 0
+        self._pulse = Pulse(keepalive or Keepalive(), time.monotonic())
         self._flight = Flight()
         self._marks = 0
         self._bulk_marked = 0
@@ -135,7 +120,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         if self._lost is not None:
             return
         self._end += nbytes
-        self._heard_s = time.monotonic()
+        self._pulse.heard(time.monotonic())
         try:
             while (record := self._opener.next(self._view[self._start : self._end])) is not None:
                 plaintext, size = record
@@ -156,7 +141,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Go on sealing: the peer has taken something, which is a sign of life too."""
         self._paused = False
-        self._heard_s = time.monotonic()
+        self._pulse.heard(time.monotonic())
         self._flush_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -199,8 +184,9 @@ class MuxedConnection(asyncio.BufferedProtocol):
         elif isinstance(event, Pong):
             if event.value & MARK:
                 self._flight.answered(event.value, time.monotonic())
-            else:
-                self._answered(event.value)
+            elif self._pulse.answered(event.value, time.monotonic()):
+                self._ask()
+            self._yamux.rtt_s = self._pulse.rtt_s
         elif isinstance(event, GoneAway):
             self._lose("the peer closed the connection", None)
             if self._socket is not None:
@@ -433,32 +419,17 @@ class MuxedConnection(asyncio.BufferedProtocol):
     # -- a sign of life
 
     def _ask(self) -> None:
-        self._ping = (self._ping + 1) % MARK
-        self._asked_s = time.monotonic()
-        self._yamux.ping(self._ping)
+        self._yamux.ping(self._pulse.ask(time.monotonic()))
         self._flush_soon()
-
-    def _answered(self, value: int) -> None:
-        """Keep the shortest round trip: longer ones have waited behind what is under way, of which windows that
-        grow with them would make more.
-        """
-        if value != self._ping:
-            return
-        rtt_s = time.monotonic() - self._asked_s
-        self._yamux.rtt_s = min(rtt_s, self._yamux.rtt_s or rtt_s)
-        self._answers += 1
-        if self._answers < FIRST_PINGS:
-            self._ask()
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        silent_s = now_s - self._heard_s
-        if silent_s >= self._keepalive.dead_after_s:
-            log.info("%s has been silent for %.0f s", self.peer_id, silent_s)
+        if self._pulse.is_dead(now_s):
+            log.info("%s has stopped answering", self.peer_id)
             self._lose("the peer has stopped answering", None)
             if self._socket is not None:
                 self._socket.abort()
             return
-        if now_s - self._asked_s >= self._keepalive.ask_after_s:
+        if self._pulse.is_due(now_s):
             self._ask()
-        self._timer = self._loop.call_later(self._keepalive.ask_after_s / 4, self._tick)
+        self._timer = self._loop.call_later(self._pulse.look_after_s, self._tick)

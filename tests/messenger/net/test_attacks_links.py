@@ -11,8 +11,8 @@ import pytest
 
 from peerpost.net import libp2p, upgrade
 from peerpost.net.interface import ConnectionLostError, DialError, Stream, StreamResetError
+from peerpost.net.keepalive import Keepalive
 from peerpost.net.libp2p import LibP2PTransport
-from peerpost.net.muxed import Keepalive
 from tests.support.link import BACK, THERE, Link
 from tests.support.net_peer import process
 from tests.support.net_rig import (
