@@ -26,6 +26,8 @@ FIRST_BYTES: Final = 128 << 10
 MOST_BYTES: Final = 32 << 20
 """Beyond any window that a peer grants."""
 MARKS_PER_FLIGHT: Final = 8
+SPARSE_BYTES: Final = 512 << 10
+"""Between two marks while less than half of what is allowed is under way."""
 FREE_ROUNDS: Final = 3
 """Round trips without any delay, though full, after which the line is taken for a faster one."""
 BASE_S: Final = 10.0
@@ -60,11 +62,15 @@ class Flight:
 
     @property
     def wants_mark(self) -> bool:
-        """Whether a mark should follow what has left: some for every flight, one behind the last."""
+        """Whether a mark should follow what has left.
+
+        Some for every flight; few where much leaves and little is under way, for a fast line needs
+        no care.
+        """
         since = self._sent - self._marked
-        return since > 0 and (
-            since * MARKS_PER_FLIGHT >= self.limit_bytes or self.room_bytes == 0 or not self._marks
-        )
+        if since * MARKS_PER_FLIGHT < self.limit_bytes:
+            return since > 0 and not self.room_bytes
+        return since >= SPARSE_BYTES or 2 * self.under_way_bytes >= self.limit_bytes
 
     def sent(self, size_bytes: int) -> None:
         """Note that bulk bytes left."""

@@ -67,7 +67,7 @@ def test_the_line_is_used_and_its_queue_stays_short(rate: float, rtt_s: float) -
     # The least that is always allowed takes its time on a slow line.
     allowed_s = max(0.08, 4 * (LEAST_BYTES + FRAME) / rate)
     waits = sorted(line.waits)
-    assert waits[int(len(waits) * 0.99) - 1] <= allowed_s
+    assert waits[int(len(waits) * 0.99) - 1] <= 1.1 * allowed_s
 
 
 def test_a_fast_line_is_never_held_back() -> None:
