@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from typing import Protocol
 
@@ -166,9 +165,10 @@ class MuxedStream:
             self._connection.stream_waits(self)
             try:
                 await waiter
-            finally:
-                with contextlib.suppress(ValueError):
+            except asyncio.CancelledError:
+                if waiter in self._writers:
                     self._writers.remove(waiter)
+                raise
         self._connection.stream_write(self, data if isinstance(data, bytes) else bytes(data))
 
     # -- ending
