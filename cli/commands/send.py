@@ -53,7 +53,6 @@ DEFAULT_TIMEOUT_S = 30.0
 @click.option(
     "--timeout", type=Duration(), metavar="SECS", help="With --wait: exit 75 after this.  [30s]"
 )
-@click.option("--pad", metavar="SIZE|off", help="Pad to this size, or not at all.")
 @click.option("--expires", type=Duration(), metavar="DURATION", help="Give up after this long.")
 @pass_app
 def send_net(
@@ -65,7 +64,6 @@ def send_net(
     lane: str | None,
     wait: bool,
     timeout: float | None,
-    pad: str | None,
     expires: float | None,
 ) -> None:
     """Send a text, files, or what comes on stdin ('-') to a contact.
@@ -76,23 +74,12 @@ def send_net(
     if timeout is not None and not wait:
         raise UsageError("--timeout needs --wait")
     common: dict[str, Any] = {"contact": contact}
-    options = {"lane": lane, "pad": _padding(pad), "expires_s": expires}
+    options = {"lane": lane, "expires_s": expires}
     common |= {key: value for key, value in options.items() if value is not None}
     if wait:
         common |= {"wait": True, "timeout_s": DEFAULT_TIMEOUT_S if timeout is None else timeout}
     items = _files((*files, *text), name) if files else [_text(app, text, name)]
     deliver(app, items, common)
-
-
-def _padding(text: str | None) -> int | str | None:
-    from peerpost.node.units import parse_size
-
-    if text is None or text == "off":
-        return text
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise UsageError(f"--pad: {error}, or off") from None
 
 
 def _files(paths: tuple[str, ...], name: str | None) -> list[Item]:

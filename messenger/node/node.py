@@ -130,6 +130,10 @@ class Node:
         finally:
             await self._close()
 
+    def stay(self) -> None:
+        """Leave no more by itself."""
+        self._idle_exit_s = None
+
     def stop_soon(self, reason: str) -> None:
         """Begin to leave."""
         if not self._stopping.is_set():
@@ -228,11 +232,12 @@ class Node:
 
     async def _watch_idle(self) -> None:
         busy_s = time.monotonic()
-        while self._idle_exit_s is not None:
+        while True:
             await asyncio.sleep(IDLE_CHECK_S)
-            if self._control.requests or await self._has_work():
+            limit_s = self._idle_exit_s
+            if limit_s is None or self._control.requests or await self._has_work():
                 busy_s = time.monotonic()
-            elif time.monotonic() - busy_s >= self._idle_exit_s:
+            elif time.monotonic() - busy_s >= limit_s:
                 self.stop_soon("idle, and nothing is queued")
 
     async def _has_work(self) -> bool:

@@ -156,6 +156,8 @@ class Session:
             segments: list[Segment] = []
             for payload in frames.feed(data):
                 if payload[0] == FrameType.SEGMENT:
+                    if lane is not wire.Lane.BULK:
+                        raise ProtocolError("a segment on the urgent lane")
                     segments.append(Segment.decode(payload))
                 else:
                     received = self._open(bytes(payload), replays)

@@ -109,7 +109,6 @@ def test_every_error_has_its_exit_code(
         (["send", "--contact", "b", ""], "the text is empty", None),
         (["send", "--contact", "b", "two", "words"], "one argument", 'quote it: "two words"'),
         (["send", "--contact", "b", "x", "--timeout", "3"], "--timeout needs --wait", None),
-        (["send", "--contact", "b", "x", "--pad", "much"], "--pad: 'much' is not a size", None),
         (["send", "--contact", "b", "x", "--name", "y"], "--name is for files", None),
         (["contacts", "add", "b"], "needs one ticket", "--ticket-file"),
         (["contacts", "add", "b", "PP1", "--ticket-file", "f"], "needs one ticket", "argument"),

@@ -34,20 +34,18 @@ def test_send_text_that_looks_like_an_option(node: FakeNode, shell: Shell) -> No
 
 def test_send_options(node: FakeNode, shell: Shell) -> None:
     node.answers["send-net"] = Events([ENTRY], ENTRY | {"state": "delivered"})
-    options = ["--lane", "bulk", "--pad", "4KiB", "--expires", "14d", "--wait", "--timeout", "1.5"]
+    options = ["--lane", "bulk", "--expires", "14d", "--wait", "--timeout", "1.5"]
     ran = shell("send", "--contact", "bob", "hi", *options)
     assert node.params == {
         "contact": "bob",
         "text": "hi",
         "lane": "bulk",
-        "pad": 4096,
         "expires_s": 14 * 86400,
         "wait": True,
         "timeout_s": 1.5,
     }
     assert ran.out == "7hq2m  queued  text  to bob\n7hq2m  delivered  text  to bob\n"
-    shell("send", "--contact", "bob", "hi", "--wait", "--pad", "off")
-    assert node.params["pad"] == "off"
+    shell("send", "--contact", "bob", "hi", "--wait")
     assert node.params["timeout_s"] == 30
 
 

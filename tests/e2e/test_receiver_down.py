@@ -132,3 +132,17 @@ async def test_twenty_at_once_with_no_node_running_start_one_and_all_arrive_once
     assert Counter(await bob.texts()) == Counter(texts)
     process.terminate()
     assert await process.wait() == 143
+
+
+async def test_a_node_that_a_command_started_stays_once_it_is_asked_to(
+    apart: tuple[Friend, Friend],
+) -> None:
+    alice, _ = apart
+    await alice.cli("contacts", "list")
+    pids = nodes(alice)
+    assert len(pids) == 1
+    await alice.cli("node", "start")
+    await asyncio.sleep(3 * IDLE_EXIT_S + 1)
+    assert nodes(alice) == pids
+    await alice.cli("node", "stop")
+    await left(alice)

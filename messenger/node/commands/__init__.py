@@ -47,10 +47,13 @@ METHODS: dict[str, Method] = {
     "limits.set": limits.set_,
     "limits.test": limits.test,
     "node.status": node.status,
+    "node.stay": node.stay,
     "node.stop": node.stop,
     "doctor": node.doctor,
     "config.show": node.config_show,
 }
 
-WITHOUT_IDENTITY = frozenset({"identity.new", "node.status", "node.stop", "doctor", "config.show"})
+WITHOUT_IDENTITY = frozenset(
+    {"identity.new", "node.status", "node.stay", "node.stop", "doctor", "config.show"}
+)
 """What a home without an identity can answer."""

@@ -18,11 +18,17 @@ from ..rpc import Request
 if TYPE_CHECKING:
     from ..node import Node
 
-__all__ = ["config_show", "doctor", "status", "stop"]
+__all__ = ["config_show", "doctor", "status", "stay", "stop"]
 
 
 async def status(node: Node, _request: Request) -> dict[str, Any]:
     """Describe the running node."""
+    return node.status()
+
+
+async def stay(node: Node, _request: Request) -> dict[str, Any]:
+    """Have a node that a command started stay, as `node start` does."""
+    node.stay()
     return node.status()
 
 

@@ -41,7 +41,6 @@ class _Send(msgspec.Struct, forbid_unknown_fields=True):
     file: _File | None = None
     stream: _File | None = None
     lane: str | None = None
-    pad: str | int | None = None
     expires_s: float | None = None
     wait: bool = False
     timeout_s: float = DEFAULT_TIMEOUT_S
