@@ -63,7 +63,7 @@ def test_no_command_is_named_that_does_not_exist() -> None:
 
 
 def test_the_global_options_are_named() -> None:
-    for option in root.get_params(click.Context(root, obj=App())):
+    for option in root.get_params(root.make_context("peerpost", [], resilient_parsing=True)):
         assert any(f"`{name}" in SECTIONS["Global options"] for name in option.opts), option.opts
 
 
