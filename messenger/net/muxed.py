@@ -139,9 +139,8 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._paused = True
 
     def resume_writing(self) -> None:
-        """Go on sealing: the peer has taken something, which is a sign of life too."""
+        """Go on sealing."""
         self._paused = False
-        self._pulse.heard(time.monotonic())
         self._flush_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -86,6 +86,10 @@ class Link:
                 await self._open.wait()
                 writer.write(self._spoil(data, way))
                 await writer.drain()
+                if self.pieces_bytes < 100:
+                    # Else many pieces would go out as one.
+                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)
                 if self.bytes_per_s:
                     await asyncio.sleep(len(data) / self.bytes_per_s)
             # Half an end is passed on as such.

@@ -208,6 +208,17 @@ async def test_stream_flood_is_refused_stream_by_stream() -> None:
 
 
 @on_loop
+async def test_streams_opened_and_reset_faster_than_they_are_heard_end_the_connection() -> None:
+    """Also where all answers are read: each costs us more than the peer."""
+    async with victim() as witness:
+        peer = await witness.mallory()
+        pairs = (frame(WINDOW, SYN, n, 0) + frame(WINDOW, RST, n, 0) for n in range(1, 4001, 2))
+        await peer.send(b"".join(pairs))
+        await peer.until_closed()
+        await witness.is_well()
+
+
+@on_loop
 async def test_pings_are_answered_and_late_frames_ignored() -> None:
     async with victim() as witness:
         peer = await witness.mallory()
@@ -274,14 +285,19 @@ async def test_stranger_is_shown_out_after_its_seconds(monkeypatch: pytest.Monke
     hasty = functools.partial(Antechamber, timeout_s=0.3)
     monkeypatch.setattr(libp2p, "Antechamber", hasty)
     async with victim() as witness:
+        admitted = await witness.mallory("stranger 1")
+        await until(lambda: len(witness.victim._connections) == 2)
+        for connection in witness.victim._connections:
+            connection.admit()
         peer = await witness.mallory("stranger 0")
         await peer.agree()
         await asyncio.sleep(0.1)
-        # Talking does not help it, and the contact beside it stays.
+        # Talking does not help it, and those beside it stay.
         await peer.send(frame(DATA, 0, 1, b"wait"))
         await peer.until_closed(2)
         peer.close()
         await asyncio.sleep(0.3)
+        await admitted.agree()
         await witness.is_well()
 
 

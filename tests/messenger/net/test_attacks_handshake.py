@@ -229,7 +229,10 @@ async def test_length_beyond_any_handshake_is_refused_before_it_comes(
 
 @pytest.mark.parametrize("first", [b"", MULTISTREAM, MULTISTREAM + NOISE])
 @on_loop
-async def test_idle_connections_hold_no_one_out(first: bytes) -> None:
+async def test_idle_connections_hold_no_one_out(
+    first: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libp2p, "HANDSHAKE_TIMEOUT_S", 60)
     async with victim() as witness:
         idle = []
         for _ in range(400):
@@ -238,6 +241,7 @@ async def test_idle_connections_hold_no_one_out(first: bytes) -> None:
             idle.append((reader, writer))
         await witness.is_well()
         assert len(witness.victim._handshakes) <= HANDSHAKES
+        await until(lambda: sum(r._eof or r.exception() is not None for r, _ in idle) >= 272)
         for _, writer in idle:
             writer.transport.abort()
         await until(lambda: not witness.victim._handshakes)
@@ -270,7 +274,7 @@ async def test_one_peer_takes_only_its_share_of_the_connections() -> None:
     async with victim() as witness:
         peers = [await RawPeer.dial(witness.victim) for _ in range(10)]
         ends = [asyncio.ensure_future(peer.until_closed(30)) for peer in peers]
-        await until(lambda: sum(end.done() for end in ends) == 2)
+        await until(lambda: sum(end.done() for end in ends) == 2, 3)
         await witness.is_well()
         for peer in peers:
             peer.close()
@@ -281,7 +285,10 @@ async def test_one_peer_takes_only_its_share_of_the_connections() -> None:
 
 
 @on_loop
-async def test_silent_listener_is_given_up_and_not_held_against_the_peer() -> None:
+async def test_silent_listener_is_given_up_and_not_held_against_the_peer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(libp2p, "HANDSHAKE_TIMEOUT_S", 60)
     alice, bob = transport("alice"), transport("bob")
     loop = asyncio.get_running_loop()
     async with RawServer().answering() as silent, running(alice, bob):

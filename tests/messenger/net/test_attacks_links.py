@@ -123,9 +123,9 @@ async def test_segments_of_one_byte() -> None:
         far = await bob.accept()
         stream, other = await asyncio.gather(near.open_stream(CHAT), far.accept_stream())
         echoing = asyncio.ensure_future(echo(other))
-        await stream.write(pattern(5000))
+        await stream.write(pattern(2000))
         await stream.close_write()
-        assert await read_all(stream) == pattern(5000)
+        assert await read_all(stream) == pattern(2000)
         await echoing
 
 
@@ -157,6 +157,44 @@ async def test_silent_link_is_noticed_by_both_ends() -> None:
             await asyncio.gather(near.wait_closed(), far.wait_closed())
         with pytest.raises(ConnectionLostError, match="stopped answering"):
             await stream.read()
+
+
+@on_loop
+async def test_close_flushes_against_a_flood() -> None:
+    """A socket that is closed with something unread drops what it has to send."""
+    async with linked() as (link, alice, bob):
+        near = await alice.dial(bob.peer_id, [link.address])
+        far = await bob.accept()
+        down, flood = await asyncio.gather(near.open_stream(FILE), far.accept_stream())
+        up, receiver = await asyncio.gather(near.open_stream(CHAT), far.accept_stream())
+        link.bytes_per_s, link.pieces_bytes = 400_000, 4000
+
+        async def fill() -> None:
+            while True:
+                await flood.write(bytes(65536))
+
+        async def drain() -> None:
+            while await down.read():
+                pass
+
+        work = [asyncio.ensure_future(quietly(w)) for w in (fill(), drain())]
+        await asyncio.sleep(0.2)
+        await up.write(pattern(150_000))
+        await up.close_write()
+        data, _ = await asyncio.gather(read_all(receiver), near.close())
+        assert data == pattern(150_000)
+        await asyncio.gather(*work)
+
+
+@on_loop
+async def test_urgent_protocols_go_first_at_both_ends() -> None:
+    async with linked() as (link, alice, bob):
+        near = await alice.dial(bob.peer_id, [link.address])
+        far = await bob.accept()
+        for protocol, priority in PROTOCOLS.items():
+            await asyncio.gather(near.open_stream(protocol), far.accept_stream())
+            for end in (near, far):
+                assert list(end._yamux._streams.values())[-1].priority is priority
 
 
 async def until_error(stream: Stream, size: int) -> ConnectionLostError:

@@ -196,6 +196,12 @@ async def test_nothing_is_left_of_many_connections() -> None:
             stream, other = await asyncio.gather(near.open_stream(CHAT), far.accept_stream())
             await stream.write(b"x")
             assert await other.read() == b"x"
+            await asyncio.gather(stream.close(), other.close())
+            await settle()
+            for end in (near, far):
+                assert not end._streams
+                assert not end._finishing
+                assert not end._yamux._streams
             await near.close()
             await far.wait_closed()
 
