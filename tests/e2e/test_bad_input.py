@@ -43,7 +43,6 @@ def cases(folder: Path) -> list[Case]:
         ((*SEND, "two", "words"), 2, "usage", "a text is one argument", '"two words"'),
         ((*SEND, "hi", "--timeout", "3s"), 2, "usage", "--timeout needs --wait", None),
         ((*SEND, "hi", "--wait", "--timeout", "soon"), 2, "usage", "'soon' is not a duration", ""),
-        ((*SEND, "hi", "--pad", "huge"), 2, "usage", "'huge' is not a size", None),
         ((*SEND, "hi", "--lane", "slow"), 2, "usage", "'slow' is not one of", ""),
         (("contacts", "invite", "eve", "--expires", "0s"), 2, "usage", "one second to one", "24h"),
         (("contact", "list"), 2, "usage", "no command 'contact'", "did you mean 'contacts'?"),
