@@ -16,6 +16,7 @@ from peerpost.errors import PeerpostError
 from peerpost.net import libp2p, muxed
 from peerpost.net.antechamber import STRANGER_TIMEOUT_S, STRANGERS, Antechamber
 from peerpost.net.interface import StreamResetError
+from peerpost.net.upgrade import Upgrade
 from tests.support.hostile_net import (
     ACK,
     AGREE,
@@ -32,7 +33,7 @@ from tests.support.hostile_net import (
     raw_connection,
     victim,
 )
-from tests.support.net_rig import CHAT, on_loop, until
+from tests.support.net_rig import CHAT, on_loop, seed, until
 
 FUZZ = int(os.environ.get("PEERPOST_FUZZ", "150"))
 """Streams of nonsense for each layer."""
@@ -285,12 +286,12 @@ async def test_stranger_is_shown_out_after_its_seconds(monkeypatch: pytest.Monke
     hasty = functools.partial(Antechamber, timeout_s=0.3)
     monkeypatch.setattr(libp2p, "Antechamber", hasty)
     async with victim() as witness:
-        admitted = await witness.mallory("stranger 1")
-        await until(lambda: len(witness.victim._connections) == 2)
-        for connection in witness.victim._connections:
-            connection.admit()
         peer = await witness.mallory("stranger 0")
         await peer.agree()
+        admitted = await witness.mallory("stranger 1")
+        await until(lambda: len(witness.victim._connections) == 3)
+        [known] = [c for c in witness.victim._connections if c.peer_id == name_of("stranger 1")]
+        known.admit()
         await asyncio.sleep(0.1)
         # Talking does not help it, and those beside it stay.
         await peer.send(frame(DATA, 0, 1, b"wait"))
@@ -369,6 +370,10 @@ async def test_stream_that_is_opened_and_never_agreed_on_is_given_up(
             while (await peer.frame())[:3] != (WINDOW, RST, 1):
                 pass
         await peer.agree(3)
+
+
+def name_of(name: str) -> str:
+    return Upgrade(seed(name), bool).peer_id
 
 
 def _friend(witness: object) -> str:

@@ -45,6 +45,8 @@ async def test_writer_waits_for_the_reader(kind: Kind) -> None:
         await asyncio.sleep(0.1)
         assert written == stuck, "the writer was never made to wait"
         assert stuck <= 2_000_000
+        assert not near.writable
+        assert far.writable
         # Another stream does not wait behind it.
         chat, answer = await net.streams(CHAT)
         await chat.write(b"past it")
@@ -53,6 +55,8 @@ async def test_writer_waits_for_the_reader(kind: Kind) -> None:
         await until(lambda: written > stuck, what="the writer was not woken")
         filling.cancel()
         await asyncio.gather(filling, return_exceptions=True)
+        near.reset()
+        assert near.writable, "it need not wait to be told"
 
 
 @on_loop

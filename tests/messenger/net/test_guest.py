@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 
 import pytest
 import trio
@@ -24,6 +25,10 @@ from tests.support.net_rig import (
     settle,
     until,
 )
+
+CYCLES = int(os.environ.get("PEERPOST_CYCLES", "60"))
+"""Connections made and closed; each has so many streams:"""
+STREAMS = 10
 
 
 def transport(name: str) -> LibP2PTransport:
@@ -184,7 +189,7 @@ async def test_every_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch)
 
 @on_loop
 async def test_nothing_is_left_of_many_connections() -> None:
-    """Descriptors, tasks and threads are as many afterwards as before."""
+    """Descriptors, tasks and threads are as many afterwards as before; over a long time memory too."""
     psutil = pytest.importorskip("psutil")
     process = psutil.Process()
     alice, bob = transport("alice"), transport("bob")
@@ -193,10 +198,13 @@ async def test_nothing_is_left_of_many_connections() -> None:
         async def meet() -> None:
             near = await alice.dial(bob.peer_id, bob.addresses)
             far = await bob.accept()
-            stream, other = await asyncio.gather(near.open_stream(CHAT), far.accept_stream())
-            await stream.write(b"x")
-            assert await other.read() == b"x"
-            await asyncio.gather(stream.close(), other.close())
+            for _ in range(STREAMS):
+                stream, other = await asyncio.gather(near.open_stream(CHAT), far.accept_stream())
+                await stream.write(b"x")
+                assert await other.read() == b"x"
+                await stream.close()
+                await settle(4)
+                await other.close()
             await settle()
             for end in (near, far):
                 assert not end._streams
@@ -207,10 +215,14 @@ async def test_nothing_is_left_of_many_connections() -> None:
 
         await meet()
         await settle()
+        resident = process.memory_info().rss
         before = process.num_fds(), len(asyncio.all_tasks()), process.num_threads()
-        for _ in range(60):
+        for number in range(CYCLES):
             await meet()
+            if number == 1000:
+                resident = process.memory_info().rss
         await until(lambda: not bob._connections and not alice._connections)
         await settle()
         after = process.num_fds(), len(asyncio.all_tasks()), process.num_threads()
         assert all(now <= then for now, then in zip(after, before, strict=True)), (before, after)
+        assert process.memory_info().rss < resident + 30_000_000
