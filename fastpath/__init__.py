@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 from ._pure import Tree, cut, leaf_salt
 
 _NATIVE = False
-if TYPE_CHECKING or os.environ.get("PEERPOST_PURE"):
+if not TYPE_CHECKING and not os.environ.get("PEERPOST_PURE"):
+    try:
+        from .blake2 import digests, kernel, kernels, leaves, use_kernel, verify
+        from .bucket import TokenBucket
+        from .padding import bucket_for, pad, pad_into, padme, unpad, unpadded_bytes
+
+        _NATIVE = True
+    except ImportError:
+        pass  # All of them or none: what did load is replaced below.
+if TYPE_CHECKING or not _NATIVE:
     from ._pure import (
         TokenBucket,
         bucket_for,
@@ -28,29 +37,6 @@ if TYPE_CHECKING or os.environ.get("PEERPOST_PURE"):
         use_kernel,
         verify,
     )
-else:
-    try:
-        from .blake2 import digests, kernel, kernels, leaves, use_kernel, verify
-        from .bucket import TokenBucket
-        from .padding import bucket_for, pad, pad_into, padme, unpad, unpadded_bytes
-
-        _NATIVE = True
-    except ImportError:  # all of them or none: half of a build is a fault, and should be seen
-        from ._pure import (
-            TokenBucket,
-            bucket_for,
-            digests,
-            kernel,
-            kernels,
-            leaves,
-            pad,
-            pad_into,
-            padme,
-            unpad,
-            unpadded_bytes,
-            use_kernel,
-            verify,
-        )
 
 __all__ = [
     "TokenBucket",

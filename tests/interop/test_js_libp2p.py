@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,6 +27,7 @@ from tests.support.net_rig import (
     seed,
     serve_echo,
 )
+from tests.support.peer_process import peer_process, said
 
 HERE = Path(__file__).parent
 SIZE = 10_000_000
@@ -60,24 +58,10 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "peer.mjs"
 
 
-@contextlib.asynccontextmanager
-async def js(script: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    peer = await asyncio.create_subprocess_exec(
-        *("node", script, *arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield peer
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            peer.kill()
-        await peer.wait()
-
-
-async def said(peer: asyncio.subprocess.Process) -> Any:
-    assert peer.stdout is not None
-    return json.loads(await asyncio.wait_for(peer.stdout.readline(), 50))
+def js(
+    script: Path, *arguments: str
+) -> contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    return peer_process("node", script, *arguments)
 
 
 def transport() -> LibP2PTransport:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,6 +25,7 @@ from tests.support.net_rig import (
     seed,
     serve_echo,
 )
+from tests.support.peer_process import peer_process, said
 
 ROOT = Path(__file__).parents[2]
 SIZE = 10_000_000
@@ -37,26 +35,11 @@ def transport(name: str) -> LibP2PTransport:
     return LibP2PTransport(seed(name), [LOOPBACK], everybody, PROTOCOLS)
 
 
-@contextlib.asynccontextmanager
-async def stock(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    peer = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.stock_peer", *arguments),
-        cwd=ROOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield peer
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            peer.kill()
-        await peer.wait()
-
-
-async def said(peer: asyncio.subprocess.Process) -> Any:
-    assert peer.stdout is not None
-    return json.loads(await asyncio.wait_for(peer.stdout.readline(), 50))
+def stock(
+    *arguments: str,
+) -> contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    command = (sys.executable, "-m", "tests.support.stock_peer", *arguments)
+    return peer_process(*command, cwd=ROOT, quiet=True)
 
 
 @on_loop
