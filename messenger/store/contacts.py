@@ -186,6 +186,14 @@ def find(db: apsw.Connection, text: str) -> Contact:
     ).fetchone()
     if row is not None:
         return _contact(row)
+    invited = db.execute(
+        "SELECT 1 FROM invites WHERE name = ? AND used_ms IS NULL", (text,)
+    ).fetchone()
+    if invited is not None:
+        raise NotFoundError(
+            f"{text} has not used the invitation yet",
+            hint="once they have added you with the ticket, they are a contact",
+        )
     names = [str(found[0]) for found in db.execute("SELECT name FROM contacts")]
     near = difflib.get_close_matches(text, names, n=1, cutoff=0.5)
     folded = [name for name in names if name.casefold() == text.casefold()]

@@ -78,6 +78,12 @@ def test_one_name_and_one_identity_each(rig: Rig) -> None:
     assert len(rig.read(contacts.list_all)) == 1
 
 
+def test_somebody_invited_is_not_a_contact_yet_and_the_error_says_so(rig: Rig) -> None:
+    rig.write(invites.create, INVITE, SECRET, "carol", NOW_S + 60, NOW_MS)
+    with pytest.raises(NotFoundError, match="carol has not used the invitation yet"):
+        rig.read(contacts.find, "carol")
+
+
 def test_found_by_exact_name_or_id_and_nothing_like_it(rig: Rig) -> None:
     bob = rig.make_contact("bob")
     rig.make_contact("Alice")
