@@ -33,18 +33,20 @@ class _HostileUpload(Upload):
         self._spoiled: set[int] = set()
         self._done: Counter[str] = Counter()
 
-    def payloads(self, chunk: SendChunk) -> list[bytes]:
+    def frames(self, chunk: SendChunk) -> list[tuple[bytes, memoryview]]:
         """Spoil a chunk the first time it is asked for."""
-        pieces = super().payloads(chunk)
+        frames = super().frames(chunk)
         if chunk.index % SPOIL_EVERY or chunk.index in self._spoiled:
-            return pieces
+            return frames
         trick = TRICKS[chunk.index // SPOIL_EVERY % len(TRICKS)]
         self._tell(chunk.index, trick)
         if trick == "corrupted":
-            return [pieces[0][:-1] + bytes([pieces[0][-1] ^ 1]), *pieces[1:]]
+            head, data = frames[0]
+            wrong = bytes(data[:-1]) + bytes([data[-1] ^ 1])
+            return [(head, memoryview(wrong)), *frames[1:]]
         if trick == "dropped":
             return []
-        return pieces[:-1] if trick == "cut short" else pieces * 2
+        return frames[:-1] if trick == "cut short" else frames * 2
 
     def _tell(self, index: int, trick: str) -> None:
         self._spoiled.add(index)

@@ -81,9 +81,21 @@ class Stream(Protocol):
         """
         ...
 
+    async def read_pieces(self, max_bytes: int = 65536) -> list[memoryview]:
+        """Return what `read` would, as the pieces in which it came: none after the clean end."""
+        ...
+
     @property
     def writable(self) -> bool:
         """Whether `write` would return, or raise, without waiting."""
+        ...
+
+    def put(self, *parts: bytes | memoryview) -> None:
+        """Queue buffers that do not change any more, at once: for who has found the stream `writable`.
+
+        They leave in one piece where that is possible, so that they come in one piece.
+        Raises as `write` does.
+        """
         ...
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:

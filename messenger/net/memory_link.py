@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .interface import Admission, ConnectionLostError, Priority, StreamResetError
 from .stream import MuxedStream
@@ -245,8 +245,9 @@ class MemoryConnection:
         self._outstanding.pop(stream.id, None)
         self._remote_open.discard(stream.id)
 
-    def stream_write(self, stream: MuxedStream, data: bytes) -> None:
+    def stream_write(self, stream: MuxedStream, parts: Sequence[bytes | memoryview]) -> None:
         """Send data at once; it counts until it is read."""
+        data = b"".join(parts)
         if data and stream.id in self._outstanding:
             self._outstanding[stream.id] += len(data)
             self._send(MemoryConnection._on_data, stream.id, data)

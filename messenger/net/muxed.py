@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from peerpost.errors import ProtocolError
@@ -239,7 +239,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         while not self._paused and (
             records := self._yamux.next_records(BATCH_BYTES, self._flight.room_bytes)
         ):
-            self._socket.write(self._sealer.seal(records))
+            self._socket.writelines(self._sealer.records(records))
             self._mark_bulk()
         for stream in list(self._writable):
             if stream.tell_writable():
@@ -260,9 +260,9 @@ class MuxedConnection(asyncio.BufferedProtocol):
 
     # -- what streams ask
 
-    def stream_write(self, stream: MuxedStream, data: bytes) -> None:
+    def stream_write(self, stream: MuxedStream, parts: Sequence[bytes | memoryview]) -> None:
         """Queue data of a stream."""
-        self._yamux.write(stream.id, data)
+        self._yamux.write(stream.id, *parts)
         self._flush_soon()
 
     def stream_queued_bytes(self, stream: MuxedStream) -> int:

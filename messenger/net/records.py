@@ -36,6 +36,10 @@ class Sealer:
 
     def seal(self, plaintexts: Sequence[bytes]) -> bytes:
         """Return one record for each plaintext, concatenated."""
+        return b"".join(self.records(plaintexts))
+
+    def records(self, plaintexts: Sequence[bytes]) -> list[bytes]:
+        """Return one record for each plaintext, as buffers that follow one another."""
         parts: list[bytes] = []
         for plaintext in plaintexts:
             if self._counter > MAX_NONCE:
@@ -44,7 +48,7 @@ class Sealer:
             self._counter += 1
             parts.append(len(sealed).to_bytes(LENGTH_BYTES, "big"))
             parts.append(sealed)
-        return b"".join(parts)
+        return parts
 
 
 class Opener:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 from .interface import ConnectionLostError, StreamResetError
@@ -19,8 +20,8 @@ LINGER_S = 5.0
 class Carrier(Protocol):
     """What a stream asks of the connection that moves its bytes."""
 
-    def stream_write(self, stream: MuxedStream, data: bytes) -> None:
-        """Queue data."""
+    def stream_write(self, stream: MuxedStream, parts: Sequence[bytes | memoryview]) -> None:
+        """Queue buffers that belong together."""
         ...
 
     def stream_queued_bytes(self, stream: MuxedStream) -> int:
@@ -109,11 +110,16 @@ class MuxedStream:
 
     async def read(self, max_bytes: int = 65536) -> bytes:
         """Return 1..max_bytes bytes, or b"" after the clean end (`interface.Stream`)."""
+        pieces = await self.read_pieces(max_bytes)
+        return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
+
+    async def read_pieces(self, max_bytes: int = 65536) -> list[memoryview]:
+        """Return 1..max_bytes bytes as they came, none after the clean end (`interface.Stream`)."""
         while not self._chunks:
             if self._discarding:
                 raise StreamResetError("the stream was closed here")
             if self._ended:
-                return b""
+                return []
             if self._error is not None:
                 raise self._error
             self._reader = asyncio.get_running_loop().create_future()
@@ -123,7 +129,7 @@ class MuxedStream:
                 self._reader = None
         return self._take(max_bytes)
 
-    def _take(self, max_bytes: int) -> bytes:
+    def _take(self, max_bytes: int) -> list[memoryview]:
         chunks = self._chunks
         parts: list[memoryview] = []
         size = frames = 0
@@ -138,7 +144,7 @@ class MuxedStream:
                 chunks[0] = chunk[room:]
             size += len(parts[-1])
         self._connection.stream_consumed(self, frames, size)
-        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+        return parts
 
     # -- writing
 
@@ -151,13 +157,15 @@ class MuxedStream:
             or self._connection.stream_queued_bytes(self) < QUEUE_BYTES
         )
 
+    def put(self, *parts: bytes | memoryview) -> None:
+        """Queue buffers at once (`interface.Stream`)."""
+        self._check_open()
+        self._connection.stream_write(self, parts)
+
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue data once there is room (`interface.Stream`)."""
         while True:
-            if self._error is not None:
-                raise self._error
-            if self._write_ended:
-                raise StreamResetError("the stream is closed for writing")
+            self._check_open()
             if self._connection.stream_queued_bytes(self) < QUEUE_BYTES:
                 break
             waiter = asyncio.get_running_loop().create_future()
@@ -169,7 +177,13 @@ class MuxedStream:
                 if waiter in self._writers:
                     self._writers.remove(waiter)
                 raise
-        self._connection.stream_write(self, data if isinstance(data, bytes) else bytes(data))
+        self._connection.stream_write(self, (data if isinstance(data, bytes) else bytes(data),))
+
+    def _check_open(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._write_ended:
+            raise StreamResetError("the stream is closed for writing")
 
     # -- ending
 

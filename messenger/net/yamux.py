@@ -75,7 +75,9 @@ class _Stream:
     priority: Priority
     # what we send
     send_window: int = INITIAL_WINDOW_BYTES
-    out: deque[memoryview] = field(default_factory=deque)
+    out: deque[bytes | memoryview] = field(default_factory=deque)
+    out_sizes: deque[int] = field(default_factory=deque)
+    """What is left of each write whose buffers stand in `out`."""
     out_bytes: int = 0
     fin_wanted: bool = False
     fin_sent: bool = False
@@ -140,13 +142,18 @@ class Yamux:
         if stream is not None:
             stream.priority = priority
 
-    def write(self, stream_id: int, data: bytes) -> None:
-        """Queue data, of any size; `data` must not change any more."""
+    def write(self, stream_id: int, *parts: bytes | memoryview) -> None:
+        """Queue data, of any size; the buffers must not change any more.
+
+        What is written in one call leaves in one frame where it fits, so that the reader gets it whole.
+        """
         stream = self._streams[stream_id]
-        if data:
-            stream.out.append(memoryview(data))
-            stream.out_bytes += len(data)
-            self._queued_bytes += len(data)
+        size = sum(map(len, parts))
+        if size:
+            stream.out.extend(parts)
+            stream.out_sizes.append(size)
+            stream.out_bytes += size
+            self._queued_bytes += size
             self._schedule(stream)
 
     def is_open(self, stream_id: int) -> bool:
@@ -251,9 +258,9 @@ class Yamux:
             stream.scheduled = False
             if self._streams.get(stream.id) is not stream or not stream.can_send():
                 continue
-            take = min(stream.send_window, stream.out_bytes, self.limits.frame_bytes)
-            if stream.priority is Priority.BULK:
-                take = min(take, bulk_bytes)
+            bulk = stream.priority is Priority.BULK
+            take = self._fitting(stream, bulk_bytes if bulk else MAX_STREAM_ID)
+            if bulk:
                 bulk_bytes -= take
                 self.bulk_sent_bytes += take
             if size and size + HEADER.size + take > MAX_RECORD_BYTES:
@@ -268,6 +275,18 @@ class Yamux:
             records.append(b"".join(parts))
         return records
 
+    def _fitting(self, stream: _Stream, most_bytes: int) -> int:
+        """Return how much of a stream goes into the next frame: whole writes, if one fits."""
+        most_bytes = min(stream.send_window, self.limits.frame_bytes, most_bytes)
+        if stream.out_bytes <= most_bytes:
+            return stream.out_bytes
+        size = 0
+        for write in stream.out_sizes:
+            if size + write > most_bytes:
+                break
+            size += write
+        return size or most_bytes
+
     def _cut_frame(self, stream: _Stream, take: int, parts: list[bytes | memoryview]) -> None:
         """Append one data frame of `take` bytes to parts, or the end where there are none."""
         if not take:
@@ -279,16 +298,22 @@ class Yamux:
         stream.out_bytes -= take
         self._queued_bytes -= take
         parts.append(HEADER.pack(0, _Type.DATA, 0, stream.id, take))
-        out = stream.out
-        while take:
+        out, sizes = stream.out, stream.out_sizes
+        left = take
+        while left:
             piece = out[0]
-            if len(piece) <= take:
+            if len(piece) <= left:
                 parts.append(out.popleft())
-                take -= len(piece)
+                left -= len(piece)
             else:
-                parts.append(piece[:take])
-                out[0] = piece[take:]
-                take = 0
+                view = memoryview(piece)
+                parts.append(view[:left])
+                out[0] = view[left:]
+                break
+        while take and sizes[0] <= take:
+            take -= sizes.popleft()
+        if take:
+            sizes[0] -= take
 
     def _schedule(self, stream: _Stream) -> None:
         if not stream.scheduled and stream.can_send():
@@ -430,6 +455,7 @@ class Yamux:
         self._queued_bytes -= stream.out_bytes
         self._grown_bytes -= stream.window - INITIAL_WINDOW_BYTES
         stream.out.clear()
+        stream.out_sizes.clear()
         stream.out_bytes = 0
         if stream.id % 2 != self._next_id % 2:
             self._remote_open -= 1

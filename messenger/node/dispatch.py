@@ -35,14 +35,22 @@ class Dispatcher:
 
         A flow that holds the turn asks for the next one without letting go first.
         """
+        if not self.take(flow, size_bytes, messages):
+            await self.granted(flow)
+
+    def take(self, flow: Flow, size_bytes: int, messages: int = 0) -> bool:
+        """Take the turn where nobody else asks for it; else the wish stands, and `granted` waits."""
         self._scheduler.offer(flow, size_bytes, messages)
         if self._holder is flow:
             self._holder = None
         alone = self._holder is None and not self._waiting
         if alone and self._scheduler.next(time.monotonic_ns()) is flow:
-            # Nobody else asks: no need to wait for what can be had at once.
             self._holder = flow
-            return
+            return True
+        return False
+
+    async def granted(self, flow: Flow) -> None:
+        """Return when the flow has the turn that `take` did not give."""
         granted = asyncio.get_running_loop().create_future()
         self._waiting[flow] = granted
         self._grant()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -53,6 +53,8 @@ class Download:
         self._tasks = Tasks(self._broken)
         self._on_end: Callable[[], object] = lambda: None
         self._cancel_reason: str | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = 0.0
 
     @property
     def moving(self) -> bool:
@@ -72,8 +74,7 @@ class Download:
     async def close(self) -> None:
         """Stop, and keep on the disk what is there."""
         await self._tasks.stop()
-        if self._file is not None:
-            self._file.close()
+        self._let_go()
 
     # -- events
 
@@ -91,10 +92,12 @@ class Download:
             self._machine.session_down()
             self._wake.set()
 
-    def on_segment(self, segment: Segment) -> None:
-        """Take a piece of a chunk."""
+    def on_segments(self, segments: Iterable[Segment]) -> None:
+        """Take pieces of chunks."""
         if self._machine is not None:
-            self._machine.on_segment(segment, time.monotonic())
+            now_s = time.monotonic()
+            for segment in segments:
+                self._machine.on_segment(segment, now_s)
             self._wake.set()
 
     def on_control(self, message: wire.Inner) -> None:
@@ -137,6 +140,11 @@ class Download:
         for command in machine.take(time.monotonic()):
             await self._carry_out(machine, command)
         self._on_end()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._file is not None:
             self._file.close()
 
@@ -170,19 +178,33 @@ class Download:
         return self._file.rehash(row.finish_size if row.finish is not None else row.size)
 
     async def _wait(self, machine: Receiving) -> None:
-        due_s = machine.next_timer_s
-        try:
-            async with asyncio.timeout_at(self._loop_time(due_s)):
-                await self._wake.wait()
-        except TimeoutError:
-            machine.on_timer(time.monotonic())
+        """Return when something has happened, or the machine's timer is due."""
+        self._set_timer(machine)
+        await self._wake.wait()
         self._wake.clear()
 
-    @staticmethod
-    def _loop_time(due_s: float | None) -> float | None:
-        if due_s is None:
-            return None
-        return asyncio.get_running_loop().time() + max(0.0, due_s - time.monotonic())
+    def _set_timer(self, machine: Receiving) -> None:
+        """See that `_on_timer` is called when it is due.
+
+        Every piece of a chunk puts that off, so a timer that is set too early is left: it looks again.
+        """
+        due_s = machine.next_timer_s
+        if due_s is None or (self._timer is not None and self._timer_s <= due_s):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_s = due_s
+        delay_s = max(0.0, due_s - time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer, machine)
+
+    def _on_timer(self, machine: Receiving) -> None:
+        self._timer = None
+        due_s, now_s = machine.next_timer_s, time.monotonic()
+        if due_s is not None and due_s <= now_s:
+            machine.on_timer(now_s)
+            self._wake.set()
+        else:
+            self._set_timer(machine)
 
     async def _carry_out(self, machine: Receiving, command: commands.ReceiveCommand) -> None:
         match command:

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from peerpost.crypto.envelope import SendEpoch, envelope_bytes
 from peerpost.net.interface import Stream
@@ -17,7 +17,10 @@ from peerpost.wire.inner import Lane
 from .dispatch import Dispatcher
 from .keys import Keys
 
-__all__ = ["LaneWriter"]
+__all__ = ["Frame", "LaneWriter"]
+
+Frame: TypeAlias = tuple[bytes | memoryview, ...]
+"""A frame with its length, as buffers that follow one another and do not change any more."""
 
 ROOM_BYTES = 512 << 10
 """Bulk producers wait while more than this is queued on their lane."""
@@ -25,8 +28,11 @@ _NO_PSK = bytes(32)
 
 
 class _Queued(NamedTuple):
-    payload: bytes
-    sealed: bool
+    size_bytes: int
+    """Of the frame."""
+    inner: bytes
+    """What is sealed when it leaves, or else nothing and"""
+    frame: Frame
     messages: int
 
 
@@ -63,15 +69,23 @@ class LaneWriter:
         self._dispatcher.release(self._flow)
         self._room.set()
 
-    def put(self, payload: bytes, *, sealed: bool, messages: int = 0) -> None:
-        """Queue a frame's payload, or an inner message that is sealed when it leaves.
+    def put(self, inner: bytes, *, messages: int = 0) -> None:
+        """Queue an inner message; it is sealed when it leaves.
 
         `messages` is what it counts under a limit of messages.
         """
+        size = limits.FRAME_HEADER_BYTES + envelope_bytes(len(inner), self._buckets)
+        self._put(_Queued(size, inner, (), messages))
+
+    def put_frame(self, frame: Frame) -> None:
+        """Queue a frame that is sealed already."""
+        self._put(_Queued(sum(map(len, frame)), b"", frame, 0))
+
+    def _put(self, queued: _Queued) -> None:
         if self._closed:
             return
-        self._queue.append(_Queued(payload, sealed, messages))
-        self._queued_bytes += len(payload)
+        self._queue.append(queued)
+        self._queued_bytes += queued.size_bytes
         self._wake.set()
         if self._queued_bytes >= ROOM_BYTES:
             self._room.clear()
@@ -98,23 +112,21 @@ class LaneWriter:
                     self._dispatcher.release(self._flow)
                     await self._stream.write(b"")
                 head = self._queue[0]
-                await self._dispatcher.turn(self._flow, self._frame_bytes(head), head.messages)
-                await self._stream.write(self._next_frame())
+                if not self._dispatcher.take(self._flow, head.size_bytes, head.messages):
+                    await self._dispatcher.granted(self._flow)
+                self._stream.put(*self._next_frame())
         finally:
             self._dispatcher.release(self._flow)
 
-    def _frame_bytes(self, head: _Queued) -> int:
-        if head.sealed:
-            return limits.FRAME_HEADER_BYTES + len(head.payload)
-        return limits.FRAME_HEADER_BYTES + envelope_bytes(len(head.payload), self._buckets)
-
-    def _next_frame(self) -> bytes:
+    def _next_frame(self) -> Frame:
         head = self._queue.popleft()
-        self._queued_bytes -= len(head.payload)
+        self._queued_bytes -= head.size_bytes
         if self._queued_bytes < ROOM_BYTES // 2:
             self._room.set()
-        payload = head.payload if head.sealed else self._seal(head.payload)
-        return b"".join((len(payload).to_bytes(limits.FRAME_HEADER_BYTES, "big"), payload))
+        if head.frame:
+            return head.frame
+        payload = self._seal(head.inner)
+        return len(payload).to_bytes(limits.FRAME_HEADER_BYTES, "big"), payload
 
     def _seal(self, inner: bytes) -> bytes:
         now_s = time.monotonic()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,7 +24,7 @@ from peerpost.wire.frame import FrameReader, FrameType
 from peerpost.wire.segment import Segment
 
 from .keys import Keys
-from .lane import LaneWriter
+from .lane import Frame, LaneWriter
 from .limits import Traffic
 
 __all__ = [
@@ -47,6 +48,7 @@ READ_BYTES = 256 << 10
 LIMITED_READ_BYTES = 64 << 10
 """The same under a limit downward: what is read before it is paid for."""
 _NO_PSK = bytes(32)
+_SEGMENT = int(FrameType.SEGMENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,13 +105,14 @@ class Session:
 
         `messages` is what it counts under a limit of messages: control counts nothing.
         """
-        self._writers[lane].put(inner, sealed=False, messages=messages)
+        self._writers[lane].put(inner, messages=messages)
 
-    async def send_bulk(self, payload: bytes) -> None:
-        """Queue one frame that is sealed already (a segment), once the bulk lane has room."""
+    async def send_chunk(self, frames: Iterable[Frame]) -> None:
+        """Queue the frames of a chunk, which is sealed already, once the bulk lane has room."""
         writer = self._writers[wire.Lane.BULK]
         await writer.room()
-        writer.put(payload, sealed=True)
+        for frame in frames:
+            writer.put_frame(frame)
 
     def queued_bytes(self, lane: wire.Lane) -> int:
         """Tell how many bytes wait on a lane."""
@@ -149,27 +152,26 @@ class Session:
         replays = ReplayGuard()
         while True:
             limited = self._traffic.down.limited
-            data = await stream.read(LIMITED_READ_BYTES if limited else READ_BYTES)
-            if not data:
+            pieces = await stream.read_pieces(LIMITED_READ_BYTES if limited else READ_BYTES)
+            if not pieces:
                 raise _ClosedError("the peer closed the session")
             batch: list[Received] = []
             segments: list[Segment] = []
-            for payload in frames.feed(data):
-                if payload[0] == FrameType.SEGMENT:
-                    if lane is not wire.Lane.BULK:
-                        raise ProtocolError("a segment on the urgent lane")
-                    segments.append(Segment.decode(payload))
-                else:
-                    received = self._open(bytes(payload), replays)
-                    if received is not None:
+            for piece in pieces:
+                for payload in frames.feed(piece):
+                    if payload[0] == _SEGMENT:
+                        segments.append(Segment.decode(payload))
+                    elif received := self._open(bytes(payload), replays):
                         batch.append(received)
+            if segments and lane is not wire.Lane.BULK:
+                raise ProtocolError("a segment on the urgent lane")
             if batch:
                 await self._receiver.on_inner(self, lane, batch)
             if segments:
                 await self._receiver.on_segments(self, segments)
             if limited:
                 messages = sum(isinstance(r.message, wire.Message) for r in batch)
-                await self._traffic.pace(len(data), messages)
+                await self._traffic.pace(sum(map(len, pieces)), messages)
 
     def _open(self, payload: bytes, replays: ReplayGuard) -> Received | None:
         opened = self._epochs.open(payload)

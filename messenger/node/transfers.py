@@ -11,7 +11,9 @@ transfer lives only in memory but what a restart can find again.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
+import operator
 from typing import TYPE_CHECKING, Any
 
 from peerpost.errors import NotFoundError, StoreFullError, UsageError
@@ -130,10 +132,10 @@ class Transfers:
         self, contact_id: str, _session: Session, segments: list[Segment]
     ) -> None:
         """Take chunk data."""
-        for segment in segments:
-            download = self._downloads.get((contact_id, segment.file_id))
+        for file_id, of_file in itertools.groupby(segments, operator.attrgetter("file_id")):
+            download = self._downloads.get((contact_id, file_id))
             if download is not None:
-                download.on_segment(segment)
+                download.on_segments(of_file)
 
     async def _to_download(
         self, contact_id: str, session: Session, file_id: bytes, message: wire.Inner

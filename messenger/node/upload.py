@@ -175,15 +175,14 @@ class Upload:
             if isinstance(item, bytes):
                 session.send(wire.Lane.BULK, item)
                 continue
-            for payload in self.payloads(item):
-                await session.send_bulk(payload)
+            await session.send_chunk(self.frames(item))
             if session is self._session:
                 self._machine.chunk_sent(item.index)
                 self._wake.set()
 
-    def payloads(self, chunk: commands.SendChunk) -> list[bytes]:
+    def frames(self, chunk: commands.SendChunk) -> list[tuple[bytes, memoryview]]:
         """Return the frames that carry a chunk."""
-        return Segment.cut(self._row.file_id, chunk.index, chunk.sealed, SEGMENT_BYTES)
+        return Segment.frames(self._row.file_id, chunk.index, chunk.sealed, SEGMENT_BYTES)
 
     # -- the source
 

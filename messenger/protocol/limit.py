@@ -65,6 +65,8 @@ class Limit:
     def take(self, size_bytes: int, messages: int, now_ns: int) -> int:
         """Take a frame's tokens and return 0, or take none and return nanoseconds to wait."""
         wanted = self.wanted(size_bytes, messages)
+        if not wanted:
+            return 0
         wait_ns = max((b.wait_time(min(n, b.burst), now_ns) for b, n in wanted), default=0)
         if wait_ns:
             return wait_ns

@@ -50,7 +50,7 @@ class FrameReader:
         """
         return len(self._buffer)
 
-    def feed(self, data: bytes) -> list[memoryview]:
+    def feed(self, data: bytes | memoryview) -> list[memoryview]:
         """Take what was read and return the payloads that are whole, in order, as views of it.
 
         Raises ProtocolError on a length of 0 or above the bound, before anything of that frame is

@@ -17,10 +17,12 @@ from .frame import FrameType
 __all__ = ["Segment"]
 
 _HEADER: Final = struct.Struct(">B16sQI")
+_FRAMED: Final = struct.Struct(">IB16sQI")
+"""The same behind the length of its frame."""
 _MAX_SEALED_BYTES: Final = (1 << limits.MAX_CHUNK_LOG2) + limits.TAG_BYTES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)  # Not frozen: that costs as much again, for thousands a second.
 class Segment:
     """Bytes `offset` to `offset + len(data)` of the sealed chunk `index` (ciphertext and tag)."""
 
@@ -44,17 +46,20 @@ class Segment:
         return b"".join((header, self.data))
 
     @staticmethod
-    def cut(file_id: bytes, index: int, sealed: memoryview, data_bytes: int) -> list[bytes]:
-        """Return the frame payloads that carry a sealed chunk, data_bytes of it in each."""
-        return [
-            b"".join(
-                (
-                    _HEADER.pack(FrameType.SEGMENT, file_id, index, at),
-                    sealed[at : at + data_bytes],
-                )
-            )
-            for at in range(0, len(sealed), data_bytes)
-        ]
+    def frames(
+        file_id: bytes, index: int, sealed: memoryview, data_bytes: int
+    ) -> list[tuple[bytes, memoryview]]:
+        """Return the frames that carry a sealed chunk, data_bytes of it in each.
+
+        Each as what stands before its data, the frame's length included, and the data, not copied.
+        """
+        frames = []
+        for at in range(0, len(sealed), data_bytes):
+            data = sealed[at : at + data_bytes]
+            size = _HEADER.size + len(data)
+            head = _FRAMED.pack(size, FrameType.SEGMENT, file_id, index, at)
+            frames.append((head, data))
+        return frames
 
     @classmethod
     def decode(cls, payload: bytes | memoryview) -> Segment:
@@ -67,4 +72,4 @@ class Segment:
             raise ProtocolError("not a segment")
         if index >= limits.MAX_CHUNKS or offset + size > _MAX_SEALED_BYTES:
             raise ProtocolError("a segment beyond the largest file or chunk")
-        return cls(file_id=file_id, index=index, offset=offset, data=payload[_HEADER.size :])
+        return cls(file_id, index, offset, payload[_HEADER.size :])

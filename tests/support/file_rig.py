@@ -21,6 +21,7 @@ from peerpost.store.reference import ReferenceSource
 from peerpost.store.sealed import End, SealedFile
 from peerpost.store.spool import SpoolSource
 from peerpost.wire import inner as wire
+from peerpost.wire import limits
 from peerpost.wire.segment import Segment
 from tests.support.clock import Clock
 from tests.support.hostile_sender import HostileSender, Piece
@@ -258,7 +259,8 @@ class SenderSide:
         self.sent.append(command.index)
         self.in_hand_most = max(self.in_hand_most, len(self.machine._in_hand))
         file_id = self._sealer.file_id
-        for payload in Segment.cut(file_id, command.index, command.sealed, SEGMENT_BYTES):
+        for frame in Segment.frames(file_id, command.index, command.sealed, SEGMENT_BYTES):
+            payload = b"".join(frame)[limits.FRAME_HEADER_BYTES :]
             self.rig.send(self, Piece(lane=wire.Lane.BULK, payload=payload, sealed=True))
         life = self._life
 

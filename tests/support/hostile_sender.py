@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from peerpost.crypto import file as crypto
+from peerpost.node.lane import Frame
 from peerpost.store.chunks import Sealer
 from peerpost.wire import inner as wire
+from peerpost.wire.frame import frame
 from peerpost.wire.geometry import Geometry
 from peerpost.wire.segment import Segment
 
@@ -269,7 +271,7 @@ class HostileSender:
 
 class _Session(Protocol):
     def send(self, lane: wire.Lane, inner: bytes) -> None: ...
-    async def send_bulk(self, payload: bytes) -> None: ...
+    async def send_chunk(self, frames: Iterable[Frame]) -> None: ...
 
 
 class HostilePeer:
@@ -297,6 +299,6 @@ class HostilePeer:
         """Send in order."""
         for piece in pieces:
             if piece.sealed:
-                await session.send_bulk(piece.payload)
+                await session.send_chunk([(frame(piece.payload),)])
             else:
                 session.send(piece.lane, piece.payload)

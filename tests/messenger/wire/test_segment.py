@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from peerpost.errors import ProtocolError
 from peerpost.wire import limits
+from peerpost.wire.frame import FrameReader
 from peerpost.wire.segment import Segment
 
 segments = st.builds(
@@ -51,9 +52,11 @@ def test_fields_out_of_bounds_are_not_sent(change: dict[str, object]) -> None:
         Segment(**{**fields, **change}).encode()  # type: ignore[arg-type]
 
 
-def test_cut_pieces_are_the_chunk_in_order() -> None:
+def test_frames_are_the_chunk_in_order() -> None:
     sealed = bytes(range(256)) * 40
-    pieces = [Segment.decode(p) for p in Segment.cut(bytes(16), 7, memoryview(sealed), 1000)]
+    frames = Segment.frames(bytes(16), 7, memoryview(sealed), 1000)
+    payloads = FrameReader(2000).feed(b"".join(part for frame in frames for part in frame))
+    pieces = [Segment.decode(payload) for payload in payloads]
     assert b"".join(piece.data for piece in pieces) == sealed
     assert [piece.offset for piece in pieces] == list(range(0, len(sealed), 1000))
     assert {(piece.file_id, piece.index) for piece in pieces} == {(bytes(16), 7)}
