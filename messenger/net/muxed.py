@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 
 RECEIVE_BYTES = 256 * 1024
 """What one call of the kernel may bring."""
-WRITE_HIGH_BYTES = 128 * 1024
-WRITE_LOW_BYTES = 32 * 1024
-BATCH_BYTES = 128 * 1024
+WRITE_HIGH_BYTES = 256 * 1024
+WRITE_LOW_BYTES = 64 * 1024
+BATCH_BYTES = 256 * 1024
 """Sealed and handed to the socket in one go."""
 FLUSH_TIMEOUT_S = 1.0
 NEGOTIATE_TIMEOUT_S = 10.0

@@ -12,7 +12,7 @@ from .interface import ConnectionLostError, StreamResetError
 __all__ = ["Carrier", "MuxedStream"]
 
 QUEUE_BYTES = 256 * 1024
-"""A writer waits while this much of its stream has not left."""
+"""A writer waits once this much of its stream has not left, until half of it has."""
 LINGER_S = 5.0
 """How long a closed stream waits for the peer, without any progress, before it is reset."""
 
@@ -101,8 +101,8 @@ class MuxedStream:
             self._linger = None
 
     def tell_writable(self) -> bool:
-        """Wake the writers where there is room; True once none waits."""
-        if self._connection.stream_queued_bytes(self) < QUEUE_BYTES:
+        """Wake the writers where there is room for much; True once none waits."""
+        if self._connection.stream_queued_bytes(self) < QUEUE_BYTES // 2:
             self._wake_writers()
         return not self._writers
 

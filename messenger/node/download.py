@@ -98,7 +98,10 @@ class Download:
             now_s = time.monotonic()
             for segment in segments:
                 self._machine.on_segment(segment, now_s)
-            self._wake.set()
+            if self._machine.wants_care:
+                self._wake.set()
+            else:
+                self._set_timer(self._machine)
 
     def on_control(self, message: wire.Inner) -> None:
         """Take leaves or the end of the file."""

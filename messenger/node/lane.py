@@ -22,7 +22,7 @@ __all__ = ["Frame", "LaneWriter"]
 Frame: TypeAlias = tuple[bytes | memoryview, ...]
 """A frame with its length, as buffers that follow one another and do not change any more."""
 
-ROOM_BYTES = 512 << 10
+ROOM_BYTES = 1 << 20
 """Bulk producers wait while more than this is queued on their lane."""
 _NO_PSK = bytes(32)
 

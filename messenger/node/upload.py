@@ -178,7 +178,8 @@ class Upload:
             await session.send_chunk(self.frames(item))
             if session is self._session:
                 self._machine.chunk_sent(item.index)
-                self._wake.set()
+                if self._machine.wants_more:
+                    self._wake.set()
 
     def frames(self, chunk: commands.SendChunk) -> list[tuple[bytes, memoryview]]:
         """Return the frames that carry a chunk."""

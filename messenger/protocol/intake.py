@@ -141,9 +141,7 @@ class Intake:
 
     def ask(self, now_s: float) -> None:
         """Send the requests that the window has room for."""
-        room = self.window.size - len(self._out)
-        if room < max(1, self.window.size // 4) and self._out.pending:
-            room = 0  # Asking for a few at a time halves the control messages.
+        room = self._room
         indexes = self._out.ask(room, now_s)
         first, leaves = self._out.lacking_leaves()
         if not (indexes or leaves or self.want_end):
@@ -157,6 +155,23 @@ class Intake:
             self._pull()
         self.want_end = False
         self.patience.asked(now_s)
+
+    @property
+    def _room(self) -> int:
+        """How many chunks to ask for now: none for a few, which halves the control messages."""
+        room = self.window.size - len(self._out)
+        return 0 if room < max(1, self.window.size // 4) and self._out.pending else room
+
+    @property
+    def wants_to_ask(self) -> bool:
+        """Whether `ask` would send a request."""
+        out = self._out
+        return (
+            self.want_end
+            or out.asks_again
+            or bool(out.missing and self._room > 0)
+            or any(chunk.leaf is None and not chunk.leaf_asked for chunk in out.whole.values())
+        )
 
     def again(self) -> None:
         """Have all asked for again that is waited for."""

@@ -155,6 +155,16 @@ class Receiving:
         return not _NEXT[self.state]
 
     @property
+    def wants_care(self) -> bool:
+        """Whether `take` would return something, after segments: most bring nothing to do."""
+        intake = self._intake
+        return (
+            bool(self._commands)
+            or intake.wants_to_ask
+            or (intake.worth_checking and not self._checking)
+        )
+
+    @property
     def next_timer_s(self) -> float | None:
         """When to call `on_timer` and `take`, or None."""
         due: list[float] = []

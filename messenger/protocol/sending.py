@@ -143,6 +143,11 @@ class Sending:
         return self._sent_chunks * self._geometry.sealed_bytes
 
     @property
+    def wants_more(self) -> bool:
+        """Whether so little is in hand that `take` would read on, if there is something to read."""
+        return self._ahead - len(self._in_hand) >= READ_CHUNKS or len(self._in_hand) < READ_CHUNKS
+
+    @property
     def next_timer_s(self) -> float | None:
         """None: the receiver is the one that waits."""
         return None
@@ -295,9 +300,9 @@ class Sending:
             self._read_leaves(*self._leaves_wanted)
             self._leaves_wanted = None
         while len(self._in_hand) < self._ahead:
-            room = min(READ_CHUNKS, self._ahead - len(self._in_hand))
-            if room < READ_CHUNKS and len(self._in_hand) >= READ_CHUNKS:
+            if not self.wants_more:
                 return  # Enough is in hand; many at a time hash several times faster.
+            room = min(READ_CHUNKS, self._ahead - len(self._in_hand))
             run = self._wanted.pop_run(room, below=self._available)
             if run is None:
                 return
