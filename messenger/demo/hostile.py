@@ -22,6 +22,8 @@ from peerpost.store.transfers import Transfer
 __all__ = ["HostileNode"]
 
 TRICKS = ("corrupted", "dropped", "cut short", "sent twice")
+SEGMENT_BYTES = 52_432
+"""Several for each chunk, so that one can be left out."""
 SPOIL_EVERY = 5
 """One of so many chunks is spoiled, the tricks in turn."""
 
@@ -33,9 +35,9 @@ class _HostileUpload(Upload):
         self._spoiled: set[int] = set()
         self._done: Counter[str] = Counter()
 
-    def frames(self, chunk: SendChunk) -> list[tuple[bytes, memoryview]]:
+    def frames(self, chunk: SendChunk, segment_bytes: int) -> list[tuple[bytes, memoryview]]:
         """Spoil a chunk the first time it is asked for."""
-        frames = super().frames(chunk)
+        frames = super().frames(chunk, min(segment_bytes, SEGMENT_BYTES))
         if chunk.index % SPOIL_EVERY or chunk.index in self._spoiled:
             return frames
         trick = TRICKS[chunk.index // SPOIL_EVERY % len(TRICKS)]

@@ -142,6 +142,11 @@ class Connection(Protocol):
         """What the gate said, or `admit` made of it."""
         ...
 
+    @property
+    def bulk_write_bytes(self) -> int:
+        """How much to write at once on a bulk stream, so that what is urgent waits milliseconds at most."""
+        ...
+
     def admit(self) -> None:
         """Lift the antechamber's limits: HELLO has proved a stranger to be expected."""
         ...

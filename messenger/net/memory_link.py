@@ -18,6 +18,7 @@ STRANGER_BYTES = 4096
 DEAD_AFTER_S = 9.0
 """How long a partition lasts before the connections across it are given up."""
 CLOSE_TIMEOUT_S = 1.0
+BULK_WRITE_BYTES = 65536
 
 
 class Conditions:
@@ -287,6 +288,11 @@ class MemoryConnection:
         waiting, self._waiting = self._waiting, []
         for stream_id, protocol in waiting:
             self._on_open(stream_id, protocol)
+
+    @property
+    def bulk_write_bytes(self) -> int:
+        """How much to write at once on a bulk stream (`interface.Connection`)."""
+        return BULK_WRITE_BYTES
 
     async def open_stream(self, protocol: str, *, timeout_s: float = 10.0) -> MuxedStream:
         """Open a stream (`interface.Connection`)."""

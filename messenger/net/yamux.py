@@ -16,6 +16,7 @@ from peerpost.errors import ProtocolError
 
 from .events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
 from .interface import Priority
+from .receive_window import INITIAL_WINDOW_BYTES, ReceiveWindow
 
 __all__ = [
     "INITIAL_WINDOW_BYTES",
@@ -26,15 +27,10 @@ __all__ = [
 ]
 
 HEADER = struct.Struct("!BBHII")
-INITIAL_WINDOW_BYTES = 256 * 1024
-"""What each side may send on a new stream; fixed by the specification."""
 MAX_RECORD_BYTES = 65535 - 16
 """The plaintext of one Noise record."""
 MAX_CONTROL_BYTES = 64 * 1024
 """Answers that a peer may make us owe without reading them."""
-WINDOW_ROUND_TRIPS = 2
-EPOCH_S = 0.01
-"""Shorter than this, how much was read says more of the scheduler than of the stream."""
 FRAME_COST_BYTES = 64
 """What a buffered frame costs beside its bytes, so that frames of one byte are not free."""
 MAX_STREAM_ID = 2**32 - 1
@@ -73,6 +69,7 @@ class Limits:
 class _Stream:
     id: int
     priority: Priority
+    window: ReceiveWindow
     # what we send
     send_window: int = INITIAL_WINDOW_BYTES
     out: deque[bytes | memoryview] = field(default_factory=deque)
@@ -83,11 +80,6 @@ class _Stream:
     fin_sent: bool = False
     scheduled: bool = False
     # what we receive
-    credit: int = INITIAL_WINDOW_BYTES
-    window: int = INITIAL_WINDOW_BYTES
-    unannounced: int = 0
-    epoch_s: float = 0.0
-    epoch_bytes: int = 0
     buffered: int = 0
     ended: bool = False
 
@@ -132,7 +124,7 @@ class Yamux:
         if self._gone_away or self._next_id > MAX_STREAM_ID:
             raise YamuxError("the connection takes no more streams")
         stream_id, self._next_id = self._next_id, self._next_id + 2
-        self._streams[stream_id] = _Stream(stream_id, priority, epoch_s=now_s)
+        self._streams[stream_id] = _Stream(stream_id, priority, ReceiveWindow(now_s))
         self._put(_Type.WINDOW, SYN, stream_id, 0)
         return stream_id
 
@@ -187,34 +179,16 @@ class Yamux:
         cost = size + frames * FRAME_COST_BYTES
         stream.buffered -= cost
         self._buffered_bytes -= cost
-        stream.unannounced += size
-        stream.epoch_bytes += size
+        window = stream.window
         if stream.ended:
             self._forget_if_over(stream)
-        elif stream.unannounced * 2 >= stream.window:
-            growth = self._growth(stream, now_s)
-            credit = stream.unannounced + growth
-            stream.window += growth
-            self._grown_bytes += growth
-            stream.unannounced = 0
-            stream.credit += credit
+        elif window.read(size):
+            left = self.limits.buffered_bytes // 2 - self._grown_bytes
+            most = min(self.limits.window_bytes - window.size_bytes, left)
+            self._grown_bytes -= window.grown_bytes
+            credit = window.announce(stream.priority, most, self.rtt_s, now_s)
+            self._grown_bytes += window.grown_bytes
             self._put(_Type.WINDOW, 0, stream_id, credit)
-
-    def _growth(self, stream: _Stream, now_s: float) -> int:
-        """Return by how much the window of a stream should grow.
-
-        It has room for what is read in `WINDOW_ROUND_TRIPS`. A larger one would make nothing faster; what is
-        urgent would wait behind more.
-        """
-        took_s = now_s - stream.epoch_s
-        if self.rtt_s is None or took_s < max(2 * self.rtt_s, EPOCH_S):
-            return 0
-        needed = WINDOW_ROUND_TRIPS * self.rtt_s * stream.epoch_bytes / took_s
-        stream.epoch_s, stream.epoch_bytes = now_s, 0
-        if needed <= stream.window:
-            return 0
-        left = self.limits.buffered_bytes // 2 - self._grown_bytes
-        return max(0, min(stream.window, self.limits.window_bytes - stream.window, left))
 
     def ping(self, value: int) -> None:
         """Ask the peer for a sign of life."""
@@ -283,9 +257,10 @@ class Yamux:
         size = 0
         for write in stream.out_sizes:
             if size + write > most_bytes:
-                break
+                # What does not fit whole anywhere fills the frame.
+                return most_bytes if write > self.limits.frame_bytes else size or most_bytes
             size += write
-        return size or most_bytes
+        return size
 
     def _cut_frame(self, stream: _Stream, take: int, parts: list[bytes | memoryview]) -> None:
         """Append one data frame of `take` bytes to parts, or the end where there are none."""
@@ -386,7 +361,7 @@ class Yamux:
             if self._remote_open >= self.limits.streams or self._gone_away:
                 self._put(_Type.WINDOW, RST, stream_id, 0)
                 return None
-            stream = _Stream(stream_id, Priority.BULK, epoch_s=now_s)
+            stream = _Stream(stream_id, Priority.BULK, ReceiveWindow(now_s))
             self._streams[stream_id] = stream
             self._remote_open += 1
             self._put(_Type.WINDOW, ACK, stream_id, 0)
@@ -401,9 +376,9 @@ class Yamux:
         self, stream: _Stream | None, flags: int, length: int, events: list[Event]
     ) -> None:
         if stream is not None:
-            if length > stream.credit or (length and stream.ended):
+            if length > stream.window.credit_bytes or (length and stream.ended):
                 raise YamuxError("the peer sent more than its window")
-            stream.credit -= length
+            stream.window.credit_bytes -= length
         elif length > max(self.limits.window_bytes, INITIAL_WINDOW_BYTES):
             raise YamuxError("a frame larger than any window")
         if not length:
@@ -453,7 +428,7 @@ class Yamux:
         del self._streams[stream.id]
         self._buffered_bytes -= stream.buffered
         self._queued_bytes -= stream.out_bytes
-        self._grown_bytes -= stream.window - INITIAL_WINDOW_BYTES
+        self._grown_bytes -= stream.window.grown_bytes
         stream.out.clear()
         stream.out_sizes.clear()
         stream.out_bytes = 0

@@ -20,7 +20,7 @@ from peerpost.net.interface import Connection, Stream
 from peerpost.protocol.replay import ReplayGuard
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
-from peerpost.wire.frame import FrameReader, FrameType
+from peerpost.wire.lane_reader import LaneReader
 from peerpost.wire.segment import Segment
 
 from .keys import Keys
@@ -47,8 +47,10 @@ READ_BYTES = 256 << 10
 """One read of a stream: a chunk at most, so that a batch stays small."""
 LIMITED_READ_BYTES = 64 << 10
 """The same under a limit downward: what is read before it is paid for."""
+MOST_SEGMENT_BYTES = limits.MAX_SEGMENT_DATA_BYTES
+LIMITED_SEGMENT_BYTES = 32 << 10
+"""Under a limit upward: what leaves is what the bucket holds, in even steps."""
 _NO_PSK = bytes(32)
-_SEGMENT = int(FrameType.SEGMENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,15 @@ class Session:
         for frame in frames:
             writer.put_frame(frame)
 
+    @property
+    def segment_bytes(self) -> int:
+        """How much of a chunk to send in one frame."""
+        limited = self._traffic.up.limited
+        return min(
+            self.connection.bulk_write_bytes,
+            LIMITED_SEGMENT_BYTES if limited else MOST_SEGMENT_BYTES,
+        )
+
     def queued_bytes(self, lane: wire.Lane) -> int:
         """Tell how many bytes wait on a lane."""
         return self._writers[lane].queued_bytes
@@ -148,7 +159,7 @@ class Session:
 
     async def _read(self, lane: wire.Lane) -> None:
         stream = self._streams[lane]
-        frames = FrameReader(limits.MAX_FRAME_BYTES)
+        frames = LaneReader()
         replays = ReplayGuard()
         while True:
             limited = self._traffic.down.limited
@@ -158,10 +169,10 @@ class Session:
             batch: list[Received] = []
             segments: list[Segment] = []
             for piece in pieces:
-                for payload in frames.feed(piece):
-                    if payload[0] == _SEGMENT:
-                        segments.append(Segment.decode(payload))
-                    elif received := self._open(bytes(payload), replays):
+                for found in frames.feed(piece):
+                    if isinstance(found, Segment):
+                        segments.append(found)
+                    elif received := self._open(bytes(found), replays):
                         batch.append(received)
             if segments and lane is not wire.Lane.BULK:
                 raise ProtocolError("a segment on the urgent lane")

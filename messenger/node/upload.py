@@ -33,9 +33,6 @@ __all__ = ["Upload"]
 
 log = logging.getLogger(__name__)
 
-SEGMENT_BYTES = 52_432
-"""A fifth of a usual sealed chunk: five equal writes, each below one Noise record."""
-
 
 class Upload:
     """The driver of one `Sending` (peerpost.protocol.transfer says how to drive one)."""
@@ -175,15 +172,17 @@ class Upload:
             if isinstance(item, bytes):
                 session.send(wire.Lane.BULK, item)
                 continue
-            await session.send_chunk(self.frames(item))
+            await session.send_chunk(self.frames(item, session.segment_bytes))
             if session is self._session:
                 self._machine.chunk_sent(item.index)
                 if self._machine.wants_more:
                     self._wake.set()
 
-    def frames(self, chunk: commands.SendChunk) -> list[tuple[bytes, memoryview]]:
+    def frames(
+        self, chunk: commands.SendChunk, segment_bytes: int
+    ) -> list[tuple[bytes, memoryview]]:
         """Return the frames that carry a chunk."""
-        return Segment.frames(self._row.file_id, chunk.index, chunk.sealed, SEGMENT_BYTES)
+        return Segment.frames(self._row.file_id, chunk.index, chunk.sealed, segment_bytes)
 
     # -- the source
 

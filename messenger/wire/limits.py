@@ -23,8 +23,9 @@ MAX_ENVELOPE_BYTES: Final = PADDING_BUCKETS[-1] - FRAME_HEADER_BYTES
 """Longest envelope, whatever the padding: the limit must not depend on a setting of one side."""
 SEGMENT_HEADER_BYTES: Final = 29
 """Type, file id, index and offset of a segment."""
-MAX_SEGMENT_DATA_BYTES: Final = 65536
-"""Longest piece of a sealed chunk in one frame: a longer write would hold back urgent messages."""
+MAX_SEGMENT_DATA_BYTES: Final = (1 << 20) + 16
+"""Longest piece of a sealed chunk in one frame: the longest chunk. A fast link carries chunks whole; on a
+slow one the sender cuts them, so that nothing else waits long."""
 MAX_FRAME_BYTES: Final = SEGMENT_HEADER_BYTES + MAX_SEGMENT_DATA_BYTES
 """Longest payload of any frame on a lane stream: a full segment."""
 

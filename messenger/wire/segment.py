@@ -14,12 +14,11 @@ from peerpost.errors import ProtocolError
 from . import limits
 from .frame import FrameType
 
-__all__ = ["Segment"]
+__all__ = ["Segment", "read_header"]
 
 _HEADER: Final = struct.Struct(">B16sQI")
 _FRAMED: Final = struct.Struct(">IB16sQI")
 """The same behind the length of its frame."""
-_MAX_SEALED_BYTES: Final = (1 << limits.MAX_CHUNK_LOG2) + limits.TAG_BYTES
 
 
 @dataclass(slots=True)  # Not frozen: that costs as much again, for thousands a second.
@@ -33,12 +32,14 @@ class Segment:
     offset: int
     """In bytes, within the sealed chunk."""
     data: bytes | memoryview
-    """1 to 65,536 bytes."""
+    """One byte to a whole chunk."""
 
     def encode(self) -> bytes:
         """Return the frame payload. Raises ValueError on fields out of bounds."""
         if len(self.file_id) != 16 or not 0 < len(self.data) <= limits.MAX_SEGMENT_DATA_BYTES:
-            raise ValueError("a segment has a 16-byte file id and 1 to 65,536 bytes of data")
+            raise ValueError(
+                "a segment has a 16-byte file id and one byte to a whole chunk of data"
+            )
         try:
             header = _HEADER.pack(FrameType.SEGMENT, self.file_id, self.index, self.offset)
         except struct.error:
@@ -64,12 +65,17 @@ class Segment:
     @classmethod
     def decode(cls, payload: bytes | memoryview) -> Segment:
         """Parse a frame payload; `data` is a part of it. Raises ProtocolError."""
-        size = len(payload) - _HEADER.size
-        if not 0 < size <= limits.MAX_SEGMENT_DATA_BYTES:
-            raise ProtocolError("a segment of a size that is not allowed")
-        kind, file_id, index, offset = _HEADER.unpack_from(payload)
-        if kind != FrameType.SEGMENT:
-            raise ProtocolError("not a segment")
-        if index >= limits.MAX_CHUNKS or offset + size > _MAX_SEALED_BYTES:
-            raise ProtocolError("a segment beyond the largest file or chunk")
+        file_id, index, offset = read_header(payload, len(payload) - _HEADER.size)
         return cls(file_id, index, offset, payload[_HEADER.size :])
+
+
+def read_header(payload: bytes | memoryview, size_bytes: int) -> tuple[bytes, int, int]:
+    """Return file id, index and offset of a segment with so much data. Raises ProtocolError."""
+    if not 0 < size_bytes <= limits.MAX_SEGMENT_DATA_BYTES:
+        raise ProtocolError("a segment of a size that is not allowed")
+    kind, file_id, index, offset = _HEADER.unpack_from(payload)
+    if kind != FrameType.SEGMENT:
+        raise ProtocolError("not a segment")
+    if index >= limits.MAX_CHUNKS or offset + size_bytes > limits.MAX_SEGMENT_DATA_BYTES:
+        raise ProtocolError("a segment beyond the largest file or chunk")
+    return file_id, index, offset

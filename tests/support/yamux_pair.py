@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from peerpost.net.events import Data, Ended, Event, Opened, Reset
 from peerpost.net.interface import Priority
-from peerpost.net.yamux import FRAME_COST_BYTES, MAX_RECORD_BYTES, Yamux
+from peerpost.net.yamux import FRAME_COST_BYTES, MAX_RECORD_BYTES, Limits, Yamux
 
 DATA, WINDOW, PING, GO_AWAY = range(4)
 SYN, ACK, FIN, RST = 1, 2, 4, 8
@@ -204,3 +204,11 @@ class Pair:
             assert not yamux._streams
             assert yamux._buffered_bytes == yamux._queued_bytes == yamux._grown_bytes == 0
             assert yamux._remote_open == 0
+
+
+def opened(limits: Limits | None = None) -> Yamux:
+    """Return a server with stream 1 open."""
+    yamux = Yamux(client=False, limits=limits)
+    assert yamux.receive(frame(WINDOW, SYN, 1, 0), 0.0) == [Opened(1)]
+    yamux.next_records(0)
+    return yamux

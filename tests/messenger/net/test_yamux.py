@@ -19,7 +19,7 @@ from peerpost.net.yamux import (
     Yamux,
     YamuxError,
 )
-from tests.support.yamux_pair import DATA, SYN, WINDOW, Pair, parse
+from tests.support.yamux_pair import DATA, SYN, WINDOW, Pair, opened, parse
 from tests.support.yamux_pair import frame as packed
 
 URGENT, BULK = Priority.URGENT, Priority.BULK
@@ -27,14 +27,6 @@ URGENT, BULK = Priority.URGENT, Priority.BULK
 
 def header(version: int, kind: int, flags: int, stream_id: int, length: int) -> bytes:
     return struct.pack("!BBHII", version, kind, flags, stream_id, length)
-
-
-def opened(limits: Limits | None = None) -> Yamux:
-    """Return a server with stream 1 open."""
-    yamux = Yamux(client=False, limits=limits)
-    assert yamux.receive(packed(WINDOW, SYN, 1, 0), 0.0) == [Opened(1)]
-    yamux.next_records(0)
-    return yamux
 
 
 # -- what goes over the wire
@@ -129,76 +121,21 @@ def test_sender_keeps_to_the_window() -> None:
     assert [f.flags for f in frames] == [0] * (len(frames) - 1) + [4]
 
 
-def grow(yamux: Yamux, *, rtt_s: float | None, every_s: float, times: int = 40) -> int:
-    """Read half a window at a time, at some pace; return the window in the end."""
-    yamux.rtt_s = rtt_s
-    now, window = 0.0, INITIAL_WINDOW_BYTES
-    for _ in range(times):
-        now += every_s
-        half = window // 2
-        yamux.receive(packed(DATA, 0, 1, bytes(half)), now)
-        yamux.consumed(1, 1, half, now)
-        [update] = [f for r in yamux.next_records(0) for f in parse(r)]
-        assert (update.kind, update.stream_id) == (WINDOW, 1)
-        window += update.length - half
-    return window
-
-
-def test_window_grows_only_where_it_limits_and_only_so_far() -> None:
-    # A window in each round trip: it is what limits the stream.
-    assert grow(opened(), rtt_s=0.1, every_s=0.05) == Limits().window_bytes
-    # Half a window in five round trips: the sender or the reader is.
-    assert grow(opened(), rtt_s=0.01, every_s=0.05) == INITIAL_WINDOW_BYTES
-    assert grow(opened(), rtt_s=None, every_s=0.05) == INITIAL_WINDOW_BYTES
-    assert grow(opened(Limits(window_bytes=1)), rtt_s=1.0, every_s=0.05) == INITIAL_WINDOW_BYTES
-
-
-def test_window_does_not_grow_for_a_burst() -> None:
-    """What has waited is read at once, but that is not how fast it comes."""
-    yamux = opened()
-    yamux.rtt_s = 0.0001
-    now, eighth = 0.0, INITIAL_WINDOW_BYTES // 8
-    for _ in range(50):
-        now += 0.01
-        for _ in range(8):
-            now += 0.000001
-            yamux.receive(packed(DATA, 0, 1, bytes(eighth)), now)
-            yamux.consumed(1, 1, eighth, now)
-    assert yamux._grown_bytes == 0
-
-
-def test_window_grows_twofold_each_time() -> None:
-    yamux = opened()
-    assert grow(yamux, rtt_s=0.1, every_s=0.05, times=4) == 2 * INITIAL_WINDOW_BYTES
-
-
-def test_all_windows_together_grow_by_half_the_buffer_at_most() -> None:
-    """So whoever keeps to the windows of a few streams is never cut off for it."""
-    yamux = Yamux(client=False)
-    yamux.rtt_s = 1.0
-    windows = {}
-    for number in range(1, 41, 2):
-        yamux.receive(packed(WINDOW, SYN, number, 0), 0.0)
-        windows[number] = INITIAL_WINDOW_BYTES
-    yamux.next_records(0)
-    for turn in range(1, 12):
-        for number in list(windows):
-            for half in range(8):
-                # In all, four windows in two round trips.
-                size, now = windows[number] // 2, 2.0 * turn + half / 4
-                yamux.receive(packed(DATA, 0, number, bytes(size)), now)
-                yamux.consumed(number, 1, size, now)
-                [update] = [f for r in yamux.next_records(0) for f in parse(r)]
-                windows[number] += update.length - size
-    grown = sum(windows.values()) - len(windows) * INITIAL_WINDOW_BYTES
-    assert grown == Limits().buffered_bytes // 2
-    for number, window in windows.items():
-        for at in range(0, window, 65000):
-            yamux.receive(packed(DATA, 0, number, bytes(min(65000, window - at))), 0.0)
-    # And what a stream had comes free with it.
-    yamux.reset(1)
-    yamux.reset(3)
-    assert yamux._grown_bytes < grown
+def test_a_write_leaves_in_one_frame_where_it_fits() -> None:
+    yamux = Yamux(client=True)
+    number = yamux.open(BULK, 0.0)
+    for head, body in ((b"one", bytes(40_000)), (b"two", bytes(30_000)), (b"three", bytes(10))):
+        yamux.write(number, head, memoryview(body))
+    frames = [f.data for r in yamux.next_records(1 << 20) for f in parse(r) if f.kind == DATA]
+    assert [bytes(data[:3]) for data in frames] == [b"one", b"two"]
+    assert sum(map(len, frames)) == 3 + 40_000 + 3 + 30_000 + 5 + 10
+    # What fits nowhere fills frames, across its end too.
+    yamux.write(number, bytes(70_000))
+    yamux.write(number, bytes(70_000))
+    frames = [f.data for r in yamux.next_records(1 << 20) for f in parse(r)]
+    assert list(map(len, frames)) == [Limits().frame_bytes] * 2 + [
+        140_000 - 2 * Limits().frame_bytes
+    ]
 
 
 def test_credit_is_given_in_halves_of_a_window() -> None:
