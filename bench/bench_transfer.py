@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+import ledger
 import machine
 import rivals
 from pair import Pair
@@ -136,6 +137,7 @@ def measure(folder: Path, size_bytes: int, rounds: int) -> dict[str, Any]:
                 print(f"round {number + 1}: {runner.name:22} {pace:6.0f} MB/s", file=sys.stderr)
         peak = peerpost.peak_mb()
         cpu = peerpost.cpu_s
+        parts = ledger.measure(folder)
     return {
         "machine": machine.describe(),
         "size_bytes": size_bytes,
@@ -146,6 +148,7 @@ def measure(folder: Path, size_bytes: int, rounds: int) -> dict[str, Any]:
             "sender": statistics.median(c[0] for c in cpu),
             "receiver": statistics.median(c[1] for c in cpu),
         },
+        "parts_ns": parts,
         "disk_mb_s": statistics.median(disk),
         "tcp_mb_s": machine.tcp_mb_s(size_bytes),
     }
@@ -171,9 +174,9 @@ def table(result: dict[str, Any]) -> str:
     lines += [
         "",
         f"Peak memory: sender {peak['alice']:.0f} MB, receiver {peak['bob']:.0f} MB.",
-        (
-            f"CPU per byte: sender {cpu['sender'] / size * 1e9:.1f} ns, "
-            f"receiver {cpu['receiver'] / size * 1e9:.1f} ns."
+        "",
+        ledger.table(
+            result["parts_ns"], (cpu["sender"] / size * 1e9, cpu["receiver"] / size * 1e9)
         ),
     ]
     return "\n".join(lines)
