@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol
 
 import trio
 from libp2p.crypto.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -47,10 +47,20 @@ def line(text: bytes) -> bytes:
     return bytes([len(text) + 1]) + text + b"\n"
 
 
-AGREE = line(b"/multistream/1.0.0") + line(CHAT.encode())
+MULTISTREAM = line(b"/multistream/1.0.0")
+AGREE = MULTISTREAM + line(CHAT.encode())
 
 
-def target(transport: LibP2PTransport) -> tuple[str, int]:
+class Reachable(Protocol):
+    """A transport, or a host of another make."""
+
+    @property
+    def peer_id(self) -> str: ...
+    @property
+    def addresses(self) -> Sequence[str]: ...
+
+
+def target(transport: Reachable) -> tuple[str, int]:
     """Return host and port where a transport listens."""
     _, host, port = sockets.dial_target(transport.addresses[0])
     return host, port
@@ -68,11 +78,16 @@ class RawPeer:
         self._plaintext = bytearray(secured.early)
 
     @classmethod
-    async def dial(cls, transport: LibP2PTransport, name: str = "mallory") -> RawPeer:
+    async def dial(cls, transport: Reachable, name: str = "mallory") -> RawPeer:
         """Connect as somebody. Raises PeerpostError where the handshake fails."""
         secured = await asyncio.to_thread(trio.run, _secure, transport, Upgrade(seed(name), bool))
-        reader, writer = await asyncio.open_connection(sock=secured.sock)
-        return cls(secured, reader, writer)
+        return cls(secured, *await asyncio.open_connection(sock=secured.sock))
+
+    @classmethod
+    async def accept(cls, listener: socket.socket, name: str = "mallory") -> RawPeer:
+        """Take the next connection as somebody."""
+        secured = await asyncio.to_thread(trio.run, _accept, listener, Upgrade(seed(name), bool))
+        return cls(secured, *await asyncio.open_connection(sock=secured.sock))
 
     async def send(self, *plaintexts: bytes) -> None:
         """Send one record for each."""
@@ -113,10 +128,10 @@ class RawPeer:
         async with asyncio.timeout(timeout_s):
             return [f async for f in self.frames()]
 
-    async def agree(self, stream_id: int = 1) -> None:
-        """Open a stream for CHAT."""
-        await self.send(frame(DATA, SYN, stream_id, AGREE))
-        expected = AGREE
+    async def agree(self, stream_id: int = 1, protocol: str = CHAT) -> None:
+        """Open a stream for a protocol."""
+        expected = MULTISTREAM + line(protocol.encode())
+        await self.send(frame(DATA, SYN, stream_id, expected))
         async with asyncio.timeout(5):
             while expected:
                 kind, _, number, data = await self.frame()
@@ -130,10 +145,19 @@ class RawPeer:
         self.writer.transport.abort()
 
 
-async def _secure(transport: LibP2PTransport, upgrade: Upgrade) -> Secured:
+async def _secure(transport: Reachable, upgrade: Upgrade) -> Secured:
     stream = await trio.open_tcp_stream(*target(transport))
     try:
         return await upgrade.outbound(stream, transport.peer_id)
+    finally:
+        await stream.aclose()
+
+
+async def _accept(listener: socket.socket, upgrade: Upgrade) -> Secured:
+    sock, _ = await trio.socket.from_stdlib_socket(listener).accept()
+    stream = trio.SocketStream(sock)
+    try:
+        return await upgrade.inbound(stream)
     finally:
         await stream.aclose()
 
@@ -284,7 +308,7 @@ class RawServer:
 
 
 async def raw_connection(
-    transport: LibP2PTransport,
+    transport: Reachable,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect by TCP, and say nothing yet."""
     host, port = target(transport)

@@ -31,6 +31,6 @@ async def peer_process(
         await peer.wait()
 
 
-async def said(peer: asyncio.subprocess.Process) -> Any:
+async def said(peer: asyncio.subprocess.Process, timeout_s: float = 50) -> Any:
     assert peer.stdout is not None
-    return json.loads(await asyncio.wait_for(peer.stdout.readline(), 50))
+    return json.loads(await asyncio.wait_for(peer.stdout.readline(), timeout_s))

@@ -21,6 +21,7 @@ from libp2p import new_host
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TProtocol
+from libp2p.network.config import ConnectionConfig
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
@@ -34,12 +35,14 @@ def say(what: Any) -> None:
     sys.stdout.flush()
 
 
-def host(*, default: bool = False) -> Any:
+def host(*, default: bool = False, slots: int = 0) -> Any:
+    """Return a host as it comes, or with Noise alone; with `slots`, for so many inbound connections."""
     keys = create_new_key_pair()
-    if default:
-        return new_host(key_pair=keys)
+    room = {"min_connections": 0, "low_watermark": 0, "high_watermark": slots}
+    config = ConnectionConfig(max_connections=slots, **room) if slots else None
     noise = Noise(keys, noise_privkey=create_noise_key_pair().private_key)
-    return new_host(key_pair=keys, sec_opt={NOISE: noise})
+    secure = None if default else {NOISE: noise}
+    return new_host(key_pair=keys, sec_opt=secure, connection_config=config)
 
 
 async def read_until_end(stream: Any, use: Callable[[bytes], Any]) -> int:

@@ -23,6 +23,7 @@ from tests.support.hostile_net import (
     DATA,
     FIN,
     GO_AWAY,
+    MULTISTREAM,
     PING,
     RST,
     SYN,
@@ -38,7 +39,6 @@ from tests.support.net_rig import CHAT, on_loop, seed, until
 FUZZ = int(os.environ.get("PEERPOST_FUZZ", "150"))
 """Streams of nonsense for each layer."""
 KIB256 = 256 * 1024
-MULTISTREAM = line(b"/multistream/1.0.0")
 
 # -- frames that end the connection
 

@@ -17,6 +17,7 @@ from peerpost.net.interface import Admission, DialError
 from peerpost.net.libp2p import HANDSHAKES, LibP2PTransport
 from peerpost.net.upgrade import Upgrade
 from tests.support.hostile_net import (
+    MULTISTREAM,
     RawPeer,
     RawServer,
     is_closed,
@@ -28,7 +29,6 @@ from tests.support.hostile_net import (
 )
 from tests.support.net_rig import LOOPBACK, PROTOCOLS, on_loop, running, seed, until
 
-MULTISTREAM = line(b"/multistream/1.0.0")
 NOISE = line(b"/noise")
 NA = line(b"na")
 NOT_UTF8 = b"\x05\xff\xfe\xfd\xfc\n"
