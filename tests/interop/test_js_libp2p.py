@@ -1,20 +1,15 @@
-"""Ours against js-libp2p, installed by npm into a temporary folder.
-
-`PEERPOST_JS_MODULES` names a folder where it is installed already, for whoever runs this often.
-"""
+"""Ours against js-libp2p, in both directions; skipped where Node.js is absent."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from peerpost.net.libp2p import LibP2PTransport
+from tests.support import js_libp2p
 from tests.support.net_rig import (
     CHAT,
     LOOPBACK,
@@ -23,15 +18,15 @@ from tests.support.net_rig import (
     on_loop,
     pattern,
     read_all,
+    read_exactly,
     running,
     seed,
     serve_echo,
 )
 from tests.support.peer_process import peer_process, said
 
-HERE = Path(__file__).parent
 SIZE = 10_000_000
-INSTALL = ("install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock")
+PING, IDENTIFY = "/ipfs/ping/1.0.0", "/ipfs/id/1.0.0"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -39,23 +34,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the peer's script, beside all that it needs."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("js-libp2p is not tried: Node.js and npm are not installed")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
-    if int(version.removeprefix("v").partition(".")[0]) < 20:
-        pytest.skip(f"js-libp2p is not tried: Node.js {version.strip()} is older than 20")
-    folder = Path(os.environ.get("PEERPOST_JS_MODULES") or tmp_path_factory.mktemp("js"))
-    for name in ("package.json", "peer.mjs"):
-        shutil.copy(HERE / name, folder / name)
-    if not (folder / "node_modules" / "libp2p").exists():
-        try:
-            subprocess.run(
-                [npm, *INSTALL], cwd=folder, capture_output=True, timeout=150, check=True
-            )
-        except (subprocess.SubprocessError, OSError) as error:
-            pytest.skip(f"js-libp2p is not tried: npm cannot install it ({type(error).__name__})")
-    return folder / "peer.mjs"
+    try:
+        return js_libp2p.install(tmp_path_factory.mktemp("js"))
+    except js_libp2p.NotHereError as error:
+        pytest.skip(f"js-libp2p is not tried: {error}")
 
 
 def js(
@@ -97,5 +79,37 @@ async def test_js_dials_ours(script: Path) -> None:
             connection = await ours.accept()
             serving = asyncio.ensure_future(serve_echo(connection))
             assert await said(peer) is True
+            connection.abort()
+            await serving
+
+
+@on_loop
+async def test_ours_asks_js(script: Path) -> None:
+    """Its ping and its identify work over our connection."""
+    ours = transport()
+    async with js(script, "serve") as peer, running(ours):
+        peer_id, address = await said(peer)
+        connection = await ours.dial(peer_id, [address])
+        ping = await connection.open_stream(PING)
+        for number in range(3):
+            await ping.write(bytes([number]) * 32)
+            assert await read_exactly(ping, 32) == bytes([number]) * 32
+        await ping.close()
+        identity = await read_all(await connection.open_stream(IDENTIFY))
+        assert CHAT.encode() in identity
+        assert IDENTIFY.encode() in identity
+
+
+@on_loop
+async def test_js_asks_ours(script: Path) -> None:
+    """Ours tells nobody what it is or speaks: both are refused, and the connection goes on."""
+    ours = transport()
+    async with running(ours):
+        address = f"{ours.addresses[0]}/p2p/{ours.peer_id}"
+        async with js(script, "ask", address) as peer:
+            connection = await ours.accept()
+            serving = asyncio.ensure_future(serve_echo(connection))
+            refused = "UnsupportedProtocolError"
+            assert await said(peer) == [refused, refused, "still there?"]
             connection.abort()
             await serving
