@@ -2,23 +2,31 @@
 
     python3 dev.py bench transport [--rounds 3] [--bulk-mb 300] [--mixed] [--json FILE]
 
-Each round runs every pairing once, in turn; the table has the medians. Bulk is written in pieces of 256 KiB; CPU is
+Each round runs every pairing once, in turn; the tables have the medians. Bulk is written in pieces of 256 KiB; CPU is
 of the process, user and system. An echo has 256 bytes. With `--mixed`, ours and theirs are paired both ways too.
+js-libp2p takes part in bulk, both ways, where Node.js and npm are there.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import machine
 from transport_ends import ECHO, KINDS, READ_BYTES, SINK, Net
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.support import js_libp2p
 
 WRITE_BYTES = 256 * 1024
 ECHO_BYTES = 256
@@ -40,6 +48,9 @@ ROWS = {
     "stream for each message, p50 µs": "{:.0f}",
     "echo of 40 MB, both ways at once, MB/s": "{:.0f}",
 }
+
+BULK_ROWS = ("bulk MB/s", "CPU ns/B, sender", "CPU ns/B, receiver")
+JS_ROWS = ("ours to js-libp2p", "js-libp2p to ours")
 
 # --- one measurement, in the client's process --------------------------------------------------
 
@@ -144,8 +155,10 @@ async def duplex(net: Net) -> float:
     return size / (time.perf_counter() - started_s) / 1e6
 
 
-async def measure(net: Net, *, bulk_bytes: int) -> dict[str, float]:
+async def measure(net: Net, *, bulk_bytes: int, all_rows: bool) -> dict[str, float]:
     await bulk(net, 30_000_000)  # Windows grow, caches warm up.
+    if not all_rows:
+        return await bulk(net, bulk_bytes)
     await echoes(net, 100, 0)
     result = await bulk(net, bulk_bytes)
     result["echo p50 µs"], result["echo p99 µs"] = await echoes(net, ECHOES, 0)
@@ -158,37 +171,59 @@ async def measure(net: Net, *, bulk_bytes: int) -> dict[str, float]:
 # --- all of them, in turn ----------------------------------------------------------------------
 
 
-def run_pair(client: str, server: str, bulk_mb: int) -> dict[str, float]:
-    """Run a server and a client, each in a process of its own."""
-    command = [sys.executable, __file__, f"--bulk-mb={bulk_mb}"]
+@contextlib.contextmanager
+def serving(*command: str | Path) -> Iterator[tuple[str, str]]:
+    """Run a server, and yield its peer id and address."""
     with subprocess.Popen(
-        [*command, f"--serve={server}"], stdout=subprocess.PIPE, text=True
-    ) as serving:
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
-            assert serving.stdout is not None
-            peer_id, address = json.loads(serving.stdout.readline())
-            done = subprocess.run(
-                [*command, f"--use={client}", peer_id, address],
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-                timeout=300,
-            )
+            assert process.stdout is not None
+            peer_id, address = json.loads(process.stdout.readline())
+            yield peer_id, address
         finally:
-            serving.kill()
-    result: dict[str, float] = json.loads(done.stdout)
+            process.kill()
+
+
+def answer(*command: str | Path) -> Any:
+    """Run a client, and return what it has measured."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=300)
+    return json.loads(done.stdout)
+
+
+def run_pair(client: str, server: str, bulk_mb: int) -> dict[str, float]:
+    """Run a server and a client of ours or of stock, each in a process of its own."""
+    command = [sys.executable, __file__, f"--bulk-mb={bulk_mb}"]
+    with serving(*command, f"--serve={server}") as peer:
+        result: dict[str, float] = answer(*command, f"--use={client}", *peer)
     return result
 
 
-def table(results: dict[str, list[dict[str, float]]], rounds: int) -> str:
+def run_js(script: Path, client: str, bulk_mb: int) -> dict[str, float]:
+    """Move bulk between ours and js-libp2p; `client` says who sends."""
+    command = [sys.executable, __file__, f"--bulk-mb={bulk_mb}"]
+    if client == "ours":
+        with serving("node", script, "serve") as peer:
+            result: dict[str, float] = answer(*command, "--only-bulk", "--use=ours", *peer)
+        return result
+    with serving(*command, "--serve=ours") as (peer_id, address):
+        to = f"{address}/p2p/{peer_id}"
+        took_s, used_s, (size, there_s) = answer("node", script, "bulk", to, str(bulk_mb * 10**6))
+    return {
+        "bulk MB/s": size / took_s / 1e6,
+        "CPU ns/B, sender": used_s / size * 1e9,
+        "CPU ns/B, receiver": there_s / size * 1e9,
+    }
+
+
+def table(results: dict[str, list[dict[str, float]]]) -> str:
     """Return medians, and the ratio of ours to stock."""
     medians = {
-        name: {row: statistics.median(r[row] for r in runs) for row in ROWS}
+        name: {row: statistics.median(r[row] for r in runs) for row in runs[0]}
         for name, runs in results.items()
     }
+    js = {name: medians.pop(name) for name in JS_ROWS if name in medians}
     lines = [
-        f"Two processes over loopback, medians of {rounds} rounds; {machine.describe()}",
-        "",
         f"| | {' | '.join(medians)} | ours : stock |",
         "|---" * (len(medians) + 2) + "|",
     ]
@@ -196,7 +231,36 @@ def table(results: dict[str, list[dict[str, float]]], rounds: int) -> str:
         figures = " | ".join(form.format(m[row]) for m in medians.values())
         ratio = medians["ours"][row] / medians["stock"][row]
         lines.append(f"| {row} | {figures} | {ratio:.2f} |")
+    if js:
+        lines += ["", f"| | {' | '.join(BULK_ROWS)} |", "|---" * (len(BULK_ROWS) + 1) + "|"]
+        for name, row in {**js, "ours": medians["ours"], "stock": medians["stock"]}.items():
+            lines.append(f"| {name} | {' | '.join(ROWS[r].format(row[r]) for r in BULK_ROWS)} |")
     return "\n".join(lines)
+
+
+def rounds(arguments: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, float]]]:
+    """Run all pairings in turn, as often as is asked."""
+    runs: dict[str, Callable[[], dict[str, float]]] = {}
+    pairs = [("ours", "ours"), ("stock", "stock")]
+    if arguments.mixed:
+        pairs += [("ours", "stock"), ("stock", "ours")]
+    for client, server in pairs:
+        name = client if client == server else f"{client} to {server}"
+        runs[name] = functools.partial(run_pair, client, server, arguments.bulk_mb)
+    try:
+        script = js_libp2p.install(folder)
+    except js_libp2p.NotHereError as error:
+        print(f"js-libp2p is left out: {error}", file=sys.stderr)
+    else:
+        for name in JS_ROWS:
+            client = name.partition(" ")[0]
+            runs[name] = functools.partial(run_js, script, client, arguments.bulk_mb)
+    results: dict[str, list[dict[str, float]]] = {}
+    for number in range(arguments.rounds):
+        for name, run in runs.items():
+            print(f"round {number + 1}: {name}", file=sys.stderr)
+            results.setdefault(name, []).append(run())
+    return results
 
 
 def main() -> int:
@@ -209,6 +273,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="append the raw figures to this file")
     parser.add_argument("--serve", choices=KINDS, help=argparse.SUPPRESS)
     parser.add_argument("--use", choices=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("--only-bulk", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("peer", nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve is not None:
@@ -217,20 +282,13 @@ def main() -> int:
         return 0
     if arguments.use is not None:
         run, _, use = KINDS[arguments.use]
-        work = functools.partial(measure, bulk_bytes=arguments.bulk_mb * 10**6)
-        run(use, *arguments.peer, work)
+        size, everything = arguments.bulk_mb * 10**6, not arguments.only_bulk
+        run(use, *arguments.peer, functools.partial(measure, bulk_bytes=size, all_rows=everything))
         return 0
-    pairs = [("ours", "ours"), ("stock", "stock")]
-    if arguments.mixed:
-        pairs += [("ours", "stock"), ("stock", "ours")]
-    results: dict[str, list[dict[str, float]]] = {}
-    for number in range(arguments.rounds):
-        for client, server in pairs:
-            name = client if client == server else f"{client} to {server}"
-            print(f"round {number + 1}: {name}", file=sys.stderr)
-            figures = run_pair(client, server, arguments.bulk_mb)
-            results.setdefault(name, []).append(figures)
-    print(table(results, arguments.rounds))
+    with tempfile.TemporaryDirectory() as folder:
+        results = rounds(arguments, Path(folder))
+    print(f"Two processes over loopback, medians of {arguments.rounds} rounds; ", end="")
+    print(machine.describe(), table(results), sep="\n\n")
     if arguments.json is not None:
         with arguments.json.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"machine": machine.describe(), "results": results}) + "\n")
