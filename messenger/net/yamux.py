@@ -334,7 +334,7 @@ class Yamux:
         if kind in (_Type.DATA, _Type.WINDOW):
             stream = self._stream_of(flags, stream_id, now_s, events)
             if kind == _Type.DATA:
-                self._begin_payload(stream, flags, length, events)
+                self._begin_payload(stream, flags, length, now_s, events)
             else:
                 self._window(stream, length)
                 self._flags(stream, flags, events)
@@ -373,12 +373,12 @@ class Yamux:
         return self._streams.get(stream_id)
 
     def _begin_payload(
-        self, stream: _Stream | None, flags: int, length: int, events: list[Event]
+        self, stream: _Stream | None, flags: int, length: int, now_s: float, events: list[Event]
     ) -> None:
         if stream is not None:
             if length > stream.window.credit_bytes or (length and stream.ended):
                 raise YamuxError("the peer sent more than its window")
-            stream.window.credit_bytes -= length
+            stream.window.use(length, now_s)
         elif length > max(self.limits.window_bytes, INITIAL_WINDOW_BYTES):
             raise YamuxError("a frame larger than any window")
         if not length:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from peerpost.net.interface import Priority
 from peerpost.net.receive_window import BULK_WINDOW_BYTES, INITIAL_WINDOW_BYTES
 from peerpost.net.yamux import Limits, Yamux
@@ -54,6 +56,26 @@ def test_window_does_not_grow_for_a_burst() -> None:
             yamux.receive(packed(DATA, 0, 1, bytes(eighth)), now)
             yamux.consumed(1, 1, eighth, now)
     assert yamux._grown_bytes == 0
+
+
+@pytest.mark.parametrize(("reaction_s", "grows"), [(0.0002, False), (0.005, True), (60, False)])
+def test_window_grows_for_a_peer_that_looks_for_credit_only_now_and_then(
+    reaction_s: float, grows: bool
+) -> None:
+    """Not for one that had nothing to send."""
+    yamux = opened()
+    yamux.set_priority(1, URGENT)
+    yamux.rtt_s = 0.0002
+    now, window = 1.0, INITIAL_WINDOW_BYTES
+    for _ in range(100):
+        for _ in range(0, window, 65536):
+            yamux.receive(packed(DATA, 0, 1, bytes(65536)), now)
+        now += 0.001
+        yamux.consumed(1, window // 65536, window, now)
+        [update] = [f for r in yamux.next_records(0) for f in parse(r)]
+        window = update.length
+        now += reaction_s
+    assert window == (Limits().window_bytes if grows else INITIAL_WINDOW_BYTES)
 
 
 def test_window_grows_twofold_each_time() -> None:
