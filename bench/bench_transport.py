@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
-from transport_ends import ECHO, KINDS, READ_BYTES, SINK, Net
+from transport_ends import ECHO, KINDS, READ_BYTES, SINK, TINY, Net
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.support import js_libp2p
@@ -34,7 +34,10 @@ ECHOES = 2000
 LOADED_ECHOES = 600
 INTERVAL_S = 0.005
 STREAMS = 300
-DUPLEX_BYTES = 40_000_000
+DUPLEX_ROWS = (
+    ("echo of 40 MB, both ways at once, MB/s", ECHO, 40_000_000),
+    ("echo of 2 MB, taken 1 KiB at a time, MB/s", TINY, 2_000_000),
+)
 
 ROWS = {
     "bulk MB/s": "{:.0f}",
@@ -47,6 +50,7 @@ ROWS = {
     "bulk MB/s meanwhile": "{:.0f}",
     "stream for each message, p50 µs": "{:.0f}",
     "echo of 40 MB, both ways at once, MB/s": "{:.0f}",
+    "echo of 2 MB, taken 1 KiB at a time, MB/s": "{:.1f}",
 }
 
 BULK_ROWS = ("bulk MB/s", "CPU ns/B, sender", "CPU ns/B, receiver")
@@ -137,12 +141,12 @@ async def stream_for_each(net: Net) -> float:
     return statistics.median(took)
 
 
-async def duplex(net: Net) -> float:
-    stream = await net.open(ECHO)
+async def duplex(net: Net, protocol: str, count_bytes: int) -> float:
+    stream = await net.open(protocol)
 
     async def fill() -> None:
         piece = bytes(65536)
-        for _ in range(DUPLEX_BYTES // len(piece)):
+        for _ in range(count_bytes // len(piece)):
             await stream.write(piece)
         await stream.close_write()
 
@@ -151,7 +155,7 @@ async def duplex(net: Net) -> float:
     size = 0
     while data := await stream.read(65536):
         size += len(data)
-    assert size == DUPLEX_BYTES // 65536 * 65536
+    assert size == count_bytes // 65536 * 65536
     return size / (time.perf_counter() - started_s) / 1e6
 
 
@@ -164,7 +168,8 @@ async def measure(net: Net, *, bulk_bytes: int, all_rows: bool) -> dict[str, flo
     result["echo p50 µs"], result["echo p99 µs"] = await echoes(net, ECHOES, 0)
     result |= await loaded_echoes(net)
     result["stream for each message, p50 µs"] = await stream_for_each(net)
-    result["echo of 40 MB, both ways at once, MB/s"] = await duplex(net)
+    for row, protocol, size in DUPLEX_ROWS:
+        result[row] = await duplex(net, protocol, size)
     return result
 
 

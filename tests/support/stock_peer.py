@@ -2,7 +2,8 @@
 
 `python -m tests.support.stock_peer serve [default]` prints its peer id and address, and echoes CHAT until its input
 ends; with `default`, with all the security protocols that the library offers by itself. `... talk PEER_ID ADDRESS
-BYTES STREAMS` dials, echoes so many bytes over each of so many streams at once, and prints what came of it.
+BYTES STREAMS` dials, echoes so many bytes over each of so many streams at once, and prints whether it all came back,
+and then how often it had to read.
 """
 
 from __future__ import annotations
@@ -46,12 +47,13 @@ def host(*, default: bool = False, slots: int = 0) -> Any:
 
 
 async def read_until_end(stream: Any, use: Callable[[bytes], Any]) -> int:
-    size = 0
+    """Return how many reads it took."""
+    count = 0
     with contextlib.suppress(StreamEOF):
         while data := await stream.read(262144):
-            size += len(data)
+            count += 1
             use(data)
-    return size
+    return count
 
 
 async def echo(stream: Any) -> None:
@@ -78,6 +80,7 @@ async def talk(peer_id: str, address: str, size: int, streams: int) -> None:
     peer = host()
     data = os.urandom(size)
     results: list[bool] = []
+    reads: list[int] = []
 
     async def one() -> None:
         stream = await peer.new_stream(info.peer_id, [CHAT])
@@ -90,7 +93,7 @@ async def talk(peer_id: str, address: str, size: int, streams: int) -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(write)
-            await read_until_end(stream, seen.update)
+            reads.append(await read_until_end(stream, seen.update))
         await stream.close()
         results.append(seen.digest() == hashlib.sha256(data).digest())
 
@@ -101,6 +104,7 @@ async def talk(peer_id: str, address: str, size: int, streams: int) -> None:
             for _ in range(streams):
                 nursery.start_soon(one)
         say(results)
+        say(sum(reads))
     os._exit(0)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 
+import psutil
 import pytest
 
 from peerpost.net import libp2p, upgrade
 from peerpost.net.interface import ConnectionLostError, DialError, Stream, StreamResetError
 from peerpost.net.keepalive import Keepalive
 from peerpost.net.libp2p import LibP2PTransport
+from peerpost.net.yamux import Limits
 from tests.support.link import BACK, THERE, Link
 from tests.support.net_peer import process
 from tests.support.net_rig import (
@@ -31,6 +34,10 @@ from tests.support.net_rig import (
     seed,
 )
 
+FROZEN_S = float(os.environ.get("PEERPOST_FROZEN_S", "2.4"))
+"""For how long a reader reads nothing; from ten seconds on, with the node's own keepalive."""
+SLOW_MB = int(os.environ.get("PEERPOST_SLOW_MB", "40"))
+"""How much goes through a slow reader. With much of either, PEERPOST_DEADLINE_S must allow for it."""
 HASTY = Keepalive(ask_after_s=0.3, dead_after_s=1.2)
 
 
@@ -86,22 +93,52 @@ async def test_killed_peer_is_noticed_at_once() -> None:
 
 @on_loop
 async def test_reader_that_takes_its_time_is_not_taken_for_dead() -> None:
-    alice, bob = transport("alice", HASTY), transport("bob", HASTY)
+    """Nor does it hold up another stream; and it loses nothing when it goes on."""
+    keepalive = HASTY if FROZEN_S < 10 else Keepalive()
+    alice, bob = transport("alice", keepalive), transport("bob", keepalive)
     async with running(alice, bob):
         near = await alice.dial(bob.peer_id, bob.addresses)
         far = await bob.accept()
         stream, slow = await asyncio.gather(near.open_stream(FILE), far.accept_stream())
+        chat, answers = await asyncio.gather(near.open_stream(CHAT), far.accept_stream())
+        data = pattern(40 * 65536)
 
         async def fill() -> None:
-            for _ in range(40):
-                await stream.write(bytes(65536))
+            for at in range(0, len(data), 65536):
+                await stream.write(data[at : at + 65536])
             await stream.close()
 
-        filling = asyncio.ensure_future(fill())
-        await asyncio.sleep(2 * HASTY.dead_after_s)
-        assert not filling.done()
-        assert len(await read_all(slow)) == 40 * 65536
-        await filling
+        work = [asyncio.ensure_future(w) for w in (fill(), echo(answers))]
+        for _ in range(12):
+            await asyncio.sleep(FROZEN_S / 12)
+            await chat.write(b"meanwhile")
+            assert await read_exactly(chat, 9) == b"meanwhile"
+        assert not work[0].done()
+        assert await read_all(slow) == data
+        await chat.close()
+        await asyncio.gather(*work)
+
+
+@pytest.mark.timeout(max(120, SLOW_MB // 4))
+@on_loop
+async def test_slow_reader_costs_neither_end_more_than_the_window() -> None:
+    """However much goes through, and though the writer never stops."""
+    alice = transport("alice")
+    async with process("bob") as (bob, peer_id, addresses), running(alice):
+        stream = await (await alice.dial(peer_id, addresses)).open_stream(FILE)
+        ends = [psutil.Process(), psutil.Process(bob.pid)]
+        await read_exactly(stream, 10_000_000)
+        before = [end.memory_info().rss for end in ends]
+        grown = [0, 0]
+        for _ in range(SLOW_MB):
+            await asyncio.sleep(0.01)
+            left = 1_000_000
+            while left:
+                left -= len(await stream.read(left))
+            for number, end in enumerate(ends):
+                now = end.memory_info().rss - before[number]
+                grown[number] = max(grown[number], now)
+        assert max(grown) < Limits().window_bytes + 12_000_000, grown
 
 
 # -- links that fail
