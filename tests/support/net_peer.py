@@ -1,6 +1,7 @@
 """A peer in a process of its own: `python -m tests.support.net_peer NAME`.
 
-It prints its address, and echoes; on a stream for FILE it sends for ever and reads nothing.
+It prints its address, and echoes; on a stream for FILE it sends for ever and reads nothing, on one for HELLO it sends
+`GREETING_BYTES`. SIGINT and SIGTERM stop its transport, and then it leaves.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,16 +18,20 @@ from peerpost.net.interface import Connection, ConnectionLostError, Stream
 from peerpost.net.libp2p import LibP2PTransport
 from tests.support.net_rig import (
     FILE,
+    HELLO,
     LOOPBACK,
     PROTOCOLS,
     echo,
     everybody,
     new_loop,
+    pattern,
     quietly,
     seed,
 )
 
 ROOT = Path(__file__).parents[2]
+GREETING_BYTES = 250_000
+"""Less than a window: it all leaves at once."""
 
 
 async def flood(stream: Stream) -> None:
@@ -33,23 +39,43 @@ async def flood(stream: Stream) -> None:
         await stream.write(bytes(65536))
 
 
+async def answer(stream: Stream) -> None:
+    if stream.protocol == FILE:
+        await flood(stream)
+    elif stream.protocol == HELLO:
+        await stream.write(pattern(GREETING_BYTES))
+    else:
+        await echo(stream)
+
+
 async def serve(connection: Connection) -> None:
     async with asyncio.TaskGroup() as group:
         with contextlib.suppress(ConnectionLostError):
             while True:
-                stream = await connection.accept_stream()
-                work = flood(stream) if stream.protocol == FILE else echo(stream)
-                group.create_task(quietly(work))
+                group.create_task(quietly(answer(await connection.accept_stream())))
+
+
+async def serve_all(transport: LibP2PTransport) -> None:
+    async with asyncio.TaskGroup() as group:
+        with contextlib.suppress(ConnectionLostError):
+            while True:
+                group.create_task(serve(await transport.accept()))
 
 
 async def main(name: str) -> None:
     transport = LibP2PTransport(seed(name), [LOOPBACK], everybody, PROTOCOLS)
     await transport.start()
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # As the node has it; Windows knows no such handlers.
+        with contextlib.suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    serving = asyncio.ensure_future(serve_all(transport))
     sys.stdout.write(json.dumps([transport.peer_id, *transport.addresses]) + "\n")
     sys.stdout.flush()
-    async with asyncio.TaskGroup() as group:
-        while True:
-            group.create_task(serve(await transport.accept()))
+    await stopped.wait()
+    await transport.stop()
+    await serving
 
 
 @contextlib.asynccontextmanager
