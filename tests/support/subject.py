@@ -4,7 +4,8 @@ Two roles. `serve`: CHAT echoes, HELLO answers with the peer id of whoever asks,
 it does what it is asked, one command after another.
 
 Options: `all`, with which stock offers every security protocol that it has by itself; `slots=N`, so that only so many
-connections find a place; `hasty`, to give a silent peer up after a second, which stock never does.
+connections find a place; `hasty`, to give a silent peer up after a second, which stock never does. To ours, whoever is
+called "stranger 0" to "stranger 11" is a stranger, and everybody else a contact.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from libp2p.peer.peerinfo import PeerInfo
 from multiaddr import Multiaddr
 
 from peerpost.net import libp2p
+from peerpost.net.interface import Admission
 from peerpost.net.keepalive import Keepalive
 from peerpost.net.libp2p import LibP2PTransport
+from peerpost.net.upgrade import Upgrade
 from tests.support import stock_peer
 from tests.support.net_rig import (
     CHAT,
@@ -36,7 +39,6 @@ from tests.support.net_rig import (
     LOOPBACK,
     PROTOCOLS,
     echo,
-    everybody,
     new_loop,
     quietly,
     seed,
@@ -105,11 +107,18 @@ class Host(Protocol):
     async def read(self, stream: Any) -> bytes: ...
     async def within(self, timeout_s: float, work: Callable[[], Awaitable[Any]]) -> Any: ...
     async def thread(self, work: Callable[[], Any]) -> Any: ...
+    async def forever(self) -> None: ...
 
 
 async def obey(host: Host, pipe: Pipe) -> None:
     """Do what the test says until it ends."""
-    commands = {"dial": dial, "say": say_on_stream, "read": read_to_the_end, "cancel": cancel_write}
+    commands = {
+        "dial": dial,
+        "say": say_on_stream,
+        "read": read_to_the_end,
+        "cancel": cancel_write,
+        "echo": time_echoes,
+    }
     with contextlib.suppress(EOFError):
         while True:
             name, *arguments = await host.thread(pipe.recv)
@@ -175,6 +184,21 @@ async def cancel_write(host: Host) -> bool:
     return False
 
 
+async def time_echoes(host: Host, count: int, interval_s: float) -> list[float]:
+    """Return how long so many small echoes took, over one stream, in seconds."""
+    stream = await host.open(CHAT)
+    took_s = []
+    for _ in range(count):
+        await host.within(interval_s, host.forever)
+        began_s = time.monotonic()
+        await stream.write(b"x" * 64)
+        left = 64
+        while left:
+            left -= len(await host.read(stream))
+        took_s.append(time.monotonic() - began_s)
+    return took_s
+
+
 # -- ours
 
 
@@ -199,6 +223,9 @@ class Ours:
 
     async def thread(self, work: Callable[[], Any]) -> Any:
         return await asyncio.to_thread(work)
+
+    async def forever(self) -> None:
+        await asyncio.Event().wait()
 
 
 async def serve_ours(transport: LibP2PTransport) -> None:
@@ -228,7 +255,12 @@ async def run_ours(pipe: Pipe, role: str, options: Sequence[str]) -> None:
     if "hasty" in options:
         keepalive, libp2p.HANDSHAKE_TIMEOUT_S = Keepalive(0.3, 1.2), 1
     libp2p.CONNECTIONS = slots(options) or libp2p.CONNECTIONS
-    transport = LibP2PTransport(seed(role), [LOOPBACK], everybody, PROTOCOLS, keepalive=keepalive)
+    strangers = {Upgrade(seed(f"stranger {n}"), bool).peer_id for n in range(12)}
+
+    def gate(peer_id: str) -> Admission:
+        return Admission.STRANGER if peer_id in strangers else Admission.KNOWN
+
+    transport = LibP2PTransport(seed(role), [LOOPBACK], gate, PROTOCOLS, keepalive=keepalive)
     await transport.start()
     pipe.send([transport.peer_id, *transport.addresses])
     serving = asyncio.ensure_future(serve_ours(transport)) if role == "serve" else None
@@ -266,6 +298,9 @@ class Stock:
 
     async def thread(self, work: Callable[[], Any]) -> Any:
         return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+
+    async def forever(self) -> None:
+        await trio.sleep_forever()
 
 
 def serve_stock(host: Any) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import os
 import random
 import tracemalloc
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from peerpost.errors import PeerpostError
 from peerpost.net import libp2p, muxed
 from peerpost.net.antechamber import STRANGER_TIMEOUT_S, STRANGERS, Antechamber
 from peerpost.net.interface import StreamResetError
@@ -31,13 +29,10 @@ from tests.support.hostile_net import (
     RawPeer,
     frame,
     line,
-    raw_connection,
     victim,
 )
 from tests.support.net_rig import CHAT, on_loop, seed, until
 
-FUZZ = int(os.environ.get("PEERPOST_FUZZ", "150"))
-"""Streams of nonsense for each layer."""
 KIB256 = 256 * 1024
 
 # -- frames that end the connection
@@ -378,56 +373,3 @@ def name_of(name: str) -> str:
 
 def _friend(witness: object) -> str:
     return witness._friend.peer_id  # type: ignore[attr-defined,no-any-return]
-
-
-# -- fuzz
-
-
-@on_loop
-async def test_random_bytes_on_tcp() -> None:
-    draw = random.Random(6)
-    async with victim() as witness:
-        for _ in range(FUZZ):
-            _, writer = await raw_connection(witness.victim)
-            prefix = draw.choice([b"", MULTISTREAM, MULTISTREAM + line(b"/noise")])
-            writer.write(prefix + draw.randbytes(draw.randrange(2000)))
-            await asyncio.sleep(0)
-            draw.choice([writer.transport.abort, writer.close])()
-        await witness.is_well()
-
-
-def mutated(draw: random.Random) -> bytes:
-    """Return frames that are almost right."""
-    good = [frame(DATA, SYN, 1, AGREE)]
-    for _ in range(draw.randrange(12)):
-        kind, flags = draw.randrange(4), draw.choice([0, 0, SYN, ACK, FIN, RST, FIN | RST])
-        number = draw.choice([0, 1, 1, 1, 2, 3, 5])
-        if kind == DATA:
-            good.append(frame(DATA, flags, number, draw.randbytes(draw.randrange(300))))
-        else:
-            good.append(frame(kind, flags, number, draw.choice([0, 1, 2**31, 2**32 - 1])))
-    data = bytearray(b"".join(good))
-    for _ in range(draw.choice([0, 0, 1, 3])):
-        data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
-    return bytes(data[: draw.randrange(1, len(data) + 1)])
-
-
-@pytest.mark.parametrize("who", ["stranger 0", "mallory"])
-@on_loop
-async def test_random_frames(who: str) -> None:
-    draw = random.Random(7)
-    async with victim() as witness:
-        for number in range(FUZZ // 3):
-            try:
-                peer = await witness.mallory(who)
-            except PeerpostError:
-                continue  # All its places are taken by those before it.
-            data = mutated(draw)
-            cut = draw.randrange(len(data))
-            await peer.send(data[:cut], data[cut:])
-            if number % 2:
-                await peer.send_raw(draw.randbytes(50))
-            await asyncio.sleep(0)
-            peer.close()
-        await witness.is_well()
-        await until(lambda: len(witness.victim._connections) == 1)
