@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 from peerpost.net.interface import ConnectionLostError, StreamResetError
+from peerpost.net.keepalive import Keepalive
 from peerpost.net.libp2p import LibP2PTransport
 from tests.support.net_rig import (
     CHAT,
@@ -26,6 +29,7 @@ from tests.support.net_rig import (
     serve_echo,
 )
 from tests.support.peer_process import peer_process, said
+from tests.support.subject import STOCK, subject
 
 ROOT = Path(__file__).parents[2]
 SIZE = 10_000_000
@@ -137,3 +141,50 @@ async def test_stock_with_all_its_protocols_gets_noise() -> None:
         stream = await connection.open_stream(CHAT)
         await stream.write(b"hello")
         assert await read_exactly(stream, 5) == b"hello"
+
+
+@on_loop
+async def test_stock_that_does_not_read_holds_up_nobody_else() -> None:
+    """The writer waits at the window, other streams pass it, and many of them find room."""
+    ours = transport("ours")
+    async with subject(STOCK, "serve") as peer, running(ours):
+        connection = await ours.dial(peer.peer_id, peer.addresses)
+        full = await connection.open_stream(FILE)
+        written = 0
+
+        async def fill() -> None:
+            nonlocal written
+            while True:
+                await full.write(bytes(65536))
+                written += 65536
+
+        filling = asyncio.ensure_future(fill())
+        await asyncio.sleep(0.3)
+        stuck = written
+        chat = await connection.open_stream(CHAT)
+        await chat.write(b"past it")
+        assert await read_exactly(chat, 7) == b"past it"
+        assert written == stuck < 20_000_000, "the writer was never made to wait"
+        streams = [await connection.open_stream(CHAT) for _ in range(200)]
+        for stream in streams:
+            await stream.write(b"x")
+        for stream in streams:
+            assert await read_exactly(stream, 1) == b"x"
+        filling.cancel()
+        await asyncio.gather(filling, return_exceptions=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGSTOP")
+@on_loop
+async def test_frozen_stock_is_noticed() -> None:
+    hasty = Keepalive(ask_after_s=0.3, dead_after_s=1.2)
+    ours = LibP2PTransport(seed("ours"), [LOOPBACK], everybody, PROTOCOLS, keepalive=hasty)
+    async with subject(STOCK, "serve") as peer, running(ours):
+        connection = await ours.dial(peer.peer_id, peer.addresses)
+        stream = await connection.open_stream(CHAT)
+        await asyncio.sleep(2)  # It answers our pings: nothing happens.
+        await stream.write(b"x")
+        assert await read_exactly(stream, 1) == b"x"
+        os.kill(peer.process.pid, signal.SIGSTOP)
+        with pytest.raises(ConnectionLostError, match="stopped answering"):
+            await asyncio.wait_for(stream.read(), 10)
