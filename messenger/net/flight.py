@@ -4,8 +4,11 @@ TCP fills whatever queue the narrowest place of a path has, seconds of it on a s
 wait behind that. So bulk stops when it causes delay itself, in the manner of LEDBAT (RFC 6817) and Vegas: marks,
 which are pings, go out among the data; an answered mark tells how much has arrived and how long it took. While that
 is near the shortest time seen, twice as much may be under way after each round trip; once it exceeds it by more than
-`TARGET_S`, what it takes to come back to half of that, and from then on a little more or less. A fast link never
+a target, what it takes to come back to half of that, and from then on a little more or less. A fast link never
 gets near: what fills it in milliseconds is below any target.
+
+Where next to nothing is under way and the delay stays, it is not ours: the way has become longer, or others fill it.
+Then bulk pauses until all has arrived, and one mark alone tells the new shortest time.
 
 Without I/O or clock: times are told.
 """
@@ -19,10 +22,11 @@ from typing import Final
 __all__ = ["Flight"]
 
 TARGET_S: Final = 0.025
-"""Delay that bulk may add to an idle line."""
-LEAST_BYTES: Final = 32 << 10
-"""Always allowed."""
-FIRST_BYTES: Final = 128 << 10
+TARGET_PART: Final = 0.25
+"""Delay that bulk may add to an idle line: so much, and this part of its round trip."""
+LEAST_BYTES: Final = 8 << 10
+"""Always allowed, but for a pause."""
+FIRST_BYTES: Final = 64 << 10
 MOST_BYTES: Final = 32 << 20
 """Beyond any window that a peer grants."""
 MARKS_PER_FLIGHT: Final = 8
@@ -30,8 +34,14 @@ SPARSE_BYTES: Final = 512 << 10
 """Between two marks while less than half of what is allowed is under way."""
 FREE_ROUNDS: Final = 3
 """Round trips without any delay, though full, after which the line is taken for a faster one."""
-BASE_S: Final = 10.0
-"""A shortest time is believed for this long, if a mark on an idle line says otherwise: routes change."""
+UNSENT_PART: Final = 32
+LEAST_UNSENT_BYTES: Final = 2 << 10
+MOST_UNSENT_BYTES: Final = 256 << 10
+"""What leaves at once, and may wait in the socket: this part of a flight, within these bounds. When TCP sends less for
+a while (after a loss; bbr every ten seconds, to look how short the way is), what is urgent waits for all of it.
+"""
+PAUSE_EVERY_S: Final = 2.0
+"""Longest that a delay which is not ours goes unnoticed; more pauses would cost more than they tell."""
 
 
 class Flight:
@@ -43,8 +53,10 @@ class Flight:
         self._sent = 0
         self._arrived = 0
         self._marked = 0
-        self._marks: deque[tuple[int, int, float, bool]] = deque()
-        self._bases: deque[tuple[float, float]] = deque()
+        self._marks: deque[tuple[int, int, float]] = deque()
+        self._base_s = math.inf
+        self._pausing = False
+        self._paused_s = -math.inf
         self._last_change = self._next_change = 0
         self._round_s = math.inf
         self._full = False
@@ -58,7 +70,18 @@ class Flight:
     @property
     def room_bytes(self) -> int:
         """Bytes that may leave now."""
-        return max(0, self.limit_bytes - self.under_way_bytes)
+        return 0 if self._pausing else max(0, self.limit_bytes - self.under_way_bytes)
+
+    @property
+    def piece_bytes(self) -> int:
+        """Bytes that may leave at once."""
+        return min(self.room_bytes, self.unsent_bytes)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that may wait in the socket, a power of two."""
+        part = max(LEAST_UNSENT_BYTES, self.limit_bytes // UNSENT_PART)
+        return min(MOST_UNSENT_BYTES, 1 << part.bit_length() - 1)
 
     @property
     def wants_mark(self) -> bool:
@@ -68,6 +91,8 @@ class Flight:
         no care.
         """
         since = self._sent - self._marked
+        if self._pausing or (since and math.isinf(self._base_s)):
+            return not self._marks
         if since * MARKS_PER_FLIGHT < self.limit_bytes:
             return since > 0 and not self.room_bytes
         return since >= SPARSE_BYTES or 2 * self.under_way_bytes >= self.limit_bytes
@@ -81,58 +106,58 @@ class Flight:
     def mark(self, value: int, now_s: float) -> None:
         """Note that a mark leaves behind what has left so far."""
         self._marked = self._sent
-        self._marks.append((value, self._sent, now_s, self.under_way_bytes <= LEAST_BYTES))
+        self._marks.append((value, self._sent, now_s))
 
     def answered(self, value: int, now_s: float) -> None:
         """Note that a mark was answered; one that is not known is ignored."""
         if not any(mark[0] == value for mark in self._marks):
             return
         while True:
-            marked, sent, left_s, idle = self._marks.popleft()
+            marked, sent, left_s = self._marks.popleft()
             if marked == value:
                 break
+        alone = sent == self._arrived
         self._arrived = max(self._arrived, sent)
         took_s = now_s - left_s
-        base_s = self._base(took_s, now_s, idle=idle)
+        if self._pausing and alone:
+            self._pausing, self._base_s = False, took_s
+        self.pinged(took_s)
         if sent <= self._last_change:
             return  # It left before the last change and tells nothing of it.
         # The least delay of a round is that of a queue which stands; bursts of our own make more.
         self._round_s = min(self._round_s, took_s)
-        if self._arrived >= self._next_change or took_s - base_s > 4 * TARGET_S:
-            self._adapt(self._round_s, base_s)
+        if self._arrived >= self._next_change:
+            self._adapt(self._round_s, now_s)
             self._round_s = math.inf
 
-    def _adapt(self, took_s: float, base_s: float) -> None:
+    @property
+    def _target_s(self) -> float:
+        return TARGET_S + TARGET_PART * self._base_s
+
+    def pinged(self, took_s: float) -> None:
+        """Note a round trip, of a mark or of any other ping."""
+        self._base_s = min(self._base_s, took_s)
+
+    def _adapt(self, took_s: float, now_s: float) -> None:
         """Change the limit, once for each round trip."""
+        base_s, target_s = self._base_s, self._target_s
         delay_s = took_s - base_s
-        if delay_s > TARGET_S:
-            # What was under way came in this time: so much less is there in the shorter one.
-            shorter = self.limit_bytes * (base_s + TARGET_S / 2) / took_s
-            self.limit_bytes = max(LEAST_BYTES, int(shorter))
+        if delay_s > target_s:
+            if self.limit_bytes == LEAST_BYTES and now_s - self._paused_s >= PAUSE_EVERY_S:
+                self._pausing, self._paused_s = True, now_s
+            # What was under way came in this time: so much less is there in the shorter one. But half stays, for
+            # it may have been one of the ends that was busy.
+            shorter = max(0.5, (base_s + target_s / 2) / took_s)
+            self.limit_bytes = max(LEAST_BYTES, int(self.limit_bytes * shorter))
             self._free_rounds = 0
         elif self._full:
-            self._free_rounds = self._free_rounds + 1 if delay_s < TARGET_S / 3 else 0
+            self._free_rounds = self._free_rounds + 1 if delay_s < target_s / 3 else 0
             if self._free_rounds > FREE_ROUNDS:
                 grown = 2.0 * self.limit_bytes
             else:
-                step = (TARGET_S - delay_s) / (4 * (base_s + TARGET_S))
+                step = (target_s - delay_s) / (4 * (base_s + target_s))
                 grown = self.limit_bytes * (1 + step)
             self.limit_bytes = min(MOST_BYTES, int(grown))
         self._full = False
         # A round is all that is under way now, and as much again behind it.
         self._last_change, self._next_change = self._sent, self._sent + self.limit_bytes // 2
-
-    def _base(self, took_s: float, now_s: float, *, idle: bool) -> float:
-        """Return the shortest time that was seen lately.
-
-        While our own bytes fill the line nothing shorter can be seen: then the old one stays, or
-        what we cause ourselves would be taken for the way's.
-        """
-        bases = self._bases
-        if idle or not bases or took_s < bases[0][1]:
-            while bases and bases[-1][1] >= took_s:
-                bases.pop()
-            bases.append((now_s, took_s))
-            while bases[0][0] < now_s - BASE_S and len(bases) > 1:
-                bases.popleft()
-        return bases[0][1]

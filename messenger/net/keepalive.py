@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 __all__ = ["MARK", "Keepalive", "Pulse"]
 
 MARK = 1 << 31
@@ -26,6 +28,8 @@ class Pulse:
         """The shortest round trip seen. Longer ones have waited behind what is under way, of which windows that grow
         with them would make more.
         """
+        self.last_s = math.inf
+        """The newest round trip."""
         self._settings = settings
         self._heard_s = self._asked_s = now_s
         self._value = 0
@@ -50,8 +54,8 @@ class Pulse:
         """Note an answer; True where the next ping should follow at once."""
         if value != self._value:
             return False
-        took_s = now_s - self._asked_s
-        self.rtt_s = took_s if self.rtt_s is None else min(took_s, self.rtt_s)
+        self.last_s = now_s - self._asked_s
+        self.rtt_s = self.last_s if self.rtt_s is None else min(self.last_s, self.rtt_s)
         self._answers += 1
         return self._answers < FIRST_PINGS
 

@@ -1,8 +1,8 @@
 """A connection on the loop: a socket whose Noise handshake is done, its records, and the streams of one Yamux.
 
 The loop's own transport moves the bytes, so that nothing crosses into trio after the handshake. Writes are pulled
-out of the machine only while the socket takes them, so that what is urgent never waits behind more than
-`WRITE_HIGH_BYTES` of what was sealed before it.
+out of the machine only while the socket takes them, and it takes little (`flight`), so that what is urgent never
+waits behind much of what was sealed before it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import cast
 
 from peerpost.errors import ProtocolError
 
-from . import multistream
+from . import multistream, sockets
 from .events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
 from .flight import Flight
 from .interface import Admission, ConnectionLostError, Priority, StreamResetError
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 RECEIVE_BYTES = 256 * 1024
 """What one call of the kernel may bring."""
-WRITE_HIGH_BYTES = 256 * 1024
-WRITE_LOW_BYTES = 64 * 1024
 BATCH_BYTES = 256 * 1024
 """Sealed and handed to the socket in one go."""
 LEAST_WRITE_BYTES = 4096
@@ -94,6 +92,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._finishing: set[MuxedStream] = set()
         self._pulse = Pulse(keepalive or Keepalive(), time.monotonic())
         self._flight = Flight()
+        self._unsent_bytes = 0
         self._marks = 0
         self._bulk_marked = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -104,7 +103,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         """Begin: the socket is ours."""
         # uvloop's transports do not inherit from asyncio's.
         self._socket = cast("asyncio.Transport", transport)
-        self._socket.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
+        self._keep_unsent()
         self._ask()
         self._tick()
         if self._early:
@@ -186,8 +185,12 @@ class MuxedConnection(asyncio.BufferedProtocol):
         elif isinstance(event, Pong):
             if event.value & MARK:
                 self._flight.answered(event.value, time.monotonic())
-            elif self._pulse.answered(event.value, time.monotonic()):
-                self._ask()
+                self._mark_bulk()
+                self._keep_unsent()
+            else:
+                if self._pulse.answered(event.value, time.monotonic()):
+                    self._ask()
+                self._flight.pinged(self._pulse.last_s)
             self._yamux.rtt_s = self._pulse.rtt_s
         elif isinstance(event, GoneAway):
             self._lose("the peer closed the connection", None)
@@ -240,7 +243,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         if self._socket is None or self._lost is not None or self._socket.is_closing():
             return
         while not self._paused and (
-            records := self._yamux.next_records(BATCH_BYTES, self._flight.room_bytes)
+            records := self._yamux.next_records(BATCH_BYTES, self._flight.piece_bytes)
         ):
             self._socket.writelines(self._sealer.records(records))
             self._mark_bulk()
@@ -260,6 +263,12 @@ class MuxedConnection(asyncio.BufferedProtocol):
             self._marks = (self._marks + 1) % MARK
             self._yamux.ping(MARK | self._marks)
             self._flight.mark(MARK | self._marks, time.monotonic())
+
+    def _keep_unsent(self) -> None:
+        wanted = self._flight.unsent_bytes
+        if wanted != self._unsent_bytes and self._socket is not None:
+            self._unsent_bytes = wanted
+            sockets.keep_unsent(self._socket, wanted)
 
     # -- what streams ask
 

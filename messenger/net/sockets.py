@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 
 from peerpost.errors import BadInputError, UnavailableError
 
-__all__ = ["bind", "bound_address", "dial_target", "remote_address", "tune"]
+__all__ = ["bind", "bound_address", "dial_target", "keep_unsent", "remote_address", "tune"]
 
 BACKLOG = 256
-NOTSENT_LOWAT_BYTES = 128 * 1024
-"""What the kernel may hold unsent: what is urgent waits behind it."""
 USER_TIMEOUT_MS = 20_000
 
 _HOSTS = {
@@ -85,18 +84,22 @@ def _multiaddr(family: int, name: tuple[object, ...]) -> str:
 
 
 def tune(sock: socket.socket) -> None:
-    """Send small writes at once, keep little unsent in the kernel, notice the dead."""
+    """Send small writes at once, notice the dead."""
     wanted = [
         (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     ]
-    for name, value in (
-        ("TCP_NOTSENT_LOWAT", NOTSENT_LOWAT_BYTES),
-        ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS),
-    ):
-        option = getattr(socket, name, None)
-        if option is not None:
-            wanted.append((socket.IPPROTO_TCP, option, value))
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        wanted.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS))
     for level, option, value in wanted:
         with contextlib.suppress(OSError):
             sock.setsockopt(level, option, value)
+
+
+def keep_unsent(transport: asyncio.Transport, size_bytes: int) -> None:
+    """Let wait at most so much before the kernel, and half of it within: what is urgent comes behind both."""
+    transport.set_write_buffer_limits(size_bytes, size_bytes // 4)
+    sock = transport.get_extra_info("socket")
+    if sock is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size_bytes // 2)
