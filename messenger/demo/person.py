@@ -35,17 +35,22 @@ class Person:
         """Start the node, reachable only through the link. Raises UnavailableError."""
         if not self.link.port:
             await self.link.start()
-        environment = dict(os.environ)
-        environment["PEERPOST__NETWORK__LISTEN"] = '["/ip4/127.0.0.1/tcp/0"]'
-        environment["PEERPOST__NETWORK__ANNOUNCE"] = f'["/ip4/127.0.0.1/tcp/{self.link.port}"]'
+        await self.launch(
+            *(sys.executable, "-m", module, "run", "--home", str(self.home), "--json"),
+            PEERPOST__NETWORK__LISTEN='["/ip4/127.0.0.1/tcp/0"]',
+            PEERPOST__NETWORK__ANNOUNCE=f'["/ip4/127.0.0.1/tcp/{self.link.port}"]',
+        )
+
+    async def launch(self, *command: str, **settings: str) -> None:
+        """Start the node by a command, with settings in its environment. Raises UnavailableError."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", module, "run", "--home", str(self.home), "--json",
+                *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env=environment,
-            )  # fmt: skip
+                env=dict(os.environ) | settings,
+            )
         await self._await_ready()
 
     async def _await_ready(self) -> None:

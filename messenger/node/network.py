@@ -19,6 +19,7 @@ from peerpost.net.interface import Admission, Connection, ConnectionLostError, D
 from peerpost.protocol.hello import HelloResult, Watermark
 from peerpost.store import contacts, inbox, invites, outbox
 
+from .addresses import reachable
 from .clock import now_ms
 from .handshake import Greeting, greet
 from .meeting import Acquaintances
@@ -206,6 +207,9 @@ class Network:
         contact = peer.contact
         connection = await self._dial_any(transport, contact)
         try:
+            # A laptop answers elsewhere once its network is another one.
+            where = reachable(transport.addresses, self.services.config.network.announce)
+            await self._me.announce(self.services.store, where)
             policy = await self._policy(contact, dialling=True)
             greeting = await greet(
                 connection, me=self._me.party, my_encryption=self._me.encryption, policy=policy

@@ -1,0 +1,61 @@
+"""A node without lanes (`python -m tests.support.fifo_node run ...`): one queue and one stream, first in, first out.
+
+What the lanes are for is seen beside it. Both ends must be of this kind, for text comes on the stream of the files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any, cast
+
+from peerpost.node import peer
+from peerpost.node.daemon import main
+from peerpost.node.lane import LaneWriter
+from peerpost.node.session import Received, Receiver, Session
+from peerpost.wire import inner as wire
+from peerpost.wire.segment import Segment
+
+
+class _Behind:
+    """The lane that is none: all it is given goes to the end of the other's queue."""
+
+    queued_bytes = 0
+
+    def __init__(self, queue: LaneWriter) -> None:
+        self.put = queue.put
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    def close(self) -> None:
+        pass
+
+
+class _Sorting:
+    """Tells the receiver the lane that a message was sent on, not that of the stream it came by."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    async def on_inner(self, session: Session, lane: wire.Lane, batch: list[Received]) -> None:
+        for one in batch:
+            own = wire.Lane(one.message.lane) if isinstance(one.message, wire.Message) else lane
+            await self._receiver.on_inner(session, own, [one])
+
+    async def on_segments(self, session: Session, segments: list[Segment]) -> None:
+        await self._receiver.on_segments(session, segments)
+
+
+class FifoSession(Session):
+    """A session whose lanes are one."""
+
+    def __init__(self, *, receiver: Receiver, **rest: Any) -> None:
+        super().__init__(receiver=_Sorting(receiver), **rest)
+        queue = self._writers[wire.Lane.BULK]
+        self._writers[wire.Lane.URGENT] = cast("LaneWriter", _Behind(queue))
+
+
+if __name__ == "__main__":
+    peer.Session = FifoSession  # type: ignore[misc]
+    sys.exit(main(sys.argv[1:]))
