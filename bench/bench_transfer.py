@@ -70,7 +70,7 @@ class Peerpost:
 
     def peak_mb(self) -> dict[str, float]:
         """Return the peak memory of each node."""
-        return {name: _status_mb(pid, "VmHWM") for name, pid in self._pair.pids.items()}
+        return {name: status_mb(pid, "VmHWM") for name, pid in self._pair.pids.items()}
 
 
 def _cpu_s(pid: int) -> float:
@@ -78,7 +78,7 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _status_mb(pid: int, key: str) -> float:
+def status_mb(pid: int, key: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(key):
             return int(line.split()[1]) / 1e3
@@ -103,7 +103,7 @@ def _make_file(path: Path, size_bytes: int) -> None:
         os.fsync(file.fileno())
 
 
-def _size(text: str) -> int:
+def size_of(text: str) -> int:
     units = {"MB": 10**6, "GB": 10**9}
     return int(float(text[:-2]) * units[text[-2:].upper()])
 
@@ -186,7 +186,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", type=_size, default=10**9, help="such as 100MB or 1GB")
+    parser.add_argument("--size", type=size_of, default=10**9, help="such as 100MB or 1GB")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="on which disk to work")
     parser.add_argument("--json", type=Path, help="append the raw figures to this file")
