@@ -392,9 +392,8 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._paused = False
         self._flush()
         self._lose("the connection was closed here", None)
-        with contextlib.suppress(
-            OSError, RuntimeError
-        ):  # It may be gone, and not have told us yet.
+        # It may be gone, and not have told us yet.
+        with contextlib.suppress(OSError, RuntimeError):
             self._socket.write_eof()
 
     def abort(self) -> None:

@@ -154,7 +154,7 @@ class MuxedStream:
         return (
             self._error is not None
             or self._write_ended
-            or self._connection.stream_queued_bytes(self) < QUEUE_BYTES
+            or (not self._writers and self._connection.stream_queued_bytes(self) < QUEUE_BYTES)
         )
 
     def put(self, *parts: bytes | memoryview) -> None:
