@@ -306,9 +306,8 @@ def compiler_problem() -> str:
     if found == [True, True]:
         return ""
     if found[0]:
-        return (
-            f"no Python.h in {include} (on Debian and Ubuntu: apt install python{THIS_VERSION}-dev)"
-        )
+        package = f"python{THIS_VERSION}-dev"
+        return f"no Python.h in {include} (on Debian and Ubuntu: apt install {package})"
     return f"{' '.join(compiler)!r} does not compile (on Debian and Ubuntu: apt install gcc)"
 
 
@@ -406,8 +405,7 @@ def bench_command(arguments: list[str]) -> int:
 
 def kill9_command(arguments: list[str]) -> int:
     """Kill both nodes 200 times during 5,000 messages (`kill9 transfer`: 20 times during 1 GB)."""
-    of_a_file = arguments[:1] == ["transfer"]
-    return tool(f"tests.e2e.{'transfer_kills' if of_a_file else 'kill9'}", *arguments[of_a_file:])
+    return tool("tests.e2e.kill9", *arguments)
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

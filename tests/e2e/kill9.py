@@ -1,6 +1,7 @@
 """kill -9 of both nodes, again and again, while messages go both ways: nothing lost, doubled or reordered.
 
     python3 dev.py kill9 [--kills N] [--messages M]
+    python3 dev.py kill9 transfer [--kills N] [--size BYTES]     (tests/e2e/transfer_kills.py)
 
 The long form. Progress lies in build/kill9, so an interrupted run goes on where it was; what each
 whole run found is added to build/kill9-results.jsonl. tests/e2e/test_kills.py is the short form.
@@ -29,6 +30,7 @@ from typing import Any
 
 from peerpost.errors import PeerpostError, UnavailableError
 from peerpost.node.client import _UnansweredError
+from tests.e2e import transfer_kills
 from tests.support.nodes import Friend, leave_nothing, meet, until
 
 __all__ = ["Campaign", "Figures"]
@@ -280,6 +282,8 @@ def _say(text: str) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run the long form. Return the exit code."""
+    if argv[:1] == ["transfer"]:
+        return transfer_kills.main(argv[1:])
     arguments = _arguments(argv)
     folder, results = ROOT / "build" / "kill9", ROOT / "build" / "kill9-results.jsonl"
     if arguments.new:
