@@ -1,20 +1,20 @@
 """The database: one encrypted SQLite file, one writer thread with group commit, readers beside it.
 
 What several callers ask to write while a commit waits for the disk is committed together by the
-next: a batch is what queued during the last fsync, so there is no timer, but for what is in no
-hurry (`write_lazily`): that goes with the next commit, or alone after a moment. Each operation has
-a savepoint of its own; one that fails hurts no other. A result is handed out after its commit,
-never before.
+next: a batch is what queued during the last fsync, so there is no timer. Each operation has a
+savepoint of its own; one that fails hurts no other. A result is handed out after its commit and its
+fsync, never before; but what a power cut may take back (`write_lazily`) is committed without an
+fsync of its own and rides on the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import queue
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,17 +29,22 @@ from .ballast import FULL, Ballast, WriteConnection
 
 __all__ = ["Store", "sqlite_version"]
 
+log = logging.getLogger(__name__)
+
 P = ParamSpec("P")
 T = TypeVar("T")
+Each = TypeVar("Each")
 
 GROUP_OPERATIONS = 512
 """Most operations of one commit: bounds how long the first of them waits."""
-LAZY_S = 0.05
-"""How long at most what is in no hurry waits for a commit that is needed anyway."""
+LAZY_S = 1.0
+"""How long at most what was written lazily waits for an fsync that is needed anyway."""
 READERS = 2
 """Read connections, each with a thread: the reference machine has two cores."""
 WAL_AUTOCHECKPOINT_PAGES = 1000
 BUSY_TIMEOUT_MS = 5000
+WRITE_CACHE_KIB = 8192
+"""Pages that the writer keeps deciphered: ids are random, so each new row touches some of any age."""
 _FULL_HINT = "free some space on the disk of the home folder; nothing that was accepted is lost"
 
 
@@ -48,11 +53,18 @@ def sqlite_version() -> tuple[int, ...]:
     return tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
 
 
+Done = Callable[[Any, BaseException | None], object]
+"""Takes a result, or else an error, on the loop."""
+
+
 @dataclass(slots=True)
 class _Operation:
-    work: Callable[[apsw.Connection], Any]
-    future: asyncio.Future[Any]
+    work: Callable[..., Any]
+    done: Done
     lazy: bool = False
+    item: Any = None
+    """What `work` is given, in a list with those of others."""
+    together: bool = False
     result: Any = None
     error: BaseException | None = None
 
@@ -76,6 +88,10 @@ class Store:
         self._writer: threading.Thread | None = None
         self._ballast: Ballast
         self._closed = False
+        self._lazy = False
+        """Whether a commit returns before the disk has it."""
+        self._unsynced = False
+        """Whether the last one did."""
 
     @classmethod
     async def open(
@@ -111,24 +127,60 @@ class Store:
 
         Raises what work raises, with nothing of it done; StoreFullError; StorageError.
         """
-        return await self._put(lambda db: work(db, *args, **kwargs), lazy=False)
+        future = self._loop.create_future()
+        self._put(_Operation(lambda db: work(db, *args, **kwargs), _settle(future)))
+        result: T = await future
+        return result
+
+    async def write_together(
+        self,
+        work: Callable[[apsw.Connection, list[Each]], list[T]],
+        item: Each,
+        then: Callable[[T], object] = lambda _result: None,
+    ) -> T:
+        """Do as `write` does, in one call of work with the items that others ask for meanwhile.
+
+        `work` returns a result for each item. Where it raises it is called for each item alone.
+        `then` is called with the result before the caller goes on, and where it goes on no more.
+        """
+        future = self._loop.create_future()
+        settle = _settle(future)
+
+        def done(result: T, error: BaseException | None) -> None:
+            settle(result, error)
+            if error is None:
+                then(result)
+
+        self._put(_Operation(work, done, item=item, together=True))
+        answer: T = await future
+        return answer
 
     async def write_lazily(
         self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Do as `write` does, but cause no commit of its own while others are about to.
+        """Do as `write` does, but return once others read it, before the disk has it.
 
-        For what nobody waits for, and what a crash may forget.
+        For what a power cut may take back: it is on the disk with the next `write`, or after
+        `LAZY_S`. The end of the process alone takes nothing back.
         """
-        return await self._put(lambda db: work(db, *args, **kwargs), lazy=True)
+        future = self._loop.create_future()
+        self._put(_Operation(lambda db: work(db, *args, **kwargs), _settle(future), lazy=True))
+        result: T = await future
+        return result
 
-    async def _put(self, work: Callable[[apsw.Connection], T], *, lazy: bool) -> T:
+    def submit(
+        self, done: Done, work: Callable[[apsw.Connection], object], *, lazy: bool = False
+    ) -> None:
+        """Do as `write` or `write_lazily` does, and call `done` with what comes of it.
+
+        It costs the loop no turn more, which counts where it is busy.
+        """
+        self._put(_Operation(work, done, lazy))
+
+    def _put(self, operation: _Operation) -> None:
         if self._closed:
             raise StorageError("the store is closed")
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Operation(work, future, lazy))
-        # A cancelled caller gives up the answer, not the write: shield keeps the future.
-        return await asyncio.shield(future)
+        self._queue.put(operation)
 
     async def read(
         self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -198,6 +250,7 @@ class Store:
             connection.pragma("fullfsync", "on")
             connection.pragma("checkpoint_fullfsync", "on")
             connection.pragma("secure_delete", "on")
+            connection.pragma("cache_size", -WRITE_CACHE_KIB)
             connection.pragma("wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)
             connection.pragma("journal_size_limit", 16 << 20)
             self._check(connection)
@@ -235,58 +288,78 @@ class Store:
             batch, last = self._gather()
             if batch:
                 self._commit(connection, batch)
+            elif self._unsynced:
+                self._sync(connection)
         connection.close()
 
     def _gather(self) -> tuple[list[_Operation], bool]:
         """Wait for work and return all that is queued by then, and whether it is the last.
 
-        What is in no hurry alone waits for company, for `LAZY_S` at most.
+        Nothing comes back where lazy work has waited for an fsync for `LAZY_S`.
         """
         batch: list[_Operation] = []
-        due_s: float | None = None
-        hurry = False
         while len(batch) < GROUP_OPERATIONS:
             try:
-                if not batch:
-                    operation = self._queue.get()
-                elif hurry or due_s is None:
+                if batch:
                     operation = self._queue.get_nowait()
                 else:
-                    operation = self._queue.get(timeout=max(0.0, due_s - time.monotonic()))
+                    operation = self._queue.get(timeout=LAZY_S if self._unsynced else None)
             except queue.Empty:
                 return batch, False
             if operation is None:
                 return batch, True
             batch.append(operation)
-            if operation.lazy:
-                due_s = due_s or time.monotonic() + LAZY_S
-            else:
-                hurry = True
         return batch, False
 
     def _commit(self, connection: WriteConnection, batch: list[_Operation]) -> None:
         connection.reserve_in_use = self._ballast.released and not self._ballast.regain()
         try:
+            self._set_synchronous(connection, lazy=all(operation.lazy for operation in batch))
             connection.execute("BEGIN IMMEDIATE")
-            for operation in batch:
-                self._run(connection, operation)
+            for unit in _units(batch):
+                self._run(connection, unit)
             connection.execute("COMMIT")
+            self._unsynced = self._lazy
         except BaseException as error:  # noqa: BLE001 - whatever it is, each caller hears of it
             self._roll_back(connection, batch, error)
         # Nobody waits any more where the loop has ended; what was committed stays so.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(_deliver, batch)
 
-    def _run(self, connection: apsw.Connection, operation: _Operation) -> None:
+    def _set_synchronous(self, connection: apsw.Connection, *, lazy: bool) -> None:
+        """Have the next commit wait for the disk, or not; the fsync of one is that of all before."""
+        if lazy != self._lazy and self.synchronous == "full":
+            connection.pragma("synchronous", "normal" if lazy else "full")
+            self._lazy = lazy
+
+    def _sync(self, connection: apsw.Connection) -> None:
+        """Bring what was written lazily to the disk: a commit that changes nothing does not."""
+        with contextlib.suppress(apsw.Error):
+            self._set_synchronous(connection, lazy=False)
+            connection.pragma("user_version", connection.pragma("user_version"))
+            self._unsynced = False
+
+    def _run(self, connection: apsw.Connection, unit: list[_Operation]) -> None:
+        """Do what belongs together; where it fails, each alone."""
+        first = unit[0]
         connection.execute("SAVEPOINT op")
         try:
-            operation.result = operation.work(connection)
+            if first.together:
+                results = first.work(connection, [operation.item for operation in unit])
+                for operation, result in zip(unit, results, strict=True):
+                    operation.result = result
+            else:
+                first.result = first.work(connection)
         except BaseException as error:
             # SQLite may have ended the whole transaction: then nothing of the batch is done.
             if not connection.in_transaction or _is_full(error, connection):
                 raise
             connection.execute("ROLLBACK TO op")
-            operation.error = _explain(error) if isinstance(error, apsw.Error) else error
+            if len(unit) == 1:
+                first.error = _explain(error) if isinstance(error, apsw.Error) else error
+            else:
+                for operation in unit:
+                    self._run(connection, [operation])
         connection.execute("RELEASE op")
 
     def _roll_back(
@@ -303,18 +376,42 @@ class Store:
                 connection.execute("ROLLBACK")
 
 
+def _units(batch: list[_Operation]) -> Iterator[list[_Operation]]:
+    """Yield what is done in one call: an operation, or a run of them that go together."""
+    unit: list[_Operation] = []
+    for operation in batch:
+        if unit and not (operation.together and operation.work == unit[0].work):
+            yield unit
+            unit = []
+        unit.append(operation)
+    if unit:
+        yield unit
+
+
 def _deliver(batch: list[_Operation]) -> None:
     for operation in batch:
-        future = operation.future
+        try:
+            operation.done(operation.result, operation.error)
+        except Exception:
+            # The rest of the batch must have their answers.
+            log.exception("what follows a write failed")
+
+
+def _settle(future: asyncio.Future[Any]) -> Done:
+    """Return what hands the outcome to a future; who cancelled it gave up the answer, not the write."""
+
+    def done(result: Any, error: BaseException | None) -> None:
         if future.done():
-            continue
-        if isinstance(operation.error, StopIteration):
-            # A future does not take one, and the rest of the batch must have their answers.
-            operation.error = StorageError("the operation ran out of values")
-        if operation.error is not None:
-            future.set_exception(operation.error)
+            return
+        if isinstance(error, StopIteration):
+            # A future does not take one.
+            error = StorageError("the operation ran out of values")
+        if error is not None:
+            future.set_exception(error)
         else:
-            future.set_result(operation.result)
+            future.set_result(result)
+
+    return done
 
 
 def _is_full(error: BaseException, connection: apsw.Connection | None) -> bool:

@@ -1,80 +1,135 @@
-"""Writes that nobody waits for: they go with the next commit, or alone after a moment, and are never lost."""
+"""Writes that a power cut may take back: seen at once, without an fsync of their own, which the next one brings."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
 import pytest
 
+from peerpost.errors import UsageError
 from peerpost.store import engine
 from peerpost.store.engine import Store
+from tests.support.powercut import VFS_NAME, Disk
+from tests.support.store_rig import Rig
 
-KEY = bytes(range(32))
+WAL = "store.db-wal"
 
 
-async def opened(folder: Path) -> Store:
-    return await Store.open(
-        folder / "store.db", KEY, loop=asyncio.get_running_loop(), ballast_bytes=0
-    )
+class RecordedStore(Store):
+    """A store on a disk that remembers what was done to it."""
+
+    vfs = VFS_NAME
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    return Disk(tmp_path)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, disk: Disk) -> Iterator[Rig]:
+    with Rig(tmp_path, store_class=RecordedStore) as rig:
+        rig.write(lambda db: db.execute("CREATE TABLE t (k TEXT)"))
+        yield rig
 
 
 def put(db: apsw.Connection, key: str) -> str:
-    db.execute("CREATE TABLE IF NOT EXISTS t (k TEXT)")
     db.execute("INSERT INTO t VALUES (?)", (key,))
     return key
 
 
-def keys(db: apsw.Connection) -> list[str]:
-    return [str(row[0]) for row in db.execute("SELECT k FROM t ORDER BY rowid")]
+def keys(rig: Rig) -> list[str]:
+    return [str(row[0]) for row in rig.rows("SELECT k FROM t ORDER BY rowid")]
 
 
-def test_it_goes_with_the_next_commit_in_the_order_of_asking(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def lazily(rig: Rig, key: str) -> str:
+    return rig.run(rig.store.write_lazily(put, key))
+
+
+def test_others_read_it_at_once_and_the_next_write_brings_it_to_the_disk(
+    recorded: Rig, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "LAZY_S", 30.0)
-
-    async def main() -> None:
-        store = await opened(tmp_path)
-        lazy = asyncio.create_task(store.write_lazily(put, "first"))
-        await asyncio.sleep(0.1)
-        assert not lazy.done()
-        async with asyncio.timeout(10):
-            assert await store.write(put, "second") == "second"
-            assert await lazy == "first"
-        assert await store.read(keys) == ["first", "second"]
-        await store.close()
-
-    asyncio.run(main())
+    monkeypatch.setattr(engine, "LAZY_S", 60.0)
+    before = disk.syncs(WAL)
+    assert lazily(recorded, "first") == "first"
+    assert keys(recorded) == ["first"]
+    assert disk.syncs(WAL) == before
+    recorded.write(put, "second")
+    assert disk.syncs(WAL) == before + 1
+    assert [change.what for change in disk.log if change.name == WAL][-1] == "sync"
+    assert keys(recorded) == ["first", "second"]
 
 
-def test_alone_it_waits_a_moment_only(tmp_path: Path) -> None:
-    async def main() -> float:
-        store = await opened(tmp_path)
-        started = time.monotonic()
-        async with asyncio.timeout(10):
-            await store.write_lazily(put, "alone")
-        took_s = time.monotonic() - started
-        await store.close()
-        return took_s
+def test_alone_it_is_on_the_disk_after_a_moment(
+    recorded: Rig, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "LAZY_S", 0.05)
+    before = disk.syncs(WAL)
+    lazily(recorded, "alone")
+    due_s = time.monotonic() + 10
+    while disk.syncs(WAL) == before:
+        assert time.monotonic() < due_s
+        time.sleep(0.01)
+    time.sleep(0.3)
+    assert disk.syncs(WAL) == before + 1  # And once only: nothing is left to bring there.
 
-    assert asyncio.run(main()) >= engine.LAZY_S / 2
+
+def test_in_company_it_waits_for_the_disk(recorded: Rig, disk: Disk) -> None:
+    async def both() -> None:
+        await asyncio.gather(
+            recorded.store.write_lazily(put, "lazy"), recorded.store.write(put, "not")
+        )
+
+    for _ in range(20):
+        recorded.run(both())
+        recorded.write(put, "end")
+        assert [change.what for change in disk.log if change.name == WAL][-1] == "sync"
 
 
-def test_closing_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "LAZY_S", 30.0)
+def test_closing_brings_it_to_the_disk(tmp_path: Path) -> None:
+    with Rig(tmp_path) as rig:
+        rig.write(lambda db: db.execute("CREATE TABLE t (k TEXT)"))
+        lazily(rig, "late")
+    with Rig(tmp_path) as again:
+        assert keys(again) == ["late"]
 
-    async def main() -> None:
-        store = await opened(tmp_path)
-        lazy = asyncio.create_task(store.write_lazily(put, "late"))
+
+# -- together
+
+
+def put_all(db: apsw.Connection, items: list[str]) -> list[str]:
+    """Add items in one call; the word `bad` is refused."""
+    for item in items:
+        put(db, item)
+    if "bad" in items:
+        raise UsageError("bad")
+    return [f"{len(items)} {item}" for item in items]
+
+
+def asked_together(rig: Rig, *items: str) -> list[object]:
+    """Have the writer find all of them at once."""
+
+    async def run() -> list[object]:
+        first = rig.loop.create_task(rig.store.write(lambda _db: time.sleep(0.2)))
         await asyncio.sleep(0.05)
-        async with asyncio.timeout(10):
-            await store.close()
-            assert await lazy == "late"
-        again = await opened(tmp_path)
-        assert await again.read(keys) == ["late"]
-        await again.close()
+        tasks = [rig.loop.create_task(rig.store.write_together(put_all, item)) for item in items]
+        await first
+        return await asyncio.gather(*tasks, return_exceptions=True)
 
-    asyncio.run(main())
+    return rig.run(run())
+
+
+def test_what_is_asked_together_is_done_in_one_call(recorded: Rig) -> None:
+    assert asked_together(recorded, "a", "b", "c") == ["3 a", "3 b", "3 c"]
+    assert keys(recorded) == ["a", "b", "c"]
+
+
+def test_an_error_among_them_is_that_of_one(recorded: Rig) -> None:
+    results = asked_together(recorded, "a", "bad", "c")
+    assert (results[0], results[2]) == ("1 a", "1 c")
+    assert isinstance(results[1], UsageError)
+    assert keys(recorded) == ["a", "c"]
