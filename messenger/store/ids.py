@@ -15,10 +15,13 @@ import apsw
 from peerpost.crypto.labels import PERSON_CONTACT
 from peerpost.errors import AmbiguousError, NotFoundError
 
-__all__ = ["complete", "contact_id", "new_id"]
+__all__ = ["complete", "contact_id", "new_id", "new_ids"]
 
 ID_BYTES = 5
 """Forty bits: among a million ids a new one collides once in a million, and is then drawn again."""
+
+DRAWN = 64
+"""Ids looked for at once."""
 
 
 def new_id(db: apsw.Connection, table: str) -> str:
@@ -27,6 +30,17 @@ def new_id(db: apsw.Connection, table: str) -> str:
         text = _text(os.urandom(ID_BYTES))
         if not _is_taken(db, table, text):
             return text
+
+
+def new_ids(db: apsw.Connection, table: str, count: int) -> list[str]:
+    """Return ids that no row of the table has, each once."""
+    found: list[str] = []
+    while len(found) < count:
+        fresh = {_text(os.urandom(ID_BYTES)) for _ in range(min(count - len(found), DRAWN))}
+        places = ", ".join("?" * len(fresh))
+        taken = db.execute(f"SELECT id FROM {table} WHERE id IN ({places})", (*fresh,))  # noqa: S608
+        found += fresh.difference(found, (row[0] for row in taken))
+    return found
 
 
 def contact_id(db: apsw.Connection, id_public: bytes) -> str:

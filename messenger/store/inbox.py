@@ -18,6 +18,7 @@ from peerpost.wire import limits
 
 from . import ids
 from .ballast import require_room
+from .rows import insert_rows
 
 __all__ = [
     "Item",
@@ -36,6 +37,11 @@ PREVIEW_CHARS = 80
 _COLUMNS = (
     "row_id, id, contact_id, kind, gap, size, name, body, file_id, sent_ms, received_ms, unread"
 )
+_INSERTED = (
+    "id, contact_id, kind, outbox_id, lane, seq, gap, size, name, body, file_id, sent_ms,"
+    " received_ms"
+)
+_KEY = "contact_id = ? AND outbox_id = ? AND lane = ?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,177 +113,161 @@ def receive_many(
 
     Raises StoreFullError, with none of them taken, while the disk is full and one is new.
     """
-    batch = ReceivedBatch(items=[], offers=[], marks=[], later=0)
-    marks: dict[tuple[bytes, int], Mark] = {}
+    marks: dict[tuple[bytes, int], _Lane] = {}
+    texts: list[tuple[wire.Message, bool]] = []
+    offers: list[bytes] = []
     later = 0
     for message, link in messages:
         key = (message.outbox_id, message.lane)
-        mark_ = marks.get(key)
-        if mark_ is None:
-            mark_ = marks[key] = _load_mark(db, contact_id, *key)
-        verdict = _place(db, contact_id, mark_, message, link)
+        lane = marks.get(key)
+        if lane is None:
+            lane = marks[key] = _Lane(db, contact_id, *key)
+        verdict = lane.place(message, link)
         if verdict is None:
             later += 1
         elif verdict >= 0:
             require_room(db)
-            _take(db, contact_id, message, verdict, now_ms, batch)
-    for mark_ in marks.values():
-        db.execute(
+            if message.kind == wire.Kind.TEXT:
+                texts.append((message, bool(verdict)))
+            elif message.kind == wire.Kind.OFFER and _offer(db, contact_id, message, now_ms):
+                offers.append(wire.decode_offer(message.body).file_id)
+    items = _add_texts(db, contact_id, texts, now_ms)
+    reached = [lane.store() for lane in marks.values()]
+    return ReceivedBatch(items=items, offers=offers, marks=reached, later=later)
+
+
+class _Lane:
+    """How far one lane has got, in memory while a batch is taken."""
+
+    def __init__(self, db: apsw.Connection, contact_id: str, outbox_id: bytes, lane: int) -> None:
+        self._db = db
+        self._key = (contact_id, outbox_id, lane)
+        row = db.execute(f"SELECT watermark, link FROM marks WHERE {_KEY}", self._key).fetchone()  # noqa: S608
+        watermark, link = (0, wire.FIRST_LINK) if row is None else row
+        self._mark = Mark(outbox_id=outbox_id, lane=lane, watermark=watermark, link=link)
+        self._beyond: dict[int, bytes] = dict(
+            db.execute(f"SELECT seq, link FROM beyond WHERE {_KEY}", self._key)  # noqa: S608
+        )
+        self._stored = frozenset(self._beyond)
+
+    def place(self, message: wire.Message, link: bytes) -> int | None:
+        """Return -1 for a duplicate, None for one too far ahead, else whether a gap is before it."""
+        seq, mark_ = message.seq, self._mark
+        if seq <= mark_.watermark or seq in self._beyond:
+            return -1
+        if seq == mark_.watermark + 1:
+            gap = int(message.prev != mark_.link)
+            mark_.watermark, mark_.link = seq, link
+            self._absorb()
+            return gap
+        if seq > mark_.watermark + 1 + limits.MAX_SPARSE:
+            return None
+        self._beyond[seq] = link
+        return 1
+
+    def _absorb(self) -> None:
+        """Move the watermark over what was held beyond it."""
+        mark_ = self._mark
+        while (link := self._beyond.pop(mark_.watermark + 1, None)) is not None:
+            mark_.watermark += 1
+            mark_.link = link
+
+    def store(self) -> Mark:
+        """Write how far it has got, and return it."""
+        mark_ = self._mark
+        self._db.execute(
             "INSERT INTO marks VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
             " SET watermark = excluded.watermark, link = excluded.link",
-            (contact_id, mark_.outbox_id, mark_.lane, mark_.watermark, mark_.link),
+            (*self._key, mark_.watermark, mark_.link),
         )
-        mark_.sack = _sack(db, contact_id, mark_)
-        batch.marks.append(mark_)
-    return ReceivedBatch(items=batch.items, offers=batch.offers, marks=batch.marks, later=later)
+        for seq in self._stored - self._beyond.keys():
+            self._db.execute(f"DELETE FROM beyond WHERE {_KEY} AND seq = ?", (*self._key, seq))  # noqa: S608
+        for seq in self._beyond.keys() - self._stored:
+            self._db.execute(
+                "INSERT INTO beyond VALUES (?, ?, ?, ?, ?)", (*self._key, seq, self._beyond[seq])
+            )
+        mark_.sack = self._sack()
+        return mark_
+
+    def _sack(self) -> bytes:
+        bits = bytearray()
+        for seq in sorted(self._beyond):
+            at, bit = divmod(seq - self._mark.watermark - 2, 8)
+            if at >= limits.MAX_SACK_BYTES:
+                break
+            bits.extend(bytes(at + 1 - len(bits)))
+            bits[at] |= 1 << bit
+        return bytes(bits)
 
 
-def _load_mark(db: apsw.Connection, contact_id: str, outbox_id: bytes, lane: int) -> Mark:
-    row = db.execute(
-        "SELECT watermark, link FROM marks WHERE contact_id = ? AND outbox_id = ? AND lane = ?",
-        (contact_id, outbox_id, lane),
-    ).fetchone()
-    watermark, link = (0, wire.FIRST_LINK) if row is None else row
-    return Mark(outbox_id=outbox_id, lane=lane, watermark=watermark, link=link)
-
-
-def _place(
-    db: apsw.Connection, contact_id: str, mark_: Mark, message: wire.Message, link: bytes
-) -> int | None:
-    """Return -1 for a duplicate, None for one too far ahead, else whether a gap is before it."""
-    seq = message.seq
-    if seq <= mark_.watermark:
-        return -1
-    key = (contact_id, mark_.outbox_id, mark_.lane)
-    if seq == mark_.watermark + 1:
-        gap = int(message.prev != mark_.link)
-        mark_.watermark, mark_.link = seq, link
-        _absorb(db, key, mark_)
-        return gap
-    where = "contact_id = ? AND outbox_id = ? AND lane = ?"
-    held = db.execute(
-        f"SELECT 1 FROM beyond WHERE {where} AND seq = ?",  # noqa: S608
-        (*key, seq),
-    ).fetchone()
-    if held is not None:
-        return -1
-    if seq > mark_.watermark + 1 + limits.MAX_SPARSE:
-        return None
-    db.execute("INSERT INTO beyond VALUES (?, ?, ?, ?, ?)", (*key, seq, link))
-    return 1
-
-
-def _absorb(db: apsw.Connection, key: tuple[str, bytes, int], mark_: Mark) -> None:
-    """Move the watermark over what was held beyond it."""
-    where = "contact_id = ? AND outbox_id = ? AND lane = ? AND seq = ?"
-    while mark_.watermark < limits.MAX_SEQ:
-        row = db.execute(
-            f"SELECT link FROM beyond WHERE {where}",  # noqa: S608
-            (*key, mark_.watermark + 1),
-        ).fetchone()
-        if row is None:
-            return
-        mark_.watermark += 1
-        mark_.link = row[0]
-        db.execute(f"DELETE FROM beyond WHERE {where}", (*key, mark_.watermark))  # noqa: S608
-
-
-def _sack(db: apsw.Connection, contact_id: str, mark_: Mark) -> bytes:
-    bits = bytearray()
-    for (seq,) in db.execute(
-        "SELECT seq FROM beyond WHERE contact_id = ? AND outbox_id = ? AND lane = ? ORDER BY seq",
-        (contact_id, mark_.outbox_id, mark_.lane),
-    ):
-        at, bit = divmod(seq - mark_.watermark - 2, 8)
-        if at >= limits.MAX_SACK_BYTES:
-            break
-        bits.extend(bytes(at + 1 - len(bits)))
-        bits[at] |= 1 << bit
-    return bytes(bits)
-
-
-def _take(
-    db: apsw.Connection,
-    contact_id: str,
-    message: wire.Message,
-    gap: int,
-    now_ms: int,
-    batch: ReceivedBatch,
-) -> None:
-    if message.kind == wire.Kind.TEXT:
-        row_id = _insert(
-            db,
-            contact_id=contact_id,
-            kind="text",
-            gap=gap,
-            size=len(message.body),
-            name=None,
-            body=message.body,
-            file_id=None,
-            source=(message.outbox_id, message.lane, message.seq, message.sent_at_ms),
-            now_ms=now_ms,
-        )
-        batch.items.append(_get(db, row_id))
-    elif message.kind == wire.Kind.OFFER:
-        offer = wire.decode_offer(message.body)
-        db.execute(
-            "INSERT OR IGNORE INTO transfers (file_id, incoming, id, contact_id, state, name,"
-            " as_text, size, chunk_log2, key, outbox_id, lane, seq, sent_ms, created_ms)"
-            " VALUES (?, 1, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                offer.file_id,
-                ids.new_id(db, "transfers"),
-                contact_id,
-                offer.name,
-                offer.as_text,
-                offer.size,
-                offer.chunk_log2,
-                offer.key,
-                message.outbox_id,
-                message.lane,
-                message.seq,
-                message.sent_at_ms,
-                now_ms,
-            ),
-        )
-        if db.changes():
-            batch.offers.append(offer.file_id)
-
-
-def _insert(
-    db: apsw.Connection,
-    *,
-    contact_id: str,
-    kind: str,
-    gap: int,
-    size: int,
-    name: str | None,
-    body: bytes | None,
-    file_id: bytes | None,
-    source: tuple[bytes, int, int, int],
-    now_ms: int,
-) -> int:
-    outbox_id, lane, seq, sent_ms = source
+def _offer(db: apsw.Connection, contact_id: str, message: wire.Message, now_ms: int) -> bool:
+    """Note a file that is offered; False where it was offered before."""
+    offer = wire.decode_offer(message.body)
     db.execute(
-        "INSERT INTO inbox (id, contact_id, kind, outbox_id, lane, seq, gap, size, name, body,"
-        " file_id, sent_ms, received_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO transfers (file_id, incoming, id, contact_id, state, name,"
+        " as_text, size, chunk_log2, key, outbox_id, lane, seq, sent_ms, created_ms)"
+        " VALUES (?, 1, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            ids.new_id(db, "inbox"),
+            offer.file_id,
+            ids.new_id(db, "transfers"),
             contact_id,
-            kind,
-            outbox_id,
-            lane,
-            seq,
-            gap,
-            size,
-            name,
-            body,
-            file_id,
-            sent_ms,
+            offer.name,
+            offer.as_text,
+            offer.size,
+            offer.chunk_log2,
+            offer.key,
+            message.outbox_id,
+            message.lane,
+            message.seq,
+            message.sent_at_ms,
             now_ms,
         ),
     )
-    return db.last_insert_rowid()
+    return db.changes() > 0
+
+
+def _add_texts(
+    db: apsw.Connection, contact_id: str, texts: list[tuple[wire.Message, bool]], now_ms: int
+) -> list[Item]:
+    """Show texts, each with whether a gap is before it."""
+    if not texts:
+        return []
+    rows = [
+        (
+            id_,
+            contact_id,
+            "text",
+            message.outbox_id,
+            message.lane,
+            message.seq,
+            gap,
+            len(message.body),
+            None,
+            message.body,
+            None,
+            message.sent_at_ms,
+            now_ms,
+        )
+        for (message, gap), id_ in zip(texts, ids.new_ids(db, "inbox", len(texts)), strict=True)
+    ]
+    first = insert_rows(db, "inbox", _INSERTED, rows)
+    return [
+        Item(
+            row_id=first + at,
+            id=row[0],
+            contact_id=contact_id,
+            kind="text",
+            gap=row[6],
+            size=row[7],
+            name=None,
+            body=row[9],
+            file_id=None,
+            sent_ms=row[11],
+            received_ms=now_ms,
+            unread=True,
+        )
+        for at, row in enumerate(rows)
+    ]
 
 
 def add_file(
@@ -295,19 +285,23 @@ def add_file(
 
     `source` is (outbox id, lane, number, sent_ms) of its offer.
     """
-    row_id = _insert(
-        db,
-        contact_id=contact_id,
-        kind="text" if as_text else "file",
-        gap=0,
-        size=size,
-        name=name or None,
-        body=None,
-        file_id=file_id,
-        source=source,
-        now_ms=now_ms,
+    outbox_id, lane, seq, sent_ms = source
+    row = (
+        ids.new_id(db, "inbox"),
+        contact_id,
+        "text" if as_text else "file",
+        outbox_id,
+        lane,
+        seq,
+        0,
+        size,
+        name or None,
+        None,
+        file_id,
+        sent_ms,
+        now_ms,
     )
-    return _get(db, row_id)
+    return _get(db, insert_rows(db, "inbox", _INSERTED, [row]))
 
 
 def _get(db: apsw.Connection, row_id: int) -> Item:

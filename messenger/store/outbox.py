@@ -7,7 +7,7 @@ under its number, so that no watermark stalls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +19,10 @@ from peerpost.wire import limits
 
 from . import ids
 from .ballast import require_room
+from .rows import insert_rows
 
 __all__ = [
+    "Draft",
     "Entry",
     "MakeInner",
     "acknowledge",
@@ -28,12 +30,14 @@ __all__ = [
     "cancel",
     "depths",
     "enqueue",
+    "enqueue_many",
     "expire",
     "file_delivered",
     "file_ended",
     "find",
     "has_open",
     "list_entries",
+    "load",
     "mark_sent",
     "unsettled",
 ]
@@ -47,6 +51,10 @@ _BY_RECEIPT = f"kind = 'text' AND file_id IS NULL AND {_OPEN}"
 _COLUMNS = (
     "row_id, id, contact_id, lane, kind, outbox_id, seq, state, settled, inner, size, name,"
     " file_id, created_ms, delivered_ms, expires_ms, last_error"
+)
+_INSERTED = (
+    "id, contact_id, lane, kind, outbox_id, seq, state, inner, link, size, name, file_id,"
+    " created_ms, expires_ms"
 )
 
 
@@ -76,11 +84,26 @@ class Entry:
     last_error: str | None
 
 
-def _entry(row: tuple[object, ...]) -> Entry:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What is to be queued."""
+
+    contact_id: str
+    lane: int
+    kind: str
+    make_inner: MakeInner
+    size: int | None
+    now_ms: int
+    name: str | None = None
+    file_id: bytes | None = None
+    expires_ms: int | None = None
+
+
+def _entry(row: Sequence[Any]) -> Entry:
     names = Entry.__slots__
     values = dict(zip(names, row, strict=True))
     values["settled"] = bool(values["settled"])
-    return Entry(**values)  # type: ignore[arg-type]
+    return Entry(**values)
 
 
 def _get(db: apsw.Connection, row_id: int) -> Entry:
@@ -103,12 +126,72 @@ def enqueue(
     file_id: bytes | None = None,
     expires_ms: int | None = None,
 ) -> Entry:
-    """Add an entry with the next number of its lane.
+    """Add an entry with the next number of its lane. Raises as `enqueue_many`."""
+    draft = Draft(
+        contact_id=contact_id,
+        lane=lane,
+        kind=kind,
+        make_inner=make_inner,
+        size=size,
+        now_ms=now_ms,
+        name=name,
+        file_id=file_id,
+        expires_ms=expires_ms,
+    )
+    return enqueue_many(db, [draft])[0]
 
-    Raises NotFoundError where the contact was removed meanwhile, StoreFullError while the disk is
-    full, ValueError if the inner bytes are too long.
+
+def enqueue_many(db: apsw.Connection, drafts: Sequence[Draft]) -> list[Entry]:
+    """Add entries in this order, each with the next number of its lane.
+
+    Raises NotFoundError where a contact was removed meanwhile, StoreFullError while the disk is
+    full, ValueError if inner bytes are too long.
     """
     require_room(db)
+    chains: dict[tuple[str, int], tuple[bytes, int, bytes]] = {}
+    rows: list[tuple[Any, ...]] = []
+    for draft, id_ in zip(drafts, ids.new_ids(db, "outbox", len(drafts)), strict=True):
+        key = (draft.contact_id, draft.lane)
+        outbox_id, last_seq, prev = chains.get(key) or _load_chain(db, *key)
+        seq = last_seq + 1
+        inner = draft.make_inner(outbox_id, seq, prev)
+        link = _link(inner)
+        chains[key] = (outbox_id, seq, link)
+        row = (id_, *key, draft.kind, outbox_id, seq, "queued", inner, link, draft.size, draft.name)
+        rows.append((*row, draft.file_id, draft.now_ms, draft.expires_ms))
+    for (contact_id, lane), (outbox_id, seq, link) in chains.items():
+        db.execute(
+            "INSERT INTO chains VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET last_seq = excluded.last_seq, link = excluded.link",
+            (contact_id, outbox_id, lane, seq, link),
+        )
+    first = insert_rows(db, "outbox", _INSERTED, rows)
+    return [
+        Entry(
+            row_id=first + at,
+            id=row[0],
+            contact_id=row[1],
+            lane=row[2],
+            kind=row[3],
+            outbox_id=row[4],
+            seq=row[5],
+            state=row[6],
+            settled=False,
+            inner=row[7],
+            size=row[9],
+            name=row[10],
+            file_id=row[11],
+            created_ms=row[12],
+            delivered_ms=None,
+            expires_ms=row[13],
+            last_error=None,
+        )
+        for at, row in enumerate(rows)
+    ]
+
+
+def _load_chain(db: apsw.Connection, contact_id: str, lane: int) -> tuple[bytes, int, bytes]:
+    """Return our outbox id and the last number and link of a lane."""
     if db.execute("SELECT 1 FROM contacts WHERE id = ?", (contact_id,)).fetchone() is None:
         raise NotFoundError("the contact was removed")
     outbox_id = db.execute("SELECT outbox_id FROM identity").get
@@ -116,40 +199,16 @@ def enqueue(
         "SELECT last_seq, link FROM chains WHERE contact_id = ? AND outbox_id = ? AND lane = ?",
         (contact_id, outbox_id, lane),
     ).fetchone()
-    seq, prev = (1, wire.FIRST_LINK) if row is None else (row[0] + 1, row[1])
-    inner = make_inner(outbox_id, seq, prev)
+    return outbox_id, *((0, wire.FIRST_LINK) if row is None else row)
+
+
+def _link(inner: bytes) -> bytes:
     if len(inner) > limits.MAX_INNER_BYTES:
         raise ValueError("an inner message has at most MAX_INNER_BYTES bytes")
     message = wire.decode(inner)
     if not isinstance(message, wire.Message):
         raise ValueError("only numbered messages are queued")  # noqa: TRY004
-    link = wire.link(inner, message)
-    db.execute(
-        "INSERT INTO chains VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
-        " SET last_seq = excluded.last_seq, link = excluded.link",
-        (contact_id, outbox_id, lane, seq, link),
-    )
-    db.execute(
-        "INSERT INTO outbox (id, contact_id, lane, kind, outbox_id, seq, state, inner, link, size,"
-        " name, file_id, created_ms, expires_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?)",
-        (
-            ids.new_id(db, "outbox"),
-            contact_id,
-            lane,
-            kind,
-            outbox_id,
-            seq,
-            inner,
-            link,
-            size,
-            name,
-            file_id,
-            now_ms,
-            expires_ms,
-        ),
-    )
-    return _get(db, db.last_insert_rowid())
+    return wire.link(inner, message)
 
 
 def unsettled(
@@ -164,6 +223,19 @@ def unsettled(
             (contact_id, lane, after_row_id, limit),
         )
     ]
+
+
+def load(
+    db: apsw.Connection, contact_id: str, lane: int, after_row_id: int, limit: int
+) -> tuple[list[Entry], tuple[bytes, int]]:
+    """Return what `unsettled` does, and our outbox id and the last number of the lane by then."""
+    outbox_id = db.execute("SELECT outbox_id FROM identity").get
+    last_seq = db.execute(
+        "SELECT last_seq FROM chains WHERE contact_id = ? AND outbox_id = ? AND lane = ?",
+        (contact_id, outbox_id, lane),
+    ).get
+    entries = unsettled(db, contact_id, lane, after_row_id, limit)
+    return entries, (outbox_id, last_seq or 0)
 
 
 def mark_sent(db: apsw.Connection, row_ids: Iterable[int]) -> list[Entry]:
@@ -191,26 +263,26 @@ def acknowledge(
 
     Texts are delivered by it, files (and the long texts that travel as files) by their last chunk.
     """
-    where = "contact_id = ? AND outbox_id = ? AND lane = ? AND settled = 0"
     key = (contact_id, outbox_id, lane)
-    rows: list[Any] = db.execute(
-        f"SELECT row_id FROM outbox WHERE {where} AND seq <= ?",  # noqa: S608
-        (*key, watermark),
-    ).fetchall()
+    settled = _settle(db, "seq <= ?", key, watermark, now_ms)
     for seq in _beyond(watermark, sack):
-        rows += db.execute(
-            f"SELECT row_id FROM outbox WHERE {where} AND seq = ?",  # noqa: S608
-            (*key, seq),
-        ).fetchall()
-    for (row_id,) in rows:
-        db.execute(
-            f"UPDATE outbox SET settled = 1,"  # noqa: S608
-            f" delivered_ms = CASE WHEN {_BY_RECEIPT} THEN ? ELSE delivered_ms END,"
-            f" state = CASE WHEN {_BY_RECEIPT} THEN 'delivered'"
-            " WHEN state = 'queued' THEN 'sent' ELSE state END WHERE row_id = ?",
-            (now_ms, row_id),
-        )
-    return [_get(db, row_id) for (row_id,) in rows]
+        settled += _settle(db, "seq = ?", key, seq, now_ms)
+    return settled
+
+
+def _settle(
+    db: apsw.Connection, which: str, key: tuple[str, bytes, int], seq: int, now_ms: int
+) -> list[Entry]:
+    rows = db.execute(
+        "UPDATE outbox SET settled = 1,"  # noqa: S608
+        f" delivered_ms = CASE WHEN {_BY_RECEIPT} THEN ? ELSE delivered_ms END,"
+        f" state = CASE WHEN {_BY_RECEIPT} THEN 'delivered'"
+        " WHEN state = 'queued' THEN 'sent' ELSE state END"
+        f" WHERE contact_id = ? AND outbox_id = ? AND lane = ? AND settled = 0 AND {which}"
+        f" RETURNING {_COLUMNS}",
+        (now_ms, *key, seq),
+    )
+    return [_entry(row) for row in rows]
 
 
 def _beyond(watermark: int, sack: bytes) -> list[int]:
