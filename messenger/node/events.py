@@ -7,9 +7,12 @@ so a listener that missed one loses nothing but time.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from peerpost.store.outbox import Entry
 
 __all__ = ["Event", "Events", "Subscription"]
 
@@ -26,6 +29,8 @@ class Event:
     id: str
     """The id that the command line shows for it."""
     state: str = ""
+    entry: Entry | None = None
+    """The outbox entry itself, where it is at hand."""
 
 
 class Subscription:
@@ -49,21 +54,25 @@ class Events:
     """The node's event bus, on its loop."""
 
     def __init__(self) -> None:
-        self._subscriptions: set[Subscription] = set()
+        self._subscriptions: defaultdict[str | None, set[Subscription]] = defaultdict(set)
 
-    def publish(self, kind: str, id_: str, state: str = "") -> None:
-        """Tell every listener."""
-        if self._subscriptions:
-            event = Event(kind=kind, id=id_, state=state)
-            for subscription in self._subscriptions:
-                subscription.push(event)
+    def publish(self, kind: str, id_: str, state: str = "", entry: Entry | None = None) -> None:
+        """Tell who listens to everything, and who listens to this id."""
+        for key in (None, id_):
+            listening = self._subscriptions.get(key)
+            if listening:
+                event = Event(kind=kind, id=id_, state=state, entry=entry)
+                for subscription in listening:
+                    subscription.push(event)
 
     @contextmanager
-    def subscribe(self) -> Iterator[Subscription]:
-        """Listen for the length of a with block."""
+    def subscribe(self, id_: str | None = None) -> Iterator[Subscription]:
+        """Listen for the length of a with block, to all or to what has this id."""
         subscription = Subscription()
-        self._subscriptions.add(subscription)
+        self._subscriptions[id_].add(subscription)
         try:
             yield subscription
         finally:
-            self._subscriptions.discard(subscription)
+            self._subscriptions[id_].discard(subscription)
+            if not self._subscriptions[id_]:
+                del self._subscriptions[id_]

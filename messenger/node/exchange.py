@@ -1,6 +1,7 @@
 """What goes back and forth with one contact over one session: the outbox out, the inbox in, receipts both ways.
 
-Out: per lane a pump loads what is not settled, in order, and keeps a bounded window of it unacknowledged.
+Out: per lane a pump loads what is not settled, in order, and keeps a bounded window of it unacknowledged. What is
+queued while everything before it has left is sent without being read back.
 In: everything that arrived during one commit is committed by the next, and only then acknowledged, in one receipt
 per lane (commit before receipt: what the sender believes delivered is on our disk).
 """
@@ -8,6 +9,7 @@ per lane (commit before receipt: what the sender believes delivered is on our di
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -34,6 +36,10 @@ PENDING_MESSAGES = 2048
 """Messages waiting for the disk before reading stops: a few group commits."""
 PENDING_BYTES = 8 << 20
 """The same in bytes."""
+PENDING_RECEIPTS = 64
+"""Lanes and outboxes with a receipt that is not taken, before reading stops: an honest peer has two."""
+MARK_SENT_S = 0.1
+"""What is acknowledged sooner goes from `queued` to `delivered`."""
 BUSY_RETRY_MS = 30_000
 """What a contact is asked to wait when our disk is full."""
 
@@ -47,9 +53,13 @@ class Exchange:
         self._transfers = transfers
         self._windows = {lane: OutgoingWindow() for lane in wire.Lane}
         self._pump_wake = {lane: asyncio.Event() for lane in wire.Lane}
+        self._unmarked: set[int] = set()
+        self._left = asyncio.Event()
+        self._receipts: dict[tuple[bytes, int], wire.Receipt] = {}
+        self._settling = 0
         self._pending: list[tuple[wire.Message, bytes]] = []
         self._pending_bytes = 0
-        self._arrived = asyncio.Event()
+        self._committing = False
         self._room = asyncio.Event()
         self._room.set()
         self._tasks = Tasks(lambda error: self._session.abort(f"internal error: {error}"))
@@ -63,14 +73,25 @@ class Exchange:
         self._session = session
         try:
             for outbox_id, lane, watermark in have:
-                await self._acknowledge(outbox_id, lane, watermark, b"")
+                settled = await self._services.store.write_lazily(
+                    outbox.acknowledge,
+                    self._contact_id,
+                    outbox_id,
+                    lane,
+                    watermark,
+                    b"",
+                    now_ms(),
+                )
+                self._settled(settled, None)
             for lane in wire.Lane:
                 self._pump_wake[lane].set()
                 self._tasks.spawn(self._pump(lane), name=f"pump-{lane.name.lower()}")
-            self._tasks.spawn(self._commit_arrivals(), name="commit")
+            self._tasks.spawn(self._mark_sent(), name="mark-sent")
             self._transfers.session_up(self._contact_id, session)
             await session.run()
         finally:
+            self._pending.clear()
+            self._receipts.clear()
             self._transfers.session_down(self._contact_id, session)
             await self._tasks.stop()
 
@@ -79,6 +100,16 @@ class Exchange:
         for event in self._pump_wake.values():
             event.set()
 
+    def queued(self, entry: outbox.Entry) -> None:
+        """Send what was queued just now, where all before it has left; load it in its turn else."""
+        lane = wire.Lane(entry.lane)
+        window = self._windows[lane]
+        if window.follows(entry.outbox_id, entry.seq):
+            self._send(lane, entry)
+            window.end = (entry.outbox_id, entry.seq)
+        else:
+            self._pump_wake[lane].set()
+
     # -- out
 
     async def _pump(self, lane: wire.Lane) -> None:
@@ -86,34 +117,78 @@ class Exchange:
         while True:
             await wake.wait()
             wake.clear()
-            while window.room:
-                room = window.room
-                entries = await self._services.store.read(
-                    outbox.unsettled, self._contact_id, int(lane), window.cursor, room
+            # What is queued from now on may be in what is loaded or not: it asks again.
+            window.end = None
+            while room := window.room:
+                entries, end = await self._services.store.read(
+                    outbox.load, self._contact_id, int(lane), window.cursor, room
                 )
                 for entry in entries:
-                    self._session.send(lane, entry.inner, messages=1)
-                    window.sent(entry.row_id, len(entry.inner))
-                fresh = [entry.row_id for entry in entries if entry.state == "queued"]
-                if fresh:
-                    self._tasks.spawn(self._mark_sent(fresh), name="mark-sent")
+                    self._send(lane, entry)
                 if len(entries) < room:
+                    window.end = end
                     break
 
-    async def _mark_sent(self, row_ids: list[int]) -> None:
-        changed = await self._services.store.write_lazily(outbox.mark_sent, row_ids)
-        for entry in changed:
-            self._services.events.publish("entry", entry.id, entry.state)
+    def _send(self, lane: wire.Lane, entry: outbox.Entry) -> None:
+        self._session.send(lane, entry.inner, messages=1)
+        self._windows[lane].sent(entry.row_id, len(entry.inner))
+        if entry.state == "queued":
+            self._unmarked.add(entry.row_id)
+            self._left.set()
 
-    async def _acknowledge(self, outbox_id: bytes, lane: int, watermark: int, sack: bytes) -> None:
-        settled = await self._services.store.write(
-            outbox.acknowledge, self._contact_id, outbox_id, lane, watermark, sack, now_ms()
-        )
+    async def _mark_sent(self) -> None:
+        """Mark what has left and is not acknowledged soon."""
+        while True:
+            await self._left.wait()
+            self._left.clear()
+            await asyncio.sleep(MARK_SENT_S)
+            row_ids = sorted(self._unmarked)
+            self._unmarked.clear()
+            if not row_ids:
+                continue
+            changed = await self._services.store.write_lazily(outbox.mark_sent, row_ids)
+            for entry in changed:
+                self._services.events.publish("entry", entry.id, entry.state, entry)
+
+    def _take_receipts(self) -> None:
+        """Settle what receipts cover; of those that come meanwhile the last of each lane says all."""
+        if self._settling:
+            return
+        receipts, self._receipts = self._receipts, {}
+        for receipt in receipts.values():
+            self._settling += 1
+            acknowledge = functools.partial(
+                outbox.acknowledge,
+                contact_id=self._contact_id,
+                outbox_id=receipt.outbox_id,
+                lane=receipt.lane,
+                watermark=receipt.watermark,
+                sack=receipt.sack,
+                now_ms=now_ms(),
+            )
+            self._services.store.submit(self._acknowledged, acknowledge, lazy=True)
+
+    def _acknowledged(self, settled: list[outbox.Entry], error: BaseException | None) -> None:
+        self._settling -= 1
+        self._settled(settled, error)
+        self._take_receipts()
+        self._make_room()
+
+    def _settled(self, settled: list[outbox.Entry], error: BaseException | None) -> None:
+        if error is not None:
+            self._fail(error)
+            return
         for entry in settled:
             self._windows[wire.Lane(entry.lane)].settled(entry.row_id)
-            self._services.events.publish("entry", entry.id, entry.state)
-        if settled:
-            self.poke()
+            self._unmarked.discard(entry.row_id)
+            self._services.events.publish("entry", entry.id, entry.state, entry)
+        for lane, window in self._windows.items():
+            if settled and window.end is None:
+                self._pump_wake[lane].set()
+
+    def _fail(self, error: BaseException) -> None:
+        log.error("the exchange with %s failed: %r", self._contact_id, error, exc_info=error)
+        self._session.abort(f"internal error: {error}")
 
     # -- in
 
@@ -127,47 +202,63 @@ class Exchange:
                 self._pending.append((message, wire.link(received.raw, message)))
                 self._pending_bytes += len(received.raw)
             elif isinstance(message, wire.Receipt):
-                self._tasks.spawn(
-                    self._acknowledge(
-                        message.outbox_id, message.lane, message.watermark, message.sack
-                    ),
-                    name="acknowledge",
-                )
+                self._receipts[message.outbox_id, message.lane] = message
             elif isinstance(message, wire.Busy):
                 session.abort(f"the peer is busy: {message.reason}")
             else:
                 await self._transfers.on_control(self._contact_id, session, message)
-        if self._pending:
-            self._arrived.set()
-            if len(self._pending) >= PENDING_MESSAGES or self._pending_bytes >= PENDING_BYTES:
-                self._room.clear()
-                await self._room.wait()
+        self._take_receipts()
+        self._commit_arrivals()
+        if self._is_full:
+            self._room.clear()
+            await self._room.wait()
+
+    @property
+    def _is_full(self) -> bool:
+        return (
+            len(self._pending) >= PENDING_MESSAGES
+            or self._pending_bytes >= PENDING_BYTES
+            or len(self._receipts) >= PENDING_RECEIPTS
+        )
+
+    def _make_room(self) -> None:
+        if not self._is_full:
+            self._room.set()
 
     async def on_segments(self, session: Session, segments: list[Segment]) -> None:
         """Take chunk data (session.Receiver)."""
         await self._transfers.on_segments(self._contact_id, session, segments)
 
-    async def _commit_arrivals(self) -> None:
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            batch, self._pending, self._pending_bytes = self._pending, [], 0
-            self._room.set()
-            try:
-                received = await self._services.store.write(
-                    inbox.receive_many,
-                    self._contact_id,
-                    batch,
-                    now_ms(),
-                )
-            except StoreFullError as error:
-                self._refuse_for_now(error)
-                return
-            self._send_receipts(received.marks)
-            for item in received.items:
-                self._services.events.publish("item", item.id)
-            for file_id in received.offers:
-                await self._transfers.offered(self._contact_id, self._session, file_id)
+    def _commit_arrivals(self) -> None:
+        """Commit what has arrived, unless a commit is under way: that is followed by another."""
+        if self._committing or not self._pending:
+            return
+        self._committing = True
+        batch, self._pending, self._pending_bytes = self._pending, [], 0
+        receive = functools.partial(
+            inbox.receive_many, contact_id=self._contact_id, messages=batch, now_ms=now_ms()
+        )
+        self._services.store.submit(self._committed, receive)
+        self._make_room()
+
+    def _committed(self, received: inbox.ReceivedBatch, error: BaseException | None) -> None:
+        if isinstance(error, StoreFullError):
+            self._refuse_for_now(error)
+            return
+        if error is not None:
+            self._fail(error)
+            return
+        self._committing = False
+        self._send_receipts(received.marks)
+        self._commit_arrivals()
+        for item in received.items:
+            self._services.events.publish("item", item.id)
+        if received.offers:
+            self._tasks.spawn(self._offered(received.offers), name="offered")
+
+    async def _offered(self, file_ids: list[bytes]) -> None:
+        for file_id in file_ids:
+            await self._transfers.offered(self._contact_id, self._session, file_id)
 
     def _send_receipts(self, marks: Iterable[inbox.Mark]) -> None:
         for mark in marks:

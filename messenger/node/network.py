@@ -155,6 +155,12 @@ class Network:
         if peer is not None:
             peer.poke()
 
+    def queued(self, entry: outbox.Entry) -> None:
+        """Tell a contact's peer what was queued for it just now."""
+        peer = self.peers.get(entry.contact_id)
+        if peer is not None:
+            peer.queued(entry)
+
     async def has_work(self, contact_id: str) -> bool:
         """Tell whether something waits for this contact, or from it."""
         waiting = await self.services.store.read(outbox.has_open, contact_id)

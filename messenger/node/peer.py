@@ -25,6 +25,7 @@ from .tasks import Tasks
 if TYPE_CHECKING:
     from peerpost.net.interface import Connection, Stream
     from peerpost.store.contacts import Contact
+    from peerpost.store.outbox import Entry
     from peerpost.wire.inner import Lane
 
     from .network import Network
@@ -81,6 +82,13 @@ class Peer:
             self._queued = True
             self._backoff.reset()
             self._wake.set()
+
+    def queued(self, entry: Entry) -> None:
+        """Send what was queued just now, or dial for it."""
+        if self._exchange is not None:
+            self._exchange.queued(entry)
+        else:
+            self.poke()
 
     def retry_now(self) -> None:
         """Dial now, whatever the backoff says."""

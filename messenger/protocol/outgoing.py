@@ -18,11 +18,14 @@ WINDOW_BYTES = 4 << 20
 class OutgoingWindow:
     """What of one lane is unacknowledged in this session."""
 
-    __slots__ = ("_bytes", "_flight", "cursor")
+    __slots__ = ("_bytes", "_flight", "cursor", "end")
 
     def __init__(self) -> None:
         self.cursor = 0
         """Row id of the last entry handed to the session; load after it."""
+        self.end: tuple[bytes, int] | None = None
+        """Outbox id and number of the last entry of the lane, where that has been handed to the
+        session too; None where something may have to be loaded first."""
         self._flight: dict[int, int] = {}
         self._bytes = 0
 
@@ -35,6 +38,10 @@ class OutgoingWindow:
         if self._bytes >= WINDOW_BYTES:
             return 0
         return max(0, WINDOW_ENTRIES - len(self._flight))
+
+    def follows(self, outbox_id: bytes, seq: int) -> bool:
+        """Tell whether an entry that was queued just now can be handed over without loading."""
+        return self.end == (outbox_id, seq - 1) and self.room > 0
 
     def sent(self, row_id: int, size_bytes: int) -> None:
         """Note that an entry was handed to the session."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +47,8 @@ class _Send(msgspec.Struct, forbid_unknown_fields=True):
     timeout_s: float = DEFAULT_TIMEOUT_S
 
 
-async def send_net(node: Node, request: Request) -> AsyncIterator[object]:
-    """Queue, tell the entry, and with `wait` tell each change until it is delivered."""
+async def send_net(node: Node, request: Request) -> object:
+    """Queue, and return the entry; with `wait` tell it, and how it ends."""
     params = request.params_as(_Send)
     opened = node.opened()
     contact = await opened.network.find(params.contact)
@@ -55,40 +56,45 @@ async def send_net(node: Node, request: Request) -> AsyncIterator[object]:
         raise UsageError(f"{contact.name} is blocked", hint="peerpost contacts unblock NAME")
     if sum(part is not None for part in (params.text, params.file, params.stream)) != 1:
         raise UsageError("give a text, a --file or '-'", hint="see: peerpost send-net --help")
-    with opened.events.subscribe() as events:
-        entry = await _queue(opened, contact, params, request)
-        opened.network.poke(contact.id)
-        row = describe(opened, entry)
-        if not params.wait:
-            yield Final(row)
-            return
-        yield row
-        yield Final(await _until_delivered(opened, entry, events, params.timeout_s))
+    entry = await _queue(opened, contact, params, request)
+    return _wait(opened, entry, params.timeout_s) if params.wait else describe(opened, entry)
+
+
+async def _wait(
+    opened: Opened, entry: store_outbox.Entry, timeout_s: float
+) -> AsyncIterator[object]:
+    with opened.events.subscribe(entry.id) as events:
+        yield describe(opened, entry)
+        yield Final(await _until_delivered(opened, entry, events, timeout_s))
 
 
 async def _queue(
     opened: Opened, contact: store_contacts.Contact, params: _Send, request: Request
 ) -> store_outbox.Entry:
+    """Store what is to be sent, and let it go."""
     expires_ms = None if params.expires_s is None else now_ms() + int(params.expires_s * 1000)
     if params.text is not None:
         data = params.text.encode()
         if len(data) <= limits.INLINE_TEXT_MAX:
             lane = _lane(params.lane, wire.Lane.URGENT)
             return await _queue_text(opened, contact.id, data, lane, expires_ms)
-        return await opened.transfers.queue.put_text(
+        entry = await opened.transfers.queue.put_text(
             contact.id, data, lane=_lane(params.lane, wire.Lane.BULK), expires_ms=expires_ms
         )
-    file = params.file or params.stream
-    if file is None:  # excluded by the caller
-        raise UsageError("nothing to send")
-    return await opened.transfers.queue.put(
-        contact.id,
-        request.fd(file.fd_index),
-        name=file.name,
-        path_hint=file.path_hint if params.file is not None else None,
-        lane=_lane(params.lane, wire.Lane.BULK),
-        expires_ms=expires_ms,
-    )
+    else:
+        file = params.file or params.stream
+        if file is None:  # excluded by the caller
+            raise UsageError("nothing to send")
+        entry = await opened.transfers.queue.put(
+            contact.id,
+            request.fd(file.fd_index),
+            name=file.name,
+            path_hint=file.path_hint if params.file is not None else None,
+            lane=_lane(params.lane, wire.Lane.BULK),
+            expires_ms=expires_ms,
+        )
+    opened.network.queued(entry)
+    return entry
 
 
 def _lane(given: str | None, default: wire.Lane) -> wire.Lane:
@@ -118,8 +124,7 @@ async def _queue_text(
             )
         )
 
-    return await opened.store.write(
-        store_outbox.enqueue,
+    draft = store_outbox.Draft(
         contact_id=contact_id,
         lane=lane,
         kind="text",
@@ -128,16 +133,21 @@ async def _queue_text(
         now_ms=at_ms,
         expires_ms=expires_ms,
     )
+    return await opened.store.write_together(
+        store_outbox.enqueue_many, draft, then=opened.network.queued
+    )
 
 
-async def _may_have_ended(events: Subscription, entry_id: str) -> bool:
+async def _next_state(
+    opened: Opened, entry: store_outbox.Entry, events: Subscription
+) -> store_outbox.Entry:
     """Wait for an event of the entry; now and then look anyway, for events may be dropped."""
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LOOK_AGAIN_S):
             event = await events.next()
-    except TimeoutError:
-        return True
-    return event.kind == "entry" and event.id == entry_id and event.state != "sent"
+        if event.entry is not None:
+            return event.entry
+    return await opened.store.read(store_outbox.find, entry.id)
 
 
 async def _until_delivered(
@@ -146,8 +156,7 @@ async def _until_delivered(
     try:
         async with asyncio.timeout(timeout_s):
             while entry.state in ("queued", "sent"):
-                if await _may_have_ended(events, entry.id):
-                    entry = await opened.store.read(store_outbox.find, entry.id)
+                entry = await _next_state(opened, entry, events)
     except TimeoutError:
         raise TimedOutError(
             f"{entry.id} is queued, and not delivered within {timeout_s:g} s",
