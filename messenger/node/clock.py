@@ -4,7 +4,7 @@ messages").
 
 from __future__ import annotations
 
-import datetime
+import functools
 import time
 
 __all__ = ["now_ms", "rfc3339"]
@@ -19,5 +19,9 @@ def rfc3339(at_ms: int | None) -> str | None:
     """Return a time as RFC 3339 UTC with milliseconds, or None for none."""
     if at_ms is None:
         return None
-    moment = datetime.datetime.fromtimestamp(at_ms / 1000, tz=datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f"{_second(at_ms // 1000)}.{at_ms % 1000:03d}Z"
+
+
+@functools.lru_cache(maxsize=8)
+def _second(at_s: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_s))

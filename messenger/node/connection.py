@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
 import logging
 import os
 import select
@@ -44,6 +45,8 @@ transaction."""
 _READ_BYTES = 1 << 16
 _HANGUP_CHECK_S = 0.5
 """How often a client that only closed its sending side is looked at, while it waits for answers."""
+MAX_UNSENT_BYTES = 1 << 16
+"""Answers that a client may leave unread before its requests wait for it."""
 _FD_BYTES = array.array("i").itemsize
 
 
@@ -67,7 +70,10 @@ class Connection:
         self._fds: deque[int] = deque()
         self._lines: deque[bytes] = deque()
         self._running: set[asyncio.Task[Any]] = set()
-        self._sending = asyncio.Lock()
+        self._unsent = bytearray()
+        self._writing = False
+        self._all_sent = asyncio.Event()
+        self._all_sent.set()
         self._reading = False
         self._at_end = False
         self._watching = False
@@ -89,8 +95,12 @@ class Connection:
         """Read no more, give the running requests `timeout_s` seconds, then close."""
         self._stop_reading()
         self._lines.clear()
-        if self._running and not self._closing:
-            await asyncio.wait(set(self._running), timeout=timeout_s)
+        if not self._closing:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    if self._running:
+                        await asyncio.wait(set(self._running))
+                    await self._all_sent.wait()
         await self._close()
 
     def _stop_reading(self) -> None:
@@ -119,7 +129,10 @@ class Connection:
         finally:
             while self._fds:
                 os.close(self._fds.popleft())
+            if self._writing:
+                self._loop.remove_writer(self._socket)
             self._socket.close()
+            self._all_sent.set()
             self._closed.set()
             self._on_closed(self)
 
@@ -173,14 +186,19 @@ class Connection:
             self._watch()
         elif not self._at_end:
             self.open()
-        elif not self._running:
+        elif not self._busy:
             self._hang_up()
+
+    @property
+    def _busy(self) -> bool:
+        """Whether the client has something to expect."""
+        return bool(self._running or self._unsent)
 
     def _end_of_input(self) -> None:
         """Finish for a client that sends no more; with `nc -N` or `socat` it may still listen."""
         self._at_end = True
         self._stop_reading()
-        if self._is_gone() or not self._running:
+        if self._is_gone() or not self._busy:
             self._hang_up()
         else:
             self._watch()
@@ -302,15 +320,42 @@ class Connection:
             self._tasks.spawn(self._send(orjson.dumps(answer)), name="control: reject a connection")
         )
 
-    async def _send(self, data: bytes) -> None:
-        async with self._sending:
-            if self._closing:
-                return
-            try:
-                await self._loop.sock_sendall(self._socket, data + b"\n")
-            except OSError:
-                self._hang_up()
-            except asyncio.CancelledError:
-                # Half a line may be out: nothing after it would make sense.
-                self._hang_up()
-                raise
+    async def _send(self, line: bytes) -> None:
+        """Answer with a line; wait while the client leaves too much unread.
+
+        What is answered in one turn of the loop leaves together, if several requests run.
+        """
+        if self._closing:
+            return
+        self._unsent += line
+        self._unsent += b"\n"
+        if self._all_sent.is_set():
+            self._all_sent.clear()
+            if len(self._running) > 1:
+                self._loop.call_soon(self._write)
+            else:
+                self._write()
+        if len(self._unsent) > MAX_UNSENT_BYTES:
+            await self._all_sent.wait()
+
+    def _write(self) -> None:
+        """Send what the socket takes, and the rest when it takes more."""
+        if self._closing:
+            return
+        try:
+            del self._unsent[: self._socket.send(self._unsent)]
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self._hang_up()
+            return
+        if bool(self._unsent) != self._writing:
+            self._writing = not self._writing
+            if self._writing:
+                self._loop.add_writer(self._socket, self._write)
+            else:
+                self._loop.remove_writer(self._socket)
+        if not self._unsent:
+            self._all_sent.set()
+            if self._at_end:
+                self._next()
