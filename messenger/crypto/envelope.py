@@ -7,7 +7,8 @@
 
 The Noise message is the same in all envelopes of an epoch, so each opens alone, in any order, and
 nothing about an epoch is ever written down: a crash opens a new one, and no nonce can repeat. The
-plaintext is padded (ISO/IEC 7816-4), always by one byte at least.
+plaintext is padded (ISO/IEC 7816-4), always by one byte at least. The cipher is that of
+`cryptography`, whose key is set up once for an epoch: a third of the time of libsodium's for a text.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from nacl import bindings
-from nacl.exceptions import CryptoError
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from peerpost import fastpath
 from peerpost.errors import ProtocolError
@@ -44,7 +45,7 @@ _ZERO_AT: Final = 3
 class SendEpoch:
     """Seals messages to one recipient's prekey, for as long as the epoch may last."""
 
-    __slots__ = ("_bytes", "_header", "_key", "_n", "_opened_s", "epoch")
+    __slots__ = ("_aead", "_bytes", "_header", "_n", "_opened_s", "epoch")
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class SendEpoch:
             prologue=_prologue(recipient_id, head),
         )
         self._header = head + sealed.message
-        self._key = sealed.key
+        self._aead = ChaCha20Poly1305(sealed.key)
         self._opened_s = now_s
         self._n = 0
         self._bytes = 0
@@ -102,9 +103,7 @@ class SendEpoch:
         self._n = n + 1
         self._bytes += len(padded)
         header = self._header + n.to_bytes(8, "big")
-        return header + bindings.crypto_aead_chacha20poly1305_ietf_encrypt(
-            padded, header, _nonce(n), self._key
-        )
+        return header + self._aead.encrypt(_nonce(n), padded, header)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ class Opened:
 class _Epoch:
     sender: bytes
     epoch: bytes
-    key: bytes
+    aead: ChaCha20Poly1305
 
 
 class ReceiveEpochs:
@@ -165,12 +164,9 @@ class ReceiveEpochs:
         if epoch is None:
             epoch = self._open_epoch(opener)
         try:
-            inner = fastpath.unpad(
-                bindings.crypto_aead_chacha20poly1305_ietf_decrypt(
-                    payload[HEADER_BYTES:], payload[:HEADER_BYTES], _nonce(n), epoch.key
-                )
-            )
-        except (CryptoError, ValueError):
+            padded = epoch.aead.decrypt(_nonce(n), payload[HEADER_BYTES:], payload[:HEADER_BYTES])
+            inner = fastpath.unpad(padded)
+        except (InvalidTag, ValueError):
             raise _closed() from None
         self._keep(opener, epoch, new=new)
         return Opened(epoch.sender, epoch.epoch, n, inner)
@@ -191,7 +187,7 @@ class ReceiveEpochs:
             )
         except ProtocolError:
             raise _closed() from None
-        return _Epoch(opened.sender, _epoch_id(opened.handshake_hash), opened.key)
+        return _Epoch(opened.sender, _epoch_id(opened.handshake_hash), ChaCha20Poly1305(opened.key))
 
     def _keep(self, opener: bytes, epoch: _Epoch, *, new: bool) -> None:
         # Only now: an envelope that did not open must not push out one that did.
