@@ -1,10 +1,12 @@
-"""Texts from one node to another over loopback: how long one takes, how many a second, and beside a saturating file.
+"""Texts from one node to another over loopback: how long one takes, how many a second, and beside saturating files.
 
     python3 dev.py bench messages [--texts 2000] [--pipelined 20000] [--json FILE]
 
-A text counts from the request at the control socket until the receipt says that it is on the receiver's disk; both
-sides fsync. Under load a file fills the same contact's link, once with the receiver's home on tmpfs, so that the
-file does not fill the disk that the commits wait for, and once on the same disk.
+Two spans of each text: from its being handed to the scheduler until the peer has opened it, and from the request at
+the control socket until the receipt says that it is on the receiver's disk; both sides fsync. Under load files fill
+the same contact's link, once with the receiver's home on tmpfs, so that they do not fill the disk that the commits
+wait for, and once on the same disk; each with the shipped scheduler and with first come, first served in its place.
+Beside them, what a bare commit takes: one row into an SQLite file of its own on the disk of the homes.
 """
 
 from __future__ import annotations
@@ -15,28 +17,40 @@ import contextlib
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import machine
 from pair import Client, Pair
 
+from peerpost.node.client import NodeConnection, dial
+
 TEXT = "x" * 200
-CLIENTS = 32
+CONNECTIONS = 8
+OUTSTANDING = 64
 INTERVAL_S = 0.02
-FILE_BYTES = 2 * 10**9
+WARM = 50
+"""Texts before the measured ones."""
+FILE_BYTES = 512 << 20
+FILES = 3
+"""Kept queued at a time."""
+COMMITS = 300
+IDLE = "idle"
+OTHER = "files on another device"
+SAME = "files on the same disk"
 
 
 def spread(seconds: list[float]) -> dict[str, float]:
     ordered = sorted(seconds)
     return {
         "p50_ms": statistics.median(ordered) * 1e3,
-        "p99_ms": ordered[int(len(ordered) * 0.99) - 1] * 1e3,
+        "p99_ms": ordered[max(0, int(len(ordered) * 0.99) - 1)] * 1e3,
         "max_ms": ordered[-1] * 1e3,
     }
 
@@ -56,20 +70,64 @@ async def one_by_one(home: Path, count: int, interval_s: float = 0.0) -> list[fl
 
 
 async def pipelined(home: Path, count: int) -> float:
-    """Send texts over many connections at once; return how many a second had their receipt."""
-    left = iter(range(count))
-
-    async def work() -> None:
-        async with Client(home) as client:
-            for _ in left:
-                await client.call("send-net", contact="bob", text=TEXT)
-
+    """Send texts over some connections, many outstanding; return how many a second had their receipt."""
     started = time.perf_counter()
-    await asyncio.gather(*(work() for _ in range(CLIENTS)))
+    share = count // CONNECTIONS
+    await asyncio.gather(*(pipeline(home, share) for _ in range(CONNECTIONS)))
     async with Client(home) as client:
         while await client.call("queue.list", limit=1):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    return count / (time.perf_counter() - started)
+            await asyncio.sleep(0.005)
+    return share * CONNECTIONS / (time.perf_counter() - started)
+
+
+async def pipeline(home: Path, count: int) -> None:
+    """Send texts over one connection, `OUTSTANDING` of them unanswered at a time."""
+    params = {"contact": "bob", "text": TEXT}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "send-net", "params": params}
+    line = json.dumps(request).encode() + b"\n"
+    reader, writer = await asyncio.open_unix_connection(home / "control.sock")
+    asked = answered = 0
+    while answered < count:
+        room = min(OUTSTANDING - (asked - answered), count - asked)
+        writer.write(line * room)
+        asked += room
+        answers = await reader.read(1 << 16)
+        if not answers or b'"error"' in answers:
+            raise RuntimeError(answers.decode(errors="replace") or "the node hung up")
+        answered += answers.count(b"\n")
+    writer.close()
+
+
+class Feeder(threading.Thread):
+    """Keeps files queued for the contact, and the receiver's disk from filling up."""
+
+    def __init__(self, pair: Pair, file: Path) -> None:
+        super().__init__(name="feeder")
+        self._pair = pair
+        self._file = file
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        node = dial(self._pair.homes["alice"])
+        if node is None:
+            raise RuntimeError("the node is gone")
+        with node:
+            while not self.ended.wait(0.25):
+                for _ in range(FILES - len(self._queued(node))):
+                    self._send(node)
+                for received in self._pair.homes["bob"].rglob("*.sealed"):
+                    received.unlink(missing_ok=True)
+            for id_ in self._queued(node):
+                with contextlib.suppress(Exception):
+                    node.call("queue.cancel", {"id": id_})
+
+    def _queued(self, node: NodeConnection) -> list[str]:
+        return [row["id"] for row in node.call("queue.list") if row["kind"] == "file"]
+
+    def _send(self, node: NodeConnection) -> None:
+        with self._file.open("rb") as file:
+            described = {"name": "file", "path_hint": str(self._file)}
+            node.call("send-net", {"contact": "bob", "file": described}, fds=[file.fileno()])
 
 
 @contextlib.contextmanager
@@ -78,59 +136,122 @@ def saturated(pair: Pair, folder: Path) -> Iterator[None]:
     file = folder / "file"
     if not file.exists():
         with file.open("wb") as out:
-            for _ in range(FILE_BYTES // 10**7):
-                out.write(os.urandom(10**7))
-    command = pair.command("alice", "send-net", "--contact=bob", f"--file={file}")
-    # Enough of them for the whole measurement.
-    for _ in range(8):
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    time.sleep(0.5)
+            for _ in range(FILE_BYTES >> 20):
+                out.write(os.urandom(1 << 20))
+    feeder = Feeder(pair, file)
+    feeder.start()
+    time.sleep(2.0)
     try:
         yield
     finally:
-        for row in pair.run("alice", "queue", "list"):
-            if row["kind"] == "file":
-                with contextlib.suppress(RuntimeError):
-                    pair.run("alice", "queue", "cancel", row["id"])
+        feeder.ended.set()
+        feeder.join()
+
+
+def bare_commits(folder: Path) -> dict[str, float]:
+    """Commit single rows to a database of their own on the disk of the homes, at the pace of the texts."""
+    took: list[float] = []
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        db = apsw.Connection(f"{name}/bare.db")
+        db.pragma("journal_mode", "wal")
+        db.pragma("synchronous", "full")
+        db.execute("CREATE TABLE t (body BLOB)")
+        for _ in range(COMMITS):
+            time.sleep(INTERVAL_S)
+            started = time.perf_counter()
+            db.execute("INSERT INTO t VALUES (?)", (os.urandom(300),))
+            took.append(time.perf_counter() - started)
+        db.close()
+    return spread(took)
+
+
+class Traced:
+    """A pair whose nodes note when texts pass; `scheduler` is `real` or `fifo`."""
+
+    def __init__(self, alice: Path, bob: Path, scheduler: str) -> None:
+        self._traces = {"alice": alice / "handed.json", "bob": bob / "opened.json"}
+        script = str(Path(__file__).with_name("traced_node.py"))
+        nodes = {
+            name: [sys.executable, script, str(trace), scheduler]
+            for name, trace in self._traces.items()
+        }
+        self.pair = Pair(alice, bob, nodes)
+        self._sent = 0
+        self._spans: dict[str, tuple[int, int, list[float]]] = {}
+
+    def texts(self, name: str, count: int, interval_s: float = 0.0) -> None:
+        """Send some, after a few that are not counted."""
+        took = asyncio.run(one_by_one(self.pair.homes["alice"], WARM + count, interval_s))
+        first = self._sent + 1 + WARM
+        self._sent += WARM + count
+        self._spans[name] = (first, self._sent, took[WARM:])
+
+    def result(self) -> dict[str, Any]:
+        """Return the spans of what was sent, once the pair has ended."""
+        handed = dict(json.loads(self._traces["alice"].read_text())["handed"])
+        opened = dict(reversed(json.loads(self._traces["bob"].read_text())["opened"]))
+        return {
+            name: {
+                "opened": spread(
+                    [(opened[seq] - handed[seq]) / 1e9 for seq in range(first, last + 1)]
+                ),
+                "receipt": spread(took),
+            }
+            for name, (first, last, took) in self._spans.items()
+        }
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {"machine": machine.describe(), "texts": arguments.texts}
-    shm = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="peerpost-bench-", dir=arguments.folder) as name:
-        folder = Path(name)
-        with Pair(folder, folder) as pair:
-            alice = pair.homes["alice"]
-            asyncio.run(one_by_one(alice, 50))
-            result["idle"] = spread(asyncio.run(one_by_one(alice, arguments.texts)))
-            result["per_s"] = asyncio.run(pipelined(alice, arguments.pipelined))
-            with saturated(pair, folder):
-                took = asyncio.run(one_by_one(alice, arguments.texts, INTERVAL_S))
-            result["file on the same disk"] = spread(took)
-        if shm.is_dir():
-            with (
-                tempfile.TemporaryDirectory(prefix="peerpost-bench-", dir=shm) as fast,
-                tempfile.TemporaryDirectory(prefix="peerpost-bench-", dir=arguments.folder) as slow,
-            ):
-                with Pair(Path(slow), Path(fast)) as pair, saturated(pair, folder):
-                    alice = pair.homes["alice"]
-                    took = asyncio.run(one_by_one(alice, arguments.texts, INTERVAL_S))
-                result["file on another device"] = spread(took)
+    with contextlib.ExitStack() as stack:
+
+        def folder(where: Path | None) -> Path:
+            made = tempfile.TemporaryDirectory(prefix="peerpost-bench-", dir=where)
+            return Path(stack.enter_context(made))
+
+        disk = folder(arguments.folder)
+        with Pair(disk, disk) as pair:
+            asyncio.run(one_by_one(pair.homes["alice"], WARM))
+            result["per_s"] = asyncio.run(pipelined(pair.homes["alice"], arguments.pipelined))
+        result["bare"] = {IDLE: bare_commits(disk)}
+        for scheduler in ("real", "fifo"):
+            rows = result[scheduler] = {}
+            here = folder(arguments.folder)
+            same = Traced(here, here, scheduler)
+            with same.pair:
+                same.texts(IDLE, arguments.texts)
+                with saturated(same.pair, disk):
+                    same.texts(SAME, arguments.texts, INTERVAL_S)
+                    if scheduler == "real":
+                        result["bare"][SAME] = bare_commits(disk)
+            rows |= same.result()
+            shm = Path("/dev/shm")
+            if shm.is_dir():
+                other = Traced(folder(arguments.folder), folder(shm), scheduler)
+                with other.pair, saturated(other.pair, disk):
+                    other.texts(OTHER, arguments.texts, INTERVAL_S)
+                rows |= other.result()
     return result
 
 
 def table(result: dict[str, Any]) -> str:
     lines = [
-        f"{result['texts']} texts of 200 bytes to the durable receipt; {result['machine']}",
+        f"{result['texts']} texts of 200 bytes; {result['machine']}",
         "",
-        "| | p50 ms | p99 ms | max ms |",
-        "|---|---|---|---|",
+        "| | opened, p50 ms | p99 | to the receipt, p50 | p99 | max |",
+        "|---|---|---|---|---|---|",
     ]
-    for name in ("idle", "file on another device", "file on the same disk"):
-        if name in result:
-            row = result[name]
-            figures = " | ".join(f"{row[key]:.1f}" for key in ("p50_ms", "p99_ms", "max_ms"))
-            lines.append(f"| {name} | {figures} |")
+    names = {"real": "", "fifo": ", first come, first served"}
+    for where in (IDLE, OTHER, SAME):
+        for scheduler, label in names.items():
+            if (row := result[scheduler].get(where)) is not None:
+                figures = [row["opened"][key] for key in ("p50_ms", "p99_ms")]
+                figures += [row["receipt"][key] for key in ("p50_ms", "p99_ms", "max_ms")]
+                cells = " | ".join(f"{figure:.1f}" for figure in figures)
+                lines.append(f"| {where}{label} | {cells} |")
+    for where, row in result["bare"].items():
+        cells = " | ".join(f"{row[key]:.1f}" for key in ("p50_ms", "p99_ms", "max_ms"))
+        lines.append(f"| a bare commit, {where} | | | {cells} |")
     lines += ["", f"Pipelined: {result['per_s']:.0f} texts a second with their receipts."]
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,8 +17,13 @@ CONFIG = '[network]\nlisten = ["/ip4/127.0.0.1/tcp/0"]\n[storage]\naccept = "1Ti
 class Pair:
     """Alice, who knows Bob; each home may lie on a disk of its own."""
 
-    def __init__(self, alice: Path, bob: Path) -> None:
+    def __init__(
+        self, alice: Path, bob: Path, nodes: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        """`nodes` are command lines to run a home's node with, to which its options are added."""
         self.homes = {"alice": alice / "alice", "bob": bob / "bob"}
+        self._nodes = nodes or {}
+        self._started: list[subprocess.Popen[bytes]] = []
         self.pids: dict[str, int] = {}
 
     def command(self, home: str, *arguments: str) -> list[str]:
@@ -38,6 +44,8 @@ class Pair:
         for name, home in self.homes.items():
             home.mkdir(mode=0o700)
             (home / "config.toml").write_text(CONFIG)
+            if name in self._nodes:
+                self._start(home, self._nodes[name])
             self.run(name, "identity", "new", "--name", name, "--no-passphrase")
         ticket = self.run("alice", "contacts", "invite", "bob")[0]["ticket"]
         self.run("bob", "contacts", "add", "alice", ticket)
@@ -49,6 +57,20 @@ class Pair:
     def __exit__(self, *_: object) -> None:
         for name in self.homes:
             self.run(name, "node", "stop")
+        for node in self._started:
+            node.wait(timeout=30)
+
+    def _start(self, home: Path, command: Sequence[str]) -> None:
+        node = subprocess.Popen(
+            [*command, "run", "--home", str(home)],
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._started.append(node)
+        while not (home / "control.sock").exists():
+            if node.poll() is not None:
+                raise RuntimeError(f"the node of {home} ended")
+            time.sleep(0.05)
 
 
 class Client:
