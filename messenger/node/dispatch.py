@@ -38,13 +38,17 @@ class Dispatcher:
         if not self.take(flow, size_bytes, messages):
             await self.granted(flow)
 
+    @property
+    def free(self) -> bool:
+        """Whether nobody has the turn or asks for it."""
+        return self._holder is None and not self._waiting
+
     def take(self, flow: Flow, size_bytes: int, messages: int = 0) -> bool:
         """Take the turn where nobody else asks for it; else the wish stands, and `granted` waits."""
         self._scheduler.offer(flow, size_bytes, messages)
         if self._holder is flow:
             self._holder = None
-        alone = self._holder is None and not self._waiting
-        if alone and self._scheduler.next(time.monotonic_ns()) is flow:
+        if self.free and self._scheduler.next(time.monotonic_ns()) is flow:
             self._holder = flow
             return True
         return False
