@@ -8,6 +8,11 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("peerpost", deadline=None)
+settings.load_profile("peerpost")
 
 # PEERPOST_PURE and the like choose what is tested and stay; these would change what is expected.
 SETTINGS = {"PEERPOST_HOME", "PEERPOST_LOG", "PEERPOST_LOOP", "PEERPOST_PASSPHRASE"}

@@ -198,7 +198,7 @@ def test_home_held_for_good(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with (home / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(AlreadyRunningError):
-            spawn.start(paths, dial=lambda: client.dial(home), timeout_s=0.5)
+            spawn.start(paths, dial=lambda: client.dial(home), timeout_s=3.0)
 
 
 def test_node_that_never_answers_is_stopped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
