@@ -39,7 +39,7 @@ def transport(name: str) -> LibP2PTransport:
     return LibP2PTransport(seed(name), [LOOPBACK], everybody, PROTOCOLS)
 
 
-def stock(
+def talker(
     *arguments: str,
 ) -> contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]:
     command = (sys.executable, "-m", "tests.support.stock_peer", *arguments)
@@ -49,9 +49,8 @@ def stock(
 @on_loop
 async def test_ours_dials_stock() -> None:
     ours = transport("ours")
-    async with stock("serve") as peer, running(ours):
-        peer_id, address = await said(peer)
-        connection = await ours.dial(peer_id, [address])
+    async with subject(STOCK, "serve") as peer, running(ours):
+        connection = await ours.dial(peer.peer_id, peer.addresses)
         data = pattern(SIZE)
         stream = await connection.open_stream(CHAT)
 
@@ -69,7 +68,7 @@ async def test_ours_dials_stock() -> None:
             await each.write(f"stream {number}".encode())
         streams[0].reset()
         with pytest.raises(StreamResetError):
-            await connection.open_stream(FILE)
+            await connection.open_stream("/test/none/1")
         for number, each in list(enumerate(streams))[1:]:
             wanted = f"stream {number}".encode()
             assert await read_exactly(each, len(wanted)) == wanted
@@ -84,7 +83,7 @@ async def test_stock_dials_ours(size: int, streams: int) -> None:
     ours = transport("ours")
     async with (
         running(ours),
-        stock("talk", ours.peer_id, ours.addresses[0], str(size), str(streams)) as peer,
+        talker(ours.peer_id, ours.addresses[0], str(size), str(streams)) as peer,
     ):
         connection = await ours.accept()
         serving = asyncio.ensure_future(serve_echo(connection))
@@ -104,7 +103,7 @@ async def test_tiny_pieces_share_frames() -> None:
     ours = transport("ours")
     async with (
         running(ours),
-        stock("talk", ours.peer_id, ours.addresses[0], str(size), "1") as peer,
+        talker(ours.peer_id, ours.addresses[0], str(size), "1") as peer,
     ):
         connection = await ours.accept()
         stream = await connection.accept_stream()
@@ -119,13 +118,12 @@ async def test_tiny_pieces_share_frames() -> None:
 @on_loop
 async def test_stock_that_is_killed_is_no_clean_end() -> None:
     ours = transport("ours")
-    async with stock("serve") as peer, running(ours):
-        peer_id, address = await said(peer)
-        connection = await ours.dial(peer_id, [address])
+    async with subject(STOCK, "serve") as peer, running(ours):
+        connection = await ours.dial(peer.peer_id, peer.addresses)
         stream = await connection.open_stream(CHAT)
         await stream.write(b"half of it")
         assert await read_exactly(stream, 10) == b"half of it"
-        peer.kill()
+        peer.process.kill()
         with pytest.raises(ConnectionLostError):
             await stream.read()
         await connection.wait_closed()
@@ -135,9 +133,8 @@ async def test_stock_that_is_killed_is_no_clean_end() -> None:
 async def test_stock_with_all_its_protocols_gets_noise() -> None:
     """The library's default host offers plaintext and SECIO too; ours asks for none of them."""
     ours = transport("ours")
-    async with stock("serve", "default") as peer, running(ours):
-        peer_id, address = await said(peer)
-        connection = await ours.dial(peer_id, [address])
+    async with subject(STOCK, "serve", "all") as peer, running(ours):
+        connection = await ours.dial(peer.peer_id, peer.addresses)
         stream = await connection.open_stream(CHAT)
         await stream.write(b"hello")
         assert await read_exactly(stream, 5) == b"hello"

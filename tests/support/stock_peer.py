@@ -1,9 +1,7 @@
-"""py-libp2p as it comes, host and yamux and all, in a process of its own.
+"""py-libp2p as it comes, host and yamux and all.
 
-`python -m tests.support.stock_peer serve [default]` prints its peer id and address, and echoes CHAT until its input
-ends; with `default`, with all the security protocols that the library offers by itself. `... talk PEER_ID ADDRESS
-BYTES STREAMS` dials, echoes so many bytes over each of so many streams at once, and prints whether it all came back,
-and then how often it had to read.
+`python -m tests.support.stock_peer PEER_ID ADDRESS BYTES STREAMS` dials, echoes so many bytes over each of so many
+streams at once, and prints whether it all came back, and then how often it had to read.
 """
 
 from __future__ import annotations
@@ -56,26 +54,6 @@ async def read_until_end(stream: Any, use: Callable[[bytes], Any]) -> int:
     return count
 
 
-async def echo(stream: Any) -> None:
-    try:
-        with contextlib.suppress(StreamEOF):
-            while data := await stream.read(262144):
-                await stream.write(data)
-        await stream.close()
-    except Exception:  # noqa: BLE001 - a handler that raises stops the stock host
-        await stream.reset()
-
-
-async def serve(*, default: bool) -> None:
-    peer = host(default=default)
-    peer.set_stream_handler(CHAT, echo)
-    async with peer.run(listen_addrs=[multiaddr.Multiaddr("/ip4/127.0.0.1/tcp/0")]):
-        address = str(peer.get_addrs()[0]).partition("/p2p/")[0]
-        say([str(peer.get_id()), address])
-        await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
-    os._exit(0)
-
-
 async def talk(peer_id: str, address: str, size: int, streams: int) -> None:
     peer = host()
     data = os.urandom(size)
@@ -109,7 +87,4 @@ async def talk(peer_id: str, address: str, size: int, streams: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "serve":
-        trio.run(lambda: serve(default="default" in sys.argv))
-    else:
-        trio.run(talk, sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+    trio.run(talk, sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
