@@ -145,7 +145,7 @@ async def test_close_of_a_connection_flushes(kind: Kind) -> None:
 async def test_close_of_a_stream_waits_for_a_slow_reader(
     kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("peerpost.net.stream.LINGER_S", 0.2)
+    monkeypatch.setattr("peerpost.net.stream.LINGER_S", 0.6)
     async with pair(kind) as net:
         near, far = await net.streams(FILE)
         await near.write(pattern(2_000_000))
@@ -160,7 +160,7 @@ async def test_close_of_a_stream_waits_for_a_slow_reader(
         near, far = await net.streams(FILE)
         await near.write(pattern(5_000_000))
         await near.close()
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(1.8)
         try:
             assert len(await read_all(far)) == 5_000_000
             assert kind.network is not None, "only in memory may all of it be under way"
