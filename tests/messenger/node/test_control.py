@@ -230,6 +230,17 @@ def test_disconnect_cancels(served: Served) -> None:
     assert served.fake.cancelled.wait(20)
 
 
+def test_a_client_that_reads_late_gets_all_its_answers_whole(served: Served) -> None:
+    with served.raw() as sock:
+        for id_ in range(40):
+            params = {"text": f"{id_}" + "x" * 100_000}
+            request = {"jsonrpc": "2.0", "id": id_, "method": "echo", "params": params}
+            sock.sendall(json.dumps(request).encode() + b"\n")
+        time.sleep(0.3)  # More than the socket takes: the node must wait, and lose nothing.
+        found = {answer["id"]: answer["result"]["text"] for answer in answers(sock, 40)}
+        assert found == {id_: f"{id_}" + "x" * 100_000 for id_ in range(40)}
+
+
 def test_half_closed_client_gets_its_answers(served: Served) -> None:
     with served.raw() as sock:
         sock.sendall(b'{"id":1,"method":"count","params":{"to":2}}\n{"id":2,"method":"echo"}\n')

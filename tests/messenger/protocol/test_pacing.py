@@ -83,6 +83,20 @@ def test_the_outgoing_window_is_bounded_by_entries_and_by_bytes() -> None:
     assert window.room == outgoing.WINDOW_ENTRIES
 
 
+def test_what_is_queued_follows_only_where_all_before_it_has_left() -> None:
+    window = OutgoingWindow()
+    mine, other = bytes(16), bytes([1]) * 16
+    assert not window.follows(mine, 1)
+    window.end = (mine, 4)
+    assert window.follows(mine, 5)
+    assert not any(window.follows(mine, seq) for seq in (3, 4, 6))
+    assert not window.follows(other, 5)
+    window.sent(9, outgoing.WINDOW_BYTES)
+    assert not window.follows(mine, 5)
+    window.settled(9)
+    assert window.follows(mine, 5)
+
+
 def test_patience_grows_and_any_byte_restores_it() -> None:
     patience = Patience(Policy(ask_timeout_s=5, ask_timeout_max_s=60))
     patience.start(100.0)
