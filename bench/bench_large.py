@@ -60,9 +60,9 @@ def measure(folder: Path, size_bytes: int) -> dict[str, Any]:
         took_s = time.perf_counter() - begun_s
         if process.returncode:
             raise SystemExit(f"send-net --wait left with {process.returncode}")
+        peak = {name: status_mb(pid, "VmHWM") for name, pid in pair.pids.items()}
         item = pair.run("bob", "inbox", "list", "--limit", "1")[0]
         right = pair.run("bob", "inbox", "show", item["id"])[0]["blake2b"] == digest(file)
-        peak = {name: status_mb(pid, "VmHWM") for name, pid in pair.pids.items()}
     return {
         "machine": machine.describe(),
         "size_bytes": size_bytes,
@@ -99,7 +99,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="on which disk to work")
     parser.add_argument("--json", type=Path, help="append the raw figures to this file")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="peerpost-bench-", dir=arguments.folder) as folder:
+    with tempfile.TemporaryDirectory(prefix="pp-large-", dir=arguments.folder) as folder:
         result = measure(Path(folder), arguments.size)
     print(table(result))
     if arguments.json is not None:

@@ -99,7 +99,8 @@ async def measure(
         async with residents(lab, module, place) as (alice, bob):
             idle = await texts(alice, 20, 0.2)
             # More than will have left at the end.
-            await alice.queue_file("bob", "file", content(int(rate * (seconds + 2 * WARM_UP_S))))
+            enough = int(rate * (seconds + 2 * WARM_UP_S)) >> 20
+            await alice.queue_file("bob", "file", content(1 << 20) * enough)
             await asyncio.sleep(WARM_UP_S)
             before, begin_s = await file_bytes(bob), time.perf_counter()
             took = await texts(alice, int(seconds / one.interval_s), one.interval_s)
@@ -140,7 +141,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default="", help="lines whose name begins so")
+    parser.add_argument("--only", default="", help="the line whose name begins so")
     parser.add_argument("--congestion", choices=["cubic", "bbr"])
     parser.add_argument("--order", choices=["lanes", "fifo"])
     parser.add_argument("--seconds", type=float, default=40.0, help="how long each is measured")

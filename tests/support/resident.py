@@ -27,4 +27,5 @@ class Resident(Friend):
             *self._lab.inside(self._side),
             *node,
             PEERPOST__NETWORK__LISTEN=f'["/ip4/0.0.0.0/tcp/{self.port}"]',
+            PEERPOST__STORAGE__ACCEPT="1TiB",
         )
