@@ -7,7 +7,8 @@ A file fills the line while texts of 200 bytes go out at a steady pace, whether 
 not. A text counts from the request at the control socket until the receipt says that it is on the receiver's disk.
 Beside each stands the same with one queue for everything, first in, first out, in place of lanes and scheduler. What
 of the file is checked and on the receiver's disk, and what one plain TCP connection carries, is told as a part of
-the line's rate, which counts IP packets. Needs root.
+the line's rate, which counts IP packets. All of it runs before whatever else the machine does: it needs little of a
+processor, and what is measured is the line. Needs root.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import select
 import socket
 import sys
@@ -28,7 +30,7 @@ from bench_messages import spread
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for what tests and benchmarks share
 
-from tests.support.netlab import Lab, Quality, missing
+from tests.support.netlab import Lab, Quality, before_others, missing
 from tests.support.nodes import content
 from tests.support.saturated import FIFO, LANES, file_bytes, residents, texts
 
@@ -148,6 +150,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="on which disk to work")
     parser.add_argument("--json", type=Path, help="append the raw figures to this file")
     arguments = parser.parse_args()
+    before_others(os.getpid())
     rows: list[dict[str, Any]] = []
     for congestion in [arguments.congestion] if arguments.congestion else ["cubic", "bbr"]:
         if lack := missing(congestion):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.support.netlab import Lab, Side
+from tests.support.netlab import Lab, Side, before_others
 from tests.support.nodes import Friend
 
 __all__ = ["Resident"]
@@ -29,3 +29,6 @@ class Resident(Friend):
             PEERPOST__NETWORK__LISTEN=f'["/ip4/0.0.0.0/tcp/{self.port}"]',
             PEERPOST__STORAGE__ACCEPT="1TiB",
         )
+        pid = await self.node_pid()
+        assert pid is not None
+        before_others(pid)

@@ -12,5 +12,6 @@ Needs Linux, root and /dev/net/tun: `missing` says what is not there.
 
 from .lab import ADDRESSES, Lab, LabError, Side, missing
 from .link import Counts, Quality
+from .priority import before_others
 
-__all__ = ["ADDRESSES", "Counts", "Lab", "LabError", "Quality", "Side", "missing"]
+__all__ = ["ADDRESSES", "Counts", "Lab", "LabError", "Quality", "Side", "before_others", "missing"]

@@ -16,11 +16,10 @@ from typing import Any
 
 from tests.support.netlab import namespaces
 from tests.support.netlab.link import Quality, Way
+from tests.support.netlab.priority import before_others
 
 PACKETS_AT_ONCE = 64
 """Read from one device before the other has its turn."""
-PRIORITY = 1
-"""Of real time: a line does not wait for a processor that the nodes at its ends are using."""
 
 
 class Driver:
@@ -93,8 +92,7 @@ def main() -> None:
     except OSError as error:
         tell({"error": str(error)})
         return
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
+    before_others(os.getpid())
     tell({"namespaces": driver.namespaces})
     driver.run()
 
