@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from pathlib import Path
 
 from peerpost.node.daemon import main
 from peerpost.node.node import Node
 from peerpost.node.services import Services
+from peerpost.node.spool import Spool
 from peerpost.node.transfers import Transfers
 from peerpost.node.upload import Upload
 from peerpost.protocol.transfer import SendChunk
@@ -29,7 +29,7 @@ SPOIL_EVERY = 5
 
 
 class _HostileUpload(Upload):
-    def __init__(self, services: Services, row: Transfer, spool: Path) -> None:
+    def __init__(self, services: Services, row: Transfer, spool: Spool) -> None:
         super().__init__(services, row, spool)
         self._report = services.home / "hostile.txt"
         self._spoiled: set[int] = set()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
 import stat
-import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -15,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from peerpost.store import outbox
+from peerpost.errors import PeerpostError
+from peerpost.store import contents, outbox
 from peerpost.store import transfers as rows
-from peerpost.store.chunks import Sealer
+from peerpost.store.contents import Content
 from peerpost.store.reference import Reference, describe
-from peerpost.store.sealed import End, SealedFile
-from peerpost.store.spool import spool
+from peerpost.store.sealed import End
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
@@ -28,6 +27,7 @@ from .clock import now_ms
 
 if TYPE_CHECKING:
     from .services import Services
+    from .spool import Spool
 
 __all__ = ["FileQueue"]
 
@@ -35,9 +35,9 @@ __all__ = ["FileQueue"]
 class FileQueue:
     """Takes files to send."""
 
-    def __init__(self, services: Services, folder: Path) -> None:
+    def __init__(self, services: Services, spool: Spool) -> None:
         self._services = services
-        self._folder = folder
+        self._spool = spool
 
     async def put(
         self,
@@ -52,7 +52,8 @@ class FileQueue:
         """Queue what an open file, pipe or socket gives.
 
         A large file that `path_hint` leads to is sent by reference: read while it is pulled. All else is
-        sealed into the spool before this returns. Raises NoInputError, StoreFullError, StorageError.
+        sealed into the spool before this returns, unless the same bytes lie there already. Raises
+        NoInputError, StoreFullError, StorageError.
         """
         reference = await self._services.in_thread(self._reference, fd, path_hint)
         if reference is not None:
@@ -60,21 +61,20 @@ class FileQueue:
             return await self._queue(
                 contact_id, name, lane, expires_ms, size=reference.size, source=source
             )
-        return await self._spool(
-            contact_id, lambda sealed: spool(fd, sealed), name, lane, expires_ms, as_text=False
-        )
+        content = await self._spool.recognise(fd)
+        if content is not None:
+            with suppress(_GoneError):
+                return await self._queue(
+                    contact_id, name, lane, expires_ms, size=content.size, content=content
+                )
+        return await self._put_spooled(contact_id, fd, name, lane, expires_ms, as_text=False)
 
     async def put_text(
         self, contact_id: str, data: bytes, *, lane: wire.Lane, expires_ms: int | None
     ) -> outbox.Entry:
         """Queue a text that is too long for one message."""
-        return await self._spool(
-            contact_id,
-            lambda sealed: _spool_bytes(data, sealed),
-            "",
-            lane,
-            expires_ms,
-            as_text=True,
+        return await self._put_spooled(
+            contact_id, io.BytesIO(data), "", lane, expires_ms, as_text=True
         )
 
     def _reference(self, fd: int, path_hint: str | None) -> Reference | None:
@@ -90,10 +90,10 @@ class FileQueue:
                 return describe(fd, path_hint)
         return None
 
-    async def _spool(
+    async def _put_spooled(
         self,
         contact_id: str,
-        fill: Callable[[SealedFile], End],
+        source: int | io.BytesIO,
         name: str,
         lane: wire.Lane,
         expires_ms: int | None,
@@ -101,23 +101,18 @@ class FileQueue:
         as_text: bool,
     ) -> outbox.Entry:
         file_id, key = secrets.token_bytes(16), secrets.token_bytes(32)
-        path = self._folder / f"{file_id.hex()}.sealed"
-
-        def run() -> End:
-            sealer = Sealer(file_id=file_id, key=key, chunk_log2=limits.CHUNK_LOG2)
-            with SealedFile.create(path, sealer) as sealed:
-                return fill(sealed)
-
+        content, end = await self._spool.put(source, file_id=file_id, key=key)
         try:
-            end = await self._services.in_thread(run)
-            return await self._queue(
+            entry = await self._queue(
                 contact_id, name, lane, expires_ms,
-                size=end.size, end=end, as_text=as_text, file_id=file_id, key=key,
+                size=end.size, end=end, as_text=as_text, file_id=file_id, key=key, content=content,
             )  # fmt: skip
-        except BaseException:
-            for spooled in (path, path.with_suffix(".leaves")):
-                spooled.unlink(missing_ok=True)
+        except PeerpostError:
+            self._spool.remove(file_id)
             raise
+        # The same bytes may have been there already: then this copy has no row.
+        await self._spool.tidy({file_id})
+        return entry
 
     async def _queue(
         self,
@@ -132,6 +127,7 @@ class FileQueue:
         as_text: bool = False,
         file_id: bytes | None = None,
         key: bytes | None = None,
+        content: Content | None = None,
     ) -> outbox.Entry:
         at_ms = now_ms()
         offer = wire.Offer(
@@ -174,6 +170,7 @@ class FileQueue:
                 finish=finish,
                 source=source,
                 now_ms=at_ms,
+                content_id=None if content is None else _kept(db, content, offer.file_id),
             )
             return outbox.enqueue(
                 db,
@@ -191,12 +188,17 @@ class FileQueue:
         return await self._services.store.write(work)
 
 
-def _spool_bytes(data: bytes, sealed: SealedFile) -> End:
-    """Seal bytes that are in memory: a text is at most a megabyte, the control socket's bound."""
-    with tempfile.TemporaryFile(dir=sealed.path.parent) as file:
-        file.write(data)
-        file.seek(0)
-        return spool(file.fileno(), sealed)
+class _GoneError(Exception):
+    """The content is not in the spool any more."""
+
+
+def _kept(db: apsw.Connection, content: Content, file_id: bytes) -> bytes:
+    """Return the id of the content to send: what was spooled for this file, or the same bytes."""
+    if content.id == file_id:
+        return contents.add(db, content).id
+    if contents.get(db, content.id) is None:
+        raise _GoneError
+    return content.id
 
 
 def _clip(name: str) -> str:

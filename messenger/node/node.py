@@ -180,6 +180,7 @@ class Node:
         services.limits.load(await store.read(rate_limits.list_all))
         me = await load_me(store)
         transfers = self.transfers_class(services)
+        await transfers.spool.sweep()
         network = Network(services, me, transfers)
         await network.load()
         self._opened = Opened(services=services, me=me, network=network, transfers=transfers)

@@ -1,6 +1,6 @@
 """Every file on its way: who drives which machine, what becomes of offers, and what is kept where.
 
-    spool/<file id>.sealed, .leaves      what we send, sealed when it was queued
+    spool/                               what we send, sealed when it was queued (`spool`)
     blobs/<file id>.part, .leaves        what we are receiving, sealed as it came
     blobs/<file id>.sealed, .leaves      what we have received whole
 
@@ -28,6 +28,7 @@ from peerpost.wire.segment import Segment
 from .download import Download
 from .file_queue import FileQueue
 from .session import Session
+from .spool import Spool
 from .tasks import Tasks
 from .upload import Upload
 
@@ -57,7 +58,8 @@ class Transfers:
         self._downloads: dict[tuple[str, bytes], Download] = {}
         self._sessions: dict[str, Session] = {}
         self._tasks = Tasks()
-        self.queue = FileQueue(services, self._folders["spool"])
+        self.spool = Spool(services, self._folders["spool"])
+        self.queue = FileQueue(services, self.spool)
 
     @property
     def busy(self) -> bool:
@@ -177,6 +179,8 @@ class Transfers:
             if row is not None and row.state in rows.OPEN_STATES:
                 await self._services.store.write(rows.set_state, row.id, "cancelled", reason)
                 self._services.events.publish("transfer", row.id, "cancelled")
+                if not incoming:
+                    await self.spool.tidy_after([row])
 
     # -- incoming
 
@@ -244,9 +248,7 @@ class Transfers:
         key = (row.contact_id, row.file_id)
         upload = self._uploads.get(key)
         if upload is None:
-            upload = self._uploads[key] = self.upload_class(
-                self._services, row, self._folders["spool"]
-            )
+            upload = self._uploads[key] = self.upload_class(self._services, row, self.spool)
             upload.start(lambda: self._uploads.pop(key, None))
         return upload
 

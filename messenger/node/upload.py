@@ -7,7 +7,6 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peerpost.errors import PeerpostError
@@ -17,7 +16,7 @@ from peerpost.store import outbox
 from peerpost.store import transfers as rows
 from peerpost.store.chunks import Sealer
 from peerpost.store.reference import Reference, ReferenceSource
-from peerpost.store.sealed import SealedFile
+from peerpost.store.resealed import ResealedSource
 from peerpost.store.spool import SpoolSource
 from peerpost.wire import inner as wire
 from peerpost.wire.segment import Segment
@@ -28,6 +27,7 @@ from .tasks import Tasks
 if TYPE_CHECKING:
     from .services import Services
     from .session import Session
+    from .spool import Spool
 
 __all__ = ["Upload"]
 
@@ -37,10 +37,10 @@ log = logging.getLogger(__name__)
 class Upload:
     """The driver of one `Sending` (peerpost.protocol.transfer says how to drive one)."""
 
-    def __init__(self, services: Services, row: rows.Transfer, spool: Path) -> None:
+    def __init__(self, services: Services, row: rows.Transfer, spool: Spool) -> None:
         self._services = services
         self._row = row
-        self._path = spool / f"{row.file_id.hex()}.sealed"
+        self._spool = spool
         self._machine = Sending(
             file_id=row.file_id,
             chunk_log2=row.chunk_log2,
@@ -48,7 +48,7 @@ class Upload:
             finish=row.finish,
             accepted=row.state == "active",
         )
-        self._source: SpoolSource | ReferenceSource | None = None
+        self._source: SpoolSource | ResealedSource | None = None
         self._session: Session | None = None
         self._wake = asyncio.Event()
         self._leaving: asyncio.Queue[tuple[Session, commands.SendChunk | bytes]] = asyncio.Queue()
@@ -211,7 +211,7 @@ class Upload:
     async def _find_end(self) -> None:
         try:
             source = await self._opened()
-            if not isinstance(source, ReferenceSource):
+            if not isinstance(source, ResealedSource):
                 raise PeerpostError("the end of the spooled file is not recorded")
             end = await self._services.in_thread(source.find_end)
         except PeerpostError as error:
@@ -224,22 +224,25 @@ class Upload:
             self._machine.finished(finish)
         self._wake.set()
 
-    async def _opened(self) -> SpoolSource | ReferenceSource:
+    async def _opened(self) -> SpoolSource | ResealedSource:
         if self._source is None:
-            source = await self._services.in_thread(self._open)
+            source = await self._open()
             if self._source is None:
                 self._source = source
             else:
                 source.close()
         return self._source
 
-    def _open(self) -> SpoolSource | ReferenceSource:
+    async def _open(self) -> SpoolSource | ResealedSource:
         row = self._row
+        if row.source is None:
+            return await self._spool.open(row)
         sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
-        if row.source is not None:
-            reference = Reference(**json.loads(row.source))
-            return ReferenceSource(reference, sealer, self._path.with_suffix(".leaves"))
-        return SpoolSource(SealedFile.open(self._path, sealer), size=row.size)
+        reference, leaves = (
+            Reference(**json.loads(row.source)),
+            self._spool.leaves_path(row.file_id),
+        )
+        return await self._services.in_thread(ReferenceSource, reference, sealer, leaves)
 
     # -- the end
 
@@ -258,17 +261,14 @@ class Upload:
         await self._note(state, cause, entry)
 
     async def _note(self, state: str, cause: str | None, entry: outbox.Entry | None) -> None:
-        await self._services.store.write(rows.set_state, self._row.id, state, cause)
-        self._services.events.publish("transfer", self._row.id, state)
+        row = self._row
+        await self._services.store.write(rows.set_state, row.id, state, cause)
+        self._services.events.publish("transfer", row.id, state)
         if entry is not None:
             self._services.events.publish("entry", entry.id, entry.state)
         if self._source is not None:
             self._source.close()
-        await self._services.in_thread(self._discard)
-
-    def _discard(self) -> None:
-        self._path.unlink(missing_ok=True)
-        self._path.with_suffix(".leaves").unlink(missing_ok=True)
+        await self._spool.tidy_after([row])
 
     def _broken(self, error: BaseException) -> None:
         log.error("%s stopped: %r", self._row.id, error)

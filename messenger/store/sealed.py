@@ -251,6 +251,30 @@ class SealedFile:
         if done != end.count:
             raise StorageError(f"chunk {done} of the stored file is damaged")
 
+    def read_plain(self, first: int, count: int, size: int | None) -> memoryview:
+        """Return the plaintext of `count` chunks from `first`, checked.
+
+        `size` is None while the file still grows. Raises StorageError naming the chunk that is
+        damaged.
+        """
+        geometry = self.geometry(size)
+        leaves = self.read_leaves(first, count).ljust(LEAF_BYTES * count, b"\0")
+        sealed = self.read_chunks(first, count, size)
+        chunks = [
+            _Stored(
+                first + at,
+                geometry.is_last(first + at),
+                leaves[LEAF_BYTES * at : LEAF_BYTES * (at + 1)],
+                sealed[at],
+            )
+            for at in range(count)
+        ]
+        plain = memoryview(bytearray(geometry.plain_total(first, count)))
+        right = self.sealer.open(chunks, plain)
+        if not all(right):
+            raise StorageError(f"chunk {first + right.index(False)} of the stored file is damaged")
+        return plain
+
     def decrypt_to(self, out_fd: int, end: End) -> None:
         """Write the plaintext to an open file or pipe, each byte checked before it is written.
 

@@ -3,54 +3,57 @@
 The source may be a file, a pipe or a socket, of known or unknown length. A chunk is sealed when the
 byte after it is known to exist, or not to: whether it is the last goes into its leaf. So a stream
 can be sent while it is being read.
+
+The transfer that spooled a content sends the chunks as they lie there (`SpoolSource`); others of the
+same content seal them anew (`SharedSource`, and `contents`, which finds the same bytes).
 """
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from peerpost.errors import BadInputError, NoInputError
+from peerpost.errors import BadInputError, NoInputError, StorageError
 from peerpost.wire.limits import LEAF_BYTES, MAX_FILE_BYTES
 
+from . import disk
+from .chunks import Sealer
+from .contents import Hasher
+from .resealed import Piece, ResealedSource
 from .sealed import End, SealedFile
 
-__all__ = ["Piece", "SpoolSource", "spool"]
+__all__ = ["SharedSource", "SpoolSource", "digest_of", "spool"]
 
 _READ_CHUNKS: Final = 8
 """Chunks sealed per call: the lanes of the hash kernel."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """Consecutive sealed chunks and their leaves."""
-
-    first: int
-    leaves: bytes
-    sealed: list[memoryview]
+_HASH_BYTES: Final = 2 << 20
+"""Read at a time to hash a file: it stays in the cache between the two."""
 
 
 def spool(
-    source_fd: int,
+    source: int | io.BytesIO,
     sealed: SealedFile,
     *,
     limit_bytes: int = MAX_FILE_BYTES,
     on_chunks: Callable[[int, int], None] | None = None,
+    hasher: Hasher | None = None,
 ) -> End:
     """Seal all that a file descriptor gives, into a new sealed file, and flush it to the disk.
 
     `on_chunks(available, size_bytes)` is called in this thread as chunks come to be, none of them
-    the last. Raises NoInputError if the source cannot be read, BadInputError if it is longer than
-    `limit_bytes`, StoreFullError or StorageError if the spool cannot be written.
+    the last; `hasher` is fed all that goes by. Raises NoInputError if the source cannot be read,
+    BadInputError if it is longer than `limit_bytes`, StoreFullError or StorageError if the spool
+    cannot be written.
     """
     chunk_bytes = sealed.sealer.chunk_bytes
     # One chunk more than a batch, so that the byte after a full batch is at hand.
     buffer = memoryview(bytearray((_READ_CHUNKS + 1) * chunk_bytes))
     filled = count = size = 0
     while True:
-        got = _read_into(source_fd, buffer[filled:])
+        got = _read_into(source, buffer[filled:])
         filled += got
         size += got
         if size > limit_bytes:
@@ -60,6 +63,8 @@ def spool(
             continue
         taken = full * chunk_bytes if got else filled
         plain = buffer[:taken]
+        if hasher is not None:
+            hasher.update(plain)
         leaves = sealed.sealer.leaves(count, plain, last=not got)
         pieces = sealed.sealer.seal(count, plain, leaves, last=not got)
         sealed.write_chunks(count, pieces, leaves)
@@ -72,7 +77,25 @@ def spool(
         buffer[:rest] = buffer[taken:filled]
         filled = rest
     sealed.sync()
+    disk.sync_folder(sealed.path.parent)
     return End(size=size, count=count, root=sealed.root(count))
+
+
+def digest_of(fd: int, size: int, hasher: Hasher) -> bytes | None:
+    """Return the digest of what is left of a regular file, or None if that is not `size` bytes.
+
+    The file's position stays where it is. Raises NoInputError if it cannot be read.
+    """
+    at = start = os.lseek(fd, 0, os.SEEK_CUR)
+    while True:
+        try:
+            data = disk.read_at(fd, _HASH_BYTES, at)
+        except OSError as error:
+            raise _unreadable(error) from error
+        if not data:
+            return hasher.digest() if at - start == size else None
+        hasher.update(memoryview(data))
+        at += len(data)
 
 
 class SpoolSource:
@@ -82,9 +105,18 @@ class SpoolSource:
         """Take ownership of an open sealed file. `size` is None while it still grows."""
         self._sealed = sealed
         self._size = size
+        self._read_once = bytearray()
 
     def read(self, first: int, count: int) -> Piece:
-        """Return sealed chunks. Raises StorageError."""
+        """Return sealed chunks. Raises StorageError.
+
+        What is asked for again may be damaged here, so it is checked before it leaves once more.
+        """
+        stop = first + count
+        self._read_once += bytes(max(0, stop - len(self._read_once)))
+        if any(self._read_once[first:stop]):
+            _read_checked(self._sealed, first, count, self._size)
+        self._read_once[first:stop] = b"\1" * count
         return Piece(
             first=first,
             leaves=self.read_leaves(first, count),
@@ -104,8 +136,43 @@ class SpoolSource:
         self._sealed.close()
 
 
-def _read_into(fd: int, room: memoryview) -> int:
+class SharedSource(ResealedSource):
+    """What another transfer has spooled: opened, checked, and sealed under the keys of this one."""
+
+    def __init__(self, content: SealedFile, size: int, sealer: Sealer, leaves_path: Path) -> None:
+        """Take ownership of an open sealed file. Raises StorageError."""
+        self._content = content
+        try:
+            super().__init__(size, sealer, leaves_path)
+        except BaseException:
+            content.close()
+            raise
+
+    def _read_plain(self, first: int, count: int) -> memoryview:
+        return _read_checked(self._content, first, count, self._size)
+
+    def _changed(self) -> StorageError:
+        return StorageError("the copy in the spool has changed; send it again")
+
+    def _close_input(self) -> None:
+        self._content.close()
+
+
+def _read_checked(sealed: SealedFile, first: int, count: int, size: int | None) -> memoryview:
     try:
-        return os.readv(fd, [room])
+        return sealed.read_plain(first, count, size)
+    except StorageError as error:
+        raise StorageError(f"the copy in the spool: {error.message}; send it again") from error
+
+
+def _read_into(source: int | io.BytesIO, room: memoryview) -> int:
+    if isinstance(source, io.BytesIO):
+        return source.readinto(room)
+    try:
+        return os.readv(source, [room])
     except OSError as error:
-        raise NoInputError(f"cannot read the input: {error.strerror or error}") from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: OSError) -> NoInputError:
+    return NoInputError(f"cannot read the input: {error.strerror or error}")

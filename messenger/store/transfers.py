@@ -30,7 +30,7 @@ _OPEN = "state IN ('offered', 'asking', 'active', 'paused')"
 _COLUMNS = (
     "file_id, incoming, id, contact_id, state, name, as_text, size, chunk_log2, key, finish_size,"
     " finish_count, finish_root, have, progress_bytes, source, outbox_id, lane, seq, sent_ms,"
-    " error, created_ms"
+    " error, created_ms, content_id"
 )
 
 
@@ -63,6 +63,8 @@ class Transfer:
     sent_ms: int | None
     error: str | None
     created_ms: int
+    content_id: bytes | None
+    """Of an outgoing file from the spool: the content that it is, perhaps of several transfers."""
 
     @property
     def finish(self) -> Finish | None:
@@ -96,12 +98,13 @@ def add_outgoing(
     finish: Finish | None,
     source: str | None,
     now_ms: int,
+    content_id: bytes | None = None,
 ) -> None:
     """Note a file to send; its offer is queued in the same transaction by the caller."""
     db.execute(
         "INSERT INTO transfers (file_id, incoming, id, contact_id, state, name, as_text, size,"
-        " chunk_log2, key, finish_size, finish_count, finish_root, source, created_ms)"
-        " VALUES (?, 0, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " chunk_log2, key, finish_size, finish_count, finish_root, source, created_ms,"
+        " content_id) VALUES (?, 0, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             file_id,
             ids.new_id(db, "transfers"),
@@ -116,6 +119,7 @@ def add_outgoing(
             None if finish is None else finish.root,
             source,
             now_ms,
+            content_id,
         ),
     )
 

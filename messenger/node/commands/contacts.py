@@ -16,6 +16,7 @@ from peerpost.store import inbox as store_inbox
 from peerpost.store import invites as store_invites
 from peerpost.store import limits as store_limits
 from peerpost.store import outbox as store_outbox
+from peerpost.store import transfers as store_transfers
 from peerpost.wire import address as addresses
 from peerpost.wire.ticket import Ticket
 
@@ -260,5 +261,7 @@ async def remove(node: Node, request: Request) -> dict[str, Any]:
     opened = node.opened()
     contact = await opened.store.read(store_contacts.find, request.params_as(_Name).name)
     await opened.network.remove(contact.id)
+    files = await opened.store.read(store_transfers.of_contact, contact.id)
     await opened.store.write(store_contacts.remove, contact.id)
+    await opened.transfers.spool.tidy_after([row for row in files if not row.incoming])
     return {"id": contact.id, "name": contact.name}

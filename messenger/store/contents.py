@@ -1,0 +1,123 @@
+"""What lies in the spool: each content once, however many transfers need it.
+
+A content is sealed under the id and key of the transfer that spooled it, which sends its chunks as
+they lie there. Another transfer of the same bytes keeps its own id and key, and seals them anew
+while they are asked for (`spool.SharedSource`): two contacts never have a key in common, by which
+either could tell that the other gets the file.
+
+The same bytes are found by their keyed BLAKE3. A row lives as long as an open transfer names it;
+triggers of the schema see to that, so that no way of ending a transfer can forget it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import apsw
+from blake3 import blake3
+
+__all__ = [
+    "Content",
+    "Hasher",
+    "add",
+    "by_digest",
+    "digest_key",
+    "get",
+    "has_size",
+    "hasher",
+    "missing",
+    "unneeded",
+]
+
+
+class Hasher(Protocol):
+    """A hash that is fed."""
+
+    def update(self, data: memoryview, /) -> object:
+        """Take more bytes."""
+
+    def digest(self) -> bytes:
+        """Return the hash of all bytes so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """One sealed file of the spool."""
+
+    id: bytes
+    key: bytes = field(repr=False)
+    chunk_log2: int
+    size: int
+    digest: bytes | None = field(repr=False)
+    """Keyed BLAKE3-256 of the plaintext; None of one that cannot be shared."""
+
+
+def hasher(key: bytes) -> Hasher:
+    """Return a keyed BLAKE3 in one thread: the second core has the loop's work to do."""
+    return blake3(key=key, max_threads=1)
+
+
+def digest_key(db: apsw.Connection) -> bytes:
+    """Return the 32-byte key of this home's digests, made when it is first asked for."""
+    db.execute("INSERT OR IGNORE INTO contents_key VALUES (1, ?)", (os.urandom(32),))
+    key: bytes = db.execute("SELECT key FROM contents_key").get
+    return key
+
+
+def has_size(db: apsw.Connection, size: int) -> bool:
+    """Tell whether any content has that size: whether hashing ahead of spooling may pay."""
+    query = "SELECT 1 FROM contents WHERE size = ? AND digest IS NOT NULL LIMIT 1"
+    return db.execute(query, (size,)).fetchone() is not None
+
+
+def by_digest(db: apsw.Connection, digest: bytes, chunk_log2: int) -> Content | None:
+    """Return the content with these bytes, cut so, if there is one."""
+    row = db.execute(
+        "SELECT id, key, chunk_log2, size, digest FROM contents"
+        " WHERE digest = ? AND chunk_log2 = ?",
+        (digest, chunk_log2),
+    ).fetchone()
+    return None if row is None else _content(row)
+
+
+def get(db: apsw.Connection, id_: bytes) -> Content | None:
+    """Return a content, or None where no open transfer needs it any more."""
+    row = db.execute(
+        "SELECT id, key, chunk_log2, size, digest FROM contents WHERE id = ?", (id_,)
+    ).fetchone()
+    return None if row is None else _content(row)
+
+
+def add(db: apsw.Connection, content: Content) -> Content:
+    """Note what was spooled, and return it; or the content that has the same bytes already."""
+    if content.digest is not None:
+        there = by_digest(db, content.digest, content.chunk_log2)
+        if there is not None:
+            return there
+    db.execute(
+        "INSERT INTO contents (id, key, chunk_log2, size, digest) VALUES (?, ?, ?, ?, ?)",
+        (content.id, content.key, content.chunk_log2, content.size, content.digest),
+    )
+    return content
+
+
+def missing(db: apsw.Connection, ids: Iterable[bytes]) -> list[bytes]:
+    """Return those of some ids that name no content."""
+    query = "SELECT 1 FROM contents WHERE id = ?"
+    return [id_ for id_ in ids if db.execute(query, (id_,)).fetchone() is None]
+
+
+def unneeded(db: apsw.Connection, ids: Iterable[bytes]) -> list[bytes]:
+    """Return those of some ids that name neither a content nor an open outgoing file."""
+    query = (
+        "SELECT 1 FROM transfers WHERE file_id = ? AND incoming = 0"
+        " AND state IN ('offered', 'asking', 'active', 'paused')"
+    )
+    return [id_ for id_ in missing(db, ids) if db.execute(query, (id_,)).fetchone() is None]
+
+
+def _content(row: tuple[object, ...]) -> Content:
+    return Content(**dict(zip(Content.__slots__, row, strict=True)))  # type: ignore[arg-type]

@@ -1,0 +1,154 @@
+"""Outgoing bytes kept elsewhere: hashed and sealed under the transfer's own key while they are asked for.
+
+The leaves are kept in a file beside the spool, since the root needs them all and memory must not.
+A chunk that reads differently from the first time is noticed, and ends the transfer.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from peerpost.errors import NoInputError, PeerpostError
+from peerpost.wire.geometry import Geometry
+from peerpost.wire.limits import LEAF_BYTES
+
+from . import disk
+from .chunks import Sealer
+from .sealed import End, root_of
+
+__all__ = ["Piece", "ResealedSource"]
+
+_BATCH_CHUNKS: Final = 8
+"""Chunks hashed per call: the lanes of the hash kernel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Consecutive sealed chunks and their leaves."""
+
+    first: int
+    leaves: bytes
+    sealed: list[memoryview]
+
+
+class ResealedSource(abc.ABC):
+    """Plaintext that `_read_plain` brings, as `Sending` reads it. Safe for several threads."""
+
+    def __init__(self, size: int, sealer: Sealer, leaves_path: Path) -> None:
+        """Open the leaves file. Raises StorageError."""
+        self._size = size
+        self._sealer = sealer
+        self._geometry = Geometry(sealer.chunk_bytes.bit_length() - 1, size)
+        self._count = self._geometry.count or 1
+        self._hashed = bytearray(self._count)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._users = 0
+        with disk.errors("cannot open a leaf list"):
+            # What an earlier run left there is not trusted, but written anew.
+            self._leaves_fd = disk.open_private(leaves_path, os.O_RDWR | os.O_CREAT)
+
+    @abc.abstractmethod
+    def _read_plain(self, first: int, count: int) -> memoryview:
+        """Return the plaintext of chunks. Raises PeerpostError where it is not what was queued."""
+
+    @abc.abstractmethod
+    def _changed(self) -> PeerpostError:
+        """Return what says that a chunk reads differently from the first time."""
+
+    @abc.abstractmethod
+    def _close_input(self) -> None:
+        """Close what the plaintext comes from."""
+
+    def read(self, first: int, count: int) -> Piece:
+        """Read, hash and seal chunks. Raises SourceChangedError or StorageError."""
+        with self._in_use():
+            plain, leaves = self._hash(first, count)
+        sealed = self._sealer.seal(first, plain, leaves, last=self._is_end(first, count))
+        return Piece(first=first, leaves=leaves, sealed=sealed)
+
+    def read_leaves(self, first: int, count: int) -> bytes:
+        """Return leaves, hashing what was not read yet.
+
+        Raises SourceChangedError or StorageError.
+        """
+        stop = min(first + count, self._count)
+        with self._in_use(), disk.errors("cannot read a leaf list"):
+            for at, length in self._unhashed(first, stop):
+                self._hash(at, length)
+            return disk.read_at(self._leaves_fd, LEAF_BYTES * (stop - first), LEAF_BYTES * first)
+
+    def find_end(self) -> End:
+        """Return size, count and root, reading what was not read yet.
+
+        Raises SourceChangedError or StorageError; NoInputError if `close` was called meanwhile.
+        """
+        with self._in_use():
+            for first, count in self._unhashed(0, self._count):
+                if self._closed:
+                    raise NoInputError("the transfer was given up")
+                self._hash(first, count)
+            root = root_of(self._leaves_fd, self._count)
+        return End(size=self._size, count=self._count, root=root)
+
+    def close(self) -> None:
+        """Close the files, once the threads that still read have noticed."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._close_unused()
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        # A descriptor closed under a reading thread could by then be another file's.
+        with self._lock:
+            if self._closed:
+                raise NoInputError("the transfer was given up")
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                self._close_unused()
+
+    def _close_unused(self) -> None:
+        if self._closed and not self._users:
+            self._close_input()
+            os.close(self._leaves_fd)
+
+    def _is_end(self, first: int, count: int) -> bool:
+        return first + count == self._count
+
+    def _hash(self, first: int, count: int) -> tuple[memoryview, bytes]:
+        plain = self._read_plain(first, count)
+        leaves = self._sealer.leaves(first, plain, last=self._is_end(first, count))
+        self._keep(first, count, leaves)
+        return plain, leaves
+
+    def _keep(self, first: int, count: int, leaves: bytes) -> None:
+        with self._lock, disk.errors("cannot write a leaf list"):
+            known = self._hashed[first : first + count]
+            if any(known):
+                before = disk.read_at(self._leaves_fd, LEAF_BYTES * count, LEAF_BYTES * first)
+                for at in range(count):
+                    span = slice(LEAF_BYTES * at, LEAF_BYTES * (at + 1))
+                    if known[at] and before[span] != leaves[span]:
+                        raise self._changed()
+            disk.write_at(self._leaves_fd, [memoryview(leaves)], LEAF_BYTES * first)
+            self._hashed[first : first + count] = b"\1" * count
+
+    def _unhashed(self, first: int, stop: int) -> Iterator[tuple[int, int]]:
+        at = self._hashed.find(0, first, stop)
+        while at >= 0:
+            end = self._hashed.find(1, at, min(stop, at + _BATCH_CHUNKS))
+            end = end if end >= 0 else min(stop, at + _BATCH_CHUNKS)
+            yield at, end - at
+            at = self._hashed.find(0, end, stop)
