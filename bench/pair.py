@@ -14,6 +14,11 @@ from typing import Any, Self
 CONFIG = '[network]\nlisten = ["/ip4/127.0.0.1/tcp/0"]\n[storage]\naccept = "1TiB"\n'
 
 
+def command(home: Path, *arguments: str) -> list[str]:
+    """Return the command line for a home."""
+    return [sys.executable, "-m", "peerpost.cli", "--home", str(home), "--json", *arguments]
+
+
 class Pair:
     """Alice, who knows Bob; each home may lie on a disk of its own."""
 
@@ -28,8 +33,7 @@ class Pair:
 
     def command(self, home: str, *arguments: str) -> list[str]:
         """Return the command line for one of them."""
-        options = ["--home", str(self.homes[home]), "--json"]
-        return [sys.executable, "-m", "peerpost.cli", *options, *arguments]
+        return command(self.homes[home], *arguments)
 
     def run(self, home: str, *arguments: str) -> list[dict[str, Any]]:
         """Run a command and return the objects it prints."""

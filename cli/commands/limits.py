@@ -17,6 +17,7 @@ _COLUMNS = (
     ("DOWN B/S", "down_bytes_s"),
     ("MESSAGES/S", "messages_s"),
     ("BURST", "burst_bytes"),
+    ("SCHEDULE", "schedule"),
 )
 OFF = "off"
 
@@ -94,11 +95,19 @@ def set_(
     app.terminal.record(app.call("limits.set", params))
 
 
-@limits.command(examples="peerpost limits test --size 1GB --contact nas")
-@click.option("--size", type=Size(), required=True, metavar="SIZE")
+@limits.command(examples="peerpost limits test --size 1GB\npeerpost limits test --contact nas")
+@click.option("--size", type=Size(), metavar="SIZE", help="Tell how long so much takes at best.")
 @click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
+@click.option("--seconds", type=click.FloatRange(1, 60), default=5, show_default=True)
 @pass_app
-def test(app: App, size: int, contact: str | None) -> None:
-    """Tell how long SIZE takes at best under the limits in force."""
-    params = {"size": size, **({"contact": contact} if contact else {})}
+def test(app: App, size: int | None, contact: str | None, seconds: float) -> None:
+    """Tell how long SIZE takes under the limits in force, or measure what a contact gets.
+
+    Without --size, filler that the contact drops is sent for some seconds as a file would be, beside
+    whatever else is under way, and the pace is shown next to the limit.
+    """
+    if size is None and contact is None:
+        raise click.UsageError("name a --size, or a --contact to measure")
+    params: dict[str, Any] = {"contact": contact} if contact else {}
+    params |= {"seconds": seconds} if size is None else {"size": size}
     app.terminal.record(app.call("limits.test", params))

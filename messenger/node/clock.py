@@ -7,12 +7,17 @@ from __future__ import annotations
 import functools
 import time
 
-__all__ = ["now_ms", "rfc3339"]
+__all__ = ["local_time", "now_ms", "rfc3339"]
 
 
 def now_ms() -> int:
     """Return the time since 1970 in milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+def local_time() -> time.struct_time:
+    """Return the time of day where the machine is."""
+    return time.localtime()
 
 
 def rfc3339(at_ms: int | None) -> str | None:

@@ -95,6 +95,9 @@ class Padding(_Section, frozen=True, kw_only=True):
 class Limits(_Section, frozen=True, kw_only=True):
     """[limits]"""
 
+    schedule: tuple[str, ...] = ()
+    """Everybody's limits by the time of day, such as "mon-fri 08:00-18:00 up=1MB/s down=5MB/s"."""
+
 
 class Features(_Section, frozen=True, kw_only=True):
     """[features]"""
@@ -331,6 +334,8 @@ def _check(config: Config) -> None:
             f"[padding] buckets: from {MIN_BUCKET_BYTES} bytes, the last {PADDING_BUCKETS[-1]}",
             hint="the largest bucket is what the longest message needs, whatever the padding",
         )
+    if config.limits.schedule:
+        _check_schedule(config.limits.schedule)
     if not config.network.listen and not config.network.announce:
         return
     from peerpost.wire import address
@@ -344,3 +349,13 @@ def _check(config: Config) -> None:
                 address.parse(text, listen=listen)
             except BadInputError as error:
                 raise ConfigError(f"[network] {key}: {error.message}", hint=error.hint) from None
+
+
+def _check_schedule(texts: tuple[str, ...]) -> None:
+    from .schedule import parse
+
+    for text in texts:
+        try:
+            parse(text)
+        except ValueError as error:
+            raise ConfigError(f"[limits] schedule: {error}") from None

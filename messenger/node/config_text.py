@@ -43,6 +43,9 @@ DEFAULT_TEXT = """\
 # buckets = [1024, 4096, 16384, 65024]
 
 [limits]
+# By the time of day, instead of what 'peerpost limits set' says for everybody; the first that holds
+# counts. Days are optional: "mon-fri 08:00-18:00 up=1MB/s down=5MB/s", "22:00-06:00 up=off".
+# schedule = []
 
 [features]
 

@@ -1,20 +1,29 @@
 """Rate limits of the node: everybody's, and each contact's under it, in both directions, changed while it runs.
 
-A contact has the same two `Limit`s over all its sessions, so that a reconnection does not refill a bucket.
+A contact has the same two `Limit`s over all its sessions, so that a reconnection does not refill a bucket. Upward a
+frame waits for its turn before it leaves; downward what was read waits for a turn of its own before more is read, by
+the same rules: urgent first, contacts equally.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 
 from peerpost.protocol.limit import Limit, Rate
+from peerpost.protocol.scheduler import Flow
 from peerpost.store import limits as rows
+from peerpost.wire.inner import Lane
 
+from .clock import local_time
 from .dispatch import Dispatcher
+from .schedule import Window, at
 
 __all__ = ["RateLimits", "Traffic"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +33,17 @@ class Traffic:
     dispatcher: Dispatcher
     up: Limit
     down: Limit
+    reading: Dispatcher
+    flows: dict[Lane, Flow]
+    """Of what was read."""
 
-    async def pace(self, size_bytes: int, messages: int) -> None:
+    async def pace(self, lane: Lane, size_bytes: int, messages: int) -> None:
         """Return once what was read is within the limit downward."""
-        while wait_ns := self.down.take(size_bytes, messages, time.monotonic_ns()):  # noqa: ASYNC110
-            # At most a second, so that a limit that is lifted is noticed.
-            await asyncio.sleep(min(1.0, wait_ns / 1e9))
+        if not self.down.limited:
+            self.down.take(size_bytes, messages, 0)  # Counted, no more.
+            return
+        await self.reading.turn(self.flows[lane], size_bytes, messages)
+        self.reading.release(self.flows[lane])
 
 
 class RateLimits:
@@ -37,9 +51,12 @@ class RateLimits:
 
     def __init__(self) -> None:
         now_ns = time.monotonic_ns()
-        self.dispatcher = Dispatcher()
+        self._sending, self._reading = Dispatcher(), Dispatcher()
         self._everybody = (Limit(Rate(), now_ns), Limit(Rate(), now_ns))
         self._contacts: dict[str, tuple[Limit, Limit]] = {}
+        self._stored = rows.RateLimit()
+        self.window: Window | None = None
+        """What the schedule says now, in the place of what is stored for everybody."""
 
     def load(self, table: list[rows.RateLimit]) -> None:
         """Put what is stored in force."""
@@ -47,7 +64,10 @@ class RateLimits:
             self.change(row)
 
     def change(self, row: rows.RateLimit) -> None:
-        """Put one row in force now."""
+        """Put one row in force now; everybody's where the schedule leaves it room."""
+        if row.contact_id is None:
+            self._stored = row
+            row = self.everybody
         now_ns = time.monotonic_ns()
         up, down = self._everybody if row.contact_id is None else self._pair(row.contact_id)
         burst = row.burst_bytes
@@ -57,12 +77,41 @@ class RateLimits:
         down.change(
             Rate(bytes_s=row.down_bytes_s, messages_s=row.messages_s, burst_bytes=burst), now_ns
         )
-        self.dispatcher.limits_changed()
+        self._sending.limits_changed()
+        self._reading.limits_changed()
+
+    @property
+    def everybody(self) -> rows.RateLimit:
+        """Everybody's limits as they hold now."""
+        return self._stored if self.window is None else self.window.over(self._stored)
+
+    async def follow(self, schedule: list[Window]) -> None:
+        """Keep to a schedule until cancelled."""
+        while True:
+            now = local_time()
+            window = at(schedule, now)
+            if window is not self.window:
+                self.window = window
+                self.change(self._stored)
+                log.info("limits: %s", "as set" if window is None else window.text)
+            # A minute at most, so that a clock that is set and a change of summer time are noticed.
+            await asyncio.sleep(60.5 - now.tm_sec)
 
     def traffic(self, contact_id: str) -> Traffic:
         """Return what the sessions of a contact ask."""
         up, down = self._pair(contact_id)
-        return Traffic(dispatcher=self.dispatcher, up=up, down=down)
+        return Traffic(
+            dispatcher=self._sending,
+            up=up,
+            down=down,
+            reading=self._reading,
+            flows={lane: self._reading.add(lane, down) for lane in Lane},
+        )
+
+    def passed_bytes(self, contact_id: str | None) -> tuple[int, int]:
+        """Return bytes sent to a contact, or to all, and read from them, since the node started."""
+        pairs = list(self._contacts.values()) if contact_id is None else [self._pair(contact_id)]
+        return sum(up.taken_bytes for up, _ in pairs), sum(down.taken_bytes for _, down in pairs)
 
     def _pair(self, contact_id: str) -> tuple[Limit, Limit]:
         pair = self._contacts.get(contact_id)

@@ -24,6 +24,7 @@ from peerpost.store import identity, keyfile, outbox
 from peerpost.store import limits as rate_limits
 from peerpost.store.engine import Store
 
+from . import schedule
 from .addresses import free_port, reachable
 from .clock import now_ms
 from .commands import METHODS, WITHOUT_IDENTITY
@@ -178,6 +179,8 @@ class Node:
             limits=RateLimits(),
         )
         services.limits.load(await store.read(rate_limits.list_all))
+        if windows := [schedule.parse(text) for text in self.config.limits.schedule]:
+            self._tasks.spawn(services.limits.follow(windows), name="follow-schedule")
         me = await load_me(store)
         transfers = self.transfers_class(services)
         await transfers.spool.sweep()

@@ -180,9 +180,8 @@ class Session:
                 await self._receiver.on_inner(self, lane, batch)
             if segments:
                 await self._receiver.on_segments(self, segments)
-            if limited:
-                messages = sum(isinstance(r.message, wire.Message) for r in batch)
-                await self._traffic.pace(sum(map(len, pieces)), messages)
+            messages = sum(isinstance(r.message, wire.Message) for r in batch) if limited else 0
+            await self._traffic.pace(lane, sum(map(len, pieces)), messages)
 
     def _open(self, payload: bytes, replays: ReplayGuard) -> Received | None:
         opened = self._epochs.open(payload)

@@ -34,6 +34,8 @@ class Limit:
         self._parent = parent
         self._bytes: TokenBucket | None = None
         self._messages: TokenBucket | None = None
+        self.taken_bytes = 0
+        """All that has passed, limited or not."""
         self.rate = rate
         self.change(rate, now_ns)
 
@@ -66,12 +68,14 @@ class Limit:
         """Take a frame's tokens and return 0, or take none and return nanoseconds to wait."""
         wanted = self.wanted(size_bytes, messages)
         if not wanted:
+            self.taken_bytes += size_bytes
             return 0
         wait_ns = max((b.wait_time(min(n, b.burst), now_ns) for b, n in wanted), default=0)
         if wait_ns:
             return wait_ns
         for bucket, count in wanted:
             bucket.take(min(count, bucket.burst), now_ns)
+        self.taken_bytes += size_bytes
         return 0
 
     def wanted(self, size_bytes: int, messages: int) -> list[tuple[TokenBucket, int]]:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from peerpost.errors import UsageError
+from peerpost.errors import UnavailableError, UsageError
 from peerpost.store import contacts as store_contacts
 from peerpost.store import limits as store_limits
 
+from ..filler import fill
 from ..rpc import Request
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["describe", "set_", "show", "test"]
 
+MAX_TEST_S = 60
 _UNSET = msgspec.UNSET
 _Number = int | None | msgspec.UnsetType
 
@@ -37,8 +39,9 @@ class _Set(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Test(msgspec.Struct, forbid_unknown_fields=True):
-    size: int
+    size: int | None = None
     contact: str | None = None
+    seconds: float = 5.0
 
 
 async def show(node: Node, request: Request) -> list[dict[str, Any]]:
@@ -47,14 +50,14 @@ async def show(node: Node, request: Request) -> list[dict[str, Any]]:
     name = request.params_as(_Show).contact
     if name is not None:
         contact_id = await _contact_id(opened, name)
-        return [_named(await opened.store.read(store_limits.get, contact_id), name)]
+        return [_shown(opened, await opened.store.read(store_limits.get, contact_id), name)]
     names = {
         contact.id: contact.name for contact in await opened.store.read(store_contacts.list_all)
     }
     table = await opened.store.read(store_limits.list_all)
     if not any(row.contact_id is None for row in table):
         table.insert(0, store_limits.RateLimit())
-    return [_named(row, names.get(row.contact_id or "")) for row in table]
+    return [_shown(opened, row, names.get(row.contact_id or "")) for row in table]
 
 
 async def set_(node: Node, request: Request) -> dict[str, Any]:
@@ -78,18 +81,40 @@ async def set_(node: Node, request: Request) -> dict[str, Any]:
 
 
 async def test(node: Node, request: Request) -> dict[str, Any]:
-    """Tell how long so many bytes take under the limits in force, at best."""
+    """Tell how long so many bytes take under the limits in force, at best; or measure what a contact gets.
+
+    Raises UsageError where neither is asked for, UnavailableError where the contact is away.
+    """
     opened = node.opened()
     params = request.params_as(_Test)
     contact_id = await _contact_id(opened, params.contact)
-    rows = [await opened.store.read(store_limits.get, None)]
+    table = [opened.services.limits.everybody]
     if contact_id is not None:
-        rows.append(await opened.store.read(store_limits.get, contact_id))
+        table.append(await opened.store.read(store_limits.get, contact_id))
+    up, down = (_least(table, name) for name in ("up_bytes_s", "down_bytes_s"))
+    if params.size is not None:
+        return {
+            "contact": params.contact,
+            "size": params.size,
+            "up_s": None if up is None else round(params.size / up, 3),
+            "down_s": None if down is None else round(params.size / down, 3),
+        }
+    if contact_id is None or not 0 < params.seconds <= MAX_TEST_S:
+        raise UsageError(
+            f"name a size, or a contact and up to {MAX_TEST_S} seconds",
+            hint="peerpost limits test --size 1GB, or peerpost limits test --contact NAME",
+        )
+    peer = opened.network.peers[contact_id]
+    if peer.session is None:
+        raise UnavailableError(f"{params.contact} is not online", hint="peerpost contacts list")
+    limit = opened.services.limits.traffic(contact_id).up
+    sent, seconds = await fill(peer.session, limit, params.seconds)
     return {
         "contact": params.contact,
-        "size": params.size,
-        "up_s": _seconds(params.size, [row.up_bytes_s for row in rows]),
-        "down_s": _seconds(params.size, [row.down_bytes_s for row in rows]),
+        "seconds": round(seconds, 3),
+        "sent_bytes": sent,
+        "measured_bytes_s": round(sent / seconds),
+        "limit_bytes_s": up,
     }
 
 
@@ -108,9 +133,23 @@ def _named(row: store_limits.RateLimit, name: str | None) -> dict[str, Any]:
     return {"contact": name, **describe(row)}
 
 
-def _seconds(size: int, rates: list[int | None]) -> float | None:
-    slowest = min((rate for rate in rates if rate is not None), default=None)
-    return None if slowest is None else round(size / slowest, 3)
+def _shown(opened: Opened, row: store_limits.RateLimit, name: str | None) -> dict[str, Any]:
+    """Return a row and what has passed under it since the node started."""
+    limits = opened.services.limits
+    window = None
+    if row.contact_id is None:
+        row, window = limits.everybody, limits.window
+    up, down = limits.passed_bytes(row.contact_id)
+    return {
+        **_named(row, name),
+        "schedule": None if window is None else window.text,
+        "up_bytes": up,
+        "down_bytes": down,
+    }
+
+
+def _least(table: list[store_limits.RateLimit], name: str) -> int | None:
+    return min((rate for row in table if (rate := getattr(row, name)) is not None), default=None)
 
 
 async def _contact_id(opened: Opened, name: str | None) -> str | None:

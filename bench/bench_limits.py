@@ -1,0 +1,267 @@
+"""Limits held: one node, eight contacts over loopback, files between it and all of them at once.
+
+    python3 dev.py bench limits [--rates 1MB/s,10MB/s,50MB/s] [--seconds 10] [--contacts 8] [--json FILE]
+
+Each rate is set for everybody and a tenth of it for one contact, which is a limit under a limit; first up, then down.
+What counts are envelope bytes (PROTOCOL.md: frames as they lie on a stream, before Noise): those that the contacts
+have read where the node sends, and those that the contacts have let go where it receives, so never the figures of the
+side that keeps the limit. Each window has so many seconds and begins when the traffic is under way. Then the limit is
+halved while it runs, and what passes from one second on is held against the new one. Texts go to the contacts
+meanwhile, beside the files upward, and are timed to their receipt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import machine
+from pair import CONFIG, Client, command
+
+from peerpost.node.client import call
+from peerpost.node.units import parse_size
+
+FILE_BYTES = 5 * 10**9
+"""More than any run moves; nothing but zeros, which are sealed and hashed like all else."""
+SHARE = 10
+"""The one contact's limit is this part of everybody's."""
+SETTLE_S = 2.0
+HALVED_S = 3.0
+PAUSE_S = 0.03
+TEXT_EVERY_S = 0.05
+
+
+class Star:
+    """A node in the middle and its contacts."""
+
+    def __init__(self, folder: Path, contacts: int) -> None:
+        self.folder = folder
+        self.names = [f"c{number}" for number in range(contacts)]
+        self.hub: Client
+        self.ends: dict[str, Client] = {}
+
+    async def pace(self, key: str, seconds: float) -> dict[str, float]:
+        """Return bytes per second that each contact has sent (`up_bytes`) or read (`down_bytes`).
+
+        A window of so many seconds is made to begin and end as something passes: at the least
+        rates here a frame is half a second's worth.
+        """
+
+        async def of(name: str) -> float:
+            before, from_s = await self.passing(name, key)
+            await asyncio.sleep(max(0.0, until_s - time.perf_counter()))
+            after, to_s = await self.passing(name, key)
+            return (after - before) / (to_s - from_s)
+
+        until_s = time.perf_counter() + seconds
+        paces = await asyncio.gather(*(of(name) for name in self.names))
+        return dict(zip(self.names, paces, strict=True))
+
+    async def passing(self, name: str, key: str) -> tuple[int, float]:
+        """Wait until a contact has had something and it pauses; return all that passed, and when."""
+        seen, changed_s = await self.passed(self.ends[name], key), None
+        begun_s = time.perf_counter()
+        while True:
+            now, now_s = await self.passed(self.ends[name], key), time.perf_counter()
+            if now != seen:
+                seen, changed_s = now, now_s
+            elif changed_s is not None and now_s > changed_s + PAUSE_S:
+                return seen, changed_s
+            if changed_s is not None and now_s > begun_s + 10 * PAUSE_S:
+                return seen, changed_s  # It never pauses: then a frame is nothing beside the rate.
+            await asyncio.sleep(0.005)
+
+    @staticmethod
+    async def passed(client: Client, key: str) -> int:
+        total: int = (await client.call("limits.show"))[0][key]
+        return total
+
+    @asynccontextmanager
+    async def files(self, *, upward: bool) -> AsyncIterator[None]:
+        """Keep files on their way from the node to all contacts, or from all to it."""
+        path = self.folder / "zeros"
+        with path.open("wb") as file:
+            file.truncate(FILE_BYTES)
+        ways = [("hub", name) if upward else (name, "hub") for name in self.names]
+        sent = [(sender, await self.send(sender, receiver, path)) for sender, receiver in ways]
+        try:
+            yield
+        finally:
+            for sender, id_ in sent:
+                client = self.hub if upward else self.ends[sender]
+                await client.call("queue.cancel", id=id_)
+            await asyncio.sleep(0.5)
+
+    async def send(self, sender: str, receiver: str, path: Path) -> str:
+        """Queue a file, as the command line does, and return the entry's id."""
+        file = {"name": path.name, "path_hint": str(path)}
+        with path.open("rb") as source:
+            entry = await asyncio.to_thread(
+                call,
+                self.folder / sender,
+                "send-net",
+                {"contact": receiver, "file": file},
+                fds=(source.fileno(),),
+                spawn=False,
+            )
+        return str(entry["id"])
+
+
+@asynccontextmanager
+async def star(folder: Path, contacts: int) -> AsyncIterator[Star]:
+    """Start the nodes and make them known to each other."""
+    made = Star(folder, contacts)
+    async with AsyncExitStack() as stack:
+        names = ["hub", *made.names]
+        await asyncio.gather(*(start(stack, folder / name, name) for name in names))
+        clients = [await stack.enter_async_context(Client(folder / name)) for name in names]
+        made.hub, made.ends = clients[0], dict(zip(made.names, clients[1:], strict=True))
+        for name, end in made.ends.items():
+            ticket = (await made.hub.call("contacts.invite", name=name, expires_s=3600))["ticket"]
+            await end.call("contacts.add", name="hub", ticket=ticket)
+            while not (await end.call("contacts.show", name="hub"))["online"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        yield made
+
+
+async def start(stack: AsyncExitStack, home: Path, name: str) -> None:
+    home.mkdir(mode=0o700)  # noqa: ASYNC240
+    (home / "config.toml").write_text(CONFIG)
+    await run(home, "identity", "new", "--name", name, "--no-passphrase")
+    stack.push_async_callback(run, home, "node", "stop")
+
+
+async def run(home: Path, *arguments: str) -> None:
+    """Run a command of the command line."""
+    process = await asyncio.create_subprocess_exec(
+        *command(home, "--quiet", *arguments), stdout=asyncio.subprocess.DEVNULL
+    )
+    if await process.wait():
+        raise RuntimeError(f"peerpost {' '.join(arguments)} failed")
+
+
+async def hold(made: Star, rate: int, seconds: float, *, upward: bool) -> dict[str, Any]:
+    """Measure one rate in one direction."""
+    limit, key = ("up_bytes_s", "down_bytes") if upward else ("down_bytes_s", "up_bytes")
+    one = made.names[0]
+    await made.hub.call("limits.set", **{limit: rate})
+    await made.hub.call("limits.set", contact=one, **{limit: rate // SHARE})
+    async with made.files(upward=upward):
+        await asyncio.sleep(min(SETTLE_S, seconds / 2))
+        texting = asyncio.create_task(texts(made, seconds)) if upward else None
+        paces = await made.pace(key, seconds)
+        took = await texting if texting else []
+        await made.hub.call("limits.set", **{limit: rate // 2})
+        await asyncio.sleep(1.0)
+        # Of the node itself: a contact lets go by whole windows of its streams, seconds' worth here.
+        own = "up_bytes" if upward else "down_bytes"
+        before, from_s = await made.passed(made.hub, own), time.perf_counter()
+        await asyncio.sleep(min(HALVED_S, seconds))
+        halved = (await made.passed(made.hub, own) - before) / (time.perf_counter() - from_s)
+    await made.hub.call("limits.set", **{limit: None})
+    await made.hub.call("limits.set", contact=one, **{limit: None})
+    others = [paces[name] for name in made.names[1:]]
+    return {
+        "rate": rate,
+        "direction": "up" if upward else "down",
+        "all": sum(paces.values()) / rate - 1,
+        "one": paces[one] / (rate // SHARE) - 1,
+        "jain": sum(others) ** 2 / (len(others) * sum(x * x for x in others)),
+        "halved": halved / (rate // 2) - 1,
+        "text_ms": [1e3 * s for s in took],
+    }
+
+
+async def texts(made: Star, seconds: float) -> list[float]:
+    """Send texts to the contacts in turn and return how long each took until its receipt."""
+    took = []
+    until_s = time.perf_counter() + seconds
+    async with Client(made.folder / "hub") as client:
+        number = 0
+        while time.perf_counter() < until_s:
+            name = made.names[number % len(made.names)]
+            from_s = time.perf_counter()
+            await client.call("send-net", contact=name, text="x" * 200, wait=True)
+            took.append(time.perf_counter() - from_s)
+            number += 1
+            await asyncio.sleep(TEXT_EVERY_S)
+    return took
+
+
+async def measure(options: argparse.Namespace) -> dict[str, Any]:
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="pp-bench-", dir=options.folder) as folder:
+        async with star(Path(folder), options.contacts) as made:
+            idle = await texts(made, min(2.0, options.seconds))
+            for rate in options.rates:
+                for upward in (True, False):
+                    row = await hold(made, rate, options.seconds, upward=upward)
+                    print(line(row), file=sys.stderr, flush=True)
+                    rows.append(row)
+    return {
+        "machine": machine.describe(),
+        "contacts": options.contacts,
+        "seconds": options.seconds,
+        "idle_text_ms": [1e3 * s for s in idle],
+        "rows": rows,
+    }
+
+
+def line(row: dict[str, Any]) -> str:
+    text = spread(row["text_ms"]) if row["text_ms"] else "|"
+    return (
+        f"| {row['rate'] / 1e6:g} MB/s {row['direction']} | {row['all']:+.1%} | {row['one']:+.1%} "
+        f"| {row['jain']:.3f} | {row['halved']:+.1%} | {text} |"
+    )
+
+
+def spread(took_ms: list[float]) -> str:
+    ordered = sorted(took_ms)
+    return f"{statistics.median(ordered):.1f} | {ordered[int(len(ordered) * 0.99) - 1]:.1f}"
+
+
+def table(result: dict[str, Any]) -> str:
+    lines = [
+        f"{result['contacts']} contacts, windows of {result['seconds']:g} s; {result['machine']}",
+        "",
+        "| everybody's limit | held to | one's tenth | Jain | halved, from 1 s | p50, ms | p99, ms |",
+        "|---|---|---|---|---|---|---|",
+        *(line(row) for row in result["rows"]),
+        f"| none, idle | | | | | {spread(result['idle_text_ms'])} |",
+    ]
+    return "\n".join(lines)
+
+
+def rates(text: str) -> list[int]:
+    return [parse_size(part.removesuffix("/s")) for part in text.split(",")]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rates", type=rates, default="1MB/s,10MB/s,50MB/s")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--contacts", type=int, default=8)
+    parser.add_argument("--folder", type=Path, help="on which disk to work")
+    parser.add_argument("--json", type=Path, help="append the raw figures to this file")
+    options = parser.parse_args()
+    result = asyncio.run(measure(options))
+    print(table(result))
+    if options.json is not None:
+        with options.json.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(result) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Limits on real nodes: the benchmark in a short form, and what `limits test` tells."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.nodes import Friend
+
+BENCH = Path(__file__).parents[2] / "bench" / "bench_limits.py"
+OFF = 0.1
+"""Of a window of a second on a machine that does other things; ten seconds are held to a half of it."""
+
+
+@pytest.mark.parametrize("rate", [4_000_000])
+def test_limits_are_held(folder: Path, rate: int) -> None:
+    out = folder / "out"
+    command = [sys.executable, str(BENCH), "--contacts=2", "--seconds=1.2", f"--json={out}"]
+    done = subprocess.run(
+        [*command, f"--rates={rate}", f"--folder={folder}"],
+        text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["direction"] for row in rows] == ["up", "down"]
+    for row in rows:
+        assert abs(row["all"]) < OFF, row
+        assert abs(row["one"]) < OFF, row
+        assert abs(row["halved"]) < OFF, row
+    # A frame of a file takes 13 ms of this limit; were texts behind files, half a second of those.
+    assert sorted(rows[0]["text_ms"])[len(rows[0]["text_ms"]) // 2] < 250
+
+
+@pytest.mark.asyncio
+async def test_what_a_contact_gets_is_measured(pair: tuple[Friend, Friend]) -> None:
+    alice, bob = pair
+    await alice.cli("limits", "set", "--up", "5MB/s")
+    await alice.cli("limits", "set", "--contact", "bob", "--up", "2MB/s")
+    row = (await alice.cli("limits", "test", "--contact", "bob", "--seconds", "1")).row
+    assert set(row) == {"contact", "seconds", "sent_bytes", "measured_bytes_s", "limit_bytes_s"}
+    assert row["limit_bytes_s"] == 2_000_000
+    assert abs(row["measured_bytes_s"] / 2_000_000 - 1) < OFF
+    told = (await alice.cli("limits", "test", "--contact", "bob", "--size", "10MB")).row
+    assert (told["up_s"], told["down_s"]) == (5.0, None)
+    (shown,) = (await alice.cli("limits", "show", "--contact", "bob")).rows
+    assert shown["up_bytes"] > row["sent_bytes"]
+    assert shown["schedule"] is None
+    assert await bob.ask("inbox.list", {}) == []
+    await bob.stop()
+    gone = await alice.cli("limits", "test", "--contact", "bob", code=69)
+    assert "bob is not online" in gone.error["message"]
+    bad = await alice.cli("limits", "test", code=2)
+    assert "--size" in bad.error["message"]
