@@ -20,12 +20,13 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import machine
-from pair import CONFIG, Client, command
+from pair import Client
+from star import Star, star
 
 from peerpost.node.client import call
 from peerpost.node.units import parse_size
@@ -40,14 +41,12 @@ PAUSE_S = 0.03
 TEXT_EVERY_S = 0.05
 
 
-class Star:
-    """A node in the middle and its contacts."""
+class Flow:
+    """What goes between the node in the middle and its contacts."""
 
-    def __init__(self, folder: Path, contacts: int) -> None:
-        self.folder = folder
-        self.names = [f"c{number}" for number in range(contacts)]
-        self.hub: Client
-        self.ends: dict[str, Client] = {}
+    def __init__(self, made: Star) -> None:
+        self.folder, self.names = made.folder, made.names
+        self.hub, self.ends = made.hub, made.ends
 
     async def pace(self, key: str, seconds: float) -> dict[str, float]:
         """Return bytes per second that each contact has sent (`up_bytes`) or read (`down_bytes`).
@@ -116,40 +115,7 @@ class Star:
         return str(entry["id"])
 
 
-@asynccontextmanager
-async def star(folder: Path, contacts: int) -> AsyncIterator[Star]:
-    """Start the nodes and make them known to each other."""
-    made = Star(folder, contacts)
-    async with AsyncExitStack() as stack:
-        names = ["hub", *made.names]
-        await asyncio.gather(*(start(stack, folder / name, name) for name in names))
-        clients = [await stack.enter_async_context(Client(folder / name)) for name in names]
-        made.hub, made.ends = clients[0], dict(zip(made.names, clients[1:], strict=True))
-        for name, end in made.ends.items():
-            ticket = (await made.hub.call("contacts.invite", name=name, expires_s=3600))["ticket"]
-            await end.call("contacts.add", name="hub", ticket=ticket)
-            while not (await end.call("contacts.show", name="hub"))["online"]:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        yield made
-
-
-async def start(stack: AsyncExitStack, home: Path, name: str) -> None:
-    home.mkdir(mode=0o700)  # noqa: ASYNC240
-    (home / "config.toml").write_text(CONFIG)
-    await run(home, "identity", "new", "--name", name, "--no-passphrase")
-    stack.push_async_callback(run, home, "node", "stop")
-
-
-async def run(home: Path, *arguments: str) -> None:
-    """Run a command of the command line."""
-    process = await asyncio.create_subprocess_exec(
-        *command(home, "--quiet", *arguments), stdout=asyncio.subprocess.DEVNULL
-    )
-    if await process.wait():
-        raise RuntimeError(f"peerpost {' '.join(arguments)} failed")
-
-
-async def hold(made: Star, rate: int, seconds: float, *, upward: bool) -> dict[str, Any]:
+async def hold(made: Flow, rate: int, seconds: float, *, upward: bool) -> dict[str, Any]:
     """Measure one rate in one direction."""
     limit, key = ("up_bytes_s", "down_bytes") if upward else ("down_bytes_s", "up_bytes")
     one = made.names[0]
@@ -181,7 +147,7 @@ async def hold(made: Star, rate: int, seconds: float, *, upward: bool) -> dict[s
     }
 
 
-async def texts(made: Star, seconds: float) -> list[float]:
+async def texts(made: Flow, seconds: float) -> list[float]:
     """Send texts to the contacts in turn and return how long each took until its receipt."""
     took = []
     until_s = time.perf_counter() + seconds
@@ -200,7 +166,8 @@ async def texts(made: Star, seconds: float) -> list[float]:
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
     rows = []
     with tempfile.TemporaryDirectory(prefix="pp-bench-", dir=options.folder) as folder:
-        async with star(Path(folder), options.contacts) as made:
+        async with star(Path(folder), options.contacts) as nodes:
+            made = Flow(nodes)
             idle = await texts(made, min(2.0, options.seconds))
             for rate in options.rates:
                 for upward in (True, False):

@@ -21,6 +21,7 @@ from peerpost.store import contacts, inbox, invites, outbox
 
 from .addresses import reachable
 from .clock import now_ms
+from .dialling import DialPace
 from .handshake import Greeting, greet
 from .meeting import Acquaintances
 from .peer import Peer
@@ -52,6 +53,7 @@ class Network:
         self.peers: dict[str, Peer] = {}
         self.ready = asyncio.Event()
         """Set once the transport listens."""
+        self.dials = DialPace()
         self._me = me
         self._by_peer_id: dict[str, str] = {}
         self._transport: Transport | None = None
@@ -82,7 +84,9 @@ class Network:
         self._tasks.spawn(self._accept(transport), name="accept")
         self._tasks.spawn(self._expire_tickets(), name="expire-tickets")
         self._tasks.spawn(self._expire_messages(), name="expire-messages")
-        for peer in self.peers.values():
+        # Who was here last is the likeliest to be here now.
+        seen = sorted(self.peers.values(), key=lambda peer: -(peer.contact.last_seen_ms or 0))
+        for peer in seen:
             peer.start()
 
     async def wait_ready(self, timeout_s: float) -> None:
@@ -132,7 +136,7 @@ class Network:
         """Begin to live with a new contact, or with a changed one."""
         peer = self.peers.get(contact.id)
         if peer is None:
-            peer = Peer(self, contact)
+            peer = Peer(self, contact, hurry=True)
             self._index(peer)
             if self._transport is not None:
                 peer.start()

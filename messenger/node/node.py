@@ -247,8 +247,8 @@ class Node:
     async def _has_work(self) -> bool:
         if self._opened is None:
             return False
-        depths = await self._opened.store.read(outbox.depths)
-        return any(depths.values()) or self._opened.transfers.busy
+        waits = await self._opened.store.read(outbox.any_open)
+        return waits or self._opened.transfers.busy
 
     # -- control socket
 

@@ -37,11 +37,14 @@ log = logging.getLogger(__name__)
 TIE_S = 3.0
 """Connections this close together are a tie: longer than a dial and HELLO, shorter than a restart."""
 
+LOOK_AGAIN_DIALS = 16
+"""How many dials after it was found waiting the outbox is looked into again: it may have been cancelled or expired."""
+
 
 class Peer:
     """A contact with its session, if there is one."""
 
-    def __init__(self, network: Network, contact: Contact) -> None:
+    def __init__(self, network: Network, contact: Contact, *, hurry: bool = False) -> None:
         self.contact = contact
         self.session: Session | None = None
         self.last_error: str | None = None
@@ -56,6 +59,8 @@ class Peer:
         self._wake = asyncio.Event()
         self._dialled = asyncio.Event()
         self._queued = False
+        self._hurry = hurry
+        """Whether somebody waits for the next dial."""
         self._tasks = Tasks()
         self._attaching = asyncio.Lock()
 
@@ -80,8 +85,7 @@ class Peer:
             self._exchange.poke()
         elif not self._queued:
             self._queued = True
-            self._backoff.reset()
-            self._wake.set()
+            self.retry_now()
 
     def queued(self, entry: Entry) -> None:
         """Send what was queued just now, or dial for it."""
@@ -92,6 +96,8 @@ class Peer:
 
     def retry_now(self) -> None:
         """Dial now, whatever the backoff says."""
+        self._hurry = True
+        self._network.dials.hasten(self.contact.id)
         self._backoff.reset()
         self._wake.set()
 
@@ -114,9 +120,13 @@ class Peer:
                 await self._wake.wait()
                 self._wake.clear()
                 continue
-            self._queued = await self._network.has_work(self.contact.id)
+            if not self._queued or not self.attempts % LOOK_AGAIN_DIALS:
+                self._queued = await self._network.has_work(self.contact.id)
             if self.contact.state in ("active", "pending") and self.contact.addresses:
-                await self._dial_once()
+                await self._network.dials.turn(self.contact.id, soon=self._hurry)
+                self._hurry = False
+                if self.session is None:
+                    await self._dial_once()
                 if self.session is not None:
                     continue
             await self._pause()

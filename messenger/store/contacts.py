@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from dataclasses import dataclass, field
 
 import apsw
@@ -34,6 +35,9 @@ _COLUMNS = (
     " ticket_secret, ticket_expires_s, note, accept, verified_at_ms, added_ms, last_seen_ms"
 )
 
+REMEMBERED = 4096
+"""Contacts whose parsed statements and addresses are kept at hand: each dial asks for them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:
@@ -61,7 +65,7 @@ class Contact:
     @property
     def statement(self) -> KeyStatement | None:
         """What the key statement says."""
-        return None if self.signed is None else decode_statement(self.signed.body)
+        return None if self.signed is None else _decoded(self.signed.body)
 
     @property
     def transport_publics(self) -> tuple[bytes, ...]:
@@ -76,7 +80,17 @@ class Contact:
         """Where to dial: what its statement says, then what the user or the ticket said."""
         statement = self.statement
         told = () if statement is None else statement.tk[0].addresses
-        return tuple(address.text for address in dialable((*told, *self.given_addresses)))
+        return _dialable((*told, *self.given_addresses))
+
+
+@functools.lru_cache(REMEMBERED)
+def _decoded(body: bytes) -> KeyStatement:
+    return decode_statement(body)
+
+
+@functools.lru_cache(REMEMBERED)
+def _dialable(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(address.text for address in dialable(texts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

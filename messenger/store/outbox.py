@@ -26,6 +26,7 @@ __all__ = [
     "Entry",
     "MakeInner",
     "acknowledge",
+    "any_open",
     "bury",
     "cancel",
     "depths",
@@ -408,6 +409,11 @@ def depths(db: apsw.Connection) -> dict[str, int]:
     return dict(
         db.execute(f"SELECT contact_id, count(*) FROM outbox WHERE {_OPEN} GROUP BY contact_id")  # noqa: S608
     )
+
+
+def any_open(db: apsw.Connection) -> bool:
+    """Tell whether any entry is open, for whomever."""
+    return db.execute(f"SELECT 1 FROM outbox WHERE {_OPEN} LIMIT 1").fetchone() is not None  # noqa: S608
 
 
 def has_open(db: apsw.Connection, contact_id: str) -> bool:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -15,6 +19,7 @@ from tests.support.nodes import Friend, meet, processes_in, until
 pytestmark = pytest.mark.asyncio
 
 IDLE_EXIT_S = 1.0
+BENCH = Path(__file__).parents[2] / "bench" / "bench_queue.py"
 
 
 @pytest_asyncio.fixture
@@ -146,3 +151,18 @@ async def test_a_node_that_a_command_started_stays_once_it_is_asked_to(
     assert nodes(alice) == pids
     await alice.cli("node", "stop")
     await left(alice)
+
+
+async def test_many_who_are_away_do_not_hold_up_those_who_are_there(folder: Path) -> None:
+    out = folder / "out"
+    command = [sys.executable, str(BENCH), "--contacts=60", "--messages=3000", "--reachable=2"]
+    options = ["--once", "--waiting=2", "--texts=40", f"--folder={folder}", f"--json={out}"]
+    done = await asyncio.to_thread(
+        subprocess.run, [*command, *options], text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    row = json.loads(out.read_text())["rows"]["with all"]
+    # All 1,500 arrived, or the benchmark would wait for ever; figures are its long form's business.
+    assert row["took_s"] < 20
+    assert row["waiting"] < 0.5
+    assert sorted(row["text_ms"])[20] < 1000

@@ -1,0 +1,62 @@
+"""How many dials begin in a second: a thousand contacts who are away must not cost those who are there anything.
+
+Each contact has its own backoff (protocol.backoff); this is the bound over all of them. Who is asked for now, by a
+message that was just queued or by the user, goes before those who are only tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from typing import Final
+
+from peerpost.fastpath import TokenBucket
+
+__all__ = ["DIALS_PER_S", "DIAL_BURST", "DialPace"]
+
+DIALS_PER_S: Final = 32
+"""A thousand contacts once in half a minute, which is what a contact's backoff comes to; some ms of CPU each."""
+DIAL_BURST: Final = 64
+"""At once: as many as a node of ordinary size has contacts."""
+
+
+class DialPace:
+    """Turns to dial."""
+
+    def __init__(self, per_s: int = DIALS_PER_S, burst: int = DIAL_BURST) -> None:
+        self._bucket = TokenBucket(per_s, burst, time.monotonic_ns())
+        self._waiting: OrderedDict[str, asyncio.Future[None]] = OrderedDict()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def turn(self, contact_id: str, *, soon: bool) -> None:
+        """Return when a contact may be dialled; `soon` before all that wait already."""
+        granted = asyncio.get_running_loop().create_future()
+        self._waiting[contact_id] = granted
+        if soon:
+            self.hasten(contact_id)
+        self._grant()
+        try:
+            await granted
+        finally:
+            if self._waiting.get(contact_id) is granted:
+                del self._waiting[contact_id]
+
+    def hasten(self, contact_id: str) -> None:
+        """Have a contact that waits for its turn be the next."""
+        if contact_id in self._waiting:
+            self._waiting.move_to_end(contact_id, last=False)
+
+    def _grant(self) -> None:
+        now_ns = time.monotonic_ns()
+        while self._waiting and self._bucket.take(1, now_ns):
+            _, granted = self._waiting.popitem(last=False)
+            if not granted.done():
+                granted.set_result(None)
+        if self._waiting and self._timer is None:
+            wait_s = self._bucket.wait_time(1, now_ns) / 1e9
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._grant()
