@@ -3,11 +3,10 @@
     python3 dev.py bench limits [--rates 1MB/s,10MB/s,50MB/s] [--seconds 10] [--contacts 8] [--json FILE]
 
 Each rate is set for everybody and a tenth of it for one contact, which is a limit under a limit; first up, then down.
-What counts are envelope bytes (PROTOCOL.md: frames as they lie on a stream, before Noise): those that the contacts
-have read where the node sends, and those that the contacts have let go where it receives, so never the figures of the
-side that keeps the limit. Each window has so many seconds and begins when the traffic is under way. Then the limit is
-halved while it runs, and what passes from one second on is held against the new one. Texts go to the contacts
-meanwhile, beside the files upward, and are timed to their receipt.
+What counts are envelope bytes (PROTOCOL.md: frames as they lie on a stream, before Noise), as whoever receives has
+read them. Each window has so many seconds and begins when the traffic is under way. Then the limit is halved while it
+runs, and what passes from one second on is held against the new one. Texts go the same way as the files meanwhile and
+are timed to their receipt.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ SHARE = 10
 SETTLE_S = 2.0
 HALVED_S = 3.0
 PAUSE_S = 0.03
+POLL_S = 0.01
 TEXT_EVERY_S = 0.05
 
 
@@ -48,40 +48,41 @@ class Flow:
         self.folder, self.names = made.folder, made.names
         self.hub, self.ends = made.hub, made.ends
 
-    async def pace(self, key: str, seconds: float) -> dict[str, float]:
-        """Return bytes per second that each contact has sent (`up_bytes`) or read (`down_bytes`).
+    async def pace(self, seconds: float, *, upward: bool) -> dict[str, float]:
+        """Return bytes per second that went to each contact, or came from it, as whoever reads has it.
 
         A window of so many seconds is made to begin and end as something passes: at the least
         rates here a frame is half a second's worth.
         """
 
         async def of(name: str) -> float:
-            before, from_s = await self.passing(name, key)
+            before, from_s = await self.passing(name, upward=upward)
             await asyncio.sleep(max(0.0, until_s - time.perf_counter()))
-            after, to_s = await self.passing(name, key)
+            after, to_s = await self.passing(name, upward=upward)
             return (after - before) / (to_s - from_s)
 
         until_s = time.perf_counter() + seconds
         paces = await asyncio.gather(*(of(name) for name in self.names))
         return dict(zip(self.names, paces, strict=True))
 
-    async def passing(self, name: str, key: str) -> tuple[int, float]:
-        """Wait until a contact has had something and it pauses; return all that passed, and when."""
-        seen, changed_s = await self.passed(self.ends[name], key), None
+    async def passing(self, name: str, *, upward: bool) -> tuple[int, float]:
+        """Wait until something comes in and it pauses; return all that has come, and when."""
+        seen, changed_s = await self.read_bytes(name, upward=upward), None
         begun_s = time.perf_counter()
         while True:
-            now, now_s = await self.passed(self.ends[name], key), time.perf_counter()
+            await asyncio.sleep(POLL_S)
+            now, now_s = await self.read_bytes(name, upward=upward), time.perf_counter()
             if now != seen:
                 seen, changed_s = now, now_s
             elif changed_s is not None and now_s > changed_s + PAUSE_S:
                 return seen, changed_s
             if changed_s is not None and now_s > begun_s + 10 * PAUSE_S:
                 return seen, changed_s  # It never pauses: then a frame is nothing beside the rate.
-            await asyncio.sleep(0.005)
 
-    @staticmethod
-    async def passed(client: Client, key: str) -> int:
-        total: int = (await client.call("limits.show"))[0][key]
+    async def read_bytes(self, name: str, *, upward: bool) -> int:
+        """Return what a contact has read, or the node from it."""
+        client, contact = (self.ends[name], "hub") if upward else (self.hub, name)
+        total: int = (await client.call("limits.show", contact=contact))[0]["down_bytes"]
         return total
 
     @asynccontextmanager
@@ -117,22 +118,25 @@ class Flow:
 
 async def hold(made: Flow, rate: int, seconds: float, *, upward: bool) -> dict[str, Any]:
     """Measure one rate in one direction."""
-    limit, key = ("up_bytes_s", "down_bytes") if upward else ("down_bytes_s", "up_bytes")
+    limit, own = ("up_bytes_s", "up_bytes") if upward else ("down_bytes_s", "down_bytes")
     one = made.names[0]
+
+    async def total() -> int:
+        passed: int = (await made.hub.call("limits.show"))[0][own]
+        return passed
+
     await made.hub.call("limits.set", **{limit: rate})
     await made.hub.call("limits.set", contact=one, **{limit: rate // SHARE})
     async with made.files(upward=upward):
         await asyncio.sleep(min(SETTLE_S, seconds / 2))
-        texting = asyncio.create_task(texts(made, seconds)) if upward else None
-        paces = await made.pace(key, seconds)
-        took = await texting if texting else []
+        paces, took = await asyncio.gather(
+            made.pace(seconds, upward=upward), texts(made, seconds, upward=upward)
+        )
         await made.hub.call("limits.set", **{limit: rate // 2})
         await asyncio.sleep(1.0)
-        # Of the node itself: a contact lets go by whole windows of its streams, seconds' worth here.
-        own = "up_bytes" if upward else "down_bytes"
-        before, from_s = await made.passed(made.hub, own), time.perf_counter()
+        before, from_s = await total(), time.perf_counter()
         await asyncio.sleep(min(HALVED_S, seconds))
-        halved = (await made.passed(made.hub, own) - before) / (time.perf_counter() - from_s)
+        halved = (await total() - before) / (time.perf_counter() - from_s)
     await made.hub.call("limits.set", **{limit: None})
     await made.hub.call("limits.set", contact=one, **{limit: None})
     others = [paces[name] for name in made.names[1:]]
@@ -147,18 +151,21 @@ async def hold(made: Flow, rate: int, seconds: float, *, upward: bool) -> dict[s
     }
 
 
-async def texts(made: Flow, seconds: float) -> list[float]:
-    """Send texts to the contacts in turn and return how long each took until its receipt."""
+async def texts(made: Flow, seconds: float, *, upward: bool) -> list[float]:
+    """Send texts to the contacts in turn, or from them, and return how long each took to its receipt."""
     took = []
     until_s = time.perf_counter() + seconds
-    async with Client(made.folder / "hub") as client:
-        number = 0
+    async with AsyncExitStack() as stack:
+        # Connections of their own: one that is asked for figures meanwhile answers in order.
+        senders = ["hub"] if upward else made.names
+        clients = [await stack.enter_async_context(Client(made.folder / n)) for n in senders]
         while time.perf_counter() < until_s:
-            name = made.names[number % len(made.names)]
+            number = len(took)
+            receiver = made.names[number % len(made.names)] if upward else "hub"
+            client = clients[number % len(clients)]
             from_s = time.perf_counter()
-            await client.call("send-net", contact=name, text="x" * 200, wait=True)
+            await client.call("send-net", contact=receiver, text="x" * 200, wait=True)
             took.append(time.perf_counter() - from_s)
-            number += 1
             await asyncio.sleep(TEXT_EVERY_S)
     return took
 
@@ -168,7 +175,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="pp-bench-", dir=options.folder) as folder:
         async with star(Path(folder), options.contacts) as nodes:
             made = Flow(nodes)
-            idle = await texts(made, min(2.0, options.seconds))
+            idle = await texts(made, min(2.0, options.seconds), upward=True)
             for rate in options.rates:
                 for upward in (True, False):
                     row = await hold(made, rate, options.seconds, upward=upward)
@@ -184,10 +191,9 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def line(row: dict[str, Any]) -> str:
-    text = spread(row["text_ms"]) if row["text_ms"] else "|"
     return (
         f"| {row['rate'] / 1e6:g} MB/s {row['direction']} | {row['all']:+.1%} | {row['one']:+.1%} "
-        f"| {row['jain']:.3f} | {row['halved']:+.1%} | {text} |"
+        f"| {row['jain']:.3f} | {row['halved']:+.1%} | {spread(row['text_ms'])} |"
     )
 
 

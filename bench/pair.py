@@ -83,6 +83,7 @@ class Client:
     def __init__(self, home: Path) -> None:
         self._path = home / "control.sock"
         self._number = 0
+        self._one = asyncio.Lock()
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
@@ -94,7 +95,11 @@ class Client:
         self._writer.close()
 
     async def call(self, method: str, **params: Any) -> Any:
-        """Return a method's result; its events are passed over."""
+        """Return a method's result; its events are passed over. Callers take turns."""
+        async with self._one:
+            return await self._call(method, params)
+
+    async def _call(self, method: str, params: dict[str, Any]) -> Any:
         self._number += 1
         request = {"jsonrpc": "2.0", "id": self._number, "method": method, "params": params}
         self._writer.write(json.dumps(request).encode() + b"\n")

@@ -42,8 +42,15 @@ class Traffic:
         if not self.down.limited:
             self.down.take(size_bytes, messages, 0)  # Counted, no more.
             return
-        await self.reading.turn(self.flows[lane], size_bytes, messages)
-        self.reading.release(self.flows[lane])
+        flow = self.flows[lane]
+        try:
+            # One by one: a bucket never holds more than its burst, and one read may bring more.
+            for left in range(max(1, messages), 0, -1):
+                part = -(-size_bytes // left)
+                size_bytes -= part
+                await self.reading.turn(flow, max(1, part), min(1, messages))
+        finally:
+            self.reading.release(flow)
 
 
 class RateLimits:
