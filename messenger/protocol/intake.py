@@ -198,6 +198,7 @@ class Intake:
             leaves_first=leaves_first,
             leaves_count=leaves_count,
             ranges=ranges,
+            ext={wire.HAVE: self.progress_bytes.to_bytes(wire.HAVE_BYTES, "big")},
         )
         self._send(pull)
 

@@ -101,6 +101,8 @@ class Receiving:
         self.state = State.IDLE
         self.cause: str | None = None
         """Why it failed, was cancelled or is paused."""
+        self.peer_pause: str | None = None
+        """Why the sender has paused, while it has: nothing is asked for then."""
         self._policy = policy or Policy()
         self._intake = Intake(
             file_id=file_id,
@@ -168,7 +170,7 @@ class Receiving:
     def next_timer_s(self) -> float | None:
         """When to call `on_timer` and `take`, or None."""
         due: list[float] = []
-        if self._intake.waiting:
+        if self._intake.waiting and self.peer_pause is None:
             due.append(self._patience.ask_due_s)
             if self._patience.stall_due_s is not None:
                 due.append(self._patience.stall_due_s)
@@ -181,9 +183,12 @@ class Receiving:
     def session_up(self, now_s: float) -> None:
         """Start asking: a session with the sender has begun."""
         self._session_up = True
+        self.peer_pause = None  # A sender that still has will say so again.
         if self.state is State.ACTIVE:
             self.session_down()
             self._session_up = True
+        if self.state is State.PAUSED:
+            self._say_paused()
         if self.state is State.IDLE:
             self._enter(State.ACTIVE)
             self._begin(now_s)
@@ -198,11 +203,12 @@ class Receiving:
             self._enter(State.IDLE)
 
     def pause(self, cause: str) -> None:
-        """Stop asking until `resume`."""
+        """Stop asking until `resume`, and tell the sender."""
         if self.state in (State.IDLE, State.ACTIVE):
             self._intake.drop()
             self._enter(State.PAUSED)
             self.cause = cause
+            self._say_paused()
 
     def resume(self, now_s: float) -> None:
         """Go on after `pause`, `store_failed` or `finalize_postponed`."""
@@ -255,7 +261,7 @@ class Receiving:
 
     def on_timer(self, now_s: float) -> None:
         """Ask again for what has not come, if it is time."""
-        if not self._intake.waiting:
+        if not self._intake.waiting or self.peer_pause is not None:
             return
         stall_due_s = self._patience.stall_due_s
         if stall_due_s is not None and now_s >= stall_due_s:
@@ -277,7 +283,7 @@ class Receiving:
         Call it after a batch of events rather than after each: requests and checks are then batched
         too.
         """
-        if self.state is State.ACTIVE:
+        if self.state is State.ACTIVE and self.peer_pause is None:
             self._intake.ask(now_s)
         if self._intake.worth_checking and not self._checking:
             self._checking = True
@@ -304,6 +310,16 @@ class Receiving:
             self._dirty = True
             self._finish_if_whole()
 
+    def on_pause(self, pause: wire.Pause, now_s: float) -> None:
+        """Take that the sender has paused: ask for nothing; or that it goes on: ask anew."""
+        if pause.paused:
+            self.peer_pause = pause.reason
+        elif self.peer_pause is not None:
+            self.peer_pause = None
+            if self.state is State.ACTIVE:
+                self._intake.drop()
+                self._begin(now_s)
+
     def on_cancel(self, reason: str) -> None:
         """Take that the sender has given the file up."""
         if not self.ended:
@@ -315,6 +331,10 @@ class Receiving:
     def _begin(self, now_s: float) -> None:
         self._intake.begin(now_s)
         self._checkpoint_s = max(self._checkpoint_s, now_s + self._policy.checkpoint_s)
+
+    def _say_paused(self) -> None:
+        reason = clip_reason(self.cause or "")
+        self._send(wire.Pause(file_id=self.file_id, paused=True, reason=reason))
 
     def _finish_if_whole(self) -> None:
         if self.finish is None:

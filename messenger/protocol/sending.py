@@ -79,7 +79,7 @@ _ENDS: Final = frozenset(
 _NEXT: Final = {
     SendState.OFFERED: _ENDS | {SendState.ACTIVE, SendState.PAUSED},
     SendState.ACTIVE: _ENDS | {SendState.PAUSED},
-    SendState.PAUSED: _ENDS | {SendState.ACTIVE},
+    SendState.PAUSED: _ENDS | {SendState.ACTIVE, SendState.OFFERED},
     **{end: frozenset[SendState]() for end in _ENDS},
 }
 """The automaton: which state may follow which."""
@@ -109,6 +109,10 @@ class Sending:
         self.cause: str | None = None
         """Why it was refused, cancelled, or failed."""
         self.finish = finish
+        self.peer_pause: str | None = None
+        """Why the receiver has paused, while it has."""
+        self._accepted = accepted
+        self._pause_reason = ""
         self._geometry = Geometry(chunk_log2, finish.size if finish is not None else size)
         self._policy = policy or SendPolicy()
         self._ahead = max(2, self._policy.ahead_bytes // self._geometry.chunk_bytes)
@@ -138,6 +142,11 @@ class Sending:
         return not _NEXT[self.state]
 
     @property
+    def accepted(self) -> bool:
+        """Whether the receiver has wanted it."""
+        return self._accepted
+
+    @property
     def sent_bytes(self) -> int:
         """Sealed bytes sent in this run, repeats included."""
         return self._sent_chunks * self._geometry.sealed_bytes
@@ -161,26 +170,35 @@ class Sending:
         """
         self.session_down()
         self._session_up = True
+        if self.state is SendState.PAUSED:
+            self._say_paused()
         if self.state is SendState.ACTIVE or self.finish is not None:
             self._want_end = True
 
     def session_down(self) -> None:
         """Stop: what was asked for in this session is forgotten."""
         self._session_up = False
+        self._forget_requests()
+
+    def _forget_requests(self) -> None:
         self._wanted.clear()
         self._reading.clear()
         self._in_hand.clear()
         self._leaves_wanted = self._leaves_reading = None
 
-    def pause(self) -> None:
-        """Answer nothing until `resume`; whoever drives this asks the receiver to wait (Busy)."""
+    def pause(self, reason: str) -> None:
+        """Send nothing until `resume`, and tell the receiver, so that it does not lose patience."""
         if not self.ended and self.state is not SendState.PAUSED:
             self._enter(SendState.PAUSED)
+            self._pause_reason = reason
+            self._forget_requests()
+            self._say_paused()
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Go on after `pause`: the receiver, told so, asks anew."""
         if self.state is SendState.PAUSED:
-            self._enter(SendState.ACTIVE)
+            self._enter(SendState.ACTIVE if self._accepted else SendState.OFFERED)
+            self._send(wire.Pause(file_id=self.file_id, paused=False))
 
     def cancel(self, reason: str) -> None:
         """Give the file up and tell the receiver."""
@@ -250,6 +268,7 @@ class Sending:
 
     def on_accept(self) -> None:
         """Take that the receiver wants the file."""
+        self._accepted = True
         if self.state is SendState.OFFERED:
             self._enter(SendState.ACTIVE)
 
@@ -272,11 +291,19 @@ class Sending:
             self.cause = None
             self._commands.append(Delivered())
 
+    def on_pause(self, pause: wire.Pause) -> None:
+        """Take that the receiver has paused, or goes on: it is the one that asks."""
+        self.peer_pause = pause.reason if pause.paused else None
+
     def on_pull(self, pull: wire.Pull, now_s: float) -> None:
         """Take a request. One that is too many is dropped: the receiver asks again."""
         if self.ended or not self._session_up or not self._admit(now_s):
             return
         self.on_accept()
+        self.peer_pause = None
+        if self.state is SendState.PAUSED:
+            self._say_paused()
+            return
         if self._sent_chunks > self._most_chunks():
             self._fail(f"the receiver asked for the file {self._policy.max_rounds} times over")
             return
@@ -310,6 +337,10 @@ class Sending:
             self._reading[first] = None
             self._in_hand.update(range(first, first + count))
             self._commands.append(ReadChunks(first=first, count=count))
+
+    def _say_paused(self) -> None:
+        reason = clip_reason(self._pause_reason)
+        self._send(wire.Pause(file_id=self.file_id, paused=True, reason=reason))
 
     def _read_leaves(self, first: int, count: int) -> None:
         stop = min(first + min(count, limits.LEAVES_PER_PAGE), self._available)

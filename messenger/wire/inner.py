@@ -21,6 +21,8 @@ from .codec import B16, B32, B64, Codec, Ext, Reason, Seq, TimeMs, TimeS
 
 __all__ = [
     "FIRST_LINK",
+    "HAVE",
+    "HAVE_BYTES",
     "LINK_PERSON",
     "Accept",
     "Busy",
@@ -33,6 +35,7 @@ __all__ = [
     "Leaves",
     "Message",
     "Offer",
+    "Pause",
     "Pull",
     "Receipt",
     "Refuse",
@@ -42,6 +45,7 @@ __all__ = [
     "decode_offer",
     "encode",
     "encode_offer",
+    "had_bytes",
     "link",
 ]
 
@@ -50,6 +54,9 @@ LINK_PERSON: Final = b"peerpost/v1/link"
 LINK_BYTES: Final = 16
 FIRST_LINK: Final = bytes(LINK_BYTES)
 """`prev` of the first message of an outbox id and lane."""
+HAVE: Final = "have"
+"""Entry of a Pull's `ext`: how many bytes of the file the receiver has, u64; for people only."""
+HAVE_BYTES: Final = 8
 
 
 class UnknownTypeError(ProtocolError):
@@ -197,6 +204,15 @@ class Busy(_Array, frozen=True, kw_only=True):
     ext: Ext = {}
 
 
+class Pause(_Array, frozen=True, kw_only=True):
+    """Either side has paused the file, or goes on with it (type 26)."""
+
+    file_id: B16
+    paused: bool
+    reason: Reason = ""
+    ext: Ext = {}
+
+
 class Offer(_Array, frozen=True, kw_only=True):
     """Body of a Message of kind OFFER: a file that may be pulled."""
 
@@ -225,6 +241,7 @@ Inner: TypeAlias = (
     | Cancel
     | Statement
     | Busy
+    | Pause
 )
 
 _TYPES: Final[dict[int, type[msgspec.Struct]]] = {
@@ -239,6 +256,7 @@ _TYPES: Final[dict[int, type[msgspec.Struct]]] = {
     23: Cancel,
     24: Statement,
     25: Busy,
+    26: Pause,
 }
 _CODECS: Final = {number: Codec(kind) for number, kind in _TYPES.items()}
 _BY_CLASS: Final = {
@@ -288,6 +306,12 @@ def decode_offer(body: bytes) -> Offer:
     if len(offer.name.encode()) > limits.NAME_BYTES:
         raise ProtocolError("a file name that is too long")
     return offer
+
+
+def had_bytes(pull: Pull) -> int | None:
+    """Return how many bytes of the file the receiver says it has, or None where it does not."""
+    value = pull.ext.get(HAVE, b"")
+    return int.from_bytes(value, "big") if len(value) == HAVE_BYTES else None
 
 
 def link(message_bytes: bytes, message: Message) -> bytes:

@@ -78,12 +78,21 @@ def make_inner() -> list[Case]:
         "pull": inner.Pull(
             file_id=FILE_ID, leaves_first=0, leaves_count=39, ranges=((0, 2), (5, 1))
         ),
+        "pull that says what is there": inner.Pull(
+            file_id=FILE_ID,
+            leaves_first=0,
+            leaves_count=0,
+            ranges=((8, 31),),
+            ext={inner.HAVE: (1 << 21).to_bytes(inner.HAVE_BYTES, "big")},
+        ),
         "leaves": inner.Leaves(file_id=FILE_ID, first=0, leaves=seed("leaf 0") + seed("leaf 1")),
         "finish": inner.Finish(file_id=FILE_ID, size=10_000_000, count=39, root=seed("root")),
         "complete": inner.Complete(file_id=FILE_ID),
         "cancel": inner.Cancel(file_id=FILE_ID, reason="cancelled by the sender"),
         "statement": inner.Statement(body=ALICE.signed.body, sig=ALICE.signed.sig),
         "busy": inner.Busy(reason="the disk is full", retry_ms=60_000),
+        "pause": inner.Pause(file_id=FILE_ID, paused=True, reason="paused by the sender"),
+        "going on": inner.Pause(file_id=FILE_ID, paused=False),
     }
     good = [
         case("text", "success", first, link=link),
@@ -153,6 +162,7 @@ def _bad_inner(first: bytes, bulk: dict[str, Any]) -> list[Case]:
         bad("leaves of 33 bytes", inner.Leaves(file_id=FILE_ID, first=0, leaves=bytes(33))),
         bad("no leaves", inner.Leaves(file_id=FILE_ID, first=0, leaves=b"")),
         bad("a file of no chunks", inner.Finish(file_id=FILE_ID, size=0, count=0, root=bytes(32))),
+        case("paused as a number", "bad inner", b"\x1a\x94\xc4\x10" + FILE_ID + b"\x01\xa0\x80"),
         bad("reason too long", inner.Refuse(file_id=FILE_ID, reason="x" * 201)),
         bad("busy for two days", inner.Busy(reason="", retry_ms=2 * limits.MAX_RETRY_MS)),
     ]

@@ -301,6 +301,58 @@ def test_silence_is_counted_and_slowness_is_not() -> None:
     assert "asked for 13 times and never came" in rig.cause()
 
 
+def said_pauses(rig: Rig) -> list[bool]:
+    controls = [c.message for c in rig.take() if isinstance(c, commands.SendControl)]
+    return [message.paused for message in controls if isinstance(message, wire.Pause)]
+
+
+def pulled(rig: Rig) -> list[wire.Pull]:
+    controls = [c.message for c in rig.take() if isinstance(c, commands.SendControl)]
+    return [message for message in controls if isinstance(message, wire.Pull)]
+
+
+def test_a_paused_sender_is_asked_for_nothing_and_waited_for() -> None:
+    rig = receive(Content(8 * CHUNK))
+    assert len(pulled(rig)) == 1
+    pause = wire.Pause(file_id=rig.content.file_id, paused=True, reason="for the night")
+    rig.machine.on_pause(pause, rig.now_s)
+    assert rig.machine.peer_pause == "for the night"
+    assert rig.machine.next_timer_s is None
+    rig.now_s += 40 * 3600
+    rig.machine.on_timer(rig.now_s)
+    assert rig.take() == []
+    rig.give(0)  # what was on its way still counts
+    assert [type(c) for c in rig.take()] == [commands.Verify]
+    rig.machine.verified([0], [], rig.now_s)
+    rig.machine.on_pause(wire.Pause(file_id=rig.content.file_id, paused=False), rig.now_s)
+    (again,) = pulled(rig)
+    assert again.ranges == ((1, 7),)
+    assert wire.had_bytes(again) == CHUNK
+
+
+def test_a_sender_that_does_not_say_it_again_has_not_paused() -> None:
+    rig = receive(Content(8 * CHUNK))
+    rig.take()
+    rig.machine.on_pause(wire.Pause(file_id=rig.content.file_id, paused=True), rig.now_s)
+    rig.machine.session_down()
+    rig.machine.session_up(rig.now_s)
+    assert rig.machine.peer_pause is None
+    assert pulled(rig)
+
+
+def test_a_pause_is_told_to_the_sender_at_once_and_in_each_session() -> None:
+    rig = receive(Content(8 * CHUNK))
+    rig.take()
+    rig.machine.pause("paused by the receiver")
+    assert said_pauses(rig) == [True]
+    rig.machine.session_down()
+    rig.machine.session_up(rig.now_s)
+    assert said_pauses(rig) == [True]
+    assert rig.machine.next_timer_s is None
+    rig.machine.resume(rig.now_s)
+    assert len(pulled(rig)) == 1
+
+
 def test_a_long_wait_is_told_once() -> None:
     rig = receive(Content(8 * CHUNK))
     rig.take()

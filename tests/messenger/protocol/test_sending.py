@@ -172,14 +172,50 @@ def test_of_a_session_that_is_over_nothing_is_sent() -> None:
     assert reads(machine) == []
 
 
-def test_a_pause_keeps_what_was_asked_for() -> None:
+def pauses(machine: Sending) -> list[bool]:
+    controls = [c.message for c in machine.take() if isinstance(c, commands.SendControl)]
+    return [message.paused for message in controls if isinstance(message, wire.Pause)]
+
+
+def test_a_pause_is_told_at_once_in_each_session_and_to_each_request() -> None:
     machine = sending()
-    machine.on_accept()
-    machine.pause()
     machine.on_pull(pull((0, 2)), 0.0)
-    assert machine.take() == []
-    machine.resume()
     assert reads(machine) == [(0, 2)]
+    machine.pause("enough for today")
+    assert pauses(machine) == [True]
+    give(machine, 0, 2)
+    assert machine.take() == []  # read before, and not to be sent now
+    machine.on_pull(pull((0, 2)), 1.0)
+    assert pauses(machine) == [True]
+    machine.session_down()
+    machine.session_up()
+    assert pauses(machine) == [True]
+    machine.resume()
+    assert pauses(machine) == [False]
+    assert machine.state is SendState.ACTIVE
+    machine.on_pull(pull((0, 2)), 2.0)
+    assert reads(machine) == [(0, 2)]
+
+
+def test_what_was_paused_before_anybody_asked_is_offered_again() -> None:
+    machine = sending()
+    machine.pause("not yet")
+    machine.take()
+    machine.resume()
+    assert machine.state is SendState.OFFERED
+    machine.pause("not yet")
+    machine.on_accept()
+    assert machine.state is SendState.PAUSED
+    machine.resume()
+    assert machine.state is SendState.ACTIVE
+
+
+def test_a_receiver_that_paused_goes_on_by_asking() -> None:
+    machine = sending()
+    machine.on_pause(wire.Pause(file_id=ID, paused=True, reason="the disk is full"))
+    assert machine.peer_pause == "the disk is full"
+    machine.on_pull(pull((0, 2)), 0.0)
+    assert machine.peer_pause is None
 
 
 @pytest.mark.parametrize(
@@ -201,9 +237,9 @@ def test_after_the_end_nothing_more_comes(event: str, state: SendState, command:
     assert machine.cause == (None if event == "on_complete" else "enough")
     assert command in [type(c) for c in machine.take()]
     give(machine, 0, 2)
-    for again in ("on_accept", "on_complete", "pause", "resume", "session_up"):
+    for again in ("on_accept", "on_complete", "resume", "session_up"):
         getattr(machine, again)()
-    for again in ("on_refuse", "on_cancel", "source_failed", "cancel"):
+    for again in ("on_refuse", "on_cancel", "source_failed", "cancel", "pause"):
         getattr(machine, again)("again")
     machine.on_pull(pull((0, 2)), 5.0)
     machine.leaves_read(0, b"l" * 32)
