@@ -30,9 +30,10 @@ _TIMES = frozenset(
 )
 _NARROWEST = 6
 """Columns below which cutting a cell leaves nothing to read."""
-_SIZES = frozenset({"size"})
+_SIZES = frozenset({"size", "done_bytes"})
 _SHARES = frozenset({"progress"})
-_SECONDS = frozenset({"key_age"})
+_SECONDS = frozenset({"key_age", "eta_s"})
+_RATES = frozenset({"rate_bytes_s"})
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _JOINER = "\u200d"
 _PASSED_OVER = "\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
@@ -226,6 +227,8 @@ class Terminal:
                 return "yes" if item else "no"
             case int() if key in _SIZES:
                 return self._size(item)
+            case int() if key in _RATES and self.out_is_terminal():
+                return f"{self._size(item)}/s"
             case int() | float() if key in _SHARES and self.out_is_terminal():
                 return f"{item:.0%}"
             case int() | float() if key in _SECONDS and self.out_is_terminal():

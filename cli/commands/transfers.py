@@ -1,4 +1,4 @@
-"""`peerpost transfers list|show|accept|reject`."""
+"""`peerpost transfers list|show|pause|resume|accept|reject`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ _COLUMNS = (
     ("SIZE", "size"),
     ("STATE", "state"),
     ("DONE", "progress"),
+    ("RATE", "rate_bytes_s"),
+    ("ETA", "eta_s"),
     ("NAME", "name"),
-    ("ERROR", "error"),
+    ("CAUSE", "error"),
 )
 
 
@@ -26,12 +28,13 @@ _COLUMNS = (
     cls=Group,
     examples="""
     peerpost transfers list
+    peerpost transfers pause 7hq2
     peerpost transfers accept 7hq2
     peerpost transfers reject 7hq2
     """,
 )
 def transfers() -> None:
-    """See files under way; accept or reject those that ask."""
+    """See files under way, stop and continue them; accept or reject those that ask."""
 
 
 @transfers.command("list", examples="peerpost transfers list")
@@ -49,6 +52,25 @@ def show(app: App, id_: str) -> None:
     app.terminal.record(app.call("transfers.show", {"id": id_}))
 
 
+@transfers.command(examples="peerpost transfers pause 7hq2")
+@click.argument("id_", metavar="ID")
+@pass_app
+def pause(app: App, id_: str) -> None:
+    """Stop a file that comes in or goes out, until it is resumed here.
+
+    The other side is told, and waits. ID is the transfer's, or that of the message that sends it.
+    """
+    _print(app, app.call("transfers.pause", {"id": id_}))
+
+
+@transfers.command(examples="peerpost transfers resume 7hq2")
+@click.argument("id_", metavar="ID")
+@pass_app
+def resume(app: App, id_: str) -> None:
+    """Go on with a file that was paused here, from where it stopped."""
+    _print(app, app.call("transfers.resume", {"id": id_}))
+
+
 @transfers.command(examples="peerpost transfers accept 7hq2")
 @click.argument("id_", metavar="ID")
 @pass_app
@@ -61,7 +83,7 @@ def accept(app: App, id_: str) -> None:
 @click.argument("id_", metavar="ID")
 @pass_app
 def reject(app: App, id_: str) -> None:
-    """Refuse a file; the sender is told."""
+    """Refuse a file, or give up one that is coming in; the sender is told."""
     _print(app, app.call("transfers.reject", {"id": id_}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -21,6 +22,7 @@ from peerpost.wire import inner as wire
 from peerpost.wire.segment import Segment
 
 from .clock import now_ms
+from .meter import Meter
 from .tasks import Tasks
 
 if TYPE_CHECKING:
@@ -55,11 +57,36 @@ class Download:
         self._cancel_reason: str | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = 0.0
+        self._pause_reason: str | None = None
+        self._peer_pause: wire.Pause | None = None
+        self._ended = asyncio.Event()
+        self._meter = Meter()
 
     @property
     def moving(self) -> bool:
         """Whether chunks are coming in now."""
         return self._machine is not None and self._machine.state in (State.ACTIVE, State.FINISHING)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the user has paused it."""
+        return self._pause_reason is not None
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the file, where its end is known."""
+        finish = self._row.finish if self._machine is None else self._machine.finish
+        return self._row.size if finish is None else finish.size
+
+    @property
+    def rate_bytes_s(self) -> float:
+        """How fast it comes in."""
+        return self._meter.rate(self.progress_bytes)
+
+    @property
+    def peer_pause(self) -> str | None:
+        """Why the sender has paused, while it has."""
+        return self._row.peer_pause if self._machine is None else self._machine.peer_pause
 
     @property
     def progress_bytes(self) -> int:
@@ -88,6 +115,8 @@ class Download:
     def session_down(self) -> None:
         """Wait for the next session."""
         self._session = None
+        self._peer_pause = None
+        self._meter.reset()
         if self._machine is not None:
             self._machine.session_down()
             self._wake.set()
@@ -119,19 +148,49 @@ class Download:
             self._machine.on_cancel(reason)
             self._wake.set()
 
-    def cancel(self, reason: str) -> None:
-        """Give the file up and tell the sender."""
+    async def cancel(self, reason: str) -> None:
+        """Give the file up, tell the sender, and wait until that is recorded."""
         self._cancel_reason = reason
         if self._machine is not None:
             self._machine.cancel(reason)
+            self._wake.set()
+        await self._ended.wait()
+
+    def on_pause(self, message: wire.Pause) -> None:
+        """Take that the sender has paused, or goes on."""
+        self._peer_pause = message
+        reason = message.reason if message.paused else None
+        self._row = dataclasses.replace(self._row, peer_pause=reason)
+        self._meter.reset()
+        if self._machine is not None:
+            self._machine.on_pause(message, time.monotonic())
+            self._wake.set()
+
+    def pause(self, reason: str) -> None:
+        """Ask for nothing until `resume`, and tell the sender."""
+        self._pause_reason = reason
+        self._meter.reset()
+        if self._machine is not None:
+            self._machine.pause(reason)
+            self._wake.set()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._pause_reason = None
+        if self._machine is not None:
+            self._machine.resume(time.monotonic())
             self._wake.set()
 
     # -- the machine
 
     async def _run(self) -> None:
         machine = self._machine = await self._prepare()
+        if self._pause_reason is not None:
+            machine.pause(self._pause_reason)
         if self._session is not None:
             machine.session_up(time.monotonic())
+        if self._peer_pause is not None:
+            machine.on_pause(self._peer_pause, time.monotonic())
         if self._cancel_reason is not None:
             machine.cancel(self._cancel_reason)
         while not machine.ended:
@@ -143,6 +202,7 @@ class Download:
         for command in machine.take(time.monotonic()):
             await self._carry_out(machine, command)
         self._on_end()
+        self._ended.set()
         self._let_go()
 
     def _let_go(self) -> None:
@@ -223,7 +283,7 @@ class Download:
             case commands.Completed():
                 log.info("received %s", self._row.id)
             case commands.Stalled():
-                await self._note("active", command.cause)
+                await self._trouble(command.cause)
             case commands.Failed():
                 await self._end("failed", command.cause)
             case commands.Cancelled():
@@ -241,9 +301,17 @@ class Download:
             self._pause(machine, error)
         else:
             machine.verified(good, bad, time.monotonic())
+            self._meter.note(machine.progress_bytes)
+            await self._goes_on()
             if bad:
                 log.warning("%s: wrong chunks %s are asked for again", self._row.id, bad)
         self._wake.set()
+
+    async def _goes_on(self) -> None:
+        """Note that the sender sends again, if it was noted to have paused."""
+        if self._row.peer_pause is not None:
+            self._row = dataclasses.replace(self._row, peer_pause=None)
+            await self._services.store.write(rows.set_peer_pause, self._row.id, None)
 
     async def _checkpoint(self, command: commands.Checkpoint) -> None:
         await self._in_thread(self._opened().sync)
@@ -278,18 +346,23 @@ class Download:
         self._tasks.spawn(self._resume_later(machine, error.message), name="resume-later")
 
     async def _resume_later(self, machine: Receiving, cause: str) -> None:
-        await self._note("active", cause)
+        await self._trouble(cause)
         await asyncio.sleep(RETRY_DISK_S)
-        machine.resume(time.monotonic())
-        self._wake.set()
+        if not self.paused:
+            machine.resume(time.monotonic())
+            self._wake.set()
 
-    async def _note(self, state: str, error: str | None) -> None:
-        await self._services.store.write(rows.set_state, self._row.id, state, error)
-        self._services.events.publish("transfer", self._row.id, state)
+    async def _trouble(self, cause: str) -> None:
+        """Note why nothing comes, while that lasts; what the user has paused stays paused."""
+        if not self.paused:
+            await self._services.store.write(rows.set_state, self._row.id, "active", cause)
+            self._services.events.publish("transfer", self._row.id, "active")
 
     async def _end(self, state: str, cause: str) -> None:
         log.warning("%s %s: %s", self._row.id, state, cause)
-        await self._note(state, cause)
+        knows = self._session is not None
+        await self._services.store.write(rows.end, self._row.id, state, cause, peer_knows=knows)
+        self._services.events.publish("transfer", self._row.id, state)
         await self._in_thread(self._discard)
 
     def _discard(self) -> None:
@@ -307,6 +380,7 @@ class Download:
         message = error.message if isinstance(error, PeerpostError) else repr(error)
         log.error("%s stopped: %s", self._row.id, message)
         self._on_end()
+        self._ended.set()
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._services.in_thread(work, *args, **kwargs)

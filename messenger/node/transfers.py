@@ -10,21 +10,21 @@ transfer lives only in memory but what a restart can find again.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import logging
 import operator
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from peerpost.errors import NotFoundError, StoreFullError, UsageError
-from peerpost.store import contacts, disk, inbox
+from peerpost.protocol.transfer import clip_reason
+from peerpost.store import contacts, outbox
 from peerpost.store import transfers as rows
-from peerpost.store.chunks import Sealer
-from peerpost.store.sealed import End, SealedFile
 from peerpost.store.space import check_space
 from peerpost.wire import inner as wire
 from peerpost.wire.segment import Segment
 
+from .arrived import Arrived
 from .download import Download
 from .file_queue import FileQueue
 from .session import Session
@@ -39,6 +39,10 @@ __all__ = ["Transfers"]
 
 log = logging.getLogger(__name__)
 
+BY_SENDER = "paused by the sender"
+BY_RECEIVER = "paused by the receiver"
+REJECTED = "refused by the receiver"
+"""What the other side reads."""
 MAX_OPEN_OFFERS = 32
 """Incoming files of one contact that are open at once; more are refused."""
 
@@ -60,6 +64,7 @@ class Transfers:
         self._tasks = Tasks()
         self.spool = Spool(services, self._folders["spool"])
         self.queue = FileQueue(services, self.spool)
+        self.arrived = Arrived(services, self._folders["blobs"])
 
     @property
     def busy(self) -> bool:
@@ -70,7 +75,7 @@ class Transfers:
 
     def wants(self, contact_id: str) -> bool:
         """Tell whether a file of this contact is waiting to be pulled."""
-        return any(key[0] == contact_id for key in self._downloads)
+        return any(key[0] == contact_id and not d.paused for key, d in self._downloads.items())
 
     async def stop(self) -> None:
         """Put every transfer to sleep."""
@@ -100,13 +105,20 @@ class Transfers:
                     transfer.session_down()
 
     async def _resume(self, contact_id: str, session: Session) -> None:
+        for row in await self._services.store.read(rows.untold, contact_id):
+            reason = row.error or "given up"
+            session.send(wire.Lane.URGENT, _cancel(row.file_id, reason))
+            await self._services.store.write(rows.told, row.id)
         for row in await self._services.store.read(rows.of_contact, contact_id):
             if self._sessions.get(contact_id) is not session:
                 return
             if not row.incoming:
                 (await self._upload(row)).session_up(session)
-            elif row.state == "active":
+            elif row.state == "active" or (row.contact_id, row.file_id) in self._downloads:
                 (await self._download(row)).session_up(session)
+            elif row.state == "paused":
+                pause = wire.Pause(file_id=row.file_id, paused=True, reason=BY_RECEIVER)
+                session.send(wire.Lane.URGENT, wire.encode(pause))
             elif row.state == "offered":
                 await self._decide(row, session)
 
@@ -123,7 +135,9 @@ class Transfers:
         file_id = getattr(message, "file_id", None)
         if file_id is None:
             return
-        if isinstance(message, wire.Leaves | wire.Finish):
+        if isinstance(message, wire.Pause):
+            await self._peer_paused(contact_id, message)
+        elif isinstance(message, wire.Leaves | wire.Finish):
             await self._to_download(contact_id, session, file_id, message)
         elif isinstance(message, wire.Cancel):
             await self._cancelled(contact_id, file_id, message.reason)
@@ -150,6 +164,8 @@ class Transfers:
         if row is not None and row.state == "done":
             # The sender asks because our last word was lost.
             session.send(wire.Lane.URGENT, wire.encode(wire.Complete(file_id=file_id)))
+        elif row is not None and row.state not in rows.OPEN_STATES:
+            session.send(wire.Lane.URGENT, _cancel(file_id, row.error or "given up"))
 
     async def _to_upload(
         self, contact_id: str, session: Session, file_id: bytes, message: wire.Inner
@@ -159,8 +175,9 @@ class Transfers:
             row = await self._services.store.read(rows.get, contact_id, file_id, incoming=False)
             if row is None or row.state not in rows.OPEN_STATES:
                 if isinstance(message, wire.Pull):
-                    gone = wire.Cancel(file_id=file_id, reason="the sender has it no more")
-                    session.send(wire.Lane.URGENT, wire.encode(gone))
+                    cause = row.error if row is not None and row.state != "done" else None
+                    gone = _cancel(file_id, cause or "the sender has it no more")
+                    session.send(wire.Lane.URGENT, gone)
                 return
             upload = await self._upload(row)
         if self._sessions.get(contact_id) is session:
@@ -177,10 +194,26 @@ class Transfers:
         for incoming in (True, False):
             row = await self._services.store.read(rows.get, contact_id, file_id, incoming=incoming)
             if row is not None and row.state in rows.OPEN_STATES:
-                await self._services.store.write(rows.set_state, row.id, "cancelled", reason)
-                self._services.events.publish("transfer", row.id, "cancelled")
-                if not incoming:
+                await self._set_state(row, "cancelled", reason)
+                if incoming:
+                    await self._services.in_thread(self._discard_part, row)
+                else:
                     await self.spool.tidy_after([row])
+
+    async def _peer_paused(self, contact_id: str, message: wire.Pause) -> None:
+        key = (contact_id, message.file_id)
+        incoming = key in self._downloads
+        transfer: Download | Upload | None = self._downloads.get(key) or self._uploads.get(key)
+        if transfer is not None:
+            transfer.on_pause(message)
+        for side in (incoming,) if transfer is not None else (True, False):
+            row = await self._services.store.read(
+                rows.get, contact_id, message.file_id, incoming=side
+            )
+            reason = message.reason if message.paused else None
+            if row is not None and row.state in rows.OPEN_STATES and row.peer_pause != reason:
+                await self._services.store.write(rows.set_peer_pause, row.id, reason)
+                self._services.events.publish("transfer", row.id, row.state)
 
     # -- incoming
 
@@ -224,10 +257,18 @@ class Transfers:
             download.session_up(session)
 
     async def _refuse(self, row: rows.Transfer, session: Session | None, reason: str) -> None:
-        await self._set_state(row, "cancelled", reason)
+        await self._services.store.write(
+            rows.end, row.id, "cancelled", reason, peer_knows=session is not None
+        )
+        self._services.events.publish("transfer", row.id, "cancelled")
         if session is not None:
             refusal = wire.Refuse(file_id=row.file_id, reason=reason)
             session.send(wire.Lane.URGENT, wire.encode(refusal))
+        await self._services.in_thread(self._discard_part, row)
+
+    def _discard_part(self, row: rows.Transfer) -> None:
+        for suffix in (".part", ".leaves"):
+            (self._folders["blobs"] / f"{row.file_id.hex()}{suffix}").unlink(missing_ok=True)
 
     async def _set_state(self, row: rows.Transfer, state: str, error: str | None) -> rows.Transfer:
         changed = await self._services.store.write(rows.set_state, row.id, state, error)
@@ -265,87 +306,109 @@ class Transfers:
 
     # -- the user
 
+    async def find(self, prefix: str) -> rows.Transfer:
+        """Return a transfer by its id, or by that of the message that sends it.
+
+        Raises NotFoundError, AmbiguousError.
+        """
+        store = self._services.store
+        try:
+            return await store.read(rows.find, prefix)
+        except NotFoundError:
+            with suppress(NotFoundError):
+                entry = await store.read(outbox.find, prefix)
+                if entry.file_id is not None:
+                    found = await store.read(
+                        rows.get, entry.contact_id, entry.file_id, incoming=False
+                    )
+                    if found is not None:
+                        return found
+            raise
+
     async def accept(self, prefix: str) -> rows.Transfer:
         """Accept a file that was asked about. Raises NotFoundError, UsageError."""
-        row = await self._services.store.read(rows.find, prefix)
+        row = await self.find(prefix)
         _require_asking(row)
         await self._accept(row, self._sessions.get(row.contact_id))
         return await self._services.store.read(rows.find, row.id)
 
     async def reject(self, prefix: str) -> rows.Transfer:
         """Refuse a file, also one that is on its way. Raises NotFoundError, UsageError."""
-        row = await self._services.store.read(rows.find, prefix)
+        row = await self.find(prefix)
+        _require_open(row)
+        if not row.incoming:
+            raise UsageError(
+                f"transfer {row.id} is going out: it is not yours to reject",
+                hint="take it back with: peerpost queue cancel ID (see: peerpost queue list)",
+            )
         download = self._downloads.get((row.contact_id, row.file_id))
-        if download is not None and row.incoming:
-            download.cancel("refused by the receiver")
+        if download is None:
+            await self._refuse(row, self._sessions.get(row.contact_id), REJECTED)
         else:
-            _require_asking(row)
-            await self._refuse(row, self._sessions.get(row.contact_id), "refused by the receiver")
+            await download.cancel(REJECTED)
         return await self._services.store.read(rows.find, row.id)
 
-    def progress(self, contact_id: str, file_id: bytes | None) -> float | None:
-        """Return the part of an outgoing file that was sent in this run, 0 to 1, or None."""
-        upload = None if file_id is None else self._uploads.get((contact_id, file_id))
-        return None if upload is None else upload.progress
+    async def pause(self, prefix: str) -> rows.Transfer:
+        """Stop a transfer until `resume`, whatever comes between. Raises NotFoundError, UsageError."""
+        row = await self.find(prefix)
+        _require_open(row)
+        if row.incoming and row.state in ("offered", "asking"):
+            raise UsageError(
+                f"transfer {row.id} has not begun: it waits for you to accept it",
+                hint=f"peerpost transfers accept {row.id}, or reject",
+            )
+        await self._set_state(row, "paused", None)
+        key = (row.contact_id, row.file_id)
+        if row.incoming:
+            if key in self._downloads:
+                self._downloads[key].pause(BY_RECEIVER)
+        else:
+            (await self._upload(row)).pause(BY_SENDER)
+        return await self._services.store.read(rows.find, row.id)
 
-    def received_bytes(self, row: rows.Transfer) -> int:
-        """Return how much of an incoming file is on the disk."""
-        download = self._downloads.get((row.contact_id, row.file_id))
-        return row.progress_bytes if download is None else download.progress_bytes
-
-    # -- what has arrived
-
-    async def save(self, item: inbox.Item, out_fd: int) -> str:
-        """Write a received file's bytes to an open file; return their BLAKE2b-256 in hex.
-
-        Raises StorageError naming a chunk that is damaged.
-        """
-        row = await self._received(item)
-
-        def run() -> str:
-            digest = hashlib.blake2b(digest_size=32)
-            with self._blob(row) as sealed, disk.errors("cannot write the file"):
-                for piece in sealed.plain(_end(row)):
-                    digest.update(piece)
-                    disk.write_all(out_fd, piece)
-            return digest.hexdigest()
-
-        return await self._services.in_thread(run)
-
-    async def describe(self, item: inbox.Item) -> dict[str, Any]:
-        """Return where a received file lies and its digest; the body too, for a long text."""
-        row = await self._received(item)
-
-        def run() -> dict[str, Any]:
-            with self._blob(row) as sealed:
-                if row.as_text:
-                    body = b"".join(bytes(piece) for piece in sealed.plain(_end(row)))
-                    return {"body": body.decode(errors="replace")}
-                digest = sealed.digest(_end(row)).hex()
-                return {"path": str(sealed.path), "sealed": True, "blake2b": digest}
-
-        return await self._services.in_thread(run)
-
-    async def _received(self, item: inbox.Item) -> rows.Transfer:
-        if item.file_id is None:
-            raise NotFoundError(f"{item.id} is not a file")
-        row = await self._services.store.read(
-            rows.get, item.contact_id, item.file_id, incoming=True
-        )
-        if row is None or row.finish is None:
-            raise NotFoundError(f"the file of {item.id} is not here any more")
+    async def resume(self, prefix: str) -> rows.Transfer:
+        """Go on with a transfer that was paused here. Raises NotFoundError, UsageError."""
+        row = await self.find(prefix)
+        _require_open(row)
+        if row.state != "paused":
+            raise UsageError(
+                f"transfer {row.id} is not paused here",
+                hint=None if row.peer_pause is None else "only your contact can resume it",
+            )
+        session = self._sessions.get(row.contact_id)
+        if row.incoming:
+            row = await self._set_state(row, "active", None)
+            download = await self._download(row)
+            download.resume()
+            if session is not None:
+                download.session_up(session)
+        else:
+            upload = await self._upload(row)
+            row = await self._set_state(row, "active" if upload.asked_for else "offered", None)
+            upload.resume()
         return row
 
-    def _blob(self, row: rows.Transfer) -> SealedFile:
-        sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
-        return SealedFile.open(self._folders["blobs"] / f"{row.file_id.hex()}.sealed", sealer)
+    def upload(self, entry: outbox.Entry) -> Upload | None:
+        """Return what moves the file of an outbox entry now, if anything does."""
+        return (
+            None if entry.file_id is None else self._uploads.get((entry.contact_id, entry.file_id))
+        )
+
+    def driven(self, row: rows.Transfer) -> Download | Upload | None:
+        """Return what moves a transfer now, if anything does."""
+        kept = self._downloads if row.incoming else self._uploads
+        return kept.get((row.contact_id, row.file_id))
 
 
-def _end(row: rows.Transfer) -> End:
-    finish = row.finish
-    if finish is None:
-        raise NotFoundError("the file is not whole")
-    return End(size=finish.size, count=finish.count, root=finish.root)
+def _cancel(file_id: bytes, reason: str) -> bytes:
+    return wire.encode(wire.Cancel(file_id=file_id, reason=clip_reason(reason)))
+
+
+def _require_open(row: rows.Transfer) -> None:
+    if row.state not in rows.OPEN_STATES:
+        raise UsageError(
+            f"transfer {row.id} is {row.state} already", hint="see: peerpost transfers list"
+        )
 
 
 def _require_asking(row: rows.Transfer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import time
@@ -22,6 +23,7 @@ from peerpost.wire import inner as wire
 from peerpost.wire.segment import Segment
 
 from .clock import now_ms
+from .meter import Meter
 from .tasks import Tasks
 
 if TYPE_CHECKING:
@@ -46,8 +48,12 @@ class Upload:
             chunk_log2=row.chunk_log2,
             size=row.size,
             finish=row.finish,
-            accepted=row.state == "active",
         )
+        if row.state == "paused":
+            self._machine.pause(row.error or "paused by the sender")
+        self._had_bytes: tuple[int, int] | None = None
+        """What the receiver had when this session began, and what had been sent by then."""
+        self._meter = Meter()
         self._source: SpoolSource | ResealedSource | None = None
         self._session: Session | None = None
         self._wake = asyncio.Event()
@@ -61,11 +67,32 @@ class Upload:
         return self._session is not None and not self._machine.ended
 
     @property
-    def progress(self) -> float | None:
-        """Part of the file that has left in this run, 0 to 1."""
-        if not self._row.size:
-            return None
-        return min(1.0, self._machine.sent_bytes / self._row.size)
+    def asked_for(self) -> bool:
+        """Whether the receiver has wanted it."""
+        return self._machine.accepted or self._row.state == "active"
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the file, where its end is known."""
+        finish = self._machine.finish
+        return self._row.size if finish is None else finish.size
+
+    @property
+    def progress_bytes(self) -> int:
+        """What the receiver said it had, and what has left since."""
+        had, sent = self._had_bytes or (0, 0)
+        total = had + self._machine.sent_bytes - sent
+        return total if self.size is None else min(self.size, total)
+
+    @property
+    def rate_bytes_s(self) -> float:
+        """How fast it leaves."""
+        return self._meter.rate(self._machine.sent_bytes)
+
+    @property
+    def peer_pause(self) -> str | None:
+        """Why the receiver has paused, while it has."""
+        return self._machine.peer_pause
 
     def start(self, on_end: Callable[[], object]) -> None:
         """Begin; `on_end` is called when nothing more will come of it."""
@@ -85,12 +112,14 @@ class Upload:
         """Answer requests of this session."""
         if self._session is not session:
             self._session = session
+            self._had_bytes = None
             self._machine.session_up()
             self._wake.set()
 
     def session_down(self) -> None:
         """Wait for the next session."""
         self._session = None
+        self._meter.reset()
         self._machine.session_down()
         self._wake.set()
 
@@ -102,9 +131,45 @@ class Upload:
             case wire.Refuse():
                 self._machine.on_refuse(message.reason)
             case wire.Pull():
+                self._note_had(message)
                 self._machine.on_pull(message, time.monotonic())
             case wire.Complete():
                 self._machine.on_complete()
+        if self._machine.accepted and self._row.state == "offered":
+            self._row = dataclasses.replace(self._row, state="active")
+            self._tasks.spawn(self._activate(), name="activate")
+        self._wake.set()
+
+    def _note_had(self, pull: wire.Pull) -> None:
+        had = wire.had_bytes(pull)
+        if self._had_bytes is None and had is not None:
+            self._had_bytes = (min(had, self.size or 0), self._machine.sent_bytes)
+        if self._row.peer_pause is not None:
+            self._row = dataclasses.replace(self._row, peer_pause=None)
+            self._tasks.spawn(
+                self._services.store.write(rows.set_peer_pause, self._row.id, None), name="goes-on"
+            )
+
+    async def _activate(self) -> None:
+        await self._services.store.write_lazily(rows.activate, self._row.id)
+        self._services.events.publish("transfer", self._row.id, "active")
+
+    def on_pause(self, message: wire.Pause) -> None:
+        """Take that the receiver has paused, or goes on."""
+        self._machine.on_pause(message)
+        self._row = dataclasses.replace(self._row, peer_pause=self._machine.peer_pause)
+
+    def pause(self, reason: str) -> None:
+        """Send no more until `resume`, and tell the receiver."""
+        self._machine.pause(reason)
+        while not self._leaving.empty():
+            self._leaving.get_nowait()
+        self._meter.reset()
+        self._wake.set()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._machine.resume()
         self._wake.set()
 
     def on_cancel(self, reason: str) -> None:
@@ -175,6 +240,7 @@ class Upload:
             await session.send_chunk(self.frames(item, session.segment_bytes))
             if session is self._session:
                 self._machine.chunk_sent(item.index)
+                self._meter.note(self._machine.sent_bytes)
                 if self._machine.wants_more:
                     self._wake.set()
 
@@ -262,7 +328,11 @@ class Upload:
 
     async def _note(self, state: str, cause: str | None, entry: outbox.Entry | None) -> None:
         row = self._row
-        await self._services.store.write(rows.set_state, row.id, state, cause)
+        if cause is None:
+            await self._services.store.write(rows.set_state, row.id, state, None)
+        else:
+            knows = self._session is not None
+            await self._services.store.write(rows.end, row.id, state, cause, peer_knows=knows)
         self._services.events.publish("transfer", row.id, state)
         if entry is not None:
             self._services.events.publish("entry", entry.id, entry.state)

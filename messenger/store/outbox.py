@@ -37,6 +37,7 @@ __all__ = [
     "file_ended",
     "find",
     "has_open",
+    "id_of_file",
     "list_entries",
     "load",
     "mark_sent",
@@ -386,6 +387,14 @@ def find(db: apsw.Connection, prefix: str) -> Entry:
     if row is None:
         raise UsageError("the entry is gone")
     return _entry(row)
+
+
+def id_of_file(db: apsw.Connection, contact_id: str, file_id: bytes) -> str | None:
+    """Return the id of the entry that offers a file to a contact, or None."""
+    row = db.execute(
+        "SELECT id FROM outbox WHERE contact_id = ? AND file_id = ?", (contact_id, file_id)
+    ).fetchone()
+    return None if row is None else str(row[0])
 
 
 def list_entries(

@@ -14,15 +14,21 @@ from . import ids, inbox
 __all__ = [
     "OPEN_STATES",
     "Transfer",
+    "activate",
     "add_outgoing",
     "checkpoint",
     "complete_incoming",
+    "end",
     "find",
     "finish",
     "get",
+    "list_open",
     "list_transfers",
     "of_contact",
+    "set_peer_pause",
     "set_state",
+    "told",
+    "untold",
 ]
 
 OPEN_STATES = ("offered", "asking", "active", "paused")
@@ -30,7 +36,7 @@ _OPEN = "state IN ('offered', 'asking', 'active', 'paused')"
 _COLUMNS = (
     "file_id, incoming, id, contact_id, state, name, as_text, size, chunk_log2, key, finish_size,"
     " finish_count, finish_root, have, progress_bytes, source, outbox_id, lane, seq, sent_ms,"
-    " error, created_ms, content_id"
+    " error, created_ms, content_id, peer_pause, files, accepted_bytes"
 )
 
 
@@ -65,6 +71,12 @@ class Transfer:
     created_ms: int
     content_id: bytes | None
     """Of an outgoing file from the spool: the content that it is, perhaps of several transfers."""
+    peer_pause: str | None
+    """Why the peer has paused, while it has."""
+    files: int | None
+    """Of a folder: how many files are in it, as its sender says; None for a plain file."""
+    accepted_bytes: int | None
+    """Of an incoming file of unknown size: how long it may be; None for any length."""
 
     @property
     def finish(self) -> Finish | None:
@@ -165,6 +177,16 @@ def list_transfers(db: apsw.Connection, limit: int) -> list[Transfer]:
     ]
 
 
+def list_open(db: apsw.Connection) -> list[Transfer]:
+    """Return what has not ended, oldest first."""
+    return [
+        _transfer(row)
+        for row in db.execute(
+            f"SELECT {_COLUMNS} FROM transfers WHERE {_OPEN} ORDER BY created_ms, id"  # noqa: S608
+        )
+    ]
+
+
 def set_state(
     db: apsw.Connection, transfer_id: str, state: str, error: str | None = None
 ) -> Transfer:
@@ -173,6 +195,45 @@ def set_state(
         "UPDATE transfers SET state = ?, error = ? WHERE id = ?", (state, error, transfer_id)
     )
     return find(db, transfer_id)
+
+
+def activate(db: apsw.Connection, transfer_id: str) -> None:
+    """Note that the receiver has begun to ask for an outgoing file."""
+    db.execute(
+        "UPDATE transfers SET state = 'active' WHERE id = ? AND state = 'offered'", (transfer_id,)
+    )
+
+
+def set_peer_pause(db: apsw.Connection, transfer_id: str, reason: str | None) -> None:
+    """Note that the peer has paused, or that it goes on (None)."""
+    db.execute("UPDATE transfers SET peer_pause = ? WHERE id = ?", (reason, transfer_id))
+
+
+def end(
+    db: apsw.Connection, transfer_id: str, state: str, error: str, *, peer_knows: bool
+) -> Transfer:
+    """End a transfer that did not succeed; a peer that does not know is told in its next session."""
+    db.execute(
+        f"UPDATE transfers SET told = ? WHERE id = ? AND {_OPEN}",  # noqa: S608
+        (peer_knows, transfer_id),
+    )
+    return set_state(db, transfer_id, state, error)
+
+
+def untold(db: apsw.Connection, contact_id: str) -> list[Transfer]:
+    """Return the transfers that ended without the contact's knowing."""
+    return [
+        _transfer(row)
+        for row in db.execute(
+            f"SELECT {_COLUMNS} FROM transfers WHERE contact_id = ? AND told = 0",  # noqa: S608
+            (contact_id,),
+        )
+    ]
+
+
+def told(db: apsw.Connection, transfer_id: str) -> None:
+    """Note that the peer has been told of the end."""
+    db.execute("UPDATE transfers SET told = 1 WHERE id = ?", (transfer_id,))
 
 
 def finish(db: apsw.Connection, transfer_id: str, end: Finish) -> None:

@@ -74,7 +74,7 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
     item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
     shown = _row(opened, item)
     if item.file_id is not None:
-        shown |= await opened.transfers.describe(item)
+        shown |= await opened.transfers.arrived.describe(item)
     else:
         shown["body"] = (item.body or b"").decode()
     if item.unread:
@@ -88,7 +88,7 @@ async def save(node: Node, request: Request) -> dict[str, Any]:
     item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
     out = request.fd(0)
     if item.file_id is not None:
-        digest = await opened.transfers.save(item, out)
+        digest = await opened.transfers.arrived.save(item, out)
     else:
         body = item.body or b""
         await asyncio.get_running_loop().run_in_executor(opened.threads, _write_all, out, body)

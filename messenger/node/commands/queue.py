@@ -14,6 +14,7 @@ from peerpost.wire.inner import Lane
 
 from ..clock import now_ms, rfc3339
 from ..rpc import Request
+from .figures import figures
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
@@ -93,14 +94,13 @@ def describe(opened: Opened, entry: store_outbox.Entry) -> dict[str, Any]:
         "id": entry.id,
         "contact": peer.contact.name if peer is not None else None,
         "kind": entry.kind,
-        "size": entry.size,
         "lane": Lane(entry.lane).name.lower(),
         "state": entry.state,
         "name": entry.name,
         "attempts": peer.attempts if peer is not None and pending else 0,
         "next_attempt": None if wait_ms is None else rfc3339(now_ms() + max(0, wait_ms)),
         "last_error": entry.last_error or (peer.last_error if peer and pending else None),
-        "progress": opened.transfers.progress(entry.contact_id, entry.file_id),
+        **figures(entry.size, opened.transfers.upload(entry)),
         "created": rfc3339(entry.created_ms),
         "delivered": rfc3339(entry.delivered_ms),
     }

@@ -1,20 +1,27 @@
-"""`transfers list|show|accept|reject`."""
+"""`transfers list|show|pause|resume|accept|reject`, and following them."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from peerpost.store import outbox
 from peerpost.store import transfers as rows
 
 from ..clock import rfc3339
-from ..rpc import Request
+from ..rpc import Final, Request
+from .figures import figures
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
 
-__all__ = ["accept", "list_", "reject", "show"]
+__all__ = ["accept", "follow", "list_", "pause", "reject", "resume", "show"]
+
+FOLLOW_S = 0.5
+"""How often a follower is told what has changed."""
 
 
 class _List(msgspec.Struct, forbid_unknown_fields=True):
@@ -25,46 +32,104 @@ class _Id(msgspec.Struct, forbid_unknown_fields=True):
     id: str
 
 
+class _Follow(msgspec.Struct, forbid_unknown_fields=True):
+    id: str | None = None
+
+
 async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
     """List files on their way and arrived, newest first."""
     opened = node.opened()
     found = await opened.store.read(rows.list_transfers, request.params_as(_List).limit)
-    return [_describe(opened, row) for row in found]
+    return [await _describe(opened, row) for row in found]
 
 
 async def show(node: Node, request: Request) -> dict[str, Any]:
     """Describe one transfer by id or its beginning."""
     opened = node.opened()
-    row = await opened.store.read(rows.find, request.params_as(_Id).id)
-    return _describe(opened, row)
+    return await _describe(opened, await opened.transfers.find(request.params_as(_Id).id))
 
 
 async def accept(node: Node, request: Request) -> dict[str, Any]:
     """Accept a file that was too large to be taken without asking."""
     opened = node.opened()
-    return _describe(opened, await opened.transfers.accept(request.params_as(_Id).id))
+    return await _describe(opened, await opened.transfers.accept(request.params_as(_Id).id))
 
 
 async def reject(node: Node, request: Request) -> dict[str, Any]:
     """Refuse a file, or give up one that is coming in."""
     opened = node.opened()
-    return _describe(opened, await opened.transfers.reject(request.params_as(_Id).id))
+    return await _describe(opened, await opened.transfers.reject(request.params_as(_Id).id))
 
 
-def _describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
+async def pause(node: Node, request: Request) -> dict[str, Any]:
+    """Stop a file, whichever way it goes, until it is resumed."""
+    opened = node.opened()
+    return await _describe(opened, await opened.transfers.pause(request.params_as(_Id).id))
+
+
+async def resume(node: Node, request: Request) -> dict[str, Any]:
+    """Go on with a file that was paused here."""
+    opened = node.opened()
+    row = await opened.transfers.resume(request.params_as(_Id).id)
+    opened.network.poke(row.contact_id)
+    return await _describe(opened, row)
+
+
+async def follow(node: Node, request: Request) -> AsyncIterator[object]:
+    """Tell a transfer as often as it changes, until it has ended; without an id all that are open."""
+    params = request.params_as(_Follow)
+    opened = node.opened()
+    wanted = None if params.id is None else (await opened.transfers.find(params.id)).id
+    told: dict[str, dict[str, Any]] = {}
+    while True:
+        if wanted is not None:
+            found = [await opened.store.read(rows.find, wanted)]
+        else:
+            found = await opened.store.read(rows.list_open)
+            gone = told.keys() - {row.id for row in found}
+            found += [await opened.store.read(rows.find, id_) for id_ in sorted(gone)]
+        for row in found:
+            described = await _describe(opened, row)
+            ended = row.state not in rows.OPEN_STATES
+            if ended and row.id == wanted:
+                yield Final(described)
+                return
+            if told.get(row.id) != described:
+                told[row.id] = described
+                yield described
+            if ended:
+                del told[row.id]
+        if wanted is None and not told:
+            yield Final(None)
+            return
+        await asyncio.sleep(FOLLOW_S)
+
+
+async def _describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
     peer = opened.network.peers.get(row.contact_id)
-    done_bytes = opened.transfers.received_bytes(row) if row.incoming else None
-    progress = opened.transfers.progress(row.contact_id, row.file_id)
-    if done_bytes is not None and row.size:
-        progress = done_bytes / row.size
+    moving = opened.transfers.driven(row)
+    message = None
+    if not row.incoming:
+        message = await opened.store.read(outbox.id_of_file, row.contact_id, row.file_id)
+    state, error = row.state, row.error
+    peer_pause = row.peer_pause if moving is None else moving.peer_pause
+    if state in ("offered", "active") and peer_pause is not None:
+        state, error = "paused", peer_pause or "paused by the other side"
+    size = row.size if row.finish is None else row.finish.size
     return {
         "id": row.id,
+        "message": message,
         "contact": peer.contact.name if peer is not None else None,
         "direction": "in" if row.incoming else "out",
         "name": row.name,
-        "size": row.size if row.finish is None else row.finish.size,
-        "state": row.state,
-        "progress": 1.0 if row.state == "done" else progress,
-        "error": row.error,
+        "state": state,
+        **_figures(row, size, moving if state == "active" or row.state == "paused" else None),
+        "error": error,
         "created": rfc3339(row.created_ms),
     }
+
+
+def _figures(row: rows.Transfer, size: int | None, moving: Any) -> dict[str, Any]:
+    if row.state == "done":
+        return {**figures(size, None, size), "progress": 1.0}
+    return figures(size, moving, row.progress_bytes if row.incoming else None)
