@@ -56,6 +56,7 @@ class App:
         *,
         fds: Sequence[int] = (),
         spawn: bool | None = None,
+        on_event: Callable[[Any], None] | None = None,
     ) -> Any:
         """Ask the node. Raises the PeerpostError that it raised."""
         from peerpost.node.client import call
@@ -67,6 +68,7 @@ class App:
             fds=fds,
             spawn=self.spawn if spawn is None else spawn,
             node_args=self.node_args(),
+            on_event=on_event,
         )
 
     def node_args(self) -> list[str]:

@@ -38,7 +38,7 @@ def deliver(app: App, items: list[Item], common: dict[str, Any]) -> None:
 
     Raises the first failure, once the others have been heard of.
     """
-    with Progress(app.terminal, sum(item.size or 0 for item in items)) as progress:
+    with Progress(app.terminal) as progress:
         watch = _Watch(app, progress)
         if len(items) == 1:
             _send_one(app, items[0], common, watch)

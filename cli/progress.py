@@ -1,83 +1,143 @@
-"""How far a transfer is, drawn on stderr for a person; nothing anywhere else."""
+"""How far files are, said on stderr as whoever reads it can use it.
+
+On a terminal a bar for each file; in a pipe or a log a line now and then; with --json an object; with --quiet
+nothing. Figures are the node's: it knows the rate over the last seconds, whoever asks and since when.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from .terminal import Terminal, safe
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
+    from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "in_words"]
 
 WORTH_DRAWING_BYTES = 1 << 20
 """Less than this is over before a bar is read, and Rich takes 80 ms to load."""
+LINE_S = 5.0
+"""How far apart two plain lines about a file are, and how long the first one waits."""
+OBJECT_S = 1.0
+"""The same of objects."""
+LABEL_CHARS = 28
+_KEYS = ("id", "name", "state", "size", "done_bytes", "progress", "rate_bytes_s", "eta_s", "error")
+_MOVING = frozenset({"queued", "sent", "offered", "asking", "active", "paused"})
 
 
 class Progress:
-    """A bar for all of a command's files together."""
+    """What is said of the files of one command."""
 
-    def __init__(self, terminal: Terminal, total_bytes: int) -> None:
-        self._total = total_bytes
-        self._done: dict[str, int] = {}
-        self._bar: Bar | None = None
-        self._task: TaskID | None = None
-        self._wanted = terminal.can_draw() and total_bytes >= WORTH_DRAWING_BYTES
+    def __init__(self, terminal: Terminal, *, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._terminal = terminal
+        self._now_s = now_s
+        self._began_s = now_s()
+        self._said_s: dict[str, float] = {}
+        self._bars: Bars | None = None
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        if self._bars is not None:
+            self._bars.stop()
 
-    def update(self, row: dict[str, Any]) -> None:
-        """Take a queue entry: draw how much of it the other side has."""
-        if not self._wanted:
+    def update(self, row: Mapping[str, Any]) -> None:
+        """Take a row of `send-net`, `queue` or `transfers`."""
+        if row.get("kind") == "text" or self._terminal.quiet:
             return
-        size = int(row.get("size") or 0)
-        share = row.get("progress")
-        done = size if row.get("state") == "delivered" else int(size * float(share or 0))
-        self._done[str(row["id"])] = done
-        bar, task = self._drawn(str(row.get("name") or row["id"]))
-        bar.update(task, completed=sum(self._done.values()))
+        if self._terminal.can_draw():
+            self._draw(row)
+        elif row.get("state") in _MOVING:
+            self._say(row)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Print something else meanwhile."""
-        if self._bar is None:
+        if self._bars is None:
             yield
             return
-        self._bar.stop()
+        self._bars.stop()
         yield
-        self._bar.start()
+        self._bars.start()
 
-    def _drawn(self, label: str) -> tuple[Bar, TaskID]:
-        if self._bar is None or self._task is None:
-            from rich.console import Console
-            from rich.markup import escape
-            from rich.progress import (
-                BarColumn,
-                DownloadColumn,
-                Progress,
-                TextColumn,
-                TimeRemainingColumn,
-                TransferSpeedColumn,
+    # Lines and objects
+
+    def _say(self, row: Mapping[str, Any]) -> None:
+        as_json = self._terminal.json
+        now_s, id_ = self._now_s(), str(row["id"])
+        if now_s - self._said_s.get(id_, self._began_s) < (OBJECT_S if as_json else LINE_S):
+            return
+        self._said_s[id_] = now_s
+        if as_json:
+            found = {key: row[key] for key in _KEYS if key in row}
+            self._terminal.event({"event": "progress", **found})
+        else:
+            self._terminal.note(f"{_label(row)}: {in_words(row)}")
+
+    # Bars
+
+    def _draw(self, row: Mapping[str, Any]) -> None:
+        id_ = str(row["id"])
+        size = row.get("size")
+        if id_ not in self._tasks:
+            moving = row.get("state") in _MOVING
+            if not moving or (size is not None and size < WORTH_DRAWING_BYTES):
+                return
+            self._bars = self._bars or _new_bars(self._terminal)
+            self._tasks[id_] = self._bars.add_task(safe(_label(row)), total=size, figures="")
+            self._bars.start()
+        if self._bars is not None:
+            whole = row.get("state") in ("done", "delivered")
+            done = size if whole else row.get("done_bytes")
+            self._bars.update(
+                self._tasks[id_], total=size, completed=done or 0, figures=safe(in_words(row))
             )
 
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                DownloadColumn(),
-                TransferSpeedColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._task = self._bar.add_task(escape(safe(label)[:40]), total=self._total)
-            self._bar.start()
-        return self._bar, self._task
+
+def in_words(row: Mapping[str, Any]) -> str:
+    """Return how far a file is: share, amount, rate and time left, or why it does not move."""
+    from peerpost.node.units import format_duration, format_size
+
+    state, size, done = row.get("state"), row.get("size"), row.get("done_bytes")
+    if state not in _MOVING or done is None:
+        return str(state)
+    parts = []
+    if row.get("progress") is not None:
+        parts.append(f"{int(100 * row['progress'])} %")
+    amount = format_size(done)
+    parts.append(amount if size is None else f"{amount} of {format_size(size)}")
+    if state in ("paused", "asking"):
+        parts.append(f"{row.get('error') or state}")
+    elif row.get("rate_bytes_s"):
+        parts.append(f"{format_size(row['rate_bytes_s'])}/s")
+        if row.get("eta_s"):
+            parts.append(f"{format_duration(row['eta_s'])} left")
+    return ", ".join(parts)
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    label = str(row.get("name") or row["id"])
+    return label if len(label) <= LABEL_CHARS else f"{label[: LABEL_CHARS - 1]}…"
+
+
+def _new_bars(terminal: Terminal) -> Bars:
+    import sys
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[figures]}", markup=False),
+        console=Console(stderr=True, no_color=not terminal.colored(sys.stderr), highlight=False),
+        expand=True,
+        transient=True,
+    )

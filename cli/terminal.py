@@ -149,6 +149,10 @@ class Terminal:
         if not self.quiet:
             self._say(safe(message))
 
+    def event(self, value: Mapping[str, Any]) -> None:
+        """Say something to a program, on stderr: with --json, beside the data."""
+        self._say(json.dumps(value))
+
     def error(self, code: str, message: str, hint: str | None) -> None:
         """Say what went wrong and what may be done."""
         if self.json:

@@ -6,7 +6,10 @@ from typing import Any
 
 import click
 
+from peerpost.errors import RefusedError
+
 from ..app import App, Group, pass_app
+from ..progress import Progress
 
 __all__ = ["transfers"]
 
@@ -37,19 +40,50 @@ def transfers() -> None:
     """See files under way, stop and continue them; accept or reject those that ask."""
 
 
-@transfers.command("list", examples="peerpost transfers list")
+@transfers.command("list", examples="peerpost transfers list\npeerpost transfers list --follow")
+@click.option("--follow", is_flag=True, help="Watch those under way until all have ended.")
 @pass_app
-def list_(app: App) -> None:
-    """List files under way in both directions."""
-    app.terminal.records(app.call("transfers.list"), _COLUMNS, empty="No files are under way.")
+def list_(app: App, follow: bool) -> None:
+    """List files under way and arrived, in both directions."""
+    if not follow:
+        app.terminal.records(app.call("transfers.list"), _COLUMNS, empty="No files are under way.")
+        return
+    with Progress(app.terminal) as progress:
+        app.call("transfers.follow", {}, on_event=lambda row: _follow(app, progress, row))
+    if not app.terminal.json:
+        app.terminal.note("No files are under way.")
 
 
-@transfers.command(examples="peerpost transfers show 7hq2")
+@transfers.command(examples="peerpost transfers show 7hq2\npeerpost transfers show 7hq2 --follow")
 @click.argument("id_", metavar="ID")
+@click.option("--follow", is_flag=True, help="Watch it until it has ended; exit 76 unless done.")
 @pass_app
-def show(app: App, id_: str) -> None:
-    """Show one transfer. ID may be its unique beginning."""
-    app.terminal.record(app.call("transfers.show", {"id": id_}))
+def show(app: App, id_: str, follow: bool) -> None:
+    """Show one transfer. ID may be its unique beginning, or the id of the message that sends it."""
+    if not follow:
+        app.terminal.record(app.call("transfers.show", {"id": id_}))
+        return
+    with Progress(app.terminal) as progress:
+        row = app.call(
+            "transfers.follow",
+            {"id": id_},
+            on_event=lambda row: _follow(app, progress, row),
+        )
+        progress.update(row)
+    app.terminal.record(row)
+    if row["state"] != "done":
+        raise RefusedError(f"{row['id']} {row['state']}: {row['error'] or 'no reason given'}")
+
+
+def _follow(app: App, progress: Progress, row: dict[str, Any]) -> None:
+    """Show a row that has changed: as data with --json, else as progress, and its end as data."""
+    if app.terminal.json:
+        app.terminal.record(row)
+        return
+    progress.update(row)
+    if row["state"] in ("done", "failed", "cancelled"):
+        with progress.aside():
+            _print(app, row)
 
 
 @transfers.command(examples="peerpost transfers pause 7hq2")
@@ -88,4 +122,7 @@ def reject(app: App, id_: str) -> None:
 
 
 def _print(app: App, row: dict[str, Any]) -> None:
-    app.terminal.record(row, human=f"{row['id']}  {row['state']}  {row.get('name') or ''}".rstrip())
+    app.terminal.record(
+        row,
+        human=f"{row['id']}  {row['state']}  {row.get('name') or ''}  {row.get('error') or ''}".rstrip(),
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -27,6 +28,8 @@ __all__ = ["send_net"]
 
 DEFAULT_TIMEOUT_S = 30.0
 LOOK_AGAIN_S = 1.0
+PROGRESS_S = 0.5
+"""How often it is told how far a file is."""
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,7 +68,8 @@ async def _wait(
 ) -> AsyncIterator[object]:
     with opened.events.subscribe(entry.id) as events:
         yield describe(opened, entry)
-        yield Final(await _until_delivered(opened, entry, events, timeout_s))
+        async for told in _until_delivered(opened, entry, events, timeout_s):
+            yield told
 
 
 async def _queue(
@@ -139,11 +143,11 @@ async def _queue_text(
 
 
 async def _next_state(
-    opened: Opened, entry: store_outbox.Entry, events: Subscription
+    opened: Opened, entry: store_outbox.Entry, events: Subscription, look_again_s: float
 ) -> store_outbox.Entry:
     """Wait for an event of the entry; now and then look anyway, for events may be dropped."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(LOOK_AGAIN_S):
+        async with asyncio.timeout(look_again_s):
             event = await events.next()
         if event.entry is not None:
             return event.entry
@@ -152,11 +156,19 @@ async def _next_state(
 
 async def _until_delivered(
     opened: Opened, entry: store_outbox.Entry, events: Subscription, timeout_s: float
-) -> dict[str, Any]:
+) -> AsyncIterator[object]:
+    """Tell how far a file is as often as that changes, and last what became of the entry."""
+    told = describe(opened, entry)
+    look_again_s = LOOK_AGAIN_S if entry.file_id is None else PROGRESS_S
+    deadline_s = time.monotonic() + timeout_s
     try:
-        async with asyncio.timeout(timeout_s):
-            while entry.state in ("queued", "sent"):
-                entry = await _next_state(opened, entry, events)
+        while entry.state in ("queued", "sent"):
+            async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
+                entry = await _next_state(opened, entry, events, look_again_s)
+            row = describe(opened, entry) if entry.file_id is not None else told
+            if row != told and row["state"] in ("queued", "sent"):
+                told = row
+                yield row
     except TimeoutError:
         raise TimedOutError(
             f"{entry.id} is queued, and not delivered within {timeout_s:g} s",
@@ -164,4 +176,4 @@ async def _until_delivered(
         ) from None
     if entry.state != "delivered":
         raise RefusedError(f"{entry.id} was {entry.state}: {entry.last_error or 'no reason given'}")
-    return describe(opened, entry)
+    yield Final(describe(opened, entry))
