@@ -68,14 +68,14 @@ class Accept(click.ParamType[int | str]):
         return Size().convert(value, param, ctx)
 
 
-def open_input(path: str) -> int:
-    """Open a file for reading and return its descriptor. Raises NoInputError saying why not."""
+def open_input(path: str, *, folders: bool = False) -> int:
+    """Open a file for reading and return its descriptor, or a folder's where those will do.
+
+    Raises NoInputError saying why not.
+    """
     try:
-        if stat.S_ISDIR(Path(path).stat().st_mode):
-            raise NoInputError(
-                f"{path} is a folder",
-                hint=f"pack it: tar -c {path} | peerpost send-net --contact NAME --name X.tar -",
-            )
+        if stat.S_ISDIR(Path(path).stat().st_mode) and not folders:
+            raise NoInputError(f"{path} is a folder", hint="name a file in it")
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise NoInputError(f"there is no file {path}", hint=_nearest(path)) from None

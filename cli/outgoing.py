@@ -77,6 +77,8 @@ class _Watch:
             self._app.terminal.record(
                 row, human=f"{row['id']}  {row['state']}  {what}  to {row['contact']}"
             )
+            for skipped in row.get("skipped", ()):
+                self._app.terminal.note(f"not sent: {skipped}")
 
 
 def _send_one(app: App, item: Item, common: dict[str, Any], watch: _Watch) -> None:

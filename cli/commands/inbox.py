@@ -68,7 +68,10 @@ def list_(
     """List what was received, newest first."""
     params = {"contact": contact, "unread": unread or None, "limit": limit, "since": since}
     given = {key: value for key, value in params.items() if value is not None}
-    app.terminal.records(app.call("inbox.list", given), _COLUMNS, empty="Nothing here.")
+    rows = app.call("inbox.list", given)
+    if not app.terminal.json:
+        rows = [row | {"kind": "folder"} if row.get("directory") else row for row in rows]
+    app.terminal.records(rows, _COLUMNS, empty="Nothing here.")
 
 
 @inbox.command(examples="peerpost inbox show k3f9\npeerpost --json inbox show k3f9")
@@ -82,9 +85,12 @@ def show(app: App, id_: str) -> None:
         return
     body = item.pop("body", None)
     item.pop("preview", None)  # the name or the body says it already
+    if item.pop("directory", False):
+        item["kind"] = "folder"
     app.terminal.record({key: value for key, value in item.items() if value is not None})
     if body is None:
-        app.terminal.note(f"Save it: peerpost inbox save {item['id']} --out FILE")
+        where = "FOLDER" if item["kind"] == "folder" else "FILE"
+        app.terminal.note(f"Save it: peerpost inbox save {item['id']} --out {where}")
     else:
         app.terminal.text(f"\n{body}")
 
@@ -92,17 +98,20 @@ def show(app: App, id_: str) -> None:
 @inbox.command(
     examples="""
     peerpost inbox save k3f9 --out report.pdf
-    peerpost inbox save k3f9 --out - | tar -x
+    peerpost inbox save 7hq2 --out photos
+    peerpost inbox save 7hq2 --out photos.tar
+    peerpost inbox save 7hq2 --out - | tar -x
     """
 )
 @click.argument("id_", metavar="ID")
 @click.option("--out", required=True, metavar="FILE|-", help="Where to; '-' is stdout.")
-@click.option("--force", is_flag=True, help="Replace FILE where it exists.")
+@click.option("--force", is_flag=True, help="Replace what exists.")
 @pass_app
 def save(app: App, id_: str, out: str, force: bool) -> None:
-    """Write one message's bytes as they were sent, a file or a text.
+    """Write one message's bytes as they were sent, a file or a text; a folder is unpacked.
 
-    FILE appears only when it is whole.
+    FILE appears only when it is whole. What is in a folder comes to lie in FILE itself; named
+    like FILE.tar it stays packed.
     """
     if out == "-":
         if sys.stdout.isatty():
@@ -111,9 +120,28 @@ def save(app: App, id_: str, out: str, force: bool) -> None:
             )
         app.call("inbox.save", {"id": id_}, fds=[sys.stdout.fileno()])
         return
+    about = app.call("inbox.peek", {"id": id_})
+    if about.get("directory") and not out.endswith(".tar"):
+        _unpack(app, about["id"], out, force=force)
+        return
     with target(out, force=force) as fd:
         saved = app.call("inbox.save", {"id": id_}, fds=[fd])
     app.terminal.record(saved | {"path": out}, human=f"{saved['id']}  saved  {out}")
+
+
+def _unpack(app: App, id_: str, out: str, *, force: bool) -> None:
+    from ..unpack import unpack
+
+    saved: dict[str, Any] = {}
+
+    def write(fd: int) -> None:
+        saved.update(app.call("inbox.save", {"id": id_}, fds=[fd]))
+
+    files = unpack(out, write, force=force)
+    app.terminal.record(
+        saved | {"path": out, "files": files},
+        human=f"{saved['id']}  saved  {out}  ({files} files)",
+    )
 
 
 @inbox.command(examples="peerpost inbox mark k3f9\npeerpost inbox mark k3f9 7hq2 --unread")

@@ -29,8 +29,9 @@ DEFAULT_TIMEOUT_S = 30.0
     examples="""
     peerpost send-net --contact bob "the build is green"
     peerpost send-net --contact bob --file report.pdf photo.jpg --wait
+    peerpost send-net --contact nas --file photos
     df -h | peerpost send-net --contact ops -
-    tar -c photos | peerpost send-net --contact bob --name photos.tar -
+    pg_dump shop | peerpost send-net --contact nas --name shop.sql -
     """,
 )
 @click.argument("text", nargs=-1, metavar="[TEXT | -]")
@@ -42,13 +43,20 @@ DEFAULT_TIMEOUT_S = 30.0
     shell_complete=complete_contacts,
     help="To whom.",
 )
-@click.option("--file", "files", multiple=True, metavar="PATH...", help="Send files; '-' is stdin.")
+@click.option(
+    "--file",
+    "files",
+    multiple=True,
+    metavar="PATH...",
+    help="Send files and folders; '-' is stdin.",
+)
 @click.option("--name", metavar="NAME", help="What a file is called for the receiver.")
 @click.option(
     "--lane",
     type=click.Choice(["urgent", "bulk"]),
     help="What goes first; without it a text is urgent and a file is bulk.",
 )
+@click.option("--spool", is_flag=True, help="Copy it first, so that it may change or go at once.")
 @click.option("--wait", is_flag=True, help="Wait until it is delivered.")
 @click.option(
     "--timeout", type=Duration(), metavar="SECS", help="With --wait: exit 75 after this.  [30s]"
@@ -62,11 +70,12 @@ def send_net(
     files: tuple[str, ...],
     name: str | None,
     lane: str | None,
+    spool: bool,
     wait: bool,
     timeout: float | None,
     expires: float | None,
 ) -> None:
-    """Send a text, files, or what comes on stdin ('-') to a contact.
+    """Send a text, files, folders, or what comes on stdin ('-') to a contact.
 
     The id is printed when the message is safely queued on this disk; delivery follows as soon as
     the contact can be reached, also when this command has ended.
@@ -74,7 +83,7 @@ def send_net(
     if timeout is not None and not wait:
         raise UsageError("--timeout needs --wait")
     common: dict[str, Any] = {"contact": contact}
-    options = {"lane": lane, "expires_s": expires}
+    options = {"lane": lane, "expires_s": expires, "spool": spool or None}
     common |= {key: value for key, value in options.items() if value is not None}
     if wait:
         common |= {"wait": True, "timeout_s": DEFAULT_TIMEOUT_S if timeout is None else timeout}
@@ -92,11 +101,16 @@ def _files(paths: tuple[str, ...], name: str | None) -> list[Item]:
 
 
 def _file(path: str, name: str | None) -> Item:
-    fd = open_input(path)
+    fd = open_input(path, folders=True)
     found = os.fstat(fd)
-    called = _utf8(name or Path(path).name or "file")
+    whole = Path(path).absolute()
+    shown = whole if Path(path).name not in ("", "..") else whole.resolve()
+    called = _utf8(name or shown.name or "file")
+    if stat.S_ISDIR(found.st_mode):
+        path_hex = os.fsencode(whole).hex()
+        return Item(params={"folder": {"name": called, "fd_index": 0, "path_hex": path_hex}}, fd=fd)
     if stat.S_ISREG(found.st_mode):
-        hint = _utf8(str(Path(path).absolute()))
+        hint = _utf8(str(whole))
         return Item(
             params={
                 "file": {"name": called, "fd_index": 0, "path_hint": hint, "size": found.st_size}

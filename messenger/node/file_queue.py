@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from peerpost.errors import PeerpostError
+from peerpost.errors import NoInputError, PeerpostError
 from peerpost.store import contents, outbox
 from peerpost.store import transfers as rows
 from peerpost.store.contents import Content
+from peerpost.store.folder import Archive, ArchiveStream
+from peerpost.store.manifest import scan
+from peerpost.store.names import safe_name
 from peerpost.store.reference import Reference, describe
 from peerpost.store.sealed import End
+from peerpost.store.spool import Readable
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
     from .spool import Spool
 
 __all__ = ["FileQueue"]
+
+FOLDER_SUFFIX = ".tar"
+"""What the name of a folder gets in its offer: whoever does not know folders sees an archive."""
 
 
 class FileQueue:
@@ -67,7 +74,58 @@ class FileQueue:
                 return await self._queue(
                     contact_id, name, lane, expires_ms, size=content.size, content=content
                 )
-        return await self._put_spooled(contact_id, fd, name, lane, expires_ms, as_text=False)
+        return await self._put_spooled(contact_id, fd, name, lane, expires_ms)
+
+    async def put_folder(
+        self,
+        contact_id: str,
+        fd: int,
+        *,
+        name: str,
+        path: bytes,
+        lane: wire.Lane,
+        expires_ms: int | None,
+        copy: bool,
+    ) -> tuple[outbox.Entry, list[str]]:
+        """Queue an open folder; return what is not sent of it, too, each with its reason.
+
+        A small one, and any with `copy`, is sealed into the spool before this returns; of another only a list
+        of what is in it, and the files are read from `path` while they are pulled. Raises NoInputError,
+        BadInputError, StoreFullError, StorageError.
+        """
+        prefix = _clip(safe_name(name), limits.NAME_BYTES - len(FOLDER_SUFFIX))
+        found = await self._services.in_thread(scan, fd)
+        archive = await self._services.in_thread(Archive, os.dup(fd), found.manifest, prefix)
+        try:
+            if copy or archive.size <= self._services.config.storage.spool_below:
+                stream = ArchiveStream(archive)
+                entry = await self._put_spooled(
+                    contact_id, stream, prefix, lane, expires_ms, files=found.files
+                )
+                return entry, found.skipped
+            if not _leads_to(path, fd):
+                raise NoInputError(
+                    f"the node does not find the folder at {os.fsdecode(path)}",
+                    hint="--spool copies it",
+                )
+            size = archive.size
+        finally:
+            archive.close()
+        manifest_id, key = secrets.token_bytes(16), secrets.token_bytes(32)
+        manifest, _ = await self._spool.put(
+            io.BytesIO(found.manifest), file_id=manifest_id, key=key
+        )
+        source = json.dumps({"folder": path.hex(), "prefix": prefix})
+        try:
+            entry = await self._queue(
+                contact_id, prefix, lane, expires_ms,
+                size=size, source=source, content=manifest, files=found.files,
+            )  # fmt: skip
+        except PeerpostError:
+            self._spool.remove(manifest_id)
+            raise
+        await self._spool.tidy({manifest_id})
+        return entry, found.skipped
 
     async def put_text(
         self, contact_id: str, data: bytes, *, lane: wire.Lane, expires_ms: int | None
@@ -84,21 +142,18 @@ class FileQueue:
             return None
         if status.st_size <= self._services.config.storage.spool_below:
             return None
-        with suppress(OSError):
-            there = Path(path_hint).stat()
-            if (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino):
-                return describe(fd, path_hint)
-        return None
+        return describe(fd, path_hint) if _leads_to(os.fsencode(path_hint), fd) else None
 
     async def _put_spooled(
         self,
         contact_id: str,
-        source: int | io.BytesIO,
+        source: int | Readable,
         name: str,
         lane: wire.Lane,
         expires_ms: int | None,
         *,
-        as_text: bool,
+        as_text: bool = False,
+        files: int | None = None,
     ) -> outbox.Entry:
         file_id, key = secrets.token_bytes(16), secrets.token_bytes(32)
         content, end = await self._spool.put(source, file_id=file_id, key=key)
@@ -106,6 +161,7 @@ class FileQueue:
             entry = await self._queue(
                 contact_id, name, lane, expires_ms,
                 size=end.size, end=end, as_text=as_text, file_id=file_id, key=key, content=content,
+                files=files,
             )  # fmt: skip
         except PeerpostError:
             self._spool.remove(file_id)
@@ -128,15 +184,19 @@ class FileQueue:
         file_id: bytes | None = None,
         key: bytes | None = None,
         content: Content | None = None,
+        files: int | None = None,
     ) -> outbox.Entry:
         at_ms = now_ms()
+        # What was spooled just now has the file's own id, or is the manifest of a folder.
+        spooled = content is not None and (content.id == file_id or source is not None)
         offer = wire.Offer(
             file_id=file_id or secrets.token_bytes(16),
             key=key or secrets.token_bytes(32),
             chunk_log2=limits.CHUNK_LOG2,
             size=size,
-            name=_clip(name),
+            name=_clip(name) if files is None else name + FOLDER_SUFFIX,
             as_text=as_text,
+            ext={} if files is None else {wire.FILES: files.to_bytes(8, "big")},
         )
         finish = None
         if end is not None:
@@ -164,13 +224,14 @@ class FileQueue:
                 file_id=offer.file_id,
                 key=offer.key,
                 chunk_log2=offer.chunk_log2,
-                name=offer.name,
+                name=name if files is not None else offer.name,
                 as_text=as_text,
                 size=size,
                 finish=finish,
                 source=source,
                 now_ms=at_ms,
-                content_id=None if content is None else _kept(db, content, offer.file_id),
+                content_id=None if content is None else _kept(db, content, new=spooled),
+                files=files,
             )
             return outbox.enqueue(
                 db,
@@ -180,7 +241,7 @@ class FileQueue:
                 make_inner=make_inner,
                 size=size,
                 now_ms=at_ms,
-                name=offer.name or None,
+                name=(name if files is not None else offer.name) or None,
                 file_id=offer.file_id,
                 expires_ms=expires_ms,
             )
@@ -192,16 +253,24 @@ class _GoneError(Exception):
     """The content is not in the spool any more."""
 
 
-def _kept(db: apsw.Connection, content: Content, file_id: bytes) -> bytes:
-    """Return the id of the content to send: what was spooled for this file, or the same bytes."""
-    if content.id == file_id:
+def _kept(db: apsw.Connection, content: Content, *, new: bool) -> bytes:
+    """Return the id of the content to send: what was spooled just now, or the same bytes."""
+    if new:
         return contents.add(db, content).id
     if contents.get(db, content.id) is None:
         raise _GoneError
     return content.id
 
 
-def _clip(name: str) -> str:
+def _leads_to(path: bytes, fd: int) -> bool:
+    """Tell whether a path surely leads to what is open."""
+    with suppress(OSError, ValueError):
+        there, here = os.stat(path), os.fstat(fd)  # noqa: PTH116 - bytes
+        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+    return False
+
+
+def _clip(name: str, limit_bytes: int = limits.NAME_BYTES) -> str:
     """Return a name that an offer can carry; the receiver makes it safe in any case."""
     data = Path(name).name.encode(errors="replace")
-    return data[: limits.NAME_BYTES].decode(errors="ignore")
+    return data[:limit_bytes].decode(errors="ignore")

@@ -9,7 +9,6 @@ that does. What is left between the two is named by nothing, and `sweep` removes
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 from collections.abc import Iterable
@@ -21,7 +20,7 @@ from peerpost.store import contents
 from peerpost.store.chunks import Sealer
 from peerpost.store.contents import Content
 from peerpost.store.sealed import LEAVES_SUFFIX, End, SealedFile
-from peerpost.store.spool import SharedSource, SpoolSource, digest_of, spool
+from peerpost.store.spool import Readable, SharedSource, SpoolSource, digest_of, spool
 from peerpost.store.transfers import Transfer
 from peerpost.wire import limits
 
@@ -62,7 +61,7 @@ class Spool:
         return await self._services.store.read(contents.by_digest, digest, limits.CHUNK_LOG2)
 
     async def put(
-        self, source: int | io.BytesIO, *, file_id: bytes, key: bytes
+        self, source: int | Readable, *, file_id: bytes, key: bytes
     ) -> tuple[Content, End]:
         """Seal all that a source gives; the files are on the disk, and no row names them yet.
 
@@ -85,6 +84,20 @@ class Spool:
         except PeerpostError:
             self.remove(file_id)
             raise
+
+    async def read(self, content_id: bytes) -> bytes:
+        """Return a whole content that is small. Raises StorageError."""
+        content = await self._services.store.read(contents.get, content_id)
+        if content is None:
+            raise StorageError("the copy in the spool is gone; send it again")
+
+        def run() -> bytes:
+            sealer = Sealer(file_id=content.id, key=content.key, chunk_log2=content.chunk_log2)
+            with SealedFile.open(self.path(content.id), sealer) as sealed:
+                count = sealed.geometry(content.size).count or 1
+                return b"".join(sealed.read_plain(at, 1, content.size) for at in range(count))
+
+        return await self._services.in_thread(run)
 
     async def open(self, row: Transfer) -> SpoolSource | SharedSource:
         """Open what a transfer sends. Raises StorageError."""

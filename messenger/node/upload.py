@@ -16,6 +16,7 @@ from peerpost.protocol.sending import Sending
 from peerpost.store import outbox
 from peerpost.store import transfers as rows
 from peerpost.store.chunks import Sealer
+from peerpost.store.folder import Archive, FolderSource
 from peerpost.store.reference import Reference, ReferenceSource
 from peerpost.store.resealed import ResealedSource
 from peerpost.store.spool import SpoolSource
@@ -304,11 +305,17 @@ class Upload:
         if row.source is None:
             return await self._spool.open(row)
         sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
-        reference, leaves = (
-            Reference(**json.loads(row.source)),
-            self._spool.leaves_path(row.file_id),
-        )
-        return await self._services.in_thread(ReferenceSource, reference, sealer, leaves)
+        where, leaves = json.loads(row.source), self._spool.leaves_path(row.file_id)
+        if "folder" not in where:
+            reference = Reference(**where)
+            return await self._services.in_thread(ReferenceSource, reference, sealer, leaves)
+        manifest = await self._spool.read(row.content_id or b"")
+
+        def open_folder() -> FolderSource:
+            archive = Archive.open(bytes.fromhex(where["folder"]), manifest, where["prefix"])
+            return FolderSource(archive, sealer, leaves)
+
+        return await self._services.in_thread(open_folder)
 
     # -- the end
 

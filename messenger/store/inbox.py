@@ -35,11 +35,12 @@ __all__ = [
 
 PREVIEW_CHARS = 80
 _COLUMNS = (
-    "row_id, id, contact_id, kind, gap, size, name, body, file_id, sent_ms, received_ms, unread"
+    "row_id, id, contact_id, kind, gap, size, name, body, file_id, sent_ms, received_ms, unread,"
+    " files"
 )
 _INSERTED = (
     "id, contact_id, kind, outbox_id, lane, seq, gap, size, name, body, file_id, sent_ms,"
-    " received_ms"
+    " received_ms, files"
 )
 _KEY = "contact_id = ? AND outbox_id = ? AND lane = ?"
 
@@ -62,6 +63,8 @@ class Item:
     sent_ms: int
     received_ms: int
     unread: bool
+    files: int | None
+    """Of a folder: how many files are in it, as its sender says; None for what is no folder."""
 
     @property
     def preview(self) -> str:
@@ -203,15 +206,16 @@ class _Lane:
 def _offer(db: apsw.Connection, contact_id: str, message: wire.Message, now_ms: int) -> bool:
     """Note a file that is offered; False where it was offered before."""
     offer = wire.decode_offer(message.body)
+    files = None if offer.as_text else wire.files_in(offer)
     db.execute(
         "INSERT OR IGNORE INTO transfers (file_id, incoming, id, contact_id, state, name,"
-        " as_text, size, chunk_log2, key, outbox_id, lane, seq, sent_ms, created_ms)"
-        " VALUES (?, 1, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " as_text, size, chunk_log2, key, outbox_id, lane, seq, sent_ms, created_ms, files)"
+        " VALUES (?, 1, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             offer.file_id,
             ids.new_id(db, "transfers"),
             contact_id,
-            offer.name,
+            offer.name if files is None else offer.name.removesuffix(".tar"),
             offer.as_text,
             offer.size,
             offer.chunk_log2,
@@ -221,6 +225,7 @@ def _offer(db: apsw.Connection, contact_id: str, message: wire.Message, now_ms: 
             message.seq,
             message.sent_at_ms,
             now_ms,
+            files,
         ),
     )
     return db.changes() > 0
@@ -247,6 +252,7 @@ def _add_texts(
             None,
             message.sent_at_ms,
             now_ms,
+            None,
         )
         for (message, gap), id_ in zip(texts, ids.new_ids(db, "inbox", len(texts)), strict=True)
     ]
@@ -265,6 +271,7 @@ def _add_texts(
             sent_ms=row[11],
             received_ms=now_ms,
             unread=True,
+            files=None,
         )
         for at, row in enumerate(rows)
     ]
@@ -278,6 +285,7 @@ def add_file(
     as_text: bool,
     name: str,
     size: int,
+    files: int | None,
     source: tuple[bytes, int, int, int],
     now_ms: int,
 ) -> Item:
@@ -300,6 +308,7 @@ def add_file(
         file_id,
         sent_ms,
         now_ms,
+        files,
     )
     return _get(db, insert_rows(db, "inbox", _INSERTED, [row]))
 

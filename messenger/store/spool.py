@@ -10,11 +10,10 @@ same content seal them anew (`SharedSource`, and `contents`, which finds the sam
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from peerpost.errors import BadInputError, NoInputError, StorageError
 from peerpost.wire.limits import LEAF_BYTES, MAX_FILE_BYTES
@@ -25,7 +24,7 @@ from .contents import Hasher
 from .resealed import Piece, ResealedSource
 from .sealed import End, SealedFile
 
-__all__ = ["SharedSource", "SpoolSource", "digest_of", "spool"]
+__all__ = ["Readable", "SharedSource", "SpoolSource", "digest_of", "spool"]
 
 _READ_CHUNKS: Final = 8
 """Chunks sealed per call: the lanes of the hash kernel."""
@@ -33,8 +32,15 @@ _HASH_BYTES: Final = 2 << 20
 """Read at a time to hash a file: it stays in the cache between the two."""
 
 
+class Readable(Protocol):
+    """What can be read like a file, from its beginning to its end."""
+
+    def readinto(self, room: memoryview, /) -> int:
+        """Fill a buffer and return how much that was; 0 is the end."""
+
+
 def spool(
-    source: int | io.BytesIO,
+    source: int | Readable,
     sealed: SealedFile,
     *,
     limit_bytes: int = MAX_FILE_BYTES,
@@ -165,8 +171,8 @@ def _read_checked(sealed: SealedFile, first: int, count: int, size: int | None) 
         raise StorageError(f"the copy in the spool: {error.message}; send it again") from error
 
 
-def _read_into(source: int | io.BytesIO, room: memoryview) -> int:
-    if isinstance(source, io.BytesIO):
+def _read_into(source: int | Readable, room: memoryview) -> int:
+    if not isinstance(source, int):
         return source.readinto(room)
     try:
         return os.readv(source, [room])

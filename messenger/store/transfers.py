@@ -111,12 +111,13 @@ def add_outgoing(
     source: str | None,
     now_ms: int,
     content_id: bytes | None = None,
+    files: int | None = None,
 ) -> None:
     """Note a file to send; its offer is queued in the same transaction by the caller."""
     db.execute(
         "INSERT INTO transfers (file_id, incoming, id, contact_id, state, name, as_text, size,"
         " chunk_log2, key, finish_size, finish_count, finish_root, source, created_ms,"
-        " content_id) VALUES (?, 0, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " content_id, files) VALUES (?, 0, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             file_id,
             ids.new_id(db, "transfers"),
@@ -132,6 +133,7 @@ def add_outgoing(
             source,
             now_ms,
             content_id,
+            files,
         ),
     )
 
@@ -283,6 +285,7 @@ def complete_incoming(
         as_text=transfer.as_text,
         name=name,
         size=end.size,
+        files=transfer.files,
         source=(
             transfer.outbox_id or bytes(16),
             transfer.lane or 0,

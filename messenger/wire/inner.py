@@ -20,6 +20,7 @@ from . import limits
 from .codec import B16, B32, B64, Codec, Ext, Reason, Seq, TimeMs, TimeS
 
 __all__ = [
+    "FILES",
     "FIRST_LINK",
     "HAVE",
     "HAVE_BYTES",
@@ -45,6 +46,7 @@ __all__ = [
     "decode_offer",
     "encode",
     "encode_offer",
+    "files_in",
     "had_bytes",
     "link",
 ]
@@ -57,6 +59,8 @@ FIRST_LINK: Final = bytes(LINK_BYTES)
 HAVE: Final = "have"
 """Entry of a Pull's `ext`: how many bytes of the file the receiver has, u64; for people only."""
 HAVE_BYTES: Final = 8
+FILES: Final = "files"
+"""Entry of an Offer's `ext`: it is a folder, as a tar archive, with so many files; u64."""
 
 
 class UnknownTypeError(ProtocolError):
@@ -312,6 +316,14 @@ def had_bytes(pull: Pull) -> int | None:
     """Return how many bytes of the file the receiver says it has, or None where it does not."""
     value = pull.ext.get(HAVE, b"")
     return int.from_bytes(value, "big") if len(value) == HAVE_BYTES else None
+
+
+def files_in(offer: Offer) -> int | None:
+    """Return how many files are in the folder that is offered, or None of a plain file."""
+    value = offer.ext.get(FILES)
+    if value is None:
+        return None
+    return min(int.from_bytes(value[:8], "big"), limits.MAX_FILE_BYTES)
 
 
 def link(message_bytes: bytes, message: Message) -> bytes:

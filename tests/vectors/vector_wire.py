@@ -105,6 +105,21 @@ def make_inner() -> list[Case]:
         ),
         case("offer", "success", inner.encode(text(offer(), **bulk))),
         case("offer of a stream", "success", inner.encode(text(offer(size=None), **bulk))),
+        case(
+            "offer of a folder",
+            "success",
+            inner.encode(
+                text(
+                    offer(
+                        size=10_240,
+                        name="photos.tar",
+                        mtime_s=None,
+                        ext={inner.FILES: (12).to_bytes(8, "big")},
+                    ),
+                    **bulk,
+                )
+            ),
+        ),
         case("skip", "success", inner.encode(skip), link=link),
         case("a later kind", "success", inner.encode(text(b"\xff", kind=9))),
         *(case(name, "success", inner.encode(page)) for name, page in pages.items()),

@@ -44,6 +44,7 @@ METHODS: dict[str, Method] = {
     "transfers.reject": transfers.reject,
     "inbox.list": inbox.list_,
     "inbox.show": inbox.show,
+    "inbox.peek": inbox.peek,
     "inbox.save": inbox.save,
     "inbox.mark": inbox.mark,
     "limits.show": limits.show,

@@ -17,7 +17,7 @@ from ..rpc import Request
 if TYPE_CHECKING:
     from ..node import Node, Opened
 
-__all__ = ["list_", "mark", "save", "show"]
+__all__ = ["list_", "mark", "peek", "save", "show"]
 
 
 class _List(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,7 +65,15 @@ def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
         "unread": item.unread,
         "preview": item.preview,
         "name": item.name,
+        "directory": item.files is not None,
+        "files": item.files,
     }
+
+
+async def peek(node: Node, request: Request) -> dict[str, Any]:
+    """Describe one message as `list` does, and leave it unread."""
+    opened = node.opened()
+    return _row(opened, await opened.store.read(store_inbox.find, request.params_as(_Id).id))
 
 
 async def show(node: Node, request: Request) -> dict[str, Any]:
@@ -94,7 +102,14 @@ async def save(node: Node, request: Request) -> dict[str, Any]:
         await asyncio.get_running_loop().run_in_executor(opened.threads, _write_all, out, body)
         digest = None
     await opened.store.write(store_inbox.mark, [item.id], unread=False)
-    return {"id": item.id, "name": item.name, "size": item.size, "blake2b": digest}
+    return {
+        "id": item.id,
+        "name": item.name,
+        "size": item.size,
+        "blake2b": digest,
+        "directory": item.files is not None,
+        "files": item.files,
+    }
 
 
 def _write_all(fd: int, data: bytes) -> None:

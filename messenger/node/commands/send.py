@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -39,8 +39,16 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     size: int | None = None
 
 
+class _Folder(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    path_hex: str
+    fd_index: int = 0
+
+
 class _Send(msgspec.Struct, forbid_unknown_fields=True):
     contact: str
+    folder: _Folder | None = None
+    spool: bool = False
     text: str | None = None
     file: _File | None = None
     stream: _File | None = None
@@ -57,25 +65,34 @@ async def send_net(node: Node, request: Request) -> object:
     contact = await opened.network.find(params.contact)
     if contact.state == "blocked":
         raise UsageError(f"{contact.name} is blocked", hint="peerpost contacts unblock NAME")
-    if sum(part is not None for part in (params.text, params.file, params.stream)) != 1:
+    parts = (params.text, params.file, params.stream, params.folder)
+    if sum(part is not None for part in parts) != 1:
         raise UsageError("give a text, a --file or '-'", hint="see: peerpost send-net --help")
-    entry = await _queue(opened, contact, params, request)
-    return _wait(opened, entry, params.timeout_s) if params.wait else describe(opened, entry)
+    skipped: list[str] = []
+    entry = await _queue(opened, contact, params, request, skipped)
+    row = describe(opened, entry)
+    if params.folder is not None:
+        row["skipped"] = skipped
+    return _wait(opened, entry, row, params.timeout_s) if params.wait else row
 
 
 async def _wait(
-    opened: Opened, entry: store_outbox.Entry, timeout_s: float
+    opened: Opened, entry: store_outbox.Entry, row: dict[str, Any], timeout_s: float
 ) -> AsyncIterator[object]:
     with opened.events.subscribe(entry.id) as events:
-        yield describe(opened, entry)
+        yield row
         async for told in _until_delivered(opened, entry, events, timeout_s):
             yield told
 
 
 async def _queue(
-    opened: Opened, contact: store_contacts.Contact, params: _Send, request: Request
+    opened: Opened,
+    contact: store_contacts.Contact,
+    params: _Send,
+    request: Request,
+    skipped: list[str],
 ) -> store_outbox.Entry:
-    """Store what is to be sent, and let it go."""
+    """Store what is to be sent, and let it go. `skipped` takes what of a folder is not sent."""
     expires_ms = None if params.expires_s is None else now_ms() + int(params.expires_s * 1000)
     if params.text is not None:
         data = params.text.encode()
@@ -85,6 +102,17 @@ async def _queue(
         entry = await opened.transfers.queue.put_text(
             contact.id, data, lane=_lane(params.lane, wire.Lane.BULK), expires_ms=expires_ms
         )
+    elif params.folder is not None:
+        entry, left_out = await opened.transfers.queue.put_folder(
+            contact.id,
+            request.fd(params.folder.fd_index),
+            name=params.folder.name,
+            path=_unhexed(params.folder.path_hex),
+            lane=_lane(params.lane, wire.Lane.BULK),
+            expires_ms=expires_ms,
+            copy=params.spool,
+        )
+        skipped += left_out
     else:
         file = params.file or params.stream
         if file is None:  # excluded by the caller
@@ -93,12 +121,19 @@ async def _queue(
             contact.id,
             request.fd(file.fd_index),
             name=file.name,
-            path_hint=file.path_hint if params.file is not None else None,
+            path_hint=None if params.file is None or params.spool else file.path_hint,
             lane=_lane(params.lane, wire.Lane.BULK),
             expires_ms=expires_ms,
         )
     opened.network.queued(entry)
     return entry
+
+
+def _unhexed(path_hex: str) -> bytes:
+    try:
+        return bytes.fromhex(path_hex)
+    except ValueError:
+        raise UsageError("the path of the folder is not hexadecimal") from None
 
 
 def _lane(given: str | None, default: wire.Lane) -> wire.Lane:

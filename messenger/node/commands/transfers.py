@@ -122,6 +122,8 @@ async def _describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
         "contact": peer.contact.name if peer is not None else None,
         "direction": "in" if row.incoming else "out",
         "name": row.name,
+        "directory": row.files is not None,
+        "files": row.files,
         "state": state,
         **_figures(row, size, moving if state == "active" or row.state == "paused" else None),
         "error": error,

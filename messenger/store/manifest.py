@@ -1,0 +1,185 @@
+"""What is in a folder that is sent: names, kinds, sizes and times, as it was when it was queued.
+
+    manifest = magic *node
+    node     = kind u8, path length u16, link length u16, mode u32, size u64, mtime_ns i64, inode u64
+               (little-endian), path, link
+
+A path is relative to the folder, of bytes as the system has them; the folder itself has the empty
+one and comes first, and what is in a folder comes after it. Symbolic links are never followed, and
+are taken only if they stay within the folder.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from peerpost.errors import BadInputError, NoInputError
+
+__all__ = [
+    "FILE",
+    "FOLDER",
+    "LINK",
+    "MAX_MANIFEST_BYTES",
+    "Node",
+    "Scan",
+    "nodes",
+    "scan",
+    "stays_within",
+]
+
+MAX_MANIFEST_BYTES: Final = 32 << 20
+"""A quarter of a million files with names of usual length: what is held in memory while they leave."""
+MAX_SKIPPED: Final = 1000
+"""Names remembered of what is not sent."""
+_MAGIC: Final = b"peerpost folder 1\n"
+_NODE: Final = struct.Struct("<BHHIQqQ")
+FILE, FOLDER, LINK = 1, 2, 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One thing in a folder."""
+
+    kind: int
+    path: bytes
+    link: bytes = b""
+    """Of a LINK: where it points."""
+    mode: int
+    """Permissions, without setuid and the like."""
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """What was found."""
+
+    manifest: bytes
+    files: int
+    """Files and links, folders not counted."""
+    skipped: list[str]
+    """What is not sent, with the reason."""
+
+
+def nodes(manifest: bytes, at: int = len(_MAGIC)) -> Iterator[tuple[int, Node]]:
+    """Yield (place in the manifest, node) from a place on."""
+    while at < len(manifest):
+        kind, path_len, link_len, mode, size, mtime_ns, inode = _NODE.unpack_from(manifest, at)
+        start = at + _NODE.size
+        path = manifest[start : start + path_len]
+        link = manifest[start + path_len : start + path_len + link_len]
+        yield (
+            at,
+            Node(
+                kind=kind,
+                path=path,
+                link=link,
+                mode=mode,
+                size=size,
+                mtime_ns=mtime_ns,
+                inode=inode,
+            ),
+        )
+        at = start + path_len + link_len
+
+
+def scan(folder_fd: int) -> Scan:
+    """List an open folder. Raises NoInputError naming what cannot be read, BadInputError if too much."""
+    found = bytearray(_MAGIC)
+    skipped: list[str] = []
+    files = 0
+    found += _packed(b"", os.fstat(folder_fd), FOLDER)
+    waiting: list[bytes] = [b""]
+    while waiting:
+        folder = waiting.pop()
+        inner = []
+        for name, status in _entries(folder_fd, folder):
+            path = os.path.join(folder, name)  # noqa: PTH118 - bytes
+            kind, link, why_not = _judge(folder_fd, path, status)
+            if why_not is not None:
+                if len(skipped) < MAX_SKIPPED:
+                    skipped.append(f"{os.fsdecode(path)} ({why_not})")
+                continue
+            found += _packed(path, status, kind, link)
+            files += kind != FOLDER
+            if kind == FOLDER:
+                inner.append(path)
+            if len(found) > MAX_MANIFEST_BYTES:
+                raise BadInputError(
+                    "there are too many files in the folder to send it as one",
+                    hint="pack it: tar -c FOLDER | peerpost send-net --contact NAME --name X.tar -",
+                )
+        waiting += reversed(inner)
+    return Scan(manifest=bytes(found), files=files, skipped=skipped)
+
+
+def _packed(path: bytes, status: os.stat_result, kind: int, link: bytes = b"") -> bytes:
+    size = status.st_size if kind == FILE else 0
+    mode = stat.S_IMODE(status.st_mode) & 0o777
+    fields = (kind, len(path), len(link), mode, size, status.st_mtime_ns, status.st_ino)
+    return _NODE.pack(*fields) + path + link
+
+
+def _entries(folder_fd: int, folder: bytes) -> list[tuple[bytes, os.stat_result]]:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(folder or b".", flags, dir_fd=folder_fd)
+        try:
+            with os.scandir(fd) as listing:
+                return sorted(
+                    (os.fsencode(entry.name), entry.stat(follow_symlinks=False))
+                    for entry in listing
+                )
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def _judge(folder_fd: int, path: bytes, status: os.stat_result) -> tuple[int, bytes, str | None]:
+    """Return the kind of something, where it links to, and why it is not sent if it is not."""
+    if stat.S_ISDIR(status.st_mode):
+        return FOLDER, b"", None
+    try:
+        if stat.S_ISREG(status.st_mode):
+            if not os.access(path, os.R_OK, dir_fd=folder_fd):
+                raise PermissionError(13, "permission denied")
+            return FILE, b"", None
+        if stat.S_ISLNK(status.st_mode):
+            link = os.readlink(path, dir_fd=folder_fd)
+            return LINK, link, None if stays_within(path, link) else "links to outside the folder"
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return 0, b"", "neither a file, a folder nor a link"
+
+
+def stays_within(path: bytes, link: bytes) -> bool:
+    """Tell whether a symbolic link at `path` can lead nowhere outside.
+
+    Only leading `..` are taken, and no more than lead to the top: further ones would be resolved
+    after other links, of which this cannot know.
+    """
+    parts = link.split(b"/")
+    up = 0
+    while up < len(parts) and parts[up] in (b"..", b"."):
+        up += 1
+    climbs = parts[:up].count(b"..")
+    return (
+        bool(link)
+        and not link.startswith(b"/")
+        and climbs <= path.count(b"/")
+        and (b".." not in parts[up:])
+    )
+
+
+def _unreadable(path: bytes, error: OSError) -> NoInputError:
+    name = os.fsdecode(path) or "the folder"
+    return NoInputError(
+        f"{name} cannot be read: {error.strerror or error}", hint="nothing was sent"
+    )

@@ -1,0 +1,222 @@
+"""A folder that was received: unpacked whole, or refused with nothing left; never anything outside it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peerpost.cli.unpack import unpack
+from peerpost.errors import BadInputError, ExistsError, PeerpostError, StorageError
+from peerpost.node.rpc import Request
+
+from .conftest import FakeNode, Shell
+
+Member = tuple[str, dict[str, Any], bytes]
+
+
+def folder(name: str = "top") -> Member:
+    return name, {"type": tarfile.DIRTYPE, "mode": 0o755}, b""
+
+
+def file(name: str, data: bytes = b"data", **more: Any) -> Member:
+    return name, {"mtime": 1_700_000_000, **more}, data
+
+
+def link(name: str, target: str) -> Member:
+    return name, {"type": tarfile.SYMTYPE, "linkname": target}, b""
+
+
+def packed(*members: Member) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, fields, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            for key, value in fields.items():
+                setattr(info, key, value)
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def writer(data: bytes) -> Callable[[int], None]:
+    def write(fd: int) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(fd, view[:65536]) :]
+        except BrokenPipeError:
+            raise StorageError("cannot write the file: Broken pipe") from None
+
+    return write
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    made = packed(
+        folder(),
+        folder("top/sub"),
+        file("top/a.txt", b"hello"),
+        file("top/sub/run", b"#!", mode=0o4755),
+        link("top/link", "sub/run"),
+        link("top/sub/up", "../a.txt"),
+        file("top/grüße/".rstrip("/"), b""),
+        folder("top/empty"),
+    )
+    out = tmp_path / "out"
+    assert unpack(str(out), writer(made), force=False) == 5
+    assert (out / "a.txt").read_bytes() == b"hello"
+    assert (out / "a.txt").stat().st_mtime == 1_700_000_000
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE((out / "sub" / "run").stat().st_mode) == 0o777 & ~mask
+    assert stat.S_IMODE((out / "a.txt").stat().st_mode) == 0o666 & ~mask
+    assert stat.S_IMODE(out.stat().st_mode) == 0o777 & ~mask
+    assert (out / "link").read_bytes() == b"#!"
+    assert (out / "sub" / "up").read_bytes() == b"hello"
+    assert (out / "empty").is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+EVIL = {
+    "absolute": [folder(), file("/top/x")],
+    "absolute below": [folder(), file("top//etc/x")],
+    "up": [folder(), file("top/../x")],
+    "up at the top": [file("../x")],
+    "dot": [folder(), file("top/./x")],
+    "another top": [folder(), file("top/x"), file("other/x")],
+    "no folder at all": [file("top")],
+    "twice": [folder(), file("top/x"), file("top/x", b"again")],
+    "folder twice": [folder(), folder("top/x"), folder("top/x")],
+    "file where a folder is": [folder(), file("top/x"), file("top/x/y")],
+    "before its folder": [folder(), file("top/x/y")],
+    "link out": [folder(), link("top/x", "/etc")],
+    "link up": [folder(), link("top/x", "../x")],
+    "link through a link": [folder(), folder("top/a"), link("top/a/x", "../a/../../y")],
+    "link in a file's place": [folder(), file("top/x"), link("top/x", "y")],
+    "write through a link": [folder(), link("top/x", "."), file("top/x/y")],
+    "hard link": [folder(), ("top/x", {"type": tarfile.LNKTYPE, "linkname": "top/y"}, b"")],
+    "device": [folder(), ("top/x", {"type": tarfile.CHRTYPE, "devmajor": 1}, b"")],
+    "fifo": [folder(), ("top/x", {"type": tarfile.FIFOTYPE}, b"")],
+    "unknown type": [folder(), ("top/x", {"type": b"Z"}, b"")],
+    "deep": [folder(), file("top/" + "a/" * 300 + "x")],
+}
+
+
+@pytest.mark.parametrize("members", [pytest.param(m, id=name) for name, m in EVIL.items()])
+def test_an_evil_archive_leaves_nothing(tmp_path: Path, members: list[Member]) -> None:
+    (tmp_path / "precious").write_text("precious")
+    inside = tmp_path / "in"
+    inside.mkdir()
+    with pytest.raises(BadInputError):
+        unpack(str(inside / "out"), writer(packed(*members)), force=True)
+    assert list(inside.iterdir()) == []
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "precious"]
+
+
+def header(**fields: Any) -> bytes:
+    info = tarfile.TarInfo("top/x")
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no archive" * 100,
+        bytes(10240),
+        packed(folder(), file("top/x", b"x" * 5000))[:3000],
+        packed(folder()) [:512] + header(size=1 << 40, type=tarfile.XHDTYPE) + bytes(1 << 21),
+        packed(folder())[:512] + header(size=1 << 40, type=tarfile.GNUTYPE_LONGNAME) + bytes(1 << 21),
+        packed(folder())[:512] + header(size=512, type=tarfile.XHDTYPE) * 5000,
+        packed(folder())[:512] + header(size=-600),
+        packed(folder())[:512] + header(size=3000) + bytes(1000),
+    ],
+    ids=[
+        *("empty", "garbage", "zeros", "cut", "long header", "long name", "chain of headers"),
+        *("negative", "short"),
+    ],
+)  # fmt: skip
+def test_what_is_no_archive(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(BadInputError):
+        unpack(str(tmp_path / "out"), writer(data), force=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_replaced_without_force(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    made = packed(folder(), file("top/a", b"new"), folder("top/sub"), file("top/sub/b", b"new"))
+    unpack(str(out), writer(made), force=False)  # an empty one will do
+    (out / "a").write_bytes(b"old")
+    (out / "mine").write_bytes(b"mine")
+    with pytest.raises(ExistsError):
+        unpack(str(out), writer(made), force=False)
+    assert (out / "a").read_bytes() == b"old"
+    unpack(str(out), writer(made), force=True)
+    assert {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()} == {
+        "a": b"new",
+        "mine": b"mine",
+    }
+    (out / "a").unlink()
+    (out / "a").mkdir()
+    (out / "sub" / "b").write_bytes(b"old")
+    with pytest.raises(ExistsError, match="would have to become a file"):
+        unpack(str(out), writer(made), force=True)
+    assert (out / "sub" / "b").read_bytes() == b"old"
+    (tmp_path / "file").touch()
+    with pytest.raises(ExistsError, match="no folder"):
+        unpack(str(tmp_path / "file"), writer(made), force=True)
+
+
+def test_force_does_not_write_through_a_link(tmp_path: Path) -> None:
+    out, outside = tmp_path / "out", tmp_path / "outside"
+    out.mkdir()
+    outside.mkdir()
+    (out / "sub").symlink_to(outside)
+    (outside / "b").write_bytes(b"old")
+    (out / "a").symlink_to(outside / "b")
+    with pytest.raises(ExistsError):
+        unpack(str(out), writer(packed(folder(), folder("top/sub"), file("top/sub/b"))), force=True)
+    unpack(str(out), writer(packed(folder(), file("top/a", b"new"))), force=True)
+    assert (outside / "b").read_bytes() == b"old"
+    assert (out / "a").read_bytes() == b"new"
+
+
+def test_the_senders_trouble_is_told_first(tmp_path: Path) -> None:
+    def write(fd: int) -> None:
+        os.write(fd, packed(folder(), file("top/x", b"x" * 5000))[:3000])
+        raise StorageError("chunk 7 of the stored file is damaged")
+
+    with pytest.raises(PeerpostError, match="chunk 7"):
+        unpack(str(tmp_path / "out"), write, force=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_a_folder(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    row = {"id": "k3f9", "name": "photos", "size": 10240, "directory": True, "files": 1}
+
+    def save(request: Request) -> Any:
+        os.write(request.fd(0), packed(folder("photos"), file("photos/a.jpg")))
+        return row
+
+    node.answers |= {"inbox.save": save, "inbox.peek": row}
+    out = tmp_path / "photos"
+    ran = shell("inbox", "save", "k3", "--out", str(out), "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out) == {**row, "path": str(out)}
+    assert (out / "a.jpg").read_bytes() == b"data"
+    assert shell("inbox", "save", "k3", "--out", f"{out}.tar").code == 0
+    assert tarfile.is_tarfile(f"{out}.tar")
+    ran = shell("inbox", "save", "k3", "--out", str(out))
+    assert ran.code == 73
+    assert "--force" in ran.err
