@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from peerpost.errors import PeerpostError
+from peerpost.errors import NoInputError, PeerpostError
 
 from .app import App
 from .progress import Progress
@@ -17,6 +17,8 @@ from .progress import Progress
 __all__ = ["Item", "deliver"]
 
 _COPY_BYTES = 1 << 16
+_copy_errors: list[OSError] = []
+"""Why stdin could not be copied to its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,8 @@ class Item:
     """The file or stream, owned."""
     unread: bytes = b""
     """What was read from the stream to see what it is."""
+    copied: bool = False
+    """Only this process can read it: a terminal gives its input to whoever is in the foreground."""
     size: int | None = None
     """Bytes, where they are known."""
 
@@ -39,7 +43,7 @@ def deliver(app: App, items: list[Item], common: dict[str, Any]) -> None:
     Raises the first failure, once the others have been heard of.
     """
     with Progress(app.terminal) as progress:
-        watch = _Watch(app, progress)
+        watch = _Watch(app, progress, wait=bool(common.get("wait")))
         if len(items) == 1:
             _send_one(app, items[0], common, watch)
         else:
@@ -53,23 +57,41 @@ def deliver(app: App, items: list[Item], common: dict[str, Any]) -> None:
 class _Watch:
     """What was heard of each request: prints rows when they are news, keeps failures."""
 
-    def __init__(self, app: App, progress: Progress) -> None:
+    def __init__(self, app: App, progress: Progress, *, wait: bool) -> None:
         self._app = app
         self._progress = progress
         self._queued: set[int] = set()
+        self._wait = wait
         self.failures: list[PeerpostError] = []
 
+    def is_queued(self, request: int) -> bool:
+        """Tell whether a row of this request has come."""
+        return request in self._queued
+
     def event(self, request: int, row: dict[str, Any]) -> None:
-        """Take a row: the first of a request says that it is queued, later ones how far it is."""
+        """Take a row: the first of a request says that it is queued, later ones how far it is.
+
+        Or take the question whether a stream ended as it should.
+        """
+        if "confirm" in row:
+            self._confirm(row["confirm"])
+            return
         if request not in self._queued:
             self._queued.add(request)
             self._print(row)
         self._progress.update(row)
 
-    def result(self, row: dict[str, Any]) -> None:
-        """Take the last row of a request."""
+    def result(self, request: int, row: dict[str, Any]) -> None:
+        """Take the last row of a request: news, unless it only says that a stream is read."""
         self._progress.update(row)
-        self._print(row)
+        if self._wait or request not in self._queued:
+            self._print(row)
+
+    def _confirm(self, token: str) -> None:
+        """Say that a stream has come to its end: we live, and what we copied of it is whole."""
+        if _copy_errors:
+            raise NoInputError(f"cannot read the input: {_copy_errors[0].strerror}")
+        self._app.call("send-net.confirm", {"token": token})
 
     def _print(self, row: dict[str, Any]) -> None:
         what = row.get("name") or row["kind"]
@@ -94,7 +116,7 @@ def _send_one(app: App, item: Item, common: dict[str, Any], watch: _Watch) -> No
             node_args=app.node_args(),
             on_event=lambda row: watch.event(0, row),
         )
-    watch.result(row)
+    watch.result(0, row)
 
 
 def _send_many(app: App, items: list[Item], common: dict[str, Any], watch: _Watch) -> None:
@@ -106,25 +128,24 @@ def _send_many(app: App, items: list[Item], common: dict[str, Any], watch: _Watc
         answers = node.answers()
         waiting: set[int] = set()
 
-        def hear() -> int:
-            """Take one answer. Return the request it is about."""
+        def hear() -> None:
+            """Take one answer."""
             id_, kind, value = next(answers)
             if kind == "event":
                 watch.event(id_, value)
-                return id_
+                return
             waiting.discard(id_)
             if kind == "result":
-                watch.result(value)
+                watch.result(id_, value)
             else:
                 watch.failures.append(error_from(value))
-            return id_
 
         for item in items:
             with _descriptors(item) as fds:
                 id_ = node.begin("send-net", common | item.params, fds=fds)
                 waiting.add(id_)
-                while hear() != id_:
-                    pass
+                while id_ in waiting and not watch.is_queued(id_):
+                    hear()
         while waiting:
             hear()
 
@@ -135,7 +156,7 @@ def _descriptors(item: Item) -> Iterator[list[int]]:
     if item.fd is None:
         yield []
         return
-    if not item.unread or _put_back(item.fd, len(item.unread)):
+    if not item.copied and (not item.unread or _put_back(item.fd, len(item.unread))):
         try:
             yield [item.fd]
         finally:
@@ -160,12 +181,14 @@ def _put_back(fd: int, size: int) -> bool:
 
 
 def _copy(item: Item, out: int) -> None:
-    fd = item.fd
-    with suppress(OSError):
-        data = item.unread
-        while data and fd is not None:
+    fd = item.fd if item.fd is not None else -1
+    try:
+        data = item.unread or os.read(fd, _COPY_BYTES)
+        while data:
             view = memoryview(data)
             while view:
                 view = view[os.write(out, view) :]
             data = os.read(fd, _COPY_BYTES)
+    except OSError as error:
+        _copy_errors.append(error)
     os.close(out)

@@ -106,6 +106,8 @@ def in_words(row: Mapping[str, Any]) -> str:
     from peerpost.node.units import format_duration, format_size
 
     state, size, done = row.get("state"), row.get("size"), row.get("done_bytes")
+    if state in _MOVING and done is None and row.get("read_bytes"):
+        return f"{state}, {format_size(row['read_bytes'])} read"
     if state not in _MOVING or done is None:
         return str(state)
     parts = []

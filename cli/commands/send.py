@@ -118,7 +118,11 @@ def _file(path: str, name: str | None) -> Item:
             fd=fd,
             size=found.st_size,
         )
-    return Item(params={"stream": {"name": called, "fd_index": 0}}, fd=fd)
+    return Item(params=_stream(called), fd=fd)
+
+
+def _stream(name: str) -> dict[str, Any]:
+    return {"stream": {"name": name, "fd_index": 0}, "confirm_end": True}
 
 
 def _utf8(name: str) -> str:
@@ -146,7 +150,7 @@ def _stdin(name: str | None) -> Item:
     """Return stdin as a text if it is one and short, else as a stream the node reads itself."""
     fd = sys.stdin.fileno()
     if name is not None:
-        return Item(params={"stream": {"name": _utf8(name), "fd_index": 0}}, fd=os.dup(fd))
+        return Item(params=_stream(_utf8(name)), fd=os.dup(fd), copied=os.isatty(fd))
     head = _read_up_to(fd, MAX_TEXT_BYTES + 1)
     if not head:
         raise BadInputError("stdin is empty: nothing to send")
@@ -155,7 +159,7 @@ def _stdin(name: str | None) -> Item:
             return Item(params={"text": head.decode()})
         except UnicodeDecodeError:
             pass
-    return Item(params={"stream": {"name": "stdin", "fd_index": 0}}, fd=os.dup(fd), unread=head)
+    return Item(params=_stream("stdin"), fd=os.dup(fd), unread=head)
 
 
 def _read_up_to(fd: int, limit: int) -> bytes:

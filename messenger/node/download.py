@@ -19,6 +19,7 @@ from peerpost.store.chunks import Sealer
 from peerpost.store.names import safe_name
 from peerpost.store.sealed import End, SealedFile
 from peerpost.wire import inner as wire
+from peerpost.wire import limits
 from peerpost.wire.segment import Segment
 
 from .clock import now_ms
@@ -58,8 +59,10 @@ class Download:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = 0.0
         self._pause_reason: str | None = None
+        self._exceeded = False
+        """It is longer than what was accepted: the user is asked, and another Download goes on."""
         self._peer_pause: wire.Pause | None = None
-        self._ended = asyncio.Event()
+        self.ended = asyncio.Event()
         self._meter = Meter()
 
     @property
@@ -154,7 +157,7 @@ class Download:
         if self._machine is not None:
             self._machine.cancel(reason)
             self._wake.set()
-        await self._ended.wait()
+        await self.ended.wait()
 
     def on_pause(self, message: wire.Pause) -> None:
         """Take that the sender has paused, or goes on."""
@@ -193,16 +196,22 @@ class Download:
             machine.on_pause(self._peer_pause, time.monotonic())
         if self._cancel_reason is not None:
             machine.cancel(self._cancel_reason)
-        while not machine.ended:
+        while True:
             for command in machine.take(time.monotonic()):
                 await self._carry_out(machine, command)
-            if machine.ended:
+            if machine.ended or (self._exceeded and not machine.checking):
                 break
             await self._wait(machine)
+        if self._exceeded:
+            await self._tasks.join()
+            here = commands.Checkpoint(
+                have=machine.have, progress_bytes=machine.progress_bytes, finish=None
+            )
+            await self._checkpoint(here)
         for command in machine.take(time.monotonic()):
             await self._carry_out(machine, command)
         self._on_end()
-        self._ended.set()
+        self.ended.set()
         self._let_go()
 
     def _let_go(self) -> None:
@@ -223,6 +232,7 @@ class Download:
             size=row.size,
             have=have,
             finish=row.finish,
+            limit_bytes=limits.MAX_FILE_BYTES if row.accepted_bytes is None else row.accepted_bytes,
             allocate=disk.aligned_buffer,
         )
 
@@ -282,6 +292,12 @@ class Download:
                 self._tasks.spawn(self._finalize(machine, command.finish), name="finalize")
             case commands.Completed():
                 log.info("received %s", self._row.id)
+            case commands.Exceeded():
+                self._exceeded = True
+                await self._services.store.write(
+                    rows.set_state, self._row.id, "asking", command.cause
+                )
+                self._services.events.publish("transfer", self._row.id, "asking")
             case commands.Stalled():
                 await self._trouble(command.cause)
             case commands.Failed():
@@ -380,7 +396,7 @@ class Download:
         message = error.message if isinstance(error, PeerpostError) else repr(error)
         log.error("%s stopped: %s", self._row.id, message)
         self._on_end()
-        self._ended.set()
+        self.ended.set()
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._services.in_thread(work, *args, **kwargs)

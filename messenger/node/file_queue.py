@@ -32,6 +32,7 @@ from .clock import now_ms
 if TYPE_CHECKING:
     from .services import Services
     from .spool import Spool
+    from .streams import Stream
 
 __all__ = ["FileQueue"]
 
@@ -135,6 +136,19 @@ class FileQueue:
             contact_id, io.BytesIO(data), "", lane, expires_ms, as_text=True
         )
 
+    async def put_stream(
+        self, contact_id: str, stream: Stream, *, name: str, lane: wire.Lane, expires_ms: int | None
+    ) -> outbox.Entry:
+        """Queue a stream: as a file if it has come to its end, else with an offer that leaves the end open."""
+        if stream.content is not None and stream.end is not None:
+            return await self._queue_spooled(
+                contact_id, stream.content, stream.end, name, lane, expires_ms
+            )
+        return await self._queue(
+            contact_id, name, lane, expires_ms,
+            size=None, source=rows.STREAM_SOURCE, file_id=stream.file_id, key=stream.key,
+        )  # fmt: skip
+
     def _reference(self, fd: int, path_hint: str | None) -> Reference | None:
         """Return a reference where the file is large and the path surely leads to it."""
         status = os.fstat(fd)
@@ -157,6 +171,23 @@ class FileQueue:
     ) -> outbox.Entry:
         file_id, key = secrets.token_bytes(16), secrets.token_bytes(32)
         content, end = await self._spool.put(source, file_id=file_id, key=key)
+        return await self._queue_spooled(
+            contact_id, content, end, name, lane, expires_ms, as_text=as_text, files=files
+        )
+
+    async def _queue_spooled(
+        self,
+        contact_id: str,
+        content: Content,
+        end: End,
+        name: str,
+        lane: wire.Lane,
+        expires_ms: int | None,
+        *,
+        as_text: bool = False,
+        files: int | None = None,
+    ) -> outbox.Entry:
+        file_id, key = content.id, content.key
         try:
             entry = await self._queue(
                 contact_id, name, lane, expires_ms,
@@ -177,7 +208,7 @@ class FileQueue:
         lane: wire.Lane,
         expires_ms: int | None,
         *,
-        size: int,
+        size: int | None,
         end: End | None = None,
         source: str | None = None,
         as_text: bool = False,

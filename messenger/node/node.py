@@ -183,6 +183,7 @@ class Node:
             self._tasks.spawn(services.limits.follow(windows), name="follow-schedule")
         me = await load_me(store)
         transfers = self.transfers_class(services)
+        await transfers.streams.fail_cut_off()
         await transfers.spool.sweep()
         network = Network(services, me, transfers)
         await network.load()
@@ -223,6 +224,9 @@ class Node:
         return transport
 
     async def _close(self) -> None:
+        if self._opened is not None:
+            # While there is still a session to say so: what is cut off now is no file.
+            await self._opened.transfers.streams.stop()
         await self._control.stop()
         await self._tasks.stop()
         if self._opened is not None:

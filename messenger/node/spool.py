@@ -9,9 +9,11 @@ that does. What is left between the two is named by nothing, and `sweep` removes
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,18 +63,28 @@ class Spool:
         return await self._services.store.read(contents.by_digest, digest, limits.CHUNK_LOG2)
 
     async def put(
-        self, source: int | Readable, *, file_id: bytes, key: bytes
+        self,
+        source: int | Readable,
+        *,
+        file_id: bytes,
+        key: bytes,
+        on_chunks: Callable[[int, int], None] | None = None,
+        thread: Executor | None = None,
+        tidy: bool = True,
     ) -> tuple[Content, End]:
         """Seal all that a source gives; the files are on the disk, and no row names them yet.
 
-        Raises NoInputError, StoreFullError or StorageError, with nothing left behind.
+        `on_chunks` is as in `store.spool.spool`. A source that may keep its reader waiting has a `thread` of its
+        own: those of the node are for work.
+
+        Raises NoInputError, StoreFullError or StorageError, with nothing left behind unless `tidy` is false.
         """
         hasher = await self.hasher()
 
         def run() -> tuple[Content, End]:
             sealer = Sealer(file_id=file_id, key=key, chunk_log2=limits.CHUNK_LOG2)
             with SealedFile.create(self.path(file_id), sealer) as sealed:
-                end = spool(source, sealed, hasher=hasher)
+                end = spool(source, sealed, hasher=hasher, on_chunks=on_chunks)
             digest = hasher.digest()
             content = Content(
                 id=file_id, key=key, chunk_log2=limits.CHUNK_LOG2, size=end.size, digest=digest
@@ -80,9 +92,12 @@ class Spool:
             return content, end
 
         try:
-            return await self._services.in_thread(run)
+            if thread is None:
+                return await self._services.in_thread(run)
+            return await asyncio.get_running_loop().run_in_executor(thread, run)
         except PeerpostError:
-            self.remove(file_id)
+            if tidy:
+                self.remove(file_id)
             raise
 
     async def read(self, content_id: bytes) -> bytes:
@@ -104,7 +119,7 @@ class Spool:
         sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
         if row.content_id in (row.file_id, None):
             sealed = await self._services.in_thread(SealedFile.open, self.path(row.file_id), sealer)
-            return SpoolSource(sealed, size=row.size)
+            return SpoolSource(sealed, size=row.finish_size if row.size is None else row.size)
         return await self._open_shared(row, sealer)
 
     async def _open_shared(self, row: Transfer, sealer: Sealer) -> SharedSource:

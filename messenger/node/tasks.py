@@ -43,6 +43,13 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    async def join(self) -> None:
+        """Wait until all that runs beside the caller has ended."""
+        current = asyncio.current_task()
+        tasks = [task for task in self._tasks if task is not current]
+        if tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
+
     async def stop(self) -> None:
         """Cancel what runs and wait until it has unwound."""
         current = asyncio.current_task()

@@ -29,6 +29,7 @@ from .download import Download
 from .file_queue import FileQueue
 from .session import Session
 from .spool import Spool
+from .streams import Streams
 from .tasks import Tasks
 from .upload import Upload
 
@@ -64,6 +65,7 @@ class Transfers:
         self._tasks = Tasks()
         self.spool = Spool(services, self._folders["spool"])
         self.queue = FileQueue(services, self.spool)
+        self.streams = Streams(services, self.spool)
         self.arrived = Arrived(services, self._folders["blobs"])
 
     @property
@@ -79,6 +81,7 @@ class Transfers:
 
     async def stop(self) -> None:
         """Put every transfer to sleep."""
+        await self.streams.stop()
         await self._tasks.stop()
         for download in list(self._downloads.values()):
             await download.close()
@@ -224,9 +227,12 @@ class Transfers:
             if accept == "never":
                 await self._refuse(row, session, "files are not accepted")
                 return
-            if not isinstance(accept, int) or row.size is None or row.size > accept:
+            if not isinstance(accept, int) or (row.size or 0) > accept:
                 await self._set_state(row, "asking", None)
                 return
+            if row.size is None:
+                # It is asked about when it turns out longer.
+                await self._services.store.write(rows.let_come, row.id, accept)
         open_rows = await self._services.store.read(rows.of_contact, row.contact_id)
         if sum(other.incoming for other in open_rows) > MAX_OPEN_OFFERS:
             await self._refuse(row, session, "too many files at once")
@@ -280,7 +286,13 @@ class Transfers:
         download = self._downloads.get(key)
         if download is None:
             download = self._downloads[key] = Download(self._services, row, self._folders["blobs"])
-            download.start(lambda: self._downloads.pop(key, None))
+            new = download
+
+            def ended() -> None:
+                if self._downloads.get(key) is new:
+                    del self._downloads[key]
+
+            download.start(ended)
         return download
 
     # -- outgoing
@@ -288,8 +300,14 @@ class Transfers:
     async def _upload(self, row: rows.Transfer) -> Upload:
         key = (row.contact_id, row.file_id)
         upload = self._uploads.get(key)
+        if upload is None and row.source == rows.STREAM_SOURCE and not self.streams.of(row.file_id):
+            # It came to its end while its row was being read.
+            row = await self._services.store.read(rows.find, row.id)
+            upload = self._uploads.get(key)
         if upload is None:
-            upload = self._uploads[key] = self.upload_class(self._services, row, self.spool)
+            upload = self._uploads[key] = self.upload_class(
+                self._services, row, self.spool, self.streams.of(row.file_id)
+            )
             upload.start(lambda: self._uploads.pop(key, None))
         return upload
 
@@ -303,6 +321,18 @@ class Transfers:
         if session is not None:
             upload.session_up(session)
         upload.cancel(reason)
+
+    async def fail_outgoing(self, contact_id: str, file_id: bytes, cause: str) -> None:
+        """End a file that we cannot send any more, and tell the receiver why."""
+        row = await self._services.store.read(rows.get, contact_id, file_id, incoming=False)
+        if row is None or row.state not in rows.OPEN_STATES:
+            return
+        upload = await self._upload(row)
+        session = self._sessions.get(contact_id)
+        if session is not None:
+            upload.session_up(session)
+        upload.fail(cause)
+        await upload.ended.wait()
 
     # -- the user
 
@@ -329,6 +359,9 @@ class Transfers:
         """Accept a file that was asked about. Raises NotFoundError, UsageError."""
         row = await self.find(prefix)
         _require_asking(row)
+        await self._services.store.write(rows.let_come, row.id, None)
+        if (old := self._downloads.get((row.contact_id, row.file_id))) is not None:
+            await old.ended.wait()
         await self._accept(row, self._sessions.get(row.contact_id))
         return await self._services.store.read(rows.find, row.id)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from peerpost.errors import PeerpostError
+from peerpost.errors import PeerpostError, RefusedError
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.sending import Sending
 from peerpost.store import outbox
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .services import Services
     from .session import Session
     from .spool import Spool
+    from .streams import Stream
 
 __all__ = ["Upload"]
 
@@ -40,7 +41,9 @@ log = logging.getLogger(__name__)
 class Upload:
     """The driver of one `Sending` (peerpost.protocol.transfer says how to drive one)."""
 
-    def __init__(self, services: Services, row: rows.Transfer, spool: Spool) -> None:
+    def __init__(
+        self, services: Services, row: rows.Transfer, spool: Spool, stream: Stream | None = None
+    ) -> None:
         self._services = services
         self._row = row
         self._spool = spool
@@ -49,7 +52,12 @@ class Upload:
             chunk_log2=row.chunk_log2,
             size=row.size,
             finish=row.finish,
+            available=None if stream is None else stream.available,
         )
+        self._stream = stream
+        if stream is not None:
+            stream.on_change, stream.on_failure = self._grown, self.fail
+        self.ended = asyncio.Event()
         if row.state == "paused":
             self._machine.pause(row.error or "paused by the sender")
         self._had_bytes: tuple[int, int] | None = None
@@ -173,6 +181,24 @@ class Upload:
         self._machine.resume()
         self._wake.set()
 
+    def _grown(self) -> None:
+        """Take that the stream that this is has grown, or has come to its end."""
+        stream = self._stream
+        if stream is None or self._machine.ended:
+            return
+        if stream.finish is None:
+            self._machine.grown(stream.available)
+        else:
+            if isinstance(self._source, SpoolSource) and stream.end is not None:
+                self._source.ended(stream.end)
+            self._machine.finished(stream.finish)
+        self._wake.set()
+
+    def fail(self, cause: str) -> None:
+        """Give the file up because it cannot be read any more, and tell the receiver."""
+        self._machine.source_failed(cause)
+        self._wake.set()
+
     def on_cancel(self, reason: str) -> None:
         """Take that the receiver gave the file up."""
         self._machine.on_cancel(reason)
@@ -196,6 +222,7 @@ class Upload:
             await self._wake.wait()
             self._wake.clear()
         self._on_end()
+        self.ended.set()
 
     async def _carry_out(self, command: commands.SendCommand) -> None:
         match command:
@@ -302,10 +329,14 @@ class Upload:
 
     async def _open(self) -> SpoolSource | ResealedSource:
         row = self._row
-        if row.source is None:
-            return await self._spool.open(row)
+        if row.source in (None, rows.STREAM_SOURCE):
+            source = await self._spool.open(row)
+            end = None if self._stream is None or self._stream.finish is None else self._stream.end
+            if isinstance(source, SpoolSource) and end is not None:
+                source.ended(end)
+            return source
         sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
-        where, leaves = json.loads(row.source), self._spool.leaves_path(row.file_id)
+        where, leaves = json.loads(row.source or ""), self._spool.leaves_path(row.file_id)
         if "folder" not in where:
             reference = Reference(**where)
             return await self._services.in_thread(ReferenceSource, reference, sealer, leaves)
@@ -343,6 +374,8 @@ class Upload:
         self._services.events.publish("transfer", row.id, state)
         if entry is not None:
             self._services.events.publish("entry", entry.id, entry.state)
+        if self._stream is not None and not self._stream.settled:
+            self._stream.stop(RefusedError(f"it was {state}: {cause}"))
         if self._source is not None:
             self._source.close()
         await self._spool.tidy_after([row])
@@ -350,3 +383,4 @@ class Upload:
     def _broken(self, error: BaseException) -> None:
         log.error("%s stopped: %r", self._row.id, error)
         self._on_end()
+        self.ended.set()

@@ -47,11 +47,13 @@ class Intake:
         policy: Policy,
         send: Callable[[wire.Inner], None],
         fail: Callable[[str], None],
+        exceed: Callable[[str], None],
         allocate: Allocate,
     ) -> None:
         """Begin with the chunks in the bitmap `have`.
 
-        `send` takes the requests. `fail` takes why the transfer must end; it drops what is here.
+        `send` takes the requests. `fail` takes why the transfer must end, and `exceed` that it is
+        longer than accepted; both drop what is here.
         """
         self.geometry = geometry
         self.finish = finish
@@ -64,7 +66,7 @@ class Intake:
         """Whether to ask for the end of the file."""
         self._file_id = file_id
         self._policy = policy
-        self._send, self._fail = send, fail
+        self._send, self._fail, self._exceed = send, fail, exceed
         self._limit_bytes = limit_bytes
         # Of a stream, one chunk more than may come is asked for, to learn that there is one.
         self._limit_chunks = -(-limit_bytes // geometry.chunk_bytes)
@@ -233,7 +235,7 @@ class Intake:
         if count is not None and stop > count:
             self._fail("the sender sent leaves beyond the end of the file")
         elif count is None and stop > self._limit_chunks:
-            self._fail(f"the stream is longer than the {self._limit_bytes} bytes accepted")
+            self._too_long()
         else:
             self._out.highest_leaf = max(self._out.highest_leaf, stop - 1)
             for index in range(first, stop):
@@ -249,6 +251,9 @@ class Intake:
             if (finish.size, finish.root) != (self.finish.size, self.finish.root):
                 self._fail("the sender named two different ends of the file")
             return False
+        if self.geometry.size is None and finish.size > self._limit_bytes:
+            self._too_long()
+            return False
         lie = self._lie_in(finish)
         if lie is not None:
             self._fail(lie)
@@ -263,14 +268,19 @@ class Intake:
         self._out.promote(end_known=self.geometry.size is not None)
         return True
 
+    def _too_long(self) -> None:
+        cause = f"the stream is longer than the {self._limit_bytes} bytes accepted"
+        if self._limit_bytes < limits.MAX_FILE_BYTES:
+            self._exceed(cause)
+        else:
+            self._fail(cause)
+
     def _lie_in(self, finish: wire.Finish) -> str | None:
         count = finish.count
         if count != Geometry(self.geometry.chunk_log2, finish.size).count:
             return "the sender named a number of chunks that does not fit the size"
         if self.geometry.size not in (None, finish.size):
             return "the sender named another size than it offered"
-        if finish.size > self._limit_bytes:
-            return f"the stream is longer than the {self._limit_bytes} bytes accepted"
         if self.have.stop > count:
             return "the sender named an end before what it had sent"
         went_on = count - 1 in self.have or count - 1 in self._out.checking

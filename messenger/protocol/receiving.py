@@ -32,6 +32,7 @@ from .transfer import (
     Cancelled,
     Checkpoint,
     Completed,
+    Exceeded,
     Failed,
     Finalize,
     ReceiveCommand,
@@ -95,7 +96,7 @@ class Receiving:
 
         `size` is the offer's; `have` the bitmap of what is on disk, as a re-hash found it; `finish`
         what an earlier Checkpoint recorded. `limit_bytes` is what was accepted: a stream that turns
-        out longer fails. `allocate` makes the buffers that chunks are put together in.
+        out longer pauses for good (`Exceeded`). `allocate` makes the buffers that chunks are put together in.
         """
         self.file_id = file_id
         self.state = State.IDLE
@@ -113,12 +114,14 @@ class Receiving:
             policy=self._policy,
             send=self._send,
             fail=self._fail,
+            exceed=self._exceed,
             allocate=allocate,
         )
         self._patience = self._intake.patience
         self._commands: list[ReceiveCommand] = []
         self._session_up = False
         self._checking = False
+        self._exceeded = False
         self._dirty = False
         self._checkpoint_s = 0.0
         self._finish_if_whole()
@@ -145,6 +148,11 @@ class Receiving:
         """Bitmap of the chunks that are checked and written."""
         have = self._intake.have
         return have.to_bitmap(self._intake.geometry.count or have.stop)
+
+    @property
+    def checking(self) -> bool:
+        """Whether a `Verify` is under way."""
+        return self._checking
 
     @property
     def outstanding(self) -> int:
@@ -212,7 +220,7 @@ class Receiving:
 
     def resume(self, now_s: float) -> None:
         """Go on after `pause`, `store_failed` or `finalize_postponed`."""
-        if self.state is State.PAUSED:
+        if self.state is State.PAUSED and not self._exceeded:
             self.cause = None
             self._enter(State.ACTIVE if self._session_up else State.IDLE)
             self._begin(now_s)
@@ -369,6 +377,12 @@ class Receiving:
             self._send(wire.Cancel(file_id=self.file_id, reason=clip_reason(cause)))
             self._end(State.FAILED, cause)
             self._commands.append(Failed(cause=cause))
+
+    def _exceed(self, cause: str) -> None:
+        if self.state is State.ACTIVE:
+            self._exceeded = True
+            self.pause(cause)
+            self._commands.append(Exceeded(cause=cause))
 
     def _end(self, state: State, cause: str) -> None:
         self._intake.drop()

@@ -18,6 +18,7 @@ __all__ = [
     "Checkpoint",
     "Completed",
     "Delivered",
+    "Exceeded",
     "Failed",
     "Finalize",
     "FindEnd",
@@ -110,6 +111,16 @@ class Completed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exceeded:
+    """A stream is longer than what was accepted: the machine has paused for good.
+
+    What is here stays; a machine with a higher limit goes on, if the user lets it.
+    """
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stalled:
     """Nothing good has come for long.
 
@@ -120,7 +131,15 @@ class Stalled:
 
 
 ReceiveCommand = (
-    SendControl | Verify | Checkpoint | Finalize | Completed | Stalled | Failed | Cancelled
+    SendControl
+    | Verify
+    | Checkpoint
+    | Finalize
+    | Completed
+    | Exceeded
+    | Stalled
+    | Failed
+    | Cancelled
 )
 
 

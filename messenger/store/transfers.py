@@ -13,24 +13,30 @@ from . import ids, inbox
 
 __all__ = [
     "OPEN_STATES",
+    "STREAM_SOURCE",
     "Transfer",
     "activate",
     "add_outgoing",
     "checkpoint",
     "complete_incoming",
+    "cut_streams",
     "end",
     "find",
     "finish",
     "get",
+    "let_come",
     "list_open",
     "list_transfers",
     "of_contact",
     "set_peer_pause",
     "set_state",
+    "stream_ended",
     "told",
     "untold",
 ]
 
+STREAM_SOURCE = '{"stream": true}'
+"""`source` of an outgoing file whose end has not been read yet."""
 OPEN_STATES = ("offered", "asking", "active", "paused")
 _OPEN = "state IN ('offered', 'asking', 'active', 'paused')"
 _COLUMNS = (
@@ -236,6 +242,37 @@ def untold(db: apsw.Connection, contact_id: str) -> list[Transfer]:
 def told(db: apsw.Connection, transfer_id: str) -> None:
     """Note that the peer has been told of the end."""
     db.execute("UPDATE transfers SET told = 1 WHERE id = ?", (transfer_id,))
+
+
+def let_come(db: apsw.Connection, transfer_id: str, accepted_bytes: int | None) -> None:
+    """Note how long an incoming file of unknown size may be; None is any length."""
+    db.execute(
+        "UPDATE transfers SET accepted_bytes = ? WHERE id = ?", (accepted_bytes, transfer_id)
+    )
+
+
+def cut_streams(db: apsw.Connection) -> list[Transfer]:
+    """Return the outgoing streams whose source was being read when the node ended."""
+    return [
+        _transfer(row)
+        for row in db.execute(
+            f"SELECT {_COLUMNS} FROM transfers WHERE incoming = 0 AND {_OPEN} AND source = ?",  # noqa: S608
+            (STREAM_SOURCE,),
+        )
+    ]
+
+
+def stream_ended(db: apsw.Connection, transfer_id: str, end: Finish, content_id: bytes) -> None:
+    """Note that a stream has come to its end, and lies whole in the spool."""
+    finish(db, transfer_id, end)
+    db.execute(
+        "UPDATE transfers SET source = NULL, content_id = ? WHERE id = ?", (content_id, transfer_id)
+    )
+    db.execute(
+        "UPDATE outbox SET size = ? WHERE (contact_id, file_id) ="
+        " (SELECT contact_id, file_id FROM transfers WHERE id = ?)",
+        (end.size, transfer_id),
+    )
 
 
 def finish(db: apsw.Connection, transfer_id: str, end: Finish) -> None:

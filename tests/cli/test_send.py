@@ -179,7 +179,11 @@ def test_send_stream_from_stdin(
             )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["data"].encode("latin-1") == data
-    assert node.params == {"contact": "bob", "stream": {"name": "stdin", "fd_index": 0}}
+    assert node.params == {
+        "contact": "bob",
+        "stream": {"name": "stdin", "fd_index": 0},
+        "confirm_end": True,
+    }
 
 
 def test_send_named_stdin_is_a_stream_however_short(node: FakeNode, shell: Shell) -> None:

@@ -29,6 +29,7 @@ METHODS: dict[str, Method] = {
     "contacts.edit": contacts.edit,
     "contacts.remove": contacts.remove,
     "send-net": send.send_net,
+    "send-net.confirm": send.confirm,
     "queue.list": queue.list_,
     "queue.show": queue.show,
     "queue.retry": queue.retry,

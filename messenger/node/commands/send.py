@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import stat
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
@@ -20,11 +22,12 @@ from ..clock import now_ms
 from ..events import Subscription
 from ..rpc import Final, Request
 from .queue import describe
+from .read_stream import read_stream
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
 
-__all__ = ["send_net"]
+__all__ = ["confirm", "send_net"]
 
 DEFAULT_TIMEOUT_S = 30.0
 LOOK_AGAIN_S = 1.0
@@ -39,6 +42,10 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     size: int | None = None
 
 
+class _Token(msgspec.Struct, forbid_unknown_fields=True):
+    token: str
+
+
 class _Folder(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     path_hex: str
@@ -49,6 +56,8 @@ class _Send(msgspec.Struct, forbid_unknown_fields=True):
     contact: str
     folder: _Folder | None = None
     spool: bool = False
+    confirm_end: bool = False
+    """Of a stream: its end counts only once `send-net.confirm` has been called."""
     text: str | None = None
     file: _File | None = None
     stream: _File | None = None
@@ -68,6 +77,8 @@ async def send_net(node: Node, request: Request) -> object:
     parts = (params.text, params.file, params.stream, params.folder)
     if sum(part is not None for part in parts) != 1:
         raise UsageError("give a text, a --file or '-'", hint="see: peerpost send-net --help")
+    if params.stream is not None and not params.spool and _is_stream(request, params.stream):
+        return _send_stream(opened, contact.id, params, params.stream, request)
     skipped: list[str] = []
     entry = await _queue(opened, contact, params, request, skipped)
     row = describe(opened, entry)
@@ -85,6 +96,45 @@ async def _wait(
             yield told
 
 
+async def confirm(node: Node, request: Request) -> None:
+    """Take that the source of a stream has come to its end, and was not cut off."""
+    node.opened().transfers.streams.confirm(request.params_as(_Token).token)
+
+
+async def _send_stream(
+    opened: Opened, contact_id: str, params: _Send, stream: _File, request: Request
+) -> AsyncIterator[object]:
+    """Queue what is still being read, and tell how far that is until its end is here."""
+    reading = read_stream(
+        opened,
+        os.dup(request.fd(stream.fd_index)),
+        contact_id=contact_id,
+        name=stream.name,
+        lane=_lane(params.lane, wire.Lane.BULK),
+        expires_ms=_expires_ms(params),
+        confirm_end=params.confirm_end,
+    )
+    async with contextlib.aclosing(reading) as rows:
+        async for told in rows:
+            if not isinstance(told, store_outbox.Entry):
+                yield told
+            elif params.wait:
+                row = describe(opened, told)
+                async for later in _wait(opened, told, row, params.timeout_s):
+                    yield later
+            else:
+                yield Final(describe(opened, told))
+
+
+def _is_stream(request: Request, stream: _File) -> bool:
+    """Tell whether nobody knows how long what came along is."""
+    return not stat.S_ISREG(os.fstat(request.fd(stream.fd_index)).st_mode)
+
+
+def _expires_ms(params: _Send) -> int | None:
+    return None if params.expires_s is None else now_ms() + int(params.expires_s * 1000)
+
+
 async def _queue(
     opened: Opened,
     contact: store_contacts.Contact,
@@ -93,7 +143,7 @@ async def _queue(
     skipped: list[str],
 ) -> store_outbox.Entry:
     """Store what is to be sent, and let it go. `skipped` takes what of a folder is not sent."""
-    expires_ms = None if params.expires_s is None else now_ms() + int(params.expires_s * 1000)
+    expires_ms = _expires_ms(params)
     if params.text is not None:
         data = params.text.encode()
         if len(data) <= limits.INLINE_TEXT_MAX:

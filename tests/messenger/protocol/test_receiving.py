@@ -12,6 +12,7 @@ from peerpost.protocol import transfer as commands
 from peerpost.protocol.receiving import Policy, Receiving, State
 from peerpost.store.chunks import Sealer
 from peerpost.wire import inner as wire
+from peerpost.wire import limits
 from peerpost.wire.segment import Segment
 
 LOG2 = 14
@@ -217,7 +218,6 @@ def test_data_before_the_session_counts_as_nobodys() -> None:
         (False, {"size": 9 * CHUNK}, "another size than it offered"),
         (False, {"count": 9}, "a number of chunks that does not fit the size"),
         (True, {"count": 9}, "a number of chunks that does not fit the size"),
-        (True, {"size": 33 * CHUNK}, f"longer than the {32 * CHUNK} bytes accepted"),
         (True, {"size": 2 * CHUNK}, "an end before what it had sent"),
         (True, {"size": 3 * CHUNK}, "an end where it had gone on"),
         (True, {"size": 3 * CHUNK - 1}, "an end where it had gone on"),
@@ -237,12 +237,36 @@ def test_a_lie_about_the_end(stream: bool, finish: dict[str, int], cause: str) -
     assert cause in rig.cause()
 
 
-def test_leaves_beyond_what_was_accepted() -> None:
+@pytest.mark.parametrize("by", ["leaves", "finish"])
+def test_a_stream_longer_than_accepted_waits_for_another_machine(by: str) -> None:
     rig = receive(Content(8 * CHUNK), stream=True, limit_bytes=2 * CHUNK)
     rig.take()
     rig.machine.on_leaves(rig.content.page(0, 2))
-    rig.machine.on_leaves(rig.content.page(1, 2))
-    assert f"longer than the {2 * CHUNK} bytes accepted" in rig.cause()
+    rig.give(0)
+    (chunk,) = rig.checked()
+    rig.machine.verified([chunk.index], [], rig.now_s)
+    if by == "leaves":
+        rig.machine.on_leaves(rig.content.page(1, 2))
+    else:
+        rig.machine.on_finish(rig.content.finish())
+    taken = rig.take()
+    (exceeded,) = [c for c in taken if isinstance(c, commands.Exceeded)]
+    assert exceeded.cause == f"the stream is longer than the {2 * CHUNK} bytes accepted"
+    (said,) = [c.message for c in taken if isinstance(c, commands.SendControl)]
+    assert isinstance(said, wire.Pause)
+    assert (said.paused, said.reason) == (True, exceeded.cause)
+    rig.machine.resume(rig.now_s)
+    assert (rig.machine.state, rig.machine.finish) == (State.PAUSED, None)
+    assert rig.machine.have == b"\1"
+    assert rig.machine.next_timer_s is None or not rig.machine.outstanding
+
+
+def test_a_stream_longer_than_any_file_fails() -> None:
+    rig = receive(Content(8 * CHUNK), stream=True)
+    rig.take()
+    last = limits.MAX_FILE_BYTES // CHUNK
+    rig.machine.on_leaves(wire.Leaves(file_id=rig.content.file_id, first=last, leaves=bytes(32)))
+    assert "longer than" in rig.cause()
 
 
 def test_a_second_end_is_believed_only_if_it_is_the_first() -> None:

@@ -1,0 +1,91 @@
+"""`send-net` of what is still being read: the command lives as long as its source."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+from peerpost.errors import BadInputError, PeerpostError
+from peerpost.store import outbox
+from peerpost.store import transfers as rows
+from peerpost.wire import inner as wire
+
+from .queue import describe
+
+if TYPE_CHECKING:
+    from ..node import Opened
+    from ..streams import Stream
+
+__all__ = ["read_stream"]
+
+GRACE_S = 0.1
+"""A source that has come to its end by then is queued as a file, with its size."""
+TELL_S = 0.5
+"""How often it is told how much has been read."""
+
+
+async def read_stream(
+    opened: Opened,
+    fd: int,
+    *,
+    contact_id: str,
+    name: str,
+    lane: wire.Lane,
+    expires_ms: int | None,
+    confirm_end: bool,
+) -> AsyncGenerator[object, None]:
+    """Queue a source and read it to its end. Yield rows on the way, and at last the outbox entry.
+
+    Takes ownership of `fd`. With `confirm_end` an event `{"confirm": token}` asks for the call that says that
+    this was the end. If the generator is closed before, the transfer fails.
+    """
+    transfers = opened.transfers
+    stream = transfers.streams.open(fd)
+    entry: outbox.Entry | None = None
+    why: PeerpostError = BadInputError("the command that read the input ended before the input did")
+    try:
+        if not await stream.at_end(GRACE_S):
+            entry = await transfers.queue.put_stream(
+                contact_id, stream, name=name, lane=lane, expires_ms=expires_ms
+            )
+            opened.network.queued(entry)
+            yield describe(opened, entry)
+            read_bytes = -1
+            while not await stream.at_end(TELL_S):
+                if stream.read_bytes != read_bytes:
+                    read_bytes = stream.read_bytes
+                    entry = await opened.store.read(outbox.find, entry.id)
+                    yield {**describe(opened, entry), "read_bytes": read_bytes}
+        if confirm_end:
+            yield {"confirm": stream.token}
+            await stream.wait_confirmed()
+        if entry is None:
+            entry = await transfers.queue.put_stream(
+                contact_id, stream, name=name, lane=lane, expires_ms=expires_ms
+            )
+            transfers.streams.settle(stream)
+            opened.network.queued(entry)
+        else:
+            await _record_end(opened, stream, entry)
+    except PeerpostError as error:
+        why = error
+        raise
+    finally:
+        if not stream.settled:
+            await _give_up(opened, stream, entry, why)
+    yield await opened.store.read(outbox.find, entry.id)
+
+
+async def _record_end(opened: Opened, stream: Stream, entry: outbox.Entry) -> None:
+    row = await opened.store.read(rows.get, entry.contact_id, stream.file_id, incoming=False)
+    if row is not None:
+        await opened.transfers.streams.record_end(stream, row.id)
+
+
+async def _give_up(
+    opened: Opened, stream: Stream, entry: outbox.Entry | None, why: PeerpostError
+) -> None:
+    await opened.transfers.streams.give_up(stream, why)
+    if entry is not None:
+        await opened.transfers.fail_outgoing(entry.contact_id, stream.file_id, why.message)
+    await opened.services.in_thread(opened.transfers.spool.remove, stream.file_id)

@@ -1,0 +1,47 @@
+"""A pipe that something is read from for as long as it takes, and that can be given up meanwhile."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from peerpost.errors import NoInputError
+
+__all__ = ["Source"]
+
+
+class Source:
+    """An open pipe, socket or terminal. One thread reads; any may stop it."""
+
+    def __init__(self, fd: int) -> None:
+        """Take ownership of the descriptor."""
+        self._fd = fd
+        self._woken, self._waker = os.pipe()
+        self._stopped = False
+        self._poll = select.poll()
+        for watched in (fd, self._woken):
+            self._poll.register(watched, select.POLLIN | select.POLLHUP | select.POLLERR)
+
+    def readinto(self, room: memoryview, /) -> int:
+        """Wait for data and take it; 0 is the end. Raises NoInputError, also once it is stopped."""
+        while True:
+            self._poll.poll()
+            if self._stopped:
+                raise NoInputError("the input was given up")
+            try:
+                return os.readv(self._fd, [room])
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise NoInputError(f"cannot read the input: {error.strerror or error}") from error
+
+    def stop(self) -> None:
+        """Have the reader give up."""
+        if not self._stopped:
+            self._stopped = True
+            os.write(self._waker, b"\0")
+
+    def close(self) -> None:
+        """Close all; the reader has left."""
+        for fd in (self._fd, self._woken, self._waker):
+            os.close(fd)

@@ -1,0 +1,226 @@
+"""stdin of unknown length is sent while it is read; what is cut off never becomes a file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.support.nodes import WAIT_S, Friend, content, digest, until
+
+pytestmark = pytest.mark.asyncio
+
+LONG = int(os.environ.get("PEERPOST_STREAM_MB", "24")) * 1_000_000
+"""200 in the long form."""
+PART = 1_000_000
+
+
+class Command:
+    """A `send-net` whose stdin is a pipe that the test writes to."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def write(self, data: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(data)
+        async with asyncio.timeout(WAIT_S):
+            await self.process.stdin.drain()
+
+    async def row(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        async with asyncio.timeout(WAIT_S):
+            found: dict[str, Any] = json.loads(await self.process.stdout.readline())
+        return found
+
+    async def end(self) -> tuple[int, list[dict[str, Any]], str]:
+        """End the input; return the exit code, the rows that were left, and stderr."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        async with asyncio.timeout(WAIT_S):
+            out, err = await self.process.communicate()
+        rows = [json.loads(line) for line in out.splitlines()]
+        return self.process.returncode or 0, rows, err.decode()
+
+
+@asynccontextmanager
+async def sending(one: Friend, *options: str) -> AsyncIterator[Command]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "peerpost.cli", "--home", str(one.home), "--json"),
+        *("send-net", "--contact", "bob", "--name", "dump.sql", *options, "-"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Command(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def transfer(one: Friend) -> dict[str, Any]:
+    (found,) = await one.ask("transfers.list")
+    assert isinstance(found, dict)
+    return found
+
+
+def is_(one: Friend, **wanted: object) -> Callable[[], Any]:
+    async def so() -> bool:
+        found = await one.ask("transfers.list")
+        return bool(found) and all(found[0][key] == value for key, value in wanted.items())
+
+    return so
+
+
+async def received(bob: Friend, data: bytes) -> None:
+    (item,) = await bob.ask("inbox.list", {})
+    shown = await bob.ask("inbox.show", {"id": item["id"]})
+    assert (shown["name"], shown["size"], shown["blake2b"]) == (
+        "dump.sql",
+        len(data),
+        digest(data),
+    )
+
+
+async def test_it_arrives_while_it_is_still_being_read(pair: tuple[Friend, Friend]) -> None:
+    alice, bob = pair
+    data = content(LONG)
+    async with sending(alice, "--wait", "--timeout", "60") as command:
+        await command.write(data[:PART])
+        row = await command.row()
+        # The id is there at once, and the first megabyte on the other side before the second is written.
+        assert (row["state"], row["size"]) == ("queued", None)
+
+        async def arriving() -> bool:
+            found = await bob.ask("transfers.list")
+            return bool(found) and found[0]["done_bytes"] >= PART // 2
+
+        await until(arriving)
+        assert (await transfer(bob))["size"] is None
+        for at in range(PART, LONG, PART):
+            await command.write(data[at : at + PART])
+        code, (last,), err = await command.end()
+    assert code == 0, err
+    assert (last["id"], last["state"], last["size"]) == (row["id"], "delivered", LONG)
+    await received(bob, data)
+    assert list((alice.home / "spool").iterdir()) == []
+
+
+async def test_a_receiver_that_comes_later_and_a_sender_killed_after_the_end(
+    pair: tuple[Friend, Friend],
+) -> None:
+    alice, bob = pair
+    await bob.kill()
+    data = content(LONG)
+    async with sending(alice) as command:
+        await command.write(data[:PART])
+        row = await command.row()
+        await command.write(data[PART:])
+        code, rows, err = await command.end()
+        assert (code, rows) == (0, []), err
+    shown = (await alice.cli("sent", "show", row["id"])).row
+    assert (shown["state"], shown["size"]) == ("queued", LONG)
+    await alice.kill()
+    await alice.start()
+    await bob.start()
+    await alice.delivered(row["id"])
+    await received(bob, data)
+
+
+async def test_short_input_is_a_file_with_a_size(pair: tuple[Friend, Friend]) -> None:
+    alice, bob = pair
+    sent = await alice.cli("send-net", "--contact", "bob", "--name", "dump.sql", "-", stdin=b"x")
+    assert sent.row["size"] == 1
+    await alice.delivered(sent.row["id"])
+    await received(bob, b"x")
+
+
+@pytest.mark.parametrize(
+    "how", ["command killed", "command interrupted with its input", "node killed", "node stopped"]
+)
+async def test_what_is_cut_off_fails_on_both_sides(pair: tuple[Friend, Friend], how: str) -> None:
+    alice, bob = pair
+    cause = "the command that read the input ended before the input did"
+    async with sending(alice) as command:
+        await command.write(content(3 * PART))
+        row = await command.row()
+        await until(is_(bob, state="active"))
+        if how == "command killed":
+            command.process.kill()
+        elif how.startswith("command"):
+            # As Ctrl-C does to a pipeline: the signal for all, and the end of the pipe soon after.
+            command.process.send_signal(signal.SIGINT)
+            code, rows, _ = await command.end()
+            assert (code, rows) == (130, [])
+        else:
+            cause = "the sender's node ended while the source was still being read"
+            await (alice.kill() if how == "node killed" else alice.stop())
+            code, rows, _ = await command.end()
+            assert code == 69
+            assert rows == []
+            await alice.start()
+        await until(is_(bob, state="cancelled", error=cause))
+    await until(is_(alice, state="failed", error=cause))
+    shown = (await alice.cli("sent", "show", row["id"])).row
+    assert (shown["state"], shown["last_error"]) == ("refused", cause)
+    assert await bob.ask("inbox.list", {}) == []
+
+    async def tidy() -> bool:
+        folders = (alice.home / "spool", bob.home / "blobs")
+        return not any(path for folder in folders for path in folder.iterdir())
+
+    await until(tidy)
+
+
+async def test_one_that_is_taken_back_ends_its_command(pair: tuple[Friend, Friend]) -> None:
+    alice, bob = pair
+    async with sending(alice) as command:
+        await command.write(content(2 * PART))
+        row = await command.row()
+        await until(is_(bob, state="active"))
+        await alice.cli("queue", "cancel", row["id"])
+        code, rows, err = await command.end()
+    assert (code, rows) == (76, [])
+    assert "cancelled by the sender" in err
+    await until(is_(bob, state="cancelled", error="cancelled by the sender"))
+
+
+async def test_longer_than_accepted_asks_and_goes_on(pair: tuple[Friend, Friend]) -> None:
+    alice, bob = pair
+    await bob.cli("contacts", "edit", "alice", "--accept", "2MB")
+    data = content(6 * PART)
+    async with sending(alice) as command:
+        await command.write(data)
+        row = await command.row()
+        await until(is_(bob, state="asking"))
+        found = await transfer(bob)
+        assert found["error"] == "the stream is longer than the 2000000 bytes accepted"
+        await until(is_(alice, state="paused", error=found["error"]))
+        accepted = (await bob.cli("transfers", "accept", found["id"])).row
+        assert (accepted["state"], accepted["error"]) == ("active", None)
+        assert accepted["done_bytes"] >= PART
+        code, _, err = await command.end()
+        assert code == 0, err
+    await alice.delivered(row["id"])
+    await received(bob, data)
+
+
+async def test_with_spool_nothing_is_offered_before_the_end(pair: tuple[Friend, Friend]) -> None:
+    alice, bob = pair
+    async with sending(alice, "--spool") as command:
+        await command.write(content(2 * PART))
+        await asyncio.sleep(0.5)
+        assert await alice.ask("queue.list") == []
+        code, (row,), err = await command.end()
+    assert (code, row["size"]) == (0, 2 * PART), err
+    await alice.delivered(row["id"])
+    await received(bob, content(2 * PART))
