@@ -14,6 +14,7 @@ from peerpost.node.daemon import main
 from peerpost.node.node import Node
 from peerpost.node.services import Services
 from peerpost.node.spool import Spool
+from peerpost.node.streams import Stream
 from peerpost.node.transfers import Transfers
 from peerpost.node.upload import Upload
 from peerpost.protocol.transfer import SendChunk
@@ -29,8 +30,10 @@ SPOIL_EVERY = 5
 
 
 class _HostileUpload(Upload):
-    def __init__(self, services: Services, row: Transfer, spool: Spool) -> None:
-        super().__init__(services, row, spool)
+    def __init__(
+        self, services: Services, row: Transfer, spool: Spool, stream: Stream | None = None
+    ) -> None:
+        super().__init__(services, row, spool, stream)
         self._report = services.home / "hostile.txt"
         self._spoiled: set[int] = set()
         self._done: Counter[str] = Counter()

@@ -14,6 +14,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,6 +172,12 @@ class Spool:
     def leaves_path(self, file_id: bytes) -> Path:
         """Return where the leaves of a content, or of a transfer, lie."""
         return self.path(file_id).with_suffix(LEAVES_SUFFIX)
+
+    def empty(self, id_: bytes) -> None:
+        """Give back the disk that a content takes which will have no row, though it may be open."""
+        for path in (self.path(id_), self.leaves_path(id_)):
+            with suppress(FileNotFoundError):
+                os.truncate(path, 0)
 
     def remove(self, id_: bytes) -> None:
         """Remove the files of a content that never had a row."""

@@ -9,6 +9,7 @@ given up, or whose node ends, fails with its cause on both sides.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,13 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from peerpost.errors import NotFoundError, PeerpostError, RefusedError, UnavailableError
+from peerpost.errors import (
+    NotFoundError,
+    PeerpostError,
+    RefusedError,
+    StoreFullError,
+    UnavailableError,
+)
 from peerpost.store import contents, outbox
 from peerpost.store import transfers as rows
 from peerpost.store.contents import Content
@@ -31,6 +38,8 @@ if TYPE_CHECKING:
     from .spool import Spool
 
 __all__ = ["Stream", "Streams"]
+
+log = logging.getLogger(__name__)
 
 MAX_STREAMS = 32
 """Sources read at once, each by a thread of its own."""
@@ -142,6 +151,8 @@ class Streams:
             )
             stream.read_bytes = stream.end.size
         except PeerpostError as error:
+            # Before anything is written about it: the disk may be full because of this.
+            await self._services.in_thread(self._spool.empty, stream.file_id)
             stream.fail(error)
         finally:
             stream.source.stop()
@@ -200,7 +211,11 @@ class Streams:
                 rows.end(db, row.id, "failed", NODE_ENDED, peer_knows=False)
                 outbox.file_ended(db, row.contact_id, row.file_id, "refused", NODE_ENDED)
 
-        await self._services.store.write(work)
+        try:
+            await self._services.store.write(work)
+        except StoreFullError as error:
+            # Then each ends when it is asked for: what was spooled of it is not there any more.
+            log.warning("cannot record that streams were cut off: %s", error.message)
 
     async def stop(self) -> None:
         """Give up all that is being read."""

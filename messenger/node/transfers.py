@@ -313,26 +313,27 @@ class Transfers:
 
     async def cancel_outgoing(self, contact_id: str, file_id: bytes, reason: str) -> None:
         """Give up a file that we send."""
-        row = await self._services.store.read(rows.get, contact_id, file_id, incoming=False)
-        if row is None or row.state not in rows.OPEN_STATES:
-            return
-        upload = await self._upload(row)
-        session = self._sessions.get(contact_id)
-        if session is not None:
-            upload.session_up(session)
-        upload.cancel(reason)
+        upload = await self._open_upload(contact_id, file_id)
+        if upload is not None:
+            upload.cancel(reason)
 
     async def fail_outgoing(self, contact_id: str, file_id: bytes, cause: str) -> None:
         """End a file that we cannot send any more, and tell the receiver why."""
+        upload = await self._open_upload(contact_id, file_id)
+        if upload is not None:
+            upload.fail(cause)
+            await upload.ended.wait()
+
+    async def _open_upload(self, contact_id: str, file_id: bytes) -> Upload | None:
+        """Return what sends a file, in the session of now, unless that has ended."""
         row = await self._services.store.read(rows.get, contact_id, file_id, incoming=False)
         if row is None or row.state not in rows.OPEN_STATES:
-            return
+            return None
         upload = await self._upload(row)
         session = self._sessions.get(contact_id)
         if session is not None:
             upload.session_up(session)
-        upload.fail(cause)
-        await upload.ended.wait()
+        return upload
 
     # -- the user
 
@@ -421,16 +422,12 @@ class Transfers:
             upload.resume()
         return row
 
-    def upload(self, entry: outbox.Entry) -> Upload | None:
-        """Return what moves the file of an outbox entry now, if anything does."""
-        return (
-            None if entry.file_id is None else self._uploads.get((entry.contact_id, entry.file_id))
-        )
-
-    def driven(self, row: rows.Transfer) -> Download | Upload | None:
-        """Return what moves a transfer now, if anything does."""
-        kept = self._downloads if row.incoming else self._uploads
-        return kept.get((row.contact_id, row.file_id))
+    def driven(
+        self, contact_id: str, file_id: bytes | None, *, incoming: bool
+    ) -> Download | Upload | None:
+        """Return what moves a file now, if anything does."""
+        kept = self._downloads if incoming else self._uploads
+        return None if file_id is None else kept.get((contact_id, file_id))
 
 
 def _cancel(file_id: bytes, reason: str) -> bytes:

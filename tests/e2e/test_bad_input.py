@@ -63,7 +63,13 @@ def cases(folder: Path) -> list[Case]:
         # Nothing is sent of several when one is not there.
         ((*SEND, "--file", str(report), f"{folder}/no"), 66, "no_input", "there is no file", None),
         ((*SEND, "--file", f"{folder}/no/x"), 66, "no_input", "no file", "there is no folder"),
-        ((*SEND, "--file", str(folder)), 66, "no_input", "is a folder", "pack it: tar"),
+        (
+            ("contacts", "add", "eve", "--ticket-file", str(folder)),
+            66,
+            "no_input",
+            "is a folder",
+            "name a file in it",
+        ),
         ((*SEND, b"\xff\xfe"), 65, "bad_input", "not valid UTF-8", "--file"),
         (
             ("contacts", "add", "eve", "--ticket-file", f"{folder}/no"),

@@ -116,10 +116,20 @@ async def test_what_does_not_fit_is_refused_and_leaves_nothing(alice: Friend, bo
     before = await bob.spooled()
     send = ("send-net", "--contact", "alice")
     says_full(await bob.cli(*send, "--file", str(path), code=74))
-    says_full(await bob.cli(*send, "--name", "stdin", "-", stdin=big, code=74))
+    says_full(await bob.cli(*send, "--spool", "--name", "stdin", "-", stdin=big, code=74))
     assert (await bob.cli("queue", "list")).rows == []
     assert (await bob.cli("sent", "list")).rows == []
     assert await bob.spooled() == before
+
+    # A stream has left before the disk is found to be full: it fails, and so does alice's end of it.
+    done = await bob.cli(*send, "--name", "stdin", "-", stdin=big, code=74)
+    assert (done.row["state"], done.error["code"]) == ("queued", "disk_full")
+    (sent,) = (await bob.cli("sent", "list")).rows
+    assert sent["state"] == "refused"
+    assert "No space left" in sent["last_error"]
+    assert await bob.spooled() == before
+    (there,) = await alice.ask("transfers.list")
+    assert (there["state"], there["error"]) == ("cancelled", sent["last_error"])
 
     # The other way Bob is asked, because accepting it cannot end well; a text goes past it.
     await alice.queue_file("bob", "big.bin", big)
@@ -127,10 +137,10 @@ async def test_what_does_not_fit_is_refused_and_leaves_nothing(alice: Friend, bo
     assert sent.rows[-1]["state"] == "delivered"
 
     async def asks() -> bool:
-        return [row["state"] for row in (await bob.cli("transfers", "list")).rows] == ["asking"]
+        return (await bob.cli("transfers", "list")).rows[0]["state"] == "asking"
 
     await until(asks)
-    row = (await bob.cli("transfers", "list")).row
+    row = (await bob.cli("transfers", "list")).rows[0]
     assert "the disk lacks" in row["error"], row
     (item,) = (await bob.cli("inbox", "list")).rows
     assert item["preview"] == "hello"

@@ -90,6 +90,7 @@ def describe(opened: Opened, entry: store_outbox.Entry) -> dict[str, Any]:
     pending = entry.state in ("queued", "sent")
     dial_s = peer.next_dial_s if peer is not None and pending else None
     wait_ms = None if dial_s is None else int((dial_s - time.monotonic()) * 1000)
+    moving = opened.transfers.driven(entry.contact_id, entry.file_id, incoming=False)
     return {
         "id": entry.id,
         "contact": peer.contact.name if peer is not None else None,
@@ -100,7 +101,7 @@ def describe(opened: Opened, entry: store_outbox.Entry) -> dict[str, Any]:
         "attempts": peer.attempts if peer is not None and pending else 0,
         "next_attempt": None if wait_ms is None else rfc3339(now_ms() + max(0, wait_ms)),
         "last_error": entry.last_error or (peer.last_error if peer and pending else None),
-        **figures(entry.size, opened.transfers.upload(entry)),
+        **figures(entry.size, moving),
         "created": rfc3339(entry.created_ms),
         "delivered": rfc3339(entry.delivered_ms),
     }

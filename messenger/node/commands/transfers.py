@@ -107,7 +107,7 @@ async def follow(node: Node, request: Request) -> AsyncIterator[object]:
 
 async def _describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
     peer = opened.network.peers.get(row.contact_id)
-    moving = opened.transfers.driven(row)
+    moving = opened.transfers.driven(row.contact_id, row.file_id, incoming=row.incoming)
     message = None
     if not row.incoming:
         message = await opened.store.read(outbox.id_of_file, row.contact_id, row.file_id)
