@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from peerpost.protocol.limit import Limit, Rate
 from peerpost.protocol.scheduler import Flow
@@ -90,7 +90,9 @@ class RateLimits:
     @property
     def everybody(self) -> rows.RateLimit:
         """Everybody's limits as they hold now."""
-        return self._stored if self.window is None else self.window.over(self._stored)
+        if self.window is None:
+            return self._stored
+        return replace(self._stored, **self.window.limits)  # type: ignore[arg-type]
 
     async def follow(self, schedule: list[Window]) -> None:
         """Keep to a schedule until cancelled."""

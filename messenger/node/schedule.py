@@ -9,9 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-
-from peerpost.store.limits import RateLimit
+from dataclasses import dataclass
 
 from .units import parse_size
 
@@ -43,10 +41,6 @@ class Window:
         if minute >= self.from_min:
             return day in self.days
         return minute < self.to_min and (day - 1) % 7 in self.days
-
-    def over(self, row: RateLimit) -> RateLimit:
-        """Return a row with what this names in its place."""
-        return replace(row, **self.limits)  # type: ignore[arg-type]
 
 
 def parse(text: str) -> Window:

@@ -78,6 +78,15 @@ class Limit:
         self.taken_bytes += size_bytes
         return 0
 
+    def is_common(self, size_bytes: int, messages: int, now_ns: int) -> bool:
+        """Tell whether nothing is short but everybody's bytes: then all wait, in their order."""
+        parent = self._parent
+        return parent is not None and not any(
+            bucket.wait_time(min(count, bucket.burst), now_ns)
+            for bucket, count in self.wanted(size_bytes, messages)
+            if bucket is not parent._bytes  # noqa: SLF001 - of its own class
+        )
+
     def wanted(self, size_bytes: int, messages: int) -> list[tuple[TokenBucket, int]]:
         """Name each bucket that is asked, the parent's too, and what it must give."""
         parent = self._parent

@@ -5,8 +5,10 @@ ring they share equally by bytes (Shreedhar and Varghese, 1995). The urgent ring
 `100 - bulk_percent` bytes that it sends while bulk waits, bulk may send `bulk_percent`. So an urgent frame waits for
 at most one other, and a flood of urgent ones leaves bulk its share.
 
-A flow whose rate limit has no tokens is set aside until it has them, and holds up nobody else. Every step is O(1),
-but for those set aside: O(log n) of them. Nothing here knows what a frame is but its size.
+A flow whose rate limit has no tokens is set aside until it has them, and holds up nobody else. Where everybody's bytes
+are short, whoever is next waits at the head of its ring instead, and all behind it: were each set aside until its own
+frame fits, those with small frames would leave nothing to the others. Every step is O(1), but for those set aside:
+O(log n) of them. Nothing here knows what a frame is but its size.
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ class Scheduler:
         self._owed = 0  # hundredths of bytes that bulk has waited for urgent
         self._parked: list[tuple[int, int, int, Flow]] = []
         self._turns = 0
+        self._common_due_ns: int | None = None
+        """When everybody's limit lets the next one go, where all wait for that."""
         self._last: dict[Lane, Flow | None] = dict.fromkeys(Lane)
 
     def offer(self, flow: Flow, size_bytes: int, messages: int = 0) -> None:
@@ -78,20 +82,27 @@ class Scheduler:
 
     @property
     def next_due_ns(self) -> int | None:
-        """When the first of those set aside may go on; None where none is."""
+        """When the first of those that wait for a limit may go on; None where none does."""
         while self._parked and self._parked[0][2] != self._parked[0][3].version:
             heapq.heappop(self._parked)
-        return self._parked[0][0] if self._parked else None
+        due = [self._parked[0][0]] if self._parked else []
+        if self._common_due_ns is not None:
+            due.append(self._common_due_ns)
+        return min(due, default=None)
 
     def next(self, now_ns: int) -> Flow | None:
         """Choose who sends its frame now, and charge it; None where nobody can."""
         self._unpark(now_ns)
+        self._common_due_ns = None
         while True:
             flow = self._choose()
             if flow is None:
                 return None
             if flow.limit is not None:
                 wait_ns = flow.limit.take(flow.size_bytes, flow.messages, now_ns)
+                if wait_ns and flow.limit.is_common(flow.size_bytes, flow.messages, now_ns):
+                    self._common_due_ns = now_ns + wait_ns
+                    return None
                 if wait_ns:
                     self._park(flow, now_ns + wait_ns)
                     continue

@@ -49,8 +49,6 @@ def test_when_a_window_holds(
 def test_what_a_window_says() -> None:
     window = schedule.parse("08:00-18:00 up=1.5MB/s down=off messages=50/s")
     assert window.limits == {"up_bytes_s": 1_500_000, "down_bytes_s": None, "messages_s": 50}
-    row = RateLimit(up_bytes_s=7, down_bytes_s=8, burst_bytes=9)
-    assert window.over(row) == RateLimit(up_bytes_s=1_500_000, messages_s=50, burst_bytes=9)
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,26 @@ def test_a_rate_holds_within_two_percent(rate: int) -> None:
     assert jain(list(backlog.sent.values())) >= 0.95
 
 
+@pytest.mark.parametrize("lane", list(Lane))
+def test_contacts_share_everybodys_limit_whatever_their_frames(lane: Lane) -> None:
+    everybody = Limit(Rate(bytes_s=1_000_000), 0)
+    kinds = ([1000], [8000], [32_768], [65_000])
+    flows = {Flow(lane, Limit(Rate(), 0, everybody)): kind for kind in kinds for _ in range(2)}
+    slow = Flow(lane, Limit(Rate(bytes_s=50_000), 0, everybody))
+    scheduler = Scheduler()
+    backlog = Backlog(scheduler, {**flows, slow: [30_000]})
+    now_ns = 0
+    while now_ns < 20 * SECOND:
+        backlog.run(10_000, now_ns)
+        due_ns = scheduler.next_due_ns
+        assert due_ns is not None
+        assert due_ns > now_ns
+        now_ns = due_ns
+    assert jain([backlog.sent[flow] for flow in flows]) >= 0.99
+    assert sum(backlog.sent.values()) == pytest.approx(20_000_000, rel=0.02)
+    assert backlog.sent[slow] == pytest.approx(1_000_000 + 131_072, rel=0.05)
+
+
 def test_messages_are_limited_too() -> None:
     limit = Limit(Rate(messages_s=10), 0)
     scheduler = Scheduler()
