@@ -13,7 +13,7 @@ __all__ = ["Carrier", "MuxedStream"]
 
 QUEUE_BYTES = 256 * 1024
 """A writer waits once this much of its stream has not left, until half of it has."""
-LINGER_S = 5.0
+LINGER_S = 10.0
 """How long a closed stream waits for the peer, without any progress, before it is reset."""
 
 
