@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from nacl.bindings import crypto_aead_chacha20poly1305_ietf_encrypt
 from vector_people import ALICE, BOB, FILE_ID, FILE_KEY, Case, case, flip, paint, seed
 from vector_wire import text
 
@@ -111,9 +110,7 @@ def _seal_raw(sending: SendEpoch, n: int, plaintext: bytes) -> bytes:
     """Seal a plaintext as it is, padding and all: what an honest sender never does."""
     header = sending.seal(b"", None)[:108] + n.to_bytes(8, "big")
     nonce = bytes(4) + n.to_bytes(8, "little")
-    return header + crypto_aead_chacha20poly1305_ietf_encrypt(
-        plaintext, header, nonce, sending._key
-    )
+    return header + sending._aead.encrypt(nonce, plaintext, header)
 
 
 def make_chunks() -> list[Case]:
