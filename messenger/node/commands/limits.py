@@ -77,7 +77,7 @@ async def set_(node: Node, request: Request) -> dict[str, Any]:
     row = dataclasses.replace(row, **changes)
     await opened.store.write(store_limits.put, row)
     opened.services.limits.change(row)
-    return _named(row, params.contact)
+    return _shown(opened, row, params.contact)
 
 
 async def test(node: Node, request: Request) -> dict[str, Any]:
