@@ -287,11 +287,14 @@ def edit(
 def remove(db: apsw.Connection, id_: str) -> None:
     """Forget a contact and all that was to be sent to it; what it sent stays in the inbox.
 
+    Of transfers, those of files that have come stay: without their keys the files could not be read.
     The numbers stay, given and seen: to begin again at 1 would have the peer take what is new for
     what it has.
     """
     outbox.bury(db, id_)
-    db.execute("DELETE FROM transfers WHERE contact_id = ?", (id_,))
+    db.execute(
+        "DELETE FROM transfers WHERE contact_id = ? AND NOT (incoming AND state = 'done')", (id_,)
+    )
     db.execute("DELETE FROM contacts WHERE id = ?", (id_,))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from peerpost.errors import NotFoundError
-from peerpost.store import inbox, transfers
+from peerpost.store import contacts, inbox, transfers
 from peerpost.wire import inner as wire
 from tests.support.store_rig import NOW_MS, Rig, message, offer
 
@@ -125,3 +125,15 @@ def test_a_checkpoint_that_comes_late_changes_nothing(rig: Rig, bob: str) -> Non
     rig.write(transfers.checkpoint, row.id, b"\x01", 262_144, None)
     done = rig.read(transfers.find, row.id)
     assert (done.have, done.progress_bytes) == (b"", 900_000)
+
+
+def test_a_file_that_has_come_outlives_its_contact(rig: Rig, bob: str) -> None:
+    outgoing(rig, bob, bytes([8]) * 16)
+    row = incoming(rig, bob)
+    rig.write(transfers.complete_incoming, row.id, FINISH, "report.pdf", NOW_MS)
+    incoming(rig, bob, bytes([9]) * 16, seq=2)
+    rig.write(contacts.remove, bob)
+    kept = rig.read(transfers.get, bob, FILE, incoming=True)
+    assert kept is not None
+    assert (kept.key, kept.finish) == (row.key, FINISH)
+    assert rig.rows("SELECT count(*) FROM transfers") == [(1,)]
