@@ -21,7 +21,7 @@ from .events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
 from .flight import Flight
 from .interface import Admission, ConnectionLostError, Priority, StreamResetError
 from .keepalive import MARK, Keepalive, Pulse
-from .records import MAX_WIRE_BYTES, Opener, Sealer
+from .records import Inbound, Opener, Sealer
 from .stream import MuxedStream
 from .yamux import Limits, Yamux
 
@@ -29,8 +29,6 @@ __all__ = ["MuxedConnection"]
 
 log = logging.getLogger(__name__)
 
-RECEIVE_BYTES = 256 * 1024
-"""What one call of the kernel may bring."""
 BATCH_BYTES = 256 * 1024
 """Sealed and handed to the socket in one go."""
 LEAST_WRITE_BYTES = 4096
@@ -65,7 +63,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self.remote_address = remote_address
         self.admission = admission
         self._loop = asyncio.get_running_loop()
-        self._sealer, self._opener = sealer, opener
+        self._sealer = sealer
         self._protocols = protocols
         self._full_streams = (limits or Limits()).streams
         self._yamux = Yamux(client=not inbound, limits=limits)
@@ -80,9 +78,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._socket: asyncio.Transport | None = None
         self._paused = False
         self._flushing = False
-        self._buffer = bytearray(RECEIVE_BYTES + MAX_WIRE_BYTES)
-        self._view = memoryview(self._buffer)
-        self._start = self._end = 0
+        self._inbound = Inbound(opener)
         self._streams: dict[int, MuxedStream] = {}
         self._accepted: asyncio.Queue[MuxedStream | None] = asyncio.Queue()
         self._negotiations: set[asyncio.Task[None]] = set()
@@ -111,29 +107,20 @@ class MuxedConnection(asyncio.BufferedProtocol):
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Offer room for at least one record."""
-        if len(self._buffer) - self._end < MAX_WIRE_BYTES:
-            rest = self._end - self._start
-            self._buffer[:rest] = self._buffer[self._start : self._end]
-            self._start, self._end = 0, rest
-        return self._view[self._end :]
+        return self._inbound.room()
 
     def buffer_updated(self, nbytes: int) -> None:
         """Open what has arrived whole."""
         if self._lost is not None:
             return
-        self._end += nbytes
         self._pulse.heard(time.monotonic())
-        try:
-            while (record := self._opener.next(self._view[self._start : self._end])) is not None:
-                plaintext, size = record
-                self._start += size
-                self._receive(plaintext)
-                if self._lost is not None:
-                    return
-        except ProtocolError as error:
-            self._break(error.message)
-        if self._start == self._end:
-            self._start = self._end = 0
+        plaintexts, wrong = self._inbound.received(nbytes)
+        for plaintext in plaintexts:
+            self._guarded(plaintext)
+            if self._lost is not None:
+                return
+        if wrong is not None:
+            self._break(wrong)
         self._flush_soon()
 
     def pause_writing(self) -> None:

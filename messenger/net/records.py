@@ -13,12 +13,14 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from peerpost.errors import ProtocolError
 
-__all__ = ["MAX_WIRE_BYTES", "Opener", "Sealer"]
+__all__ = ["MAX_WIRE_BYTES", "Inbound", "Opener", "Sealer"]
 
 TAG_BYTES = 16
 LENGTH_BYTES = 2
 MAX_WIRE_BYTES = LENGTH_BYTES + 65535
 """The largest record on the wire."""
+RECEIVE_BYTES = 256 * 1024
+"""What one call of the kernel may bring."""
 MAX_NONCE = 2**64 - 2
 """2^64 - 1 is reserved by Noise."""
 
@@ -74,3 +76,40 @@ class Opener:
             raise ProtocolError("a record of the connection is not authentic") from None
         self._counter += 1
         return plaintext, end
+
+
+class Inbound:
+    """What arrives: room for it, and the records in it that are whole."""
+
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
+        self._view = memoryview(bytearray(RECEIVE_BYTES + MAX_WIRE_BYTES))
+        self._start = self._end = 0
+
+    def room(self) -> memoryview:
+        """Return where to put what comes next: room for one record at least."""
+        if len(self._view) - self._end < MAX_WIRE_BYTES:
+            rest = self._end - self._start
+            self._view[:rest] = bytes(self._view[self._start : self._end])
+            self._start, self._end = 0, rest
+        return self._view[self._end :]
+
+    def received(self, size_bytes: int) -> tuple[list[bytes], str | None]:
+        """Take what was put there; return the records that are whole, opened, and what is wrong behind them.
+
+        All are opened before any is read: the cipher and the interpreter drive each other out of the
+        processor's caches.
+        """
+        self._end += size_bytes
+        plaintexts: list[bytes] = []
+        wrong = None
+        try:
+            while (record := self._opener.next(self._view[self._start : self._end])) is not None:
+                plaintext, size = record
+                self._start += size
+                plaintexts.append(plaintext)
+        except ProtocolError as error:
+            wrong = error.message
+        if self._start == self._end:
+            self._start = self._end = 0
+        return plaintexts, wrong
