@@ -36,9 +36,10 @@ FREE_ROUNDS: Final = 3
 """Round trips without any delay, though full, after which the line is taken for a faster one."""
 UNSENT_S: Final = 0.002
 LEAST_UNSENT_BYTES: Final = 2 << 10
-MOST_UNSENT_BYTES: Final = 256 << 10
+MOST_UNSENT_BYTES: Final = 257 << 10
 """What leaves at once, and may wait in the socket: so much time of the line, within these bounds. When TCP sends less
 for a while (after a loss; bbr every ten seconds, to look how short the way is), what is urgent waits for all of it.
+The most is a chunk and what is around it: all of it is one frame, sealed without being copied.
 """
 PAUSE_EVERY_S: Final = 2.0
 """Longest that a delay which is not ours goes unnoticed; more pauses would cost more than they tell."""
@@ -79,10 +80,10 @@ class Flight:
 
     @property
     def unsent_bytes(self) -> int:
-        """Bytes that may wait in the socket, a power of two."""
+        """Bytes that may wait in the socket: the most, or a power of two."""
         part = min(1.0, UNSENT_S / max(self._base_s, 1e-6))
         most = min(MOST_UNSENT_BYTES, max(LEAST_UNSENT_BYTES, int(self.limit_bytes * part)))
-        return 1 << most.bit_length() - 1
+        return most if most == MOST_UNSENT_BYTES else 1 << most.bit_length() - 1
 
     @property
     def wants_mark(self) -> bool:

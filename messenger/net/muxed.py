@@ -114,11 +114,11 @@ class MuxedConnection(asyncio.BufferedProtocol):
         if self._lost is not None:
             return
         self._pulse.heard(time.monotonic())
-        plaintexts, wrong = self._inbound.received(nbytes)
-        for plaintext in plaintexts:
+        plaintext, wrong = self._inbound.received(nbytes)
+        if plaintext:
             self._guarded(plaintext)
-            if self._lost is not None:
-                return
+        if self._lost is not None:
+            return
         if wrong is not None:
             self._break(wrong)
         self._flush_soon()
@@ -139,19 +139,23 @@ class MuxedConnection(asyncio.BufferedProtocol):
 
     # -- receiving
 
-    def _guarded(self, plaintext: bytes) -> None:
+    def _guarded(self, plaintext: bytes | memoryview) -> None:
         try:
             self._receive(plaintext)
         except ProtocolError as error:
             self._break(error.message)
 
-    def _receive(self, plaintext: bytes) -> None:
+    def _receive(self, plaintext: bytes | memoryview) -> None:
         if not self._admitted.is_set():
             self._allowance_bytes -= len(plaintext)
             if self._allowance_bytes < 0:
                 raise ProtocolError("a stranger sent more than a HELLO")
-        for event in self._yamux.receive(plaintext, time.monotonic()):
-            self._handle(event)
+        events: list[Event] = []
+        try:
+            self._yamux.receive(plaintext, time.monotonic(), events)
+        finally:
+            for event in events:
+                self._handle(event)
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Data):
@@ -232,7 +236,9 @@ class MuxedConnection(asyncio.BufferedProtocol):
         while not self._paused and (
             records := self._yamux.next_records(BATCH_BYTES, self._flight.piece_bytes)
         ):
-            self._socket.writelines(self._sealer.records(records))
+            self._socket.write(self._sealer.batch(records))
+            if not self._socket.get_write_buffer_size():
+                self._sealer.recycle()
             self._mark_bulk()
         for stream in list(self._writable):
             if stream.tell_writable():

@@ -6,6 +6,7 @@ length. The keys come from a finished handshake.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
@@ -16,13 +17,18 @@ from peerpost.errors import ProtocolError
 __all__ = ["MAX_WIRE_BYTES", "Inbound", "Opener", "Sealer"]
 
 TAG_BYTES = 16
-LENGTH_BYTES = 2
+LENGTH = struct.Struct("!H")
+LENGTH_BYTES = LENGTH.size
+OVERHEAD_BYTES = LENGTH_BYTES + TAG_BYTES
 MAX_WIRE_BYTES = LENGTH_BYTES + 65535
 """The largest record on the wire."""
 RECEIVE_BYTES = 256 * 1024
 """What one call of the kernel may bring."""
 MAX_NONCE = 2**64 - 2
 """2^64 - 1 is reserved by Noise."""
+REUSED_BYTES = 64 * 1024
+"""A buffer smaller than this is not worth keeping."""
+NOT_AUTHENTIC = "a record of the connection is not authentic"
 
 
 def _nonce(counter: int) -> bytes:
@@ -35,22 +41,42 @@ class Sealer:
     def __init__(self, key: bytes, counter: int) -> None:
         self._aead = ChaCha20Poly1305(key)
         self._counter = counter
+        self._lent: memoryview | None = None
+        self._spare: memoryview | None = None
 
-    def seal(self, plaintexts: Sequence[bytes]) -> bytes:
+    def seal(self, plaintexts: Sequence[bytes | memoryview]) -> bytes:
         """Return one record for each plaintext, concatenated."""
-        return b"".join(self.records(plaintexts))
+        return bytes(self.batch(plaintexts))
 
-    def records(self, plaintexts: Sequence[bytes]) -> list[bytes]:
-        """Return one record for each plaintext, as buffers that follow one another."""
-        parts: list[bytes] = []
+    def batch(self, plaintexts: Sequence[bytes | memoryview]) -> memoryview:
+        """Return the same in a buffer that `recycle` takes back."""
+        out = self._room(sum(map(len, plaintexts)) + OVERHEAD_BYTES * len(plaintexts))
+        at = 0
         for plaintext in plaintexts:
             if self._counter > MAX_NONCE:
                 raise ProtocolError("the connection has used all its nonces")
-            sealed = self._aead.encrypt(_nonce(self._counter), plaintext, None)
+            size = len(plaintext) + TAG_BYTES
+            LENGTH.pack_into(out, at, size)
+            at += LENGTH_BYTES
+            self._aead.encrypt_into(_nonce(self._counter), plaintext, None, out[at : at + size])
             self._counter += 1
-            parts.append(len(sealed).to_bytes(LENGTH_BYTES, "big"))
-            parts.append(sealed)
-        return parts
+            at += size
+        return out
+
+    def recycle(self) -> None:
+        """Use the buffer of the last batch again: whoever wrote it has no more need of it."""
+        if self._lent is not None:
+            self._spare, self._lent = self._lent, None
+
+    def _room(self, size_bytes: int) -> memoryview:
+        if size_bytes < REUSED_BYTES:
+            self._lent = None
+            return memoryview(bytearray(size_bytes))
+        spare, self._spare = self._spare, None
+        if spare is None or len(spare) < size_bytes:
+            spare = memoryview(bytearray(size_bytes))
+        self._lent = spare
+        return spare[:size_bytes]
 
 
 class Opener:
@@ -60,22 +86,26 @@ class Opener:
         self._aead = ChaCha20Poly1305(key)
         self._counter = counter
 
-    def next(self, view: memoryview) -> tuple[bytes, int] | None:
-        """Open the record at the start of view: its plaintext and its size on the wire.
-
-        None while it has not arrived whole. Raises ProtocolError where it is not authentic.
-        """
-        if len(view) < LENGTH_BYTES:
-            return None
-        end = LENGTH_BYTES + (view[0] << 8 | view[1])
-        if len(view) < end:
-            return None
+    def open(self, record: memoryview) -> bytes:
+        """Return the plaintext of a record, its length taken off. Raises ProtocolError."""
         try:
-            plaintext = self._aead.decrypt(_nonce(self._counter), view[LENGTH_BYTES:end], None)
+            plaintext = self._aead.decrypt(_nonce(self._counter), record, None)
         except InvalidTag:
-            raise ProtocolError("a record of the connection is not authentic") from None
+            raise ProtocolError(NOT_AUTHENTIC) from None
         self._counter += 1
-        return plaintext, end
+        return plaintext
+
+    def open_into(self, record: memoryview, out: memoryview) -> int:
+        """Put the plaintext of a record at the start of `out`; return its size. Raises ProtocolError."""
+        size = len(record) - TAG_BYTES
+        if size < 0:
+            raise ProtocolError(NOT_AUTHENTIC)
+        try:
+            self._aead.decrypt_into(_nonce(self._counter), record, None, out[:size])
+        except InvalidTag:
+            raise ProtocolError(NOT_AUTHENTIC) from None
+        self._counter += 1
+        return size
 
 
 class Inbound:
@@ -94,22 +124,39 @@ class Inbound:
             self._start, self._end = 0, rest
         return self._view[self._end :]
 
-    def received(self, size_bytes: int) -> tuple[list[bytes], str | None]:
-        """Take what was put there; return the records that are whole, opened, and what is wrong behind them.
+    def received(self, size_bytes: int) -> tuple[bytes | memoryview, str | None]:
+        """Take what was put there; return what the whole records say, and what is wrong behind it.
 
-        All are opened before any is read: the cipher and the interpreter drive each other out of the
-        processor's caches.
+        Many records become one piece: what reads them works by the piece.
         """
         self._end += size_bytes
-        plaintexts: list[bytes] = []
-        wrong = None
+        records = self._whole()
         try:
-            while (record := self._opener.next(self._view[self._start : self._end])) is not None:
-                plaintext, size = record
-                self._start += size
-                plaintexts.append(plaintext)
+            if len(records) == 1:
+                return self._opener.open(records[0]), None
+            return self._open_all(records)
         except ProtocolError as error:
-            wrong = error.message
-        if self._start == self._end:
-            self._start = self._end = 0
-        return plaintexts, wrong
+            return b"", error.message
+
+    def _whole(self) -> list[memoryview]:
+        """Take the records that are whole."""
+        view, at, end = self._view, self._start, self._end
+        records: list[memoryview] = []
+        while end - at >= LENGTH_BYTES:
+            stop = at + LENGTH_BYTES + (view[at] << 8 | view[at + 1])
+            if stop > end:
+                break
+            records.append(view[at + LENGTH_BYTES : stop])
+            at = stop
+        self._start, self._end = (0, 0) if at == end else (at, end)
+        return records
+
+    def _open_all(self, records: list[memoryview]) -> tuple[memoryview, str | None]:
+        out = memoryview(bytearray(sum(map(len, records))))
+        at = 0
+        for record in records:
+            try:
+                at += self._opener.open_into(record, out[at:])
+            except ProtocolError as error:
+                return out[:at], error.message
+        return out[:at], None

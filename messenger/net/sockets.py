@@ -12,6 +12,7 @@ __all__ = ["bind", "bound_address", "dial_target", "keep_unsent", "remote_addres
 
 BACKLOG = 256
 USER_TIMEOUT_MS = 20_000
+MOST_BUFFERED_BYTES = 64 * 1024
 
 _HOSTS = {
     "ip4": socket.AF_INET,
@@ -98,7 +99,9 @@ def tune(sock: socket.socket) -> None:
 
 def keep_unsent(transport: asyncio.Transport, size_bytes: int) -> None:
     """Let wait at most so much before the kernel, and half of it within: what is urgent comes behind both."""
-    transport.set_write_buffer_limits(size_bytes, size_bytes // 4)
+    # What exceeds this is written at once instead of at the end of the loop's turn.
+    high_bytes = min(size_bytes, MOST_BUFFERED_BYTES)
+    transport.set_write_buffer_limits(high_bytes, high_bytes // 4)
     sock = transport.get_extra_info("socket")
     if sock is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
         with contextlib.suppress(OSError):

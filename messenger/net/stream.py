@@ -11,7 +11,7 @@ from .interface import ConnectionLostError, StreamResetError
 
 __all__ = ["Carrier", "MuxedStream"]
 
-QUEUE_BYTES = 256 * 1024
+QUEUE_BYTES = 512 * 1024
 """A writer waits once this much of its stream has not left, until half of it has."""
 LINGER_S = 10.0
 """How long a closed stream waits for the peer, without any progress, before it is reset."""

@@ -1,7 +1,8 @@
 """Yamux (`/yamux/1.0.0`) as a machine without I/O: bytes in, events out; writes in, records to seal out.
 
-Source: the yamux specification of libp2p. One data frame fills at most one Noise record, small frames share one,
-and urgent streams go first. Every limit is enforced here, so a hostile peer costs at most what `Limits` says.
+Source: the yamux specification of libp2p. Small frames share a Noise record, a large one of a bulk stream is cut
+into records without being copied, and urgent streams go first. Every limit is enforced here, so a hostile peer costs
+at most what `Limits` says.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from peerpost.errors import ProtocolError
 
 from .events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
 from .interface import Priority
+from .plaintexts import MAX_RECORD_BYTES, Plaintexts
 from .receive_window import INITIAL_WINDOW_BYTES, ReceiveWindow
 
 __all__ = [
@@ -27,8 +29,6 @@ __all__ = [
 ]
 
 HEADER = struct.Struct("!BBHII")
-MAX_RECORD_BYTES = 65535 - 16
-"""The plaintext of one Noise record."""
 MAX_CONTROL_BYTES = 64 * 1024
 """Answers that a peer may make us owe without reading them."""
 FRAME_COST_BYTES = 64
@@ -62,7 +62,9 @@ class Limits:
     window_bytes: int = 4 * 1024 * 1024
     """To which the window of a stream may grow."""
     frame_bytes: int = MAX_RECORD_BYTES - HEADER.size
-    """Largest payload that we put in one frame."""
+    """Largest payload that we put in one frame of an urgent stream, and of any that has little window."""
+    bulk_frame_bytes: int = 320 * 1024
+    """The same for a bulk stream that has window for two such frames."""
 
 
 @dataclass(slots=True, eq=False)
@@ -211,19 +213,16 @@ class Yamux:
         """What was written and has not left, also where a window keeps it back."""
         return self._queued_bytes
 
-    def next_records(self, budget_bytes: int, bulk_bytes: int = MAX_STREAM_ID) -> list[bytes]:
+    def next_records(
+        self, budget_bytes: int, bulk_bytes: int = MAX_STREAM_ID
+    ) -> list[bytes | memoryview]:
         """Return up to about budget_bytes as plaintexts of Noise records, urgent streams first.
 
         Of bulk streams at most bulk_bytes leave; `bulk_sent_bytes` counts them. Control frames go
         before data, and are never held back.
         """
-        records = [
-            bytes(self._control[at : at + MAX_RECORD_BYTES])
-            for at in range(0, len(self._control), MAX_RECORD_BYTES)
-        ]
+        gathered = Plaintexts(self._control)
         self._control.clear()
-        parts: list[bytes | memoryview] = [records.pop()] if records else []
-        size = len(parts[0]) if parts else 0
         while budget_bytes > 0:
             ready = self._ready[0] or self._ready[1]
             if not ready or (ready is self._ready[1] and bulk_bytes <= 0):
@@ -237,42 +236,40 @@ class Yamux:
             if bulk:
                 bulk_bytes -= take
                 self.bulk_sent_bytes += take
-            if size and size + HEADER.size + take > MAX_RECORD_BYTES:
-                records.append(b"".join(parts))
-                parts, size = [], 0
-            self._cut_frame(stream, take, parts)
-            size += HEADER.size + take
+            gathered.add(self._cut_frame(stream, take), HEADER.size + take)
             budget_bytes -= HEADER.size + take
             self._schedule(stream)
             self._forget_if_over(stream)
-        if parts:
-            records.append(b"".join(parts))
-        return records
+        return gathered.records()
 
     def _fitting(self, stream: _Stream, most_bytes: int) -> int:
         """Return how much of a stream goes into the next frame: whole writes, if one fits."""
-        most_bytes = min(stream.send_window, self.limits.frame_bytes, most_bytes)
+        frame_bytes = self.limits.frame_bytes
+        if stream.priority is Priority.BULK:
+            # A window that one frame used up would have both ends wait for each other.
+            half = stream.send_window // 2
+            frame_bytes = max(frame_bytes, min(self.limits.bulk_frame_bytes, half))
+        most_bytes = min(stream.send_window, frame_bytes, most_bytes)
         if stream.out_bytes <= most_bytes:
             return stream.out_bytes
         size = 0
         for write in stream.out_sizes:
             if size + write > most_bytes:
                 # What does not fit whole anywhere fills the frame.
-                return most_bytes if write > self.limits.frame_bytes else size or most_bytes
+                return most_bytes if write > frame_bytes else size or most_bytes
             size += write
         return size
 
-    def _cut_frame(self, stream: _Stream, take: int, parts: list[bytes | memoryview]) -> None:
-        """Append one data frame of `take` bytes to parts, or the end where there are none."""
+    def _cut_frame(self, stream: _Stream, take: int) -> list[bytes | memoryview]:
+        """Return one data frame of `take` bytes, or the end where there are none."""
         if not take:
             # In a frame of its own, as Go has it: js-libp2p heeds the end before the bytes it comes with.
             stream.fin_sent = True
-            parts.append(HEADER.pack(0, _Type.WINDOW, FIN, stream.id, 0))
-            return
+            return [HEADER.pack(0, _Type.WINDOW, FIN, stream.id, 0)]
         stream.send_window -= take
         stream.out_bytes -= take
         self._queued_bytes -= take
-        parts.append(HEADER.pack(0, _Type.DATA, 0, stream.id, take))
+        parts: list[bytes | memoryview] = [HEADER.pack(0, _Type.DATA, 0, stream.id, take)]
         out, sizes = stream.out, stream.out_sizes
         left = take
         while left:
@@ -289,6 +286,7 @@ class Yamux:
             take -= sizes.popleft()
         if take:
             sizes[0] -= take
+        return parts
 
     def _schedule(self, stream: _Stream) -> None:
         if not stream.scheduled and stream.can_send():
@@ -300,15 +298,21 @@ class Yamux:
 
     # -- what arrives
 
-    def receive(self, data: bytes, now_s: float) -> list[Event]:
-        """Take the plaintext of a record and return what happened. Raises YamuxError."""
-        events: list[Event] = []
+    def receive(
+        self, data: bytes | memoryview, now_s: float, events: list[Event] | None = None
+    ) -> list[Event]:
+        """Take the plaintext of records and return what happened, appended to events if given.
+
+        Raises YamuxError; what happened before is in the given events.
+        """
+        if events is None:
+            events = []
         view = memoryview(data)
         at, end = 0, len(view)
         while at < end:
             if self._payload_left:
                 take = min(self._payload_left, end - at)
-                # A small piece is copied, for else it would keep a whole record in memory.
+                # A small piece is copied, for else it would keep all of data in memory.
                 piece = view[at : at + take]
                 self._payload(piece if 2 * take >= end else memoryview(bytes(piece)), events)
                 at += take

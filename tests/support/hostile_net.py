@@ -105,9 +105,7 @@ class RawPeer:
         while len(self._plaintext) < size:
             head = await self.reader.readexactly(2)
             body = await self.reader.readexactly(int.from_bytes(head, "big"))
-            opened = self._opener.next(memoryview(head + body))
-            assert opened is not None
-            self._plaintext += opened[0]
+            self._plaintext += self._opener.open(memoryview(body))
         taken = bytes(self._plaintext[:size])
         del self._plaintext[:size]
         return taken

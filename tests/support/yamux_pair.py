@@ -29,8 +29,9 @@ def frame(kind: int, flags: int, stream_id: int, length: int | bytes) -> bytes:
     return HEADER.pack(0, kind, flags, stream_id, length)
 
 
-def parse(record: bytes) -> list[Frame]:
-    """Take a record apart; no frame of ours reaches beyond its record."""
+def parse(*records: bytes | memoryview) -> list[Frame]:
+    """Take records apart; no frame of ours is cut off behind the last."""
+    record = b"".join(records)
     found, at = [], 0
     while at < len(record):
         version, kind, flags, stream_id, length = HEADER.unpack_from(record, at)
@@ -70,9 +71,10 @@ class Pair:
 
     def send(self, side: int, budget: int) -> None:
         """Put what a side has to say on the wire."""
-        for record in self.sides[side].next_records(budget):
+        records = self.sides[side].next_records(budget)
+        parse(*records)
+        for record in records:
             assert 0 < len(record) <= MAX_RECORD_BYTES
-            parse(record)
             self.wire[1 - side].extend(record)
 
     def deliver(self, side: int, size: int) -> None:

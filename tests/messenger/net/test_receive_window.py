@@ -28,7 +28,7 @@ def grow(
         half = window // 2
         yamux.receive(packed(DATA, 0, 1, bytes(half)), now)
         yamux.consumed(1, 1, half, now)
-        [update] = [f for r in yamux.next_records(0) for f in parse(r)]
+        [update] = parse(*yamux.next_records(0))
         assert (update.kind, update.stream_id) == (WINDOW, 1)
         window += update.length - half
     return window
@@ -72,7 +72,7 @@ def test_window_grows_for_a_peer_that_looks_for_credit_only_now_and_then(
             yamux.receive(packed(DATA, 0, 1, bytes(65536)), now)
         now += 0.001
         yamux.consumed(1, window // 65536, window, now)
-        [update] = [f for r in yamux.next_records(0) for f in parse(r)]
+        [update] = parse(*yamux.next_records(0))
         window = update.length
         now += reaction_s
     assert window == (Limits().window_bytes if grows else INITIAL_WINDOW_BYTES)
@@ -107,7 +107,7 @@ def test_all_windows_together_grow_by_half_the_buffer_at_most() -> None:
                 size, now = windows[number] // 2, 2.0 * turn + half / 4
                 yamux.receive(packed(DATA, 0, number, bytes(size)), now)
                 yamux.consumed(number, 1, size, now)
-                [update] = [f for r in yamux.next_records(0) for f in parse(r)]
+                [update] = parse(*yamux.next_records(0))
                 windows[number] += update.length - size
     grown = sum(windows.values()) - len(windows) * INITIAL_WINDOW_BYTES
     assert grown == Limits().buffered_bytes // 2

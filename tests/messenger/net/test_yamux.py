@@ -60,9 +60,9 @@ def test_numbers_of_the_two_sides_never_meet() -> None:
     assert {e.stream_id for e in pair.events[1]} == {1, 3, 5}
 
 
-def test_frame_fills_at_most_one_record_and_small_ones_share_one() -> None:
+def test_small_frames_share_a_record_and_none_is_larger_than_one() -> None:
     yamux = Yamux(client=True)
-    first, second, third = (yamux.open(BULK, 0.0) for _ in range(3))
+    first, second, third = (yamux.open(URGENT, 0.0) for _ in range(3))
     yamux.write(first, bytes(150_000))
     yamux.write(second, b"small")
     yamux.write(third, b"tiny")
@@ -76,14 +76,45 @@ def test_frame_fills_at_most_one_record_and_small_ones_share_one() -> None:
     assert [len(r) for r in pings.next_records(0)] == [MAX_RECORD_BYTES, 96000 - MAX_RECORD_BYTES]
 
 
+def test_a_large_frame_of_bulk_is_cut_into_records_without_being_copied() -> None:
+    yamux = Yamux(client=True)
+    number = yamux.open(BULK, 0.0)
+    yamux.receive(packed(WINDOW, 0, number, 1 << 20), 0.0)
+    yamux.next_records(0)
+    chunk = bytes(range(256)) * 1024
+    for _ in range(2):
+        yamux.write(number, b"head", memoryview(chunk))
+        records = yamux.next_records(1 << 20)
+        [frame] = parse(*records)
+        assert frame.data == b"head" + chunk
+        assert list(map(len, records)) == [16, *[MAX_RECORD_BYTES] * 4, 68]
+        assert [isinstance(r, memoryview) and r.obj is chunk for r in records[1:5]] == [True] * 4
+    # Many small writes make one frame too, whose records are full.
+    for _ in range(100):
+        yamux.write(number, bytes(2000))
+    records = yamux.next_records(1 << 20)
+    assert [f.length for f in parse(*records)] == [200_000]
+    assert all(MAX_RECORD_BYTES - 2000 < len(record) <= MAX_RECORD_BYTES for record in records[:-1])
+
+
+def test_one_frame_never_takes_more_than_half_of_the_window_if_it_is_large() -> None:
+    yamux = Yamux(client=True)
+    number = yamux.open(BULK, 0.0)
+    yamux.write(number, bytes(400_000))
+    sizes = [f.length for f in parse(*yamux.next_records(1 << 20)) if f.kind == DATA]
+    assert sizes[:2] == [INITIAL_WINDOW_BYTES // 2, INITIAL_WINDOW_BYTES // 4]
+    assert sum(sizes) == INITIAL_WINDOW_BYTES
+    assert max(sizes[2:]) == Limits().frame_bytes
+
+
 def test_budget_is_kept_and_control_frames_do_not_wait_for_it() -> None:
     yamux = Yamux(client=True)
     number = yamux.open(BULK, 0.0)
     yamux.write(number, bytes(200_000))
-    assert [f.kind for r in yamux.next_records(0) for f in parse(r)] == [WINDOW]
+    assert [f.kind for f in parse(*yamux.next_records(0))] == [WINDOW]
     sent = sum(map(len, yamux.next_records(100_000)))
-    assert 100_000 <= sent < 100_000 + MAX_RECORD_BYTES
-    assert yamux.queued_bytes(number) == yamux.unsent_bytes == 200_000 - sent + 2 * 12
+    assert sent == INITIAL_WINDOW_BYTES // 2 + 12, "one frame, as large as the window lets it be"
+    assert yamux.queued_bytes(number) == yamux.unsent_bytes == 200_000 - sent + 12
 
 
 def test_urgent_goes_first_and_equals_take_turns() -> None:
@@ -92,11 +123,11 @@ def test_urgent_goes_first_and_equals_take_turns() -> None:
     for number in (bulk, other):
         yamux.write(number, bytes(200_000))
     yamux.next_records(0)
-    order = [f.stream_id for r in yamux.next_records(200_000) for f in parse(r)]
-    assert order == [bulk, other, bulk, other]
+    order = [f.stream_id for f in parse(*yamux.next_records(270_000))]
+    assert order == [bulk, other, bulk]
     yamux.write(urgent, b"now")
     yamux.set_priority(other, URGENT)
-    order = [f.stream_id for r in yamux.next_records(1 << 20) for f in parse(r)]
+    order = [f.stream_id for f in parse(*yamux.next_records(1 << 20))]
     assert order[0] == urgent
     assert order.index(other) < len(order) - 1 - order[::-1].index(bulk)
     yamux.set_priority(999, URGENT)
@@ -110,29 +141,29 @@ def test_sender_keeps_to_the_window() -> None:
     number = yamux.open(BULK, 0.0)
     yamux.write(number, bytes(400_000))
     yamux.end(number)
-    sent = sum(len(f.data) for r in yamux.next_records(1 << 30) for f in parse(r))
+    sent = sum(len(f.data) for f in parse(*yamux.next_records(1 << 30)))
     assert sent == INITIAL_WINDOW_BYTES
     assert not yamux.has_output
     assert yamux.unsent_bytes == 400_000 - INITIAL_WINDOW_BYTES
     yamux.receive(packed(WINDOW, 0, number, 100_000), 0.0)
     yamux.receive(packed(WINDOW, 0, number, 100_000), 0.0)
-    frames = [f for r in yamux.next_records(1 << 30) for f in parse(r)]
+    frames = parse(*yamux.next_records(1 << 30))
     assert sum(len(f.data) for f in frames) == 400_000 - INITIAL_WINDOW_BYTES
     assert [f.flags for f in frames] == [0] * (len(frames) - 1) + [4]
 
 
 def test_a_write_leaves_in_one_frame_where_it_fits() -> None:
     yamux = Yamux(client=True)
-    number = yamux.open(BULK, 0.0)
+    number = yamux.open(URGENT, 0.0)
     for head, body in ((b"one", bytes(40_000)), (b"two", bytes(30_000)), (b"three", bytes(10))):
         yamux.write(number, head, memoryview(body))
-    frames = [f.data for r in yamux.next_records(1 << 20) for f in parse(r) if f.kind == DATA]
+    frames = [f.data for f in parse(*yamux.next_records(1 << 20)) if f.kind == DATA]
     assert [bytes(data[:3]) for data in frames] == [b"one", b"two"]
     assert sum(map(len, frames)) == 3 + 40_000 + 3 + 30_000 + 5 + 10
     # What fits nowhere fills frames, across its end too.
     yamux.write(number, bytes(70_000))
     yamux.write(number, bytes(70_000))
-    frames = [f.data for r in yamux.next_records(1 << 20) for f in parse(r)]
+    frames = [f.data for f in parse(*yamux.next_records(1 << 20))]
     assert list(map(len, frames)) == [Limits().frame_bytes] * 2 + [
         140_000 - 2 * Limits().frame_bytes
     ]
@@ -196,7 +227,7 @@ def test_nothing_opens_after_a_goodbye() -> None:
             side.open(BULK, 0.0)
     # Who did not hear it in time is refused, not cut off.
     pair.a.receive(packed(WINDOW, SYN, 2, 0), 0.0)
-    assert [f.flags for r in pair.a.next_records(0) for f in parse(r)] == [8]
+    assert [f.flags for f in parse(*pair.a.next_records(0))] == [8]
 
 
 def test_numbers_run_out() -> None:
@@ -252,7 +283,7 @@ def test_streams_are_refused_beyond_the_limit_and_come_free() -> None:
     yamux = Yamux(client=False, limits=Limits(streams=2))
     events = yamux.receive(b"".join(packed(WINDOW, SYN, n, 0) for n in (1, 3, 5)), 0.0)
     assert events == [Opened(1), Opened(3)]
-    flags = {f.stream_id: f.flags for r in yamux.next_records(0) for f in parse(r)}
+    flags = {f.stream_id: f.flags for f in parse(*yamux.next_records(0))}
     assert flags == {1: 2, 3: 2, 5: 8}
     yamux.receive(packed(DATA, 0, 5, bytes(1000)), 0.0)
     yamux.receive(packed(WINDOW, 8, 1, 0), 0.0)
