@@ -41,6 +41,10 @@ RETRY_DISK_S = 30.0
 """A paused transfer tries the disk again after this long."""
 
 
+FLUSH_BYTES = 16 << 20
+"""Written before it is flushed: 20 ms of a usual disk."""
+
+
 class Download:
     """The driver of one `Receiving` (peerpost.protocol.transfer says how to drive one)."""
 
@@ -54,6 +58,8 @@ class Download:
         self._file: SealedFile | None = None
         self._wake = asyncio.Event()
         self._tasks = Tasks(self._broken)
+        self._writes = Tasks(self._broken)
+        """What uses the file in a thread: it stays open until then."""
         self._on_end: Callable[[], object] = lambda: None
         self._cancel_reason: str | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -64,6 +70,8 @@ class Download:
         self._peer_pause: wire.Pause | None = None
         self.ended = asyncio.Event()
         self._meter = Meter()
+        self._unflushed = 0
+        self._flushing = False
 
     @property
     def moving(self) -> bool:
@@ -104,6 +112,7 @@ class Download:
     async def close(self) -> None:
         """Stop, and keep on the disk what is there."""
         await self._tasks.stop()
+        await self._writes.stop()
         self._let_go()
 
     # -- events
@@ -203,7 +212,7 @@ class Download:
                 break
             await self._wait(machine)
         if self._exceeded:
-            await self._tasks.join()
+            await self._writes.join()
             here = commands.Checkpoint(
                 have=machine.have, progress_bytes=machine.progress_bytes, finish=None
             )
@@ -212,6 +221,7 @@ class Download:
             await self._carry_out(machine, command)
         self._on_end()
         self.ended.set()
+        await self._writes.join()
         self._let_go()
 
     def _let_go(self) -> None:
@@ -285,11 +295,11 @@ class Download:
                 if self._session is not None:
                     self._session.send(command.lane, wire.encode(command.message))
             case commands.Verify():
-                self._tasks.spawn(self._verify(machine, command), name="verify")
+                self._writes.spawn(self._verify(machine, command), name="verify")
             case commands.Checkpoint():
-                self._tasks.spawn(self._checkpoint(command), name="checkpoint")
+                self._writes.spawn(self._checkpoint(command), name="checkpoint")
             case commands.Finalize():
-                self._tasks.spawn(self._finalize(machine, command.finish), name="finalize")
+                self._writes.spawn(self._finalize(machine, command.finish), name="finalize")
             case commands.Completed():
                 log.info("received %s", self._row.id)
             case commands.Exceeded():
@@ -317,11 +327,22 @@ class Download:
             self._pause(machine, error)
         else:
             machine.verified(good, bad, time.monotonic())
+            self._unflushed += len(good) << self._row.chunk_log2
+            if self._unflushed >= FLUSH_BYTES and not self._flushing:
+                self._writes.spawn(self._flush(), name="flush")
             self._meter.note(machine.progress_bytes)
             await self._goes_on()
             if bad:
                 log.warning("%s: wrong chunks %s are asked for again", self._row.id, bad)
         self._wake.set()
+
+    async def _flush(self) -> None:
+        """Flush what was written by now: much at once would hold up for long whoever else writes."""
+        self._flushing, self._unflushed = True, 0
+        try:
+            await self._in_thread(self._opened().flush_chunks)
+        finally:
+            self._flushing = False
 
     async def _goes_on(self) -> None:
         """Note that the sender sends again, if it was noted to have paused."""
@@ -379,6 +400,7 @@ class Download:
         knows = self._session is not None
         await self._services.store.write(rows.end, self._row.id, state, cause, peer_knows=knows)
         self._services.events.publish("transfer", self._row.id, state)
+        await self._writes.join()
         await self._in_thread(self._discard)
 
     def _discard(self) -> None:

@@ -52,8 +52,8 @@ PROTOCOLS = {
     URGENT_PROTOCOL: Priority.URGENT,
     BULK_PROTOCOL: Priority.BULK,
 }
-FILE_THREADS = 2
-"""Workers that hash, seal and write; the reference machine has two cores."""
+FILE_THREADS = 4
+"""Workers that hash, seal, write and flush: two for the processors, two that wait for a disk."""
 COLLECT_OBJECTS = 20_000
 """New objects between two collections: a few hundred requests at once make as many that live on."""
 IDLE_CHECK_S = 1.0

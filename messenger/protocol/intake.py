@@ -24,8 +24,8 @@ from .window import Window
 
 __all__ = ["Intake"]
 
-CHECK_BATCH: Final = 16
-"""Chunks checked in one call: fills eight hash lanes twice."""
+CHECK_BATCH: Final = 8
+"""Chunks checked in one call: fills eight hash lanes."""
 HASH_LANES: Final = 8
 """Chunks that the widest kernel hashes at once."""
 UNASKED_WINDOWS: Final = 8

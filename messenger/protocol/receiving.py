@@ -49,6 +49,10 @@ _BITMAP_BYTES_PER_S: Final = 64 << 10
 """How much bitmap checkpoints may write: a terabyte's is 512 KiB, not to go out each second."""
 
 
+CHECKS: Final = 2
+"""At once: one waits for the disk while the other one uses the processor."""
+
+
 class State(enum.Enum):
     """Where a transfer stands."""
 
@@ -120,7 +124,7 @@ class Receiving:
         self._patience = self._intake.patience
         self._commands: list[ReceiveCommand] = []
         self._session_up = False
-        self._checking = False
+        self._checks = 0
         self._exceeded = False
         self._dirty = False
         self._checkpoint_s = 0.0
@@ -152,7 +156,7 @@ class Receiving:
     @property
     def checking(self) -> bool:
         """Whether a `Verify` is under way."""
-        return self._checking
+        return self._checks > 0
 
     @property
     def outstanding(self) -> int:
@@ -171,7 +175,7 @@ class Receiving:
         return (
             bool(self._commands)
             or intake.wants_to_ask
-            or (intake.worth_checking and not self._checking)
+            or (self._checks < CHECKS and intake.worth_checking)
         )
 
     @property
@@ -238,7 +242,7 @@ class Receiving:
 
     def verified(self, good: Iterable[int], bad: Iterable[int], now_s: float) -> None:
         """Take the outcome of a `Verify`: which chunks are written, and which were wrong."""
-        self._checking = False
+        self._checks -= 1
         if self._intake.written(good, now_s):
             self._dirty = True
         self._intake.wrong(bad)
@@ -246,7 +250,7 @@ class Receiving:
 
     def store_failed(self, indexes: Iterable[int], cause: str) -> None:
         """Take that these chunks of a `Verify` could not be written: pause, nothing lost."""
-        self._checking = False
+        self._checks -= 1
         self._intake.unwritten(indexes)
         self.pause(cause)
 
@@ -293,8 +297,8 @@ class Receiving:
         """
         if self.state is State.ACTIVE and self.peer_pause is None:
             self._intake.ask(now_s)
-        if self._intake.worth_checking and not self._checking:
-            self._checking = True
+        while self._checks < CHECKS and self._intake.worth_checking:
+            self._checks += 1
             self._commands.append(Verify(chunks=self._intake.check_batch()))
         if self._checkpoint_wanted() and now_s >= self._checkpoint_s:
             self._checkpoint(now_s)

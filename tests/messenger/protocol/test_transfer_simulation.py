@@ -196,8 +196,9 @@ def test_a_full_disk_pauses_and_loses_nothing(make: MakePair, seed: int) -> None
     pair = make(5000 + seed, Chaos(), kind="spool")
     pair.receiver.fail_writes = 1 + seed % 3
     pair.rig.connect()
-    for _ in range(pair.receiver.fail_writes):
-        pair.rig.run(lambda: pair.receiver.machine.state is State.PAUSED)
+    machine = pair.receiver.machine
+    while pair.receiver.fail_writes:
+        pair.rig.run(lambda: machine.state is State.PAUSED and not machine.checking)
         assert pair.receiver.machine.cause == "the disk is full"
         assert pair.receiver.machine.outstanding == 0
         pair.receiver.machine.resume(pair.rig.clock.now_s)
