@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from peerpost.net.interface import ConnectionLostError, StreamResetError
-from peerpost.net.keepalive import Keepalive
+from peerpost.net.interface import StreamResetError
 from peerpost.net.libp2p import LibP2PTransport
 from tests.support.net_rig import (
     CHAT,
@@ -116,20 +113,6 @@ async def test_tiny_pieces_share_frames() -> None:
 
 
 @on_loop
-async def test_stock_that_is_killed_is_no_clean_end() -> None:
-    ours = transport("ours")
-    async with subject(STOCK, "serve") as peer, running(ours):
-        connection = await ours.dial(peer.peer_id, peer.addresses)
-        stream = await connection.open_stream(CHAT)
-        await stream.write(b"half of it")
-        assert await read_exactly(stream, 10) == b"half of it"
-        peer.process.kill()
-        with pytest.raises(ConnectionLostError):
-            await stream.read()
-        await connection.wait_closed()
-
-
-@on_loop
 async def test_stock_with_all_its_protocols_gets_noise() -> None:
     """The library's default host offers plaintext and SECIO too; ours asks for none of them."""
     ours = transport("ours")
@@ -169,19 +152,3 @@ async def test_stock_that_does_not_read_holds_up_nobody_else() -> None:
             assert await read_exactly(stream, 1) == b"x"
         filling.cancel()
         await asyncio.gather(filling, return_exceptions=True)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGSTOP")
-@on_loop
-async def test_frozen_stock_is_noticed() -> None:
-    hasty = Keepalive(ask_after_s=0.3, dead_after_s=1.2)
-    ours = LibP2PTransport(seed("ours"), [LOOPBACK], everybody, PROTOCOLS, keepalive=hasty)
-    async with subject(STOCK, "serve") as peer, running(ours):
-        connection = await ours.dial(peer.peer_id, peer.addresses)
-        stream = await connection.open_stream(CHAT)
-        await asyncio.sleep(2)  # It answers our pings: nothing happens.
-        await stream.write(b"x")
-        assert await read_exactly(stream, 1) == b"x"
-        os.kill(peer.process.pid, signal.SIGSTOP)
-        with pytest.raises(ConnectionLostError, match="stopped answering"):
-            await asyncio.wait_for(stream.read(), 10)

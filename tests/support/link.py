@@ -16,14 +16,14 @@ THERE, BACK = 0, 1
 class Link:
     """Carries connections to another address.
 
-    `pieces_bytes` is the most that is passed on at once; `bytes_per_s` how fast. `counts` says how many bytes have
-    come, in each direction.
+    `pieces_bytes` is the most that is passed on at once, in each direction; `bytes_per_s` how fast. `counts` says how
+    many bytes have come, in each direction.
     """
 
     def __init__(self, target: str) -> None:
         _, self._host, self._port = sockets.dial_target(target)
         self.address = ""
-        self.pieces_bytes = 65536
+        self.pieces_bytes = [65536, 65536]
         self.bytes_per_s = 0.0
         self.counts = [0, 0]
         self.flip_at: dict[int, int] = {}
@@ -82,11 +82,11 @@ class Link:
         sock = writer.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(ConnectionError, RuntimeError):
-            while data := await reader.read(self.pieces_bytes):
+            while data := await reader.read(self.pieces_bytes[way]):
                 await self._open.wait()
                 writer.write(self._spoil(data, way))
                 await writer.drain()
-                if self.pieces_bytes < 100:
+                if self.pieces_bytes[way] < 100:
                     # Else many pieces would go out as one.
                     await asyncio.sleep(0)
                     await asyncio.sleep(0)

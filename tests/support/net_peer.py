@@ -14,7 +14,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from peerpost.net.interface import Connection, ConnectionLostError, Stream
+from peerpost.net.interface import Connection, ConnectionLostError, Stream, Transport
 from peerpost.net.libp2p import LibP2PTransport
 from tests.support.net_rig import (
     FILE,
@@ -55,7 +55,7 @@ async def serve(connection: Connection) -> None:
                 group.create_task(quietly(answer(await connection.accept_stream())))
 
 
-async def serve_all(transport: LibP2PTransport) -> None:
+async def serve_all(transport: Transport) -> None:
     async with asyncio.TaskGroup() as group:
         with contextlib.suppress(ConnectionLostError):
             while True:

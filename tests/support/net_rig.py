@@ -26,6 +26,7 @@ from peerpost.net.interface import (
 )
 from peerpost.net.libp2p import LibP2PTransport
 from peerpost.net.memory import MemoryNetwork
+from tests.support.link import BACK, THERE
 
 HELLO = "/test/hello/1"
 CHAT = "/test/chat/1"
@@ -116,12 +117,24 @@ class Kind:
     name: str
     make: Callable[..., Transport]
     network: MemoryNetwork | None = None
+    streams: int = 1000
+    """How many are tried at once."""
+    held_bytes: int = 2_000_000
+    """The most that a writer gets rid of while nobody reads."""
+    tries: int = 1
+    """How often to dial where a peer may still count connections that are gone."""
+    to_ours: tuple[int, ...] = (THERE, BACK)
+    """The directions that end at a transport of ours."""
 
     def new(
-        self, name: str | int, gate: Gate = everybody, listen: Iterable[str] = (LOOPBACK,)
+        self,
+        name: str | int,
+        gate: Gate = everybody,
+        listen: Iterable[str] = (LOOPBACK,),
+        **options: Any,
     ) -> Transport:
         """Return a transport that has not started."""
-        return self.make(seed(name), list(listen), gate, PROTOCOLS)
+        return self.make(seed(name), list(listen), gate, PROTOCOLS, **options)
 
 
 def kinds() -> dict[str, Callable[[], Kind]]:

@@ -34,9 +34,9 @@ def say(what: Any) -> None:
     sys.stdout.flush()
 
 
-def host(*, default: bool = False, slots: int = 0) -> Any:
+def host(*, default: bool = False, slots: int = 0, seed: bytes | None = None) -> Any:
     """Return a host as it comes, or with Noise alone; with `slots`, for so many inbound connections."""
-    keys = create_new_key_pair()
+    keys = create_new_key_pair(seed)
     room = {"min_connections": 0, "low_watermark": 0, "high_watermark": slots}
     config = ConnectionConfig(max_connections=slots, **room) if slots else None
     noise = Noise(keys, noise_privkey=create_noise_key_pair().private_key)

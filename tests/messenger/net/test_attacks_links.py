@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+from typing import Any
 
 import psutil
 import pytest
@@ -16,13 +17,14 @@ from peerpost.net.interface import ConnectionLostError, DialError, Stream, Strea
 from peerpost.net.keepalive import Keepalive
 from peerpost.net.libp2p import LibP2PTransport
 from peerpost.net.yamux import Limits
+from tests.support import net_peer, stock_net
 from tests.support.link import BACK, THERE, Link
-from tests.support.net_peer import process
 from tests.support.net_rig import (
     CHAT,
     FILE,
     LOOPBACK,
     PROTOCOLS,
+    Kind,
     echo,
     everybody,
     on_loop,
@@ -39,6 +41,15 @@ FROZEN_S = float(os.environ.get("PEERPOST_FROZEN_S", "2.4"))
 SLOW_MB = int(os.environ.get("PEERPOST_SLOW_MB", "40"))
 """How much goes through a slow reader. With much of either, PEERPOST_DEADLINE_S must allow for it."""
 HASTY = Keepalive(ask_after_s=0.3, dead_after_s=1.2)
+OURS = Kind("libp2p", LibP2PTransport)
+either = pytest.mark.parametrize(
+    "process", [net_peer.process, stock_net.process], ids=["ours", "stock"]
+)
+wired = pytest.mark.parametrize(
+    "kind",
+    [OURS, stock_net.mixed(stock_dials=False), stock_net.mixed(stock_dials=True)],
+    ids=lambda kind: kind.name,
+)
 
 
 def transport(name: str, keepalive: Keepalive | None = None) -> LibP2PTransport:
@@ -49,8 +60,9 @@ def transport(name: str, keepalive: Keepalive | None = None) -> LibP2PTransport:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGSTOP")
+@either
 @on_loop
-async def test_frozen_peer_is_noticed_idle_reading_and_writing() -> None:
+async def test_frozen_peer_is_noticed_idle_reading_and_writing(process: Any) -> None:
     assert Keepalive().dead_after_s < 10, "this is what holds in earnest"
     alice = transport("alice", HASTY)
     async with process("bob") as (bob, peer_id, addresses), running(alice):
@@ -65,7 +77,9 @@ async def test_frozen_peer_is_noticed_idle_reading_and_writing() -> None:
                 await full.write(bytes(65536))
 
         work = [asyncio.ensure_future(w) for w in (waiting.read(), fill(), read_all(flowing))]
-        await asyncio.sleep(0.3)
+        # While it runs, it answers.
+        await asyncio.sleep(1.3 * HASTY.dead_after_s)
+        assert not any(w.done() for w in work)
         bob.send_signal(signal.SIGSTOP)
         async with asyncio.timeout(10):
             for connection in (idle, reading, writing, receiving):
@@ -75,8 +89,9 @@ async def test_frozen_peer_is_noticed_idle_reading_and_writing() -> None:
             assert not isinstance(error, StreamResetError)
 
 
+@either
 @on_loop
-async def test_killed_peer_is_noticed_at_once() -> None:
+async def test_killed_peer_is_noticed_at_once(process: Any) -> None:
     alice = transport("alice")
     async with process("bob") as (bob, peer_id, addresses), running(alice):
         connection = await alice.dial(peer_id, addresses)
@@ -124,7 +139,7 @@ async def test_reader_that_takes_its_time_is_not_taken_for_dead() -> None:
 async def test_slow_reader_costs_neither_end_more_than_the_window() -> None:
     """However much goes through, and though the writer never stops."""
     alice = transport("alice")
-    async with process("bob") as (bob, peer_id, addresses), running(alice):
+    async with net_peer.process("bob") as (bob, peer_id, addresses), running(alice):
         stream = await (await alice.dial(peer_id, addresses)).open_stream(FILE)
         ends = [psutil.Process(), psutil.Process(bob.pid)]
         await read_exactly(stream, 10_000_000)
@@ -145,17 +160,20 @@ async def test_slow_reader_costs_neither_end_more_than_the_window() -> None:
 
 
 @contextlib.asynccontextmanager
-async def linked(keepalive: Keepalive | None = None):  # noqa: ANN201
-    """Yield a link and who is at its ends."""
-    alice, bob = transport("alice", keepalive), transport("bob", keepalive)
+async def linked(kind: Kind = OURS, **options: Any):  # noqa: ANN201
+    """Yield a link and who is at its ends; `options` are for ours."""
+    alice, bob = kind.new("alice", **options), kind.new("bob", **options)
     async with running(alice, bob), Link(bob.addresses[0]).running() as link:
         yield link, alice, bob
 
 
+@wired
 @on_loop
-async def test_segments_of_one_byte() -> None:
-    async with linked() as (link, alice, bob):
-        link.pieces_bytes = 1
+async def test_segments_of_one_byte(kind: Kind) -> None:
+    """On the way to ours: stock gives up a record that comes in more than a hundred pieces."""
+    async with linked(kind) as (link, alice, bob):
+        for way in kind.to_ours:
+            link.pieces_bytes[way] = 1
         near = await alice.dial(bob.peer_id, [link.address])
         far = await bob.accept()
         stream, other = await asyncio.gather(near.open_stream(CHAT), far.accept_stream())
@@ -166,25 +184,27 @@ async def test_segments_of_one_byte() -> None:
         await echoing
 
 
+@wired
 @on_loop
-async def test_slow_link_is_not_taken_for_a_dead_one() -> None:
-    async with linked(HASTY) as (link, alice, bob):
+async def test_slow_link_is_not_taken_for_a_dead_one(kind: Kind) -> None:
+    data = pattern(400_000)
+    async with linked(kind, keepalive=HASTY) as (link, alice, bob):
         near = await alice.dial(bob.peer_id, [link.address])
         far = await bob.accept()
-        link.bytes_per_s, link.pieces_bytes = 250_000, 5000
+        link.bytes_per_s, link.pieces_bytes = 250_000, [5000, 5000]
         stream, other = await asyncio.gather(near.open_stream(FILE), far.accept_stream())
 
         async def send() -> None:
-            await stream.write(pattern(700_000))
+            await stream.write(data)
             await stream.close_write()
 
-        data, _ = await asyncio.gather(read_all(other), send())
-        assert data == pattern(700_000)
+        got, _ = await asyncio.gather(read_all(other), send())
+        assert got == data
 
 
 @on_loop
 async def test_silent_link_is_noticed_by_both_ends() -> None:
-    async with linked(HASTY) as (link, alice, bob):
+    async with linked(keepalive=HASTY) as (link, alice, bob):
         near = await alice.dial(bob.peer_id, [link.address])
         far = await bob.accept()
         stream, _ = await asyncio.gather(near.open_stream(CHAT), far.accept_stream())
@@ -204,7 +224,7 @@ async def test_close_flushes_against_a_flood() -> None:
         far = await bob.accept()
         down, flood = await asyncio.gather(near.open_stream(FILE), far.accept_stream())
         up, receiver = await asyncio.gather(near.open_stream(CHAT), far.accept_stream())
-        link.bytes_per_s, link.pieces_bytes = 400_000, 4000
+        link.bytes_per_s, link.pieces_bytes = 400_000, [4000, 4000]
 
         async def fill() -> None:
             while True:

@@ -1,4 +1,4 @@
-"""How streams move bytes, on every transport: tried on py-libp2p over loopback and in memory alike."""
+"""How streams move bytes, on every transport: over loopback, in memory, and with stock on one side."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_writer_waits_for_the_reader(kind: Kind) -> None:
         stuck = written
         await asyncio.sleep(0.1)
         assert written == stuck, "the writer was never made to wait"
-        assert stuck <= 2_000_000
+        assert stuck <= kind.held_bytes
         assert not near.writable
         assert far.writable
         # Another stream does not wait behind it.
@@ -108,7 +108,7 @@ async def test_large_and_tiny_writes(kind: Kind) -> None:
 
 
 @on_loop
-async def test_thousand_streams_at_once(kind: Kind) -> None:
+async def test_many_streams_at_once(kind: Kind) -> None:
     async with pair(kind) as net:
         serving = asyncio.ensure_future(serve_echo(net.far))
 
@@ -123,12 +123,13 @@ async def test_thousand_streams_at_once(kind: Kind) -> None:
 
         opened: list[int] = []
         everyone = asyncio.Event()
-        talks = asyncio.gather(*(talk(n) for n in range(1000)))
-        await until(lambda: len(opened) == 1000, 30)
+        talks = asyncio.gather(*(talk(n) for n in range(kind.streams)))
+        await until(lambda: len(opened) == kind.streams, 30)
         everyone.set()
         await talks
         # They are over: there is room for as many again.
-        assert len(await asyncio.gather(*(net.near.open_stream(CHAT) for _ in range(1000)))) == 1000
+        again = await asyncio.gather(*(net.near.open_stream(CHAT) for _ in range(kind.streams)))
+        assert len(again) == kind.streams
         net.near.abort()
         await serving
 

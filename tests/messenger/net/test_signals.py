@@ -36,7 +36,7 @@ async def test_what_was_taken_is_sent_and_the_end_is_told(number: signal.Signals
         running(alice),
     ):
         connection = await alice.dial(peer_id, [link.address])
-        link.bytes_per_s, link.pieces_bytes = 400_000, 4000
+        link.bytes_per_s, link.pieces_bytes = 400_000, [4000, 4000]
         stream = await connection.open_stream(HELLO)
         first = await read_exactly(stream, 1)
         bob.send_signal(number)
