@@ -10,14 +10,26 @@ MARK = 1 << 31
 """Set in the value of a ping that marks bulk, and not in one that asks for a sign of life."""
 FIRST_PINGS = 4
 """Asked one after another, because the first answer waits for the peer to be ready."""
+SOON_S = 0.02
+"""Before the next look at the earliest: enough for the loop to read what has come."""
+LATE_S = 0.2
+"""By more than this, a look is late."""
 
 
 class Keepalive:
-    """How often a peer is asked for a sign of life, and after how long a silence it is given up."""
+    """How often a peer is asked for a sign of life, and how long after it has stopped it is given up at the latest.
 
-    def __init__(self, ask_after_s: float = 4.0, dead_after_s: float = 9.0) -> None:
+    Between the two it has time to answer: 5.5 s, so that one whose loop is held up for a while is not taken for dead.
+    """
+
+    def __init__(self, ask_after_s: float = 4.0, dead_after_s: float = 9.5) -> None:
         self.ask_after_s = ask_after_s
         self.dead_after_s = dead_after_s
+
+    @property
+    def answer_within_s(self) -> float:
+        """How long a peer may say nothing at all once it was asked."""
+        return self.dead_after_s - self.ask_after_s
 
 
 class Pulse:
@@ -31,23 +43,30 @@ class Pulse:
         self.last_s = math.inf
         """The newest round trip."""
         self._settings = settings
-        self._heard_s = self._asked_s = now_s
+        self._asked_s = self._look_s = now_s
+        self._unanswered_s: float | None = None
+        """When the peer was first asked since its last sign of life."""
         self._value = 0
         self._answers = 0
 
-    @property
-    def look_after_s(self) -> float:
-        """How often to look at `is_due` and `is_dead`."""
-        return self._settings.ask_after_s / 4
+    def wait_s(self, now_s: float) -> float:
+        """Return after how long to look at `is_dead` and `is_due` again."""
+        next_s = self._asked_s + self._settings.ask_after_s
+        if self._unanswered_s is not None:
+            next_s = min(next_s, self._unanswered_s + self._settings.answer_within_s)
+        self._look_s = max(next_s, now_s + SOON_S)
+        return self._look_s - now_s
 
-    def heard(self, now_s: float) -> None:
-        """Note a sign of life: anything that came, or anything the peer took."""
-        self._heard_s = now_s
+    def heard(self) -> None:
+        """Note a sign of life: anything that came."""
+        self._unanswered_s = None
 
     def ask(self, now_s: float) -> int:
         """Return the value of the next ping."""
         self._value = (self._value + 1) % MARK
         self._asked_s = now_s
+        if self._unanswered_s is None:
+            self._unanswered_s = now_s
         return self._value
 
     def answered(self, value: int, now_s: float) -> bool:
@@ -64,5 +83,10 @@ class Pulse:
         return now_s - self._asked_s >= self._settings.ask_after_s
 
     def is_dead(self, now_s: float) -> bool:
-        """Tell whether the silence has lasted too long."""
-        return now_s - self._heard_s >= self._settings.dead_after_s
+        """Tell whether the peer has not answered for too long.
+
+        Not where the look comes late: then our own loop was held up, and what came meanwhile must be read first.
+        """
+        if self._unanswered_s is None or now_s - self._look_s > LATE_S:
+            return False
+        return now_s - self._unanswered_s >= self._settings.answer_within_s

@@ -113,7 +113,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         """Open what has arrived whole."""
         if self._lost is not None:
             return
-        self._pulse.heard(time.monotonic())
+        self._pulse.heard()
         plaintext, wrong = self._inbound.received(nbytes)
         if plaintext:
             self._guarded(plaintext)
@@ -440,4 +440,4 @@ class MuxedConnection(asyncio.BufferedProtocol):
             return
         if self._pulse.is_due(now_s):
             self._ask()
-        self._timer = self._loop.call_later(self._pulse.look_after_s, self._tick)
+        self._timer = self._loop.call_later(self._pulse.wait_s(now_s), self._tick)

@@ -63,7 +63,6 @@ def transport(name: str, keepalive: Keepalive | None = None) -> LibP2PTransport:
 @either
 @on_loop
 async def test_frozen_peer_is_noticed_idle_reading_and_writing(process: Any) -> None:
-    assert Keepalive().dead_after_s < 10, "this is what holds in earnest"
     alice = transport("alice", HASTY)
     async with process("bob") as (bob, peer_id, addresses), running(alice):
         idle, reading, writing, receiving = [await alice.dial(peer_id, addresses) for _ in range(4)]

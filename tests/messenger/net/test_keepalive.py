@@ -2,26 +2,73 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
+
 from peerpost.net.keepalive import FIRST_PINGS, MARK, Keepalive, Pulse
 
 
-def test_silence_is_asked_about_and_then_ends_it() -> None:
-    pulse = Pulse(Keepalive(ask_after_s=4, dead_after_s=9), 100.0)
-    assert not pulse.is_due(103.9)
-    assert pulse.is_due(104.0)
-    pulse.ask(104.0)
-    assert not pulse.is_due(107.9)
-    assert pulse.is_due(108.0), "also where nothing came"
-    assert not pulse.is_dead(108.9)
-    assert pulse.is_dead(109.0)
-    pulse.heard(108.5)
-    assert not pulse.is_dead(117.4)
-    assert pulse.look_after_s <= 1
+def lives_until(
+    held_up_s: list[tuple[float, float]], until_s: float, *, rtt_s: float = 0.05
+) -> float:
+    """Return when a peer is given up that answers, but not within some times; or when to stop asking that."""
+    pulse = Pulse(Keepalive(), 0.0)
+    now_s, answers_s = 0.0, []
+    look_s = pulse.wait_s(0.0)
+    while now_s < until_s:
+        now_s = min([look_s, *answers_s])
+        if now_s in answers_s:
+            answers_s.remove(now_s)
+            pulse.heard()
+            continue
+        if pulse.is_dead(now_s):
+            return now_s
+        if pulse.is_due(now_s):
+            pulse.ask(now_s)
+            at_s = now_s + rtt_s
+            answers_s.append(next((end for begin, end in held_up_s if begin <= at_s < end), at_s))
+        look_s = now_s + pulse.wait_s(now_s)
+    return until_s
 
 
-def test_frozen_peer_is_given_up_within_ten_seconds() -> None:
-    settings = Keepalive()
-    assert settings.dead_after_s + Pulse(settings, 0.0).look_after_s <= 10
+PHASES_S = [20 + n / 10 for n in range(45)]
+
+
+@pytest.mark.parametrize("from_s", PHASES_S)
+def test_frozen_peer_is_found_within_ten_seconds(from_s: float) -> None:
+    assert lives_until([(from_s, math.inf)], 60) - from_s <= 9.6
+
+
+@pytest.mark.parametrize("from_s", PHASES_S)
+def test_busy_peer_is_not_given_up(from_s: float) -> None:
+    """Not one that is held up for five seconds, nor again soon after that."""
+    held_up_s = [(from_s, from_s + 5), (from_s + 5.2, from_s + 10.2)]
+    assert lives_until(held_up_s, 60) == 60
+
+
+def test_peer_is_asked_every_four_seconds_and_no_more() -> None:
+    pulse = Pulse(Keepalive(), 0.0)
+    now_s, asked = 0.0, 0
+    while now_s < 400:
+        now_s += pulse.wait_s(now_s)
+        if pulse.is_due(now_s):
+            pulse.ask(now_s)
+            pulse.heard()
+            asked += 1
+    assert 99 <= asked <= 100
+
+
+def test_what_came_while_our_own_loop_was_held_up_is_read_first() -> None:
+    pulse = Pulse(Keepalive(), 0.0)
+    pulse.ask(4.0)
+    assert pulse.wait_s(4.0) == 4.0
+    assert not pulse.is_dead(30.0), "nobody could have read an answer"
+    soon_s = pulse.wait_s(30.0)
+    assert 0 < soon_s < 0.1
+    assert pulse.is_dead(30.0 + soon_s), "there was none"
+    pulse.heard()
+    assert not pulse.is_dead(30.0 + soon_s)
 
 
 def test_first_pings_follow_each_other_and_the_shortest_counts() -> None:
