@@ -68,9 +68,7 @@ def start(
         if node is not None:
             return node
         while True:
-            node = _start_once(
-                paths, dial, _arguments(paths, idle_exit, extra), time.monotonic() + timeout_s
-            )
+            node = _start_once(paths, dial, _arguments(paths, idle_exit, extra), timeout_s)
             if node is not None:
                 return node
             if time.monotonic() > deadline:
@@ -136,11 +134,12 @@ def _start_once(
     paths: HomePaths,
     dial: Callable[[], NodeConnection | None],
     arguments: list[str],
-    deadline: float,
+    timeout_s: float,
 ) -> NodeConnection | None:
     """Start a node and wait for it. Return None where another one holds the home and does not
     answer.
     """
+    deadline = time.monotonic() + timeout_s
     log_fd, before = _open_log(paths)
     try:
         child = subprocess.Popen(
@@ -170,7 +169,7 @@ def _start_once(
             child.kill()
             child.wait()
             raise UnavailableError(
-                f"the node did not answer within {START_TIMEOUT_S:.0f} seconds",
+                f"the node did not answer within {timeout_s:g} seconds",
                 hint=f"see {paths.node_log}",
             )
         time.sleep(_POLL_S)
