@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from peerpost.store.engine import Store
+from tests.support.powercut import VFS_NAME, Disk
 from tests.support.store_rig import Rig
 
 
@@ -15,4 +17,23 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     """Return an open store with an identity in it."""
     with Rig(tmp_path) as made:
         made.make_identity()
+        yield made
+
+
+class RecordedStore(Store):
+    """A store on a disk that remembers what was done to it."""
+
+    vfs = VFS_NAME
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    """Return the disk under `recording`."""
+    return Disk(tmp_path)
+
+
+@pytest.fixture
+def recording(tmp_path: Path, disk: Disk) -> Iterator[Rig]:
+    """Return an open store whose `disk` tells what was done to it."""
+    with Rig(tmp_path, store_class=RecordedStore) as made:
         yield made

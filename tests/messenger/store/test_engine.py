@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +14,16 @@ import pytest
 from peerpost.errors import PeerpostError, StorageError, StoreFullError, UsageError
 from peerpost.store import engine
 from peerpost.store.engine import Store
-from tests.support.powercut import VFS_NAME, Disk
+from tests.support.powercut import Disk
 from tests.support.store_rig import KEY, Rig
 
 WAL = "store.db-wal"
 
 
-class RecordedStore(Store):
-    """A store on a disk that remembers what was done to it."""
-
-    vfs = VFS_NAME
-
-
 @pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path)
-
-
-@pytest.fixture
-def recorded(tmp_path: Path, disk: Disk) -> Iterator[Rig]:
-    with Rig(tmp_path, store_class=RecordedStore) as rig:
-        rig.write(make_table)
-        yield rig
+def recorded(recording: Rig) -> Rig:
+    recording.write(make_table)
+    return recording
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -12,29 +11,16 @@ import pytest
 
 from peerpost.errors import UsageError
 from peerpost.store import engine
-from peerpost.store.engine import Store
-from tests.support.powercut import VFS_NAME, Disk
+from tests.support.powercut import Disk
 from tests.support.store_rig import Rig
 
 WAL = "store.db-wal"
 
 
-class RecordedStore(Store):
-    """A store on a disk that remembers what was done to it."""
-
-    vfs = VFS_NAME
-
-
 @pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path)
-
-
-@pytest.fixture
-def recorded(tmp_path: Path, disk: Disk) -> Iterator[Rig]:
-    with Rig(tmp_path, store_class=RecordedStore) as rig:
-        rig.write(lambda db: db.execute("CREATE TABLE t (k TEXT)"))
-        yield rig
+def recorded(recording: Rig) -> Rig:
+    recording.write(lambda db: db.execute("CREATE TABLE t (k TEXT)"))
+    return recording
 
 
 def put(db: apsw.Connection, key: str) -> str:
