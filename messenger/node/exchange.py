@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -40,14 +41,23 @@ PENDING_RECEIPTS = 64
 """Lanes and outboxes with a receipt that is not taken, before reading stops: an honest peer has two."""
 MARK_SENT_S = 0.1
 """What is acknowledged sooner goes from `queued` to `delivered`."""
-BUSY_RETRY_MS = 30_000
-"""What a contact is asked to wait when our disk is full."""
+BUSY_RETRY_MS = 5_000
+"""What a contact is asked to wait when our disk is full: nobody tells it when there is room again."""
 
 
 class Exchange:
     """The traffic of one session."""
 
-    def __init__(self, services: Services, contact_id: str, transfers: Transfers) -> None:
+    def __init__(
+        self,
+        services: Services,
+        contact_id: str,
+        transfers: Transfers,
+        *,
+        busy_until_s: float = 0.0,
+    ) -> None:
+        self.busy_until_s = busy_until_s
+        """Monotonic time before which the contact wants no messages: it said so (Busy)."""
         self._services = services
         self._contact_id = contact_id
         self._transfers = transfers
@@ -114,6 +124,7 @@ class Exchange:
 
     async def _pump(self, lane: wire.Lane) -> None:
         window, wake = self._windows[lane], self._pump_wake[lane]
+        await asyncio.sleep(max(0.0, self.busy_until_s - time.monotonic()))
         while True:
             await wake.wait()
             wake.clear()
@@ -204,6 +215,7 @@ class Exchange:
             elif isinstance(message, wire.Receipt):
                 self._receipts[message.outbox_id, message.lane] = message
             elif isinstance(message, wire.Busy):
+                self.busy_until_s = time.monotonic() + message.retry_ms / 1000
                 session.abort(f"the peer is busy: {message.reason}")
             else:
                 await self._transfers.on_control(self._contact_id, session, message)

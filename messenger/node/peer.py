@@ -59,6 +59,7 @@ class Peer:
         self._wake = asyncio.Event()
         self._dialled = asyncio.Event()
         self._queued = False
+        self._busy_until_s = 0.0
         self._hurry = hurry
         """Whether somebody waits for the next dial."""
         self._tasks = Tasks()
@@ -176,7 +177,12 @@ class Peer:
         old = self.session
         if old is not None:
             old.abort("a newer connection replaced it")
-        exchange = Exchange(self._network.services, self.contact.id, self._network.transfers)
+        exchange = Exchange(
+            self._network.services,
+            self.contact.id,
+            self._network.transfers,
+            busy_until_s=self._busy_until_s,
+        )
         session = Session(
             connection=connection,
             streams=streams,
@@ -186,7 +192,8 @@ class Peer:
             traffic=self._network.services.limits.traffic(self.contact.id),
         )
         self.session, self._exchange = session, exchange
-        self.last_error = None
+        if time.monotonic() >= self._busy_until_s:
+            self.last_error = None
         self.attempts = 0
         self._queued = False
         self._backoff.reset()
@@ -206,6 +213,7 @@ class Peer:
         try:
             await exchange.run(session, greeting.result.have)
         finally:
+            self._busy_until_s = max(self._busy_until_s, exchange.busy_until_s)
             if self.session is session:
                 self.session, self._exchange = None, None
                 self.last_error = session.cause

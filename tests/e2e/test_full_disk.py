@@ -132,7 +132,7 @@ async def test_what_does_not_fit_is_refused_and_leaves_nothing(alice: Friend, bo
     async def told() -> bool:
         found = await alice.ask("transfers.list")
         return [(row["state"], row["error"]) for row in found] == [
-            ("cancelled", row["last_error"]) for row in failed
+            ("cancelled", row["last_error"].partition("did not refuse it: ")[2]) for row in failed
         ]
 
     await until(told)
@@ -172,6 +172,18 @@ async def test_a_disk_that_fills_up_loses_nothing(alice: Friend, bob: Small) -> 
         (await alice.ask("send-net", {"contact": "bob", "text": f"{number} {LONG}"}))["id"]
         for number in range(20)
     ]
+
+    def turned_away() -> int:
+        return alice.log_text().count("the peer is busy: the disk is full")
+
+    async def is_turned_away() -> bool:
+        return turned_away() > 0
+
+    await until(is_turned_away)
+    (waiting, *_) = await alice.ask("queue.list", {})
+    assert "the disk is full" in waiting["last_error"]
+    await asyncio.sleep(2)
+    assert turned_away() == 1, "it did not wait as it was asked"
     await bob.make_room()
 
     async def takes() -> bool:
