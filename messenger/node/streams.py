@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .services import Services
     from .spool import Spool
 
-__all__ = ["Stream", "Streams"]
+__all__ = ["Stream", "Streams", "failed"]
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +109,11 @@ class Stream:
         if self.error is None:
             self.error = error
             self.on_failure(error.message)
+
+
+def failed(cause: str) -> str:
+    """Return how the outbox tells of what failed here: a message has no word for it but `refused`."""
+    return f"it failed, and the contact did not refuse it: {cause}"
 
 
 class Streams:
@@ -209,7 +214,7 @@ class Streams:
         def work(db: apsw.Connection) -> None:
             for row in rows.cut_streams(db):
                 rows.end(db, row.id, "failed", NODE_ENDED, peer_knows=False)
-                outbox.file_ended(db, row.contact_id, row.file_id, "refused", NODE_ENDED)
+                outbox.file_ended(db, row.contact_id, row.file_id, "refused", failed(NODE_ENDED))
 
         try:
             await self._services.store.write(work)

@@ -25,6 +25,7 @@ from peerpost.wire.segment import Segment
 
 from .clock import now_ms
 from .meter import Meter
+from .streams import failed
 from .tasks import Tasks
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ class Upload:
             case commands.Cancelled():
                 await self._end("cancelled", "refused", command.cause)
             case commands.Failed():
-                await self._end("failed", "refused", command.cause)
+                await self._end("failed", "refused", command.cause, failed(command.cause))
 
     def _send(self, command: commands.SendControl) -> None:
         if self._session is None:
@@ -357,10 +358,10 @@ class Upload:
         )
         await self._note("done", None, entry)
 
-    async def _end(self, state: str, entry_state: str, cause: str) -> None:
+    async def _end(self, state: str, entry_state: str, cause: str, told: str | None = None) -> None:
         row = self._row
         entry = await self._services.store.write(
-            outbox.file_ended, row.contact_id, row.file_id, entry_state, cause
+            outbox.file_ended, row.contact_id, row.file_id, entry_state, told or cause
         )
         await self._note(state, cause, entry)
 

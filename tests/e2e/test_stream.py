@@ -157,7 +157,8 @@ async def test_what_is_cut_off_fails_on_both_sides(pair: tuple[Friend, Friend]) 
             await until(is_(bob, state="cancelled", error=cause))
         await until(is_(alice, state="failed", error=cause))
         shown = await alice.ask("sent.show", {"id": row["id"]})
-        assert (shown["state"], shown["last_error"]) == ("refused", cause)
+        told = f"it failed, and the contact did not refuse it: {cause}"
+        assert (shown["state"], shown["last_error"]) == ("refused", told)
 
     async def kill(command: Command) -> None:
         command.process.kill()
