@@ -41,6 +41,10 @@ LOOK_AGAIN_DIALS = 16
 """How many dials after it was found waiting the outbox is looked into again: it may have been cancelled or expired."""
 
 
+STEADY_S = 1.0
+"""A session that ends sooner says that the next will too, as on a full disk: it is waited for."""
+
+
 class Peer:
     """A contact with its session, if there is one."""
 
@@ -56,6 +60,8 @@ class Peer:
         self._network = network
         self._exchange: Exchange | None = None
         self._backoff = Backoff()
+        self._unsteady: Backoff | None = None
+        """After how many short sessions the next is waited for; None after one that lasted."""
         self._wake = asyncio.Event()
         self._dialled = asyncio.Event()
         self._queued = False
@@ -120,6 +126,8 @@ class Peer:
             if self.session is not None:
                 await self._wake.wait()
                 self._wake.clear()
+                if self.session is None and self._unsteady is not None:
+                    await self._pause(self._unsteady, queued=True)
                 continue
             if not self._queued or not self.attempts % LOOK_AGAIN_DIALS:
                 self._queued = await self._network.has_work(self.contact.id)
@@ -130,10 +138,10 @@ class Peer:
                     await self._dial_once()
                 if self.session is not None:
                     continue
-            await self._pause()
+            await self._pause(self._backoff, queued=self._queued)
 
-    async def _pause(self) -> None:
-        wait_s = self._backoff.next_wait_s(random.random(), queued=self._queued)  # noqa: S311
+    async def _pause(self, backoff: Backoff, *, queued: bool) -> None:
+        wait_s = backoff.next_wait_s(random.random(), queued=queued)  # noqa: S311
         self.next_dial_s = time.monotonic() + wait_s
         try:
             async with asyncio.timeout(wait_s):
@@ -214,6 +222,8 @@ class Peer:
             await exchange.run(session, greeting.result.have)
         finally:
             self._busy_until_s = max(self._busy_until_s, exchange.busy_until_s)
+            lasted = time.monotonic() - session.opened_s >= STEADY_S
+            self._unsteady = None if lasted else self._unsteady or Backoff()
             if self.session is session:
                 self.session, self._exchange = None, None
                 self.last_error = session.cause
