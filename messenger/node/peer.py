@@ -129,8 +129,6 @@ class Peer:
                 if self.session is None and self._unsteady is not None:
                     await self._pause(self._unsteady, queued=True)
                 continue
-            if not self._queued or not self.attempts % LOOK_AGAIN_DIALS:
-                self._queued = await self._network.has_work(self.contact.id)
             if self.contact.state in ("active", "pending") and self.contact.addresses:
                 await self._network.dials.turn(self.contact.id, soon=self._hurry)
                 self._hurry = False
@@ -138,6 +136,9 @@ class Peer:
                     await self._dial_once()
                 if self.session is not None:
                     continue
+            # Not before the dial: a thousand contacts would ask the store at once when the node starts.
+            if not self._queued or not self.attempts % LOOK_AGAIN_DIALS:
+                self._queued = await self._network.has_work(self.contact.id)
             await self._pause(self._backoff, queued=self._queued)
 
     async def _pause(self, backoff: Backoff, *, queued: bool) -> None:

@@ -155,8 +155,15 @@ async def test_a_node_that_a_command_started_stays_once_it_is_asked_to(
 
 async def test_many_who_are_away_do_not_hold_up_those_who_are_there(folder: Path) -> None:
     out = folder / "out"
-    command = [sys.executable, str(BENCH), "--contacts=60", "--messages=3000", "--reachable=2"]
-    options = ["--once", "--waiting=2", "--texts=40", f"--folder={folder}", f"--json={out}"]
+    command = [sys.executable, str(BENCH), "--contacts=60", "--messages=1600", "--reachable=2"]
+    options = [
+        "--once",
+        "--drained=1500",
+        "--waiting=2",
+        "--texts=40",
+        f"--folder={folder}",
+        f"--json={out}",
+    ]
     done = await asyncio.to_thread(
         subprocess.run, [*command, *options], text=True, capture_output=True, check=False
     )
