@@ -15,8 +15,8 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -30,7 +30,6 @@ from .rpc import (
     Handler,
     InvalidParamsError,
     Request,
-    RpcError,
     error_object,
 )
 from .tasks import Tasks
@@ -48,6 +47,8 @@ _HANGUP_CHECK_S = 0.5
 MAX_UNSENT_BYTES = 1 << 16
 """Answers that a client may leave unread before its requests wait for it."""
 _FD_BYTES = array.array("i").itemsize
+
+_Id: TypeAlias = int | str | None
 
 
 class Connection:
@@ -69,7 +70,7 @@ class Connection:
         self._buffer = bytearray()
         self._fds: deque[int] = deque()
         self._lines: deque[bytes] = deque()
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: set[asyncio.Future[Any]] = set()
         self._unsent = bytearray()
         self._writing = False
         self._all_sent = asyncio.Event()
@@ -120,9 +121,9 @@ class Connection:
             return
         self._closing = True
         self._stop_reading()
-        running = [task for task in self._running if task is not asyncio.current_task()]
-        for task in running:
-            task.cancel()
+        running = [one for one in self._running if one is not asyncio.current_task()]
+        for one in running:
+            one.cancel()
         try:
             # Not before they have let go of the socket may it be closed.
             await asyncio.gather(*running, return_exceptions=True)
@@ -242,7 +243,7 @@ class Connection:
         else:
             self._begin(message, id_)
 
-    def _begin(self, message: dict[str, Any], id_: int | str | None) -> None:
+    def _begin(self, message: dict[str, Any], id_: _Id) -> None:
         params, wanted = message.get("params", {}), message.get("fds", 0)
         if type(wanted) is not int or not 0 <= wanted <= len(self._fds):
             # Which files belong to which request is no longer known.
@@ -250,40 +251,75 @@ class Connection:
             return
         fds = [self._fds.popleft() for _ in range(wanted)]
         request = Request(message["method"], params if isinstance(params, dict) else {}, fds)
-        problem = None if isinstance(params, dict) else InvalidParamsError("'params' is an object")
-        serve = self._serve(request, id_, problem, silent="id" not in message)
-        self._track(self._tasks.spawn(serve, name=f"control: {request.method[:64]}"), request)
+        silent = "id" not in message  # a notification is answered by nothing
+        try:
+            if not isinstance(params, dict):
+                raise InvalidParamsError("'params' is an object")
+            handled = self._handler(request)
+        except Exception as error:  # noqa: BLE001 - the client hears of it
+            handled = self._loop.create_future()
+            handled.set_exception(error)
+        if isinstance(handled, asyncio.Future):
+            self._answer_later(handled, request, id_, silent=silent)
+        else:
+            self._answer_by_task(handled, request, id_, silent=silent)
 
-    def _track(self, task: asyncio.Task[Any], request: Request | None = None) -> None:
-        def ended(_: asyncio.Task[Any]) -> None:
-            self._running.discard(task)
-            if request is not None:
-                request.close()
+    def _answer_later(
+        self, future: asyncio.Future[Any], request: Request, id_: _Id, *, silent: bool
+    ) -> None:
+        """Answer once a future is done: without a task, and together with all that is done by then."""
+
+        def after() -> None:
+            request.close()
+            if not future.cancelled():
+                line = _line_of(id_, request, future.exception() or future.result())
+                if not silent:
+                    self._put(line)
+                if self._reads_too_little:
+                    # It keeps its place among those that run, as one with a task does.
+                    wait = self._tasks.spawn(
+                        self._all_sent.wait(), name="control: wait for a client"
+                    )
+                    self._track(wait, lambda: None)
+
+        self._track(future, after)
+
+    def _answer_by_task(
+        self,
+        handled: Awaitable[object] | AsyncIterator[object],
+        request: Request,
+        id_: _Id,
+        *,
+        silent: bool,
+    ) -> None:
+        async def serve() -> None:
+            try:
+                outcome = await self._run(handled, request, id_)
+            except Exception as error:  # noqa: BLE001 - the client hears of it
+                outcome = error
+            line = _line_of(id_, request, outcome)
+            if not silent:
+                await self._send(line)
+
+        def after() -> None:
+            request.close()
+            if isinstance(handled, Coroutine):
+                handled.close()  # One that was cancelled before it began.
+
+        self._track(self._tasks.spawn(serve(), name=f"control: {request.method[:64]}"), after)
+
+    def _track(self, running: asyncio.Future[Any], after: Callable[[], None]) -> None:
+        def ended(_: asyncio.Future[Any]) -> None:
+            after()
+            self._running.discard(running)
             self._next()
 
-        self._running.add(task)
-        task.add_done_callback(ended)
+        self._running.add(running)
+        running.add_done_callback(ended)
 
-    async def _serve(
-        self, request: Request, id_: int | str | None, problem: RpcError | None, *, silent: bool
-    ) -> None:
-        """Run one request and answer it; a notification (no id) is answered by nothing."""
-        answer: dict[str, Any]
-        try:
-            if problem is not None:
-                raise problem
-            answer = {"result": await self._run(request, id_)}
-            data = orjson.dumps({"jsonrpc": "2.0", "id": id_, **answer})
-        except Exception as error:
-            answer = {"error": error_object(error)}
-            if answer["error"]["code"] == INTERNAL_ERROR:
-                log.exception("%s failed", request.method)
-            data = orjson.dumps({"jsonrpc": "2.0", "id": id_, **answer})
-        if not silent:
-            await self._send(data)
-
-    async def _run(self, request: Request, id_: int | str | None) -> object:
-        handled = self._handler(request)
+    async def _run(
+        self, handled: Awaitable[object] | AsyncIterator[object], request: Request, id_: _Id
+    ) -> object:
         outcome: object = handled if isinstance(handled, AsyncIterator) else await handled
         if not isinstance(outcome, AsyncIterator):
             return outcome
@@ -307,7 +343,7 @@ class Connection:
 
     # Writing
 
-    def _reject(self, number: int, message: str, id_: int | str | None = None) -> None:
+    def _reject(self, number: int, message: str, id_: _Id = None) -> None:
         """Say what is wrong and hang up: after this the client's lines and files cannot be told
         apart.
         """
@@ -316,15 +352,21 @@ class Connection:
         self._stop_reading()
         answer = {"jsonrpc": "2.0", "id": id_, "error": {"code": number, "message": message}}
         # The connection closes by itself once nothing runs.
-        self._track(
-            self._tasks.spawn(self._send(orjson.dumps(answer)), name="control: reject a connection")
-        )
+        send = self._send(orjson.dumps(answer))
+        self._track(self._tasks.spawn(send, name="control: reject a connection"), lambda: None)
 
     async def _send(self, line: bytes) -> None:
-        """Answer with a line; wait while the client leaves too much unread.
+        """Answer with a line; wait while the client leaves too much unread."""
+        self._put(line)
+        if self._reads_too_little:
+            await self._all_sent.wait()
 
-        What is answered in one turn of the loop leaves together, if several requests run.
-        """
+    @property
+    def _reads_too_little(self) -> bool:
+        return not self._closing and len(self._unsent) > MAX_UNSENT_BYTES
+
+    def _put(self, line: bytes) -> None:
+        """Answer with a line, which leaves with others of this turn of the loop, if several requests run."""
         if self._closing:
             return
         self._unsent += line
@@ -335,8 +377,6 @@ class Connection:
                 self._loop.call_soon(self._write)
             else:
                 self._write()
-        if len(self._unsent) > MAX_UNSENT_BYTES:
-            await self._all_sent.wait()
 
     def _write(self) -> None:
         """Send what the socket takes, and the rest when it takes more."""
@@ -359,3 +399,17 @@ class Connection:
             self._all_sent.set()
             if self._at_end:
                 self._next()
+
+
+def _line_of(id_: _Id, request: Request, outcome: object) -> bytes:
+    """Return the line that tells what came of a request: its result, or what it failed with."""
+    answer: dict[str, Any] = {"jsonrpc": "2.0", "id": id_}
+    try:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return orjson.dumps({**answer, "result": outcome})
+    except Exception as error:
+        answer["error"] = error_object(error)
+        if answer["error"]["code"] == INTERNAL_ERROR:
+            log.exception("%s failed", request.method)
+        return orjson.dumps(answer)

@@ -72,7 +72,8 @@ class Dispatcher:
         self._scheduler.withdraw(flow)
         if self._holder is flow:
             self._holder = None
-            self._grant()
+            if self._waiting:
+                self._grant()
 
     def limits_changed(self) -> None:
         """Ask again for those who wait for a limit."""

@@ -125,11 +125,17 @@ class Network:
     def _peer_ids(contact: contacts.Contact) -> list[str]:
         return [crypto_keys.peer_id(public) for public in contact.transport_publics]
 
+    def named(self, name: str) -> contacts.Contact | None:
+        """Return the contact of exactly this name, or None."""
+        for peer in self.peers.values():
+            if peer.contact.name == name:
+                return peer.contact
+        return None
+
     async def find(self, text: str) -> contacts.Contact:
         """Return a contact by its exact name or id. Raises NotFoundError naming the near miss."""
-        for peer in self.peers.values():
-            if peer.contact.name == text:
-                return peer.contact
+        if (contact := self.named(text)) is not None:
+            return contact
         return await self.services.store.read(contacts.find, text)
 
     def add(self, contact: contacts.Contact) -> Peer:

@@ -140,7 +140,7 @@ class Final:
 
 Handler = Callable[[Request], Awaitable[object] | AsyncIterator[object]]
 """Answers a request: with a result, or with an async iterator of events that may end in a
-`Final`."""
+`Final`. One that answers with a future costs no task."""
 
 
 def error_object(error: BaseException) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What the control socket answers: one method for each command, named like it.
 
 A method is `async def method(node, request)` and returns plain objects with the keys of docs/cli.md, or an async
-generator of events that ends in a `Final`. Nothing here decides anything that lower layers should.
+generator of events that ends in a `Final`; one that is called very often may return a future instead, which costs no
+task. Nothing here decides anything that lower layers should.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ..node import Node, Opened
 
 __all__ = ["confirm", "send_net"]
+
+T = TypeVar("T")
 
 DEFAULT_TIMEOUT_S = 30.0
 LOOK_AGAIN_S = 1.0
@@ -67,16 +69,25 @@ class _Send(msgspec.Struct, forbid_unknown_fields=True):
     timeout_s: float = DEFAULT_TIMEOUT_S
 
 
-async def send_net(node: Node, request: Request) -> object:
+def send_net(node: Node, request: Request) -> Awaitable[object]:
     """Queue, and return the entry; with `wait` tell it, and how it ends."""
     params = request.params_as(_Send)
     opened = node.opened()
-    contact = await opened.network.find(params.contact)
-    if contact.state == "blocked":
-        raise UsageError(f"{contact.name} is blocked", hint="peerpost contacts unblock NAME")
     parts = (params.text, params.file, params.stream, params.folder)
     if sum(part is not None for part in parts) != 1:
         raise UsageError("give a text, a --file or '-'", hint="see: peerpost send-net --help")
+    contact = opened.network.named(params.contact)
+    data = None if params.wait or contact is None else _short_text(params)
+    if contact is None or data is None:
+        return _send(opened, params, request)
+    # What comes in thousands a second: nothing is awaited but the store.
+    _require_unblocked(contact)
+    return _queue_text(opened, contact.id, data, params, lambda entry: describe(opened, entry))
+
+
+async def _send(opened: Opened, params: _Send, request: Request) -> object:
+    contact = await opened.network.find(params.contact)
+    _require_unblocked(contact)
     if params.stream is not None and not params.spool and _is_stream(request, params.stream):
         return _send_stream(opened, contact.id, params, params.stream, request)
     skipped: list[str] = []
@@ -85,6 +96,11 @@ async def send_net(node: Node, request: Request) -> object:
     if params.folder is not None:
         row["skipped"] = skipped
     return _wait(opened, entry, row, params.timeout_s) if params.wait else row
+
+
+def _require_unblocked(contact: store_contacts.Contact) -> None:
+    if contact.state == "blocked":
+        raise UsageError(f"{contact.name} is blocked", hint="peerpost contacts unblock NAME")
 
 
 async def _wait(
@@ -144,13 +160,12 @@ async def _queue(
 ) -> store_outbox.Entry:
     """Store what is to be sent, and let it go. `skipped` takes what of a folder is not sent."""
     expires_ms = _expires_ms(params)
+    if (data := _short_text(params)) is not None:
+        return await _queue_text(opened, contact.id, data, params, lambda entry: entry)
     if params.text is not None:
-        data = params.text.encode()
-        if len(data) <= limits.INLINE_TEXT_MAX:
-            lane = _lane(params.lane, wire.Lane.URGENT)
-            return await _queue_text(opened, contact.id, data, lane, expires_ms)
+        data, lane = params.text.encode(), _lane(params.lane, wire.Lane.BULK)
         entry = await opened.transfers.queue.put_text(
-            contact.id, data, lane=_lane(params.lane, wire.Lane.BULK), expires_ms=expires_ms
+            contact.id, data, lane=lane, expires_ms=expires_ms
         )
     elif params.folder is not None:
         entry, left_out = await opened.transfers.queue.put_folder(
@@ -195,10 +210,23 @@ def _lane(given: str | None, default: wire.Lane) -> wire.Lane:
         raise UsageError(f"no lane {given!r}", hint="--lane urgent or --lane bulk") from None
 
 
-async def _queue_text(
-    opened: Opened, contact_id: str, data: bytes, lane: wire.Lane, expires_ms: int | None
-) -> store_outbox.Entry:
-    at_ms = now_ms()
+def _short_text(params: _Send) -> bytes | None:
+    """Return the text where one message holds it."""
+    if params.text is None or len(params.text) > limits.INLINE_TEXT_MAX:
+        return None
+    data = params.text.encode()
+    return data if len(data) <= limits.INLINE_TEXT_MAX else None
+
+
+def _queue_text(
+    opened: Opened,
+    contact_id: str,
+    data: bytes,
+    params: _Send,
+    answer: Callable[[store_outbox.Entry], T],
+) -> asyncio.Future[T]:
+    """Queue a text that one message holds, and let it go whether or not anybody waits for the answer."""
+    lane, at_ms = _lane(params.lane, wire.Lane.URGENT), now_ms()
 
     def make_inner(outbox_id: bytes, seq: int, prev: bytes) -> bytes:
         return wire.encode(
@@ -213,6 +241,10 @@ async def _queue_text(
             )
         )
 
+    def queued(entry: store_outbox.Entry) -> T:
+        opened.network.queued(entry)
+        return answer(entry)
+
     draft = store_outbox.Draft(
         contact_id=contact_id,
         lane=lane,
@@ -220,11 +252,9 @@ async def _queue_text(
         make_inner=make_inner,
         size=len(data),
         now_ms=at_ms,
-        expires_ms=expires_ms,
+        expires_ms=_expires_ms(params),
     )
-    return await opened.store.write_together(
-        store_outbox.enqueue_many, draft, then=opened.network.queued
-    )
+    return opened.store.write_together(store_outbox.enqueue_many, draft, queued)
 
 
 async def _next_state(
