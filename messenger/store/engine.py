@@ -25,7 +25,8 @@ import apsw
 from peerpost.errors import StorageError, StoreFullError
 
 from . import migrations
-from .ballast import FULL, Ballast, WriteConnection
+from .ballast import Ballast, WriteConnection
+from .failure import explain, is_full
 
 __all__ = ["Store", "sqlite_version"]
 
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 Each = TypeVar("Each")
+Answer = TypeVar("Answer")
 
 GROUP_OPERATIONS = 512
 """Most operations of one commit: bounds how long the first of them waits."""
@@ -41,11 +43,13 @@ LAZY_S = 1.0
 """How long at most what was written lazily waits for an fsync that is needed anyway."""
 READERS = 2
 """Read connections, each with a thread: the reference machine has two cores."""
-WAL_AUTOCHECKPOINT_PAGES = 1000
+WAL_CHECKPOINT_PAGES = 1000
+"""When the log is brought back into the database, once there is nothing else to do."""
+WAL_BUSY_PAGES = 4000
+"""The same where there is always something else: as much as `journal_size_limit` keeps of the log."""
 BUSY_TIMEOUT_MS = 5000
 WRITE_CACHE_KIB = 8192
 """Pages that the writer keeps deciphered: ids are random, so each new row touches some of any age."""
-_FULL_HINT = "free some space on the disk of the home folder; nothing that was accepted is lost"
 
 
 def sqlite_version() -> tuple[int, ...]:
@@ -92,6 +96,8 @@ class Store:
         """Whether a commit returns before the disk has it."""
         self._unsynced = False
         """Whether the last one did."""
+        self._log_pages = 0
+        """How many pages the log holds, by the last commit."""
 
     @classmethod
     async def open(
@@ -132,28 +138,32 @@ class Store:
         result: T = await future
         return result
 
-    async def write_together(
+    def write_together(
         self,
         work: Callable[[apsw.Connection, list[Each]], list[T]],
         item: Each,
-        then: Callable[[T], object] = lambda _result: None,
-    ) -> T:
+        then: Callable[[T], Answer],
+    ) -> asyncio.Future[Answer]:
         """Do as `write` does, in one call of work with the items that others ask for meanwhile.
 
         `work` returns a result for each item. Where it raises it is called for each item alone.
-        `then` is called with the result before the caller goes on, and where it goes on no more.
+        `then` makes of the result what the future gives; it is called at once, and also where
+        nobody waits for the future any more.
         """
-        future = self._loop.create_future()
+        future: asyncio.Future[Answer] = self._loop.create_future()
         settle = _settle(future)
 
         def done(result: T, error: BaseException | None) -> None:
-            settle(result, error)
-            if error is None:
-                then(result)
+            if error is not None:
+                settle(None, error)
+                return
+            try:
+                settle(then(result), None)
+            except Exception as failure:  # noqa: BLE001 - it is the caller's
+                settle(None, failure)
 
         self._put(_Operation(work, done, item=item, together=True))
-        answer: T = await future
-        return answer
+        return future
 
     async def write_lazily(
         self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -204,7 +214,7 @@ class Store:
         try:
             return await self._loop.run_in_executor(self._readers, run)
         except apsw.Error as error:
-            raise _explain(error) from error
+            raise explain(error) from error
 
     async def close(self) -> None:
         """Commit what is queued and close."""
@@ -251,12 +261,12 @@ class Store:
             connection.pragma("checkpoint_fullfsync", "on")
             connection.pragma("secure_delete", "on")
             connection.pragma("cache_size", -WRITE_CACHE_KIB)
-            connection.pragma("wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)
+            connection.set_wal_hook(self._note_log)  # In the place of the automatic checkpoint.
             connection.pragma("journal_size_limit", 16 << 20)
             self._check(connection)
             migrations.migrate(connection)
         except BaseException as error:
-            explained = _explain(error, connection) if isinstance(error, apsw.Error) else error
+            explained = explain(error, connection) if isinstance(error, apsw.Error) else error
             if connection is not None:
                 connection.close(force=True)
             raise explained from error
@@ -290,7 +300,22 @@ class Store:
                 self._commit(connection, batch)
             elif self._unsynced:
                 self._sync(connection)
+            self._checkpoint(connection)
         connection.close()
+
+    def _note_log(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self, connection: WriteConnection) -> None:
+        """Bring a long log back into the database, after those who wait for a commit have heard of it."""
+        limit = WAL_CHECKPOINT_PAGES if self._queue.empty() else WAL_BUSY_PAGES
+        if self._log_pages >= limit:
+            self._log_pages = 0
+            with contextlib.suppress(
+                apsw.Error
+            ):  # Some of it is still read: after the next commit.
+                connection.wal_checkpoint()
 
     def _gather(self) -> tuple[list[_Operation], bool]:
         """Wait for work and return all that is queued by then, and whether it is the last.
@@ -352,11 +377,11 @@ class Store:
                 first.result = first.work(connection)
         except BaseException as error:
             # SQLite may have ended the whole transaction: then nothing of the batch is done.
-            if not connection.in_transaction or _is_full(error, connection):
+            if not connection.in_transaction or is_full(error, connection):
                 raise
             connection.execute("ROLLBACK TO op")
             if len(unit) == 1:
-                first.error = _explain(error) if isinstance(error, apsw.Error) else error
+                first.error = explain(error) if isinstance(error, apsw.Error) else error
             else:
                 for operation in unit:
                     self._run(connection, [operation])
@@ -365,11 +390,11 @@ class Store:
     def _roll_back(
         self, connection: apsw.Connection, batch: list[_Operation], error: BaseException
     ) -> None:
-        if _is_full(error, connection):
+        if is_full(error, connection):
             self._ballast.release()
         for operation in batch:
             # Each gets an error of its own: one that is raised in many tasks grows with each.
-            explained = _explain(error, connection) if isinstance(error, apsw.Error) else error
+            explained = explain(error, connection) if isinstance(error, apsw.Error) else error
             operation.error = operation.error or explained
         if connection.in_transaction:
             with contextlib.suppress(apsw.Error):
@@ -412,25 +437,3 @@ def _settle(future: asyncio.Future[Any]) -> Done:
             future.set_result(result)
 
     return done
-
-
-def _is_full(error: BaseException, connection: apsw.Connection | None) -> bool:
-    """Tell whether the disk was full: a quota or a limit comes as an I/O error with a number."""
-    if isinstance(error, apsw.FullError):
-        return True
-    return (
-        isinstance(error, apsw.IOError)
-        and connection is not None
-        and connection.system_errno in FULL
-    )
-
-
-def _explain(error: BaseException, connection: apsw.Connection | None = None) -> StorageError:
-    if _is_full(error, connection):
-        return StoreFullError("the disk is full", hint=_FULL_HINT)
-    if isinstance(error, apsw.NotADBError):
-        return StorageError(
-            "the store cannot be opened: another key, or not a Peerpost database",
-            hint="was the keyfile replaced? restore both from one backup",
-        )
-    return StorageError(f"the store failed: {error}", hint="see: peerpost doctor")

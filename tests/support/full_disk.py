@@ -130,7 +130,7 @@ def batches(folder: Path) -> None:
 def reserve(folder: Path) -> None:
     """With a reserve: what is queued drains on the full disk, and nothing new is taken."""
     # As 64 MiB beside the log of 4 MiB: the log is brought back before it has eaten the reserve.
-    engine.WAL_AUTOCHECKPOINT_PAGES = BALLAST_BYTES // 4096 // 16
+    engine.WAL_CHECKPOINT_PAGES = engine.WAL_BUSY_PAGES = BALLAST_BYTES // 4096 // 16
     fill(folder, 2 << 20)
     ballast = folder / "ballast"
     with Rig(folder, ballast_bytes=BALLAST_BYTES) as rig:

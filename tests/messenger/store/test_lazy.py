@@ -96,26 +96,51 @@ def put_all(db: apsw.Connection, items: list[str]) -> list[str]:
     return [f"{len(items)} {item}" for item in items]
 
 
+def made_of(result: str) -> str:
+    """Make of a result what its caller gets; the word `fail` cannot be."""
+    if result.endswith("fail"):
+        raise UsageError("fail")
+    return f"{result}!"
+
+
 def asked_together(rig: Rig, *items: str) -> list[object]:
     """Have the writer find all of them at once."""
 
     async def run() -> list[object]:
         first = rig.loop.create_task(rig.store.write(lambda _db: time.sleep(0.2)))
         await asyncio.sleep(0.05)
-        tasks = [rig.loop.create_task(rig.store.write_together(put_all, item)) for item in items]
+        futures = [rig.store.write_together(put_all, item, made_of) for item in items]
         await first
-        return await asyncio.gather(*tasks, return_exceptions=True)
+        return await asyncio.gather(*futures, return_exceptions=True)
 
     return rig.run(run())
 
 
 def test_what_is_asked_together_is_done_in_one_call(recorded: Rig) -> None:
-    assert asked_together(recorded, "a", "b", "c") == ["3 a", "3 b", "3 c"]
+    assert asked_together(recorded, "a", "b", "c") == ["3 a!", "3 b!", "3 c!"]
     assert keys(recorded) == ["a", "b", "c"]
 
 
 def test_an_error_among_them_is_that_of_one(recorded: Rig) -> None:
     results = asked_together(recorded, "a", "bad", "c")
-    assert (results[0], results[2]) == ("1 a", "1 c")
+    assert (results[0], results[2]) == ("1 a!", "1 c!")
     assert isinstance(results[1], UsageError)
     assert keys(recorded) == ["a", "c"]
+
+
+def test_what_follows_may_fail_for_one_and_the_caller_hears_of_it(recorded: Rig) -> None:
+    results = asked_together(recorded, "a", "fail", "c")
+    assert (results[0], results[2]) == ("3 a!", "3 c!")
+    assert isinstance(results[1], UsageError)
+    assert keys(recorded) == ["a", "fail", "c"]
+
+
+def test_what_follows_is_done_where_nobody_waits_any_more(recorded: Rig) -> None:
+    made: list[str] = []
+
+    async def run() -> None:
+        recorded.store.write_together(put_all, "a", made.append).cancel()
+        await recorded.store.write(lambda _db: None)
+
+    recorded.run(run())
+    assert made == ["1 a"]

@@ -127,7 +127,8 @@ def cut(
 ) -> Counter[str]:
     """Cut the power many times; count the verdicts."""
     # Often enough that cuts fall into checkpoints too.
-    monkeypatch.setattr(engine, "WAL_AUTOCHECKPOINT_PAGES", 40)
+    monkeypatch.setattr(engine, "WAL_CHECKPOINT_PAGES", 40)
+    monkeypatch.setattr(engine, "WAL_BUSY_PAGES", 40)
     draw = random.Random(f"{SEED} {store_class.synchronous}")
     live = tmp_path / "live"
     live.mkdir()

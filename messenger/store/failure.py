@@ -1,0 +1,36 @@
+"""What a failure of SQLite means to whoever asked for the write."""
+
+from __future__ import annotations
+
+import apsw
+
+from peerpost.errors import StorageError, StoreFullError
+
+from .ballast import FULL
+
+__all__ = ["explain", "is_full"]
+
+_FULL_HINT = "free some space on the disk of the home folder; nothing that was accepted is lost"
+
+
+def is_full(error: BaseException, connection: apsw.Connection | None) -> bool:
+    """Tell whether the disk was full: a quota or a limit comes as an I/O error with a number."""
+    if isinstance(error, apsw.FullError):
+        return True
+    return (
+        isinstance(error, apsw.IOError)
+        and connection is not None
+        and connection.system_errno in FULL
+    )
+
+
+def explain(error: BaseException, connection: apsw.Connection | None = None) -> StorageError:
+    """Return the error of ours that stands for one of SQLite's."""
+    if is_full(error, connection):
+        return StoreFullError("the disk is full", hint=_FULL_HINT)
+    if isinstance(error, apsw.NotADBError):
+        return StorageError(
+            "the store cannot be opened: another key, or not a Peerpost database",
+            hint="was the keyfile replaced? restore both from one backup",
+        )
+    return StorageError(f"the store failed: {error}", hint="see: peerpost doctor")
