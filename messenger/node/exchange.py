@@ -40,7 +40,7 @@ PENDING_BYTES = 8 << 20
 PENDING_RECEIPTS = 64
 """Lanes and outboxes with a receipt that is not taken, before reading stops: an honest peer has two."""
 MARK_SENT_S = 0.1
-"""What is acknowledged sooner goes from `queued` to `delivered`."""
+"""What is acknowledged sooner goes from `queued` to `delivered`; what is not is marked before twice as long."""
 BUSY_RETRY_MS = 5_000
 """What a contact is asked to wait when our disk is full: nobody tells it when there is room again."""
 
@@ -64,6 +64,7 @@ class Exchange:
         self._windows = {lane: OutgoingWindow() for lane in wire.Lane}
         self._pump_wake = {lane: asyncio.Event() for lane in wire.Lane}
         self._unmarked: set[int] = set()
+        self._just_left: set[int] = set()
         self._left = asyncio.Event()
         self._receipts: dict[tuple[bytes, int], wire.Receipt] = {}
         self._settling = 0
@@ -144,7 +145,7 @@ class Exchange:
         self._session.send(lane, entry.inner, messages=1)
         self._windows[lane].sent(entry.row_id, len(entry.inner))
         if entry.state == "queued":
-            self._unmarked.add(entry.row_id)
+            self._just_left.add(entry.row_id)
             self._left.set()
 
     async def _mark_sent(self) -> None:
@@ -154,7 +155,9 @@ class Exchange:
             self._left.clear()
             await asyncio.sleep(MARK_SENT_S)
             row_ids = sorted(self._unmarked)
-            self._unmarked.clear()
+            self._unmarked, self._just_left = self._just_left, set()
+            if self._unmarked:
+                self._left.set()
             if not row_ids:
                 continue
             changed = await self._services.store.write_lazily(outbox.mark_sent, row_ids)
@@ -192,6 +195,7 @@ class Exchange:
         for entry in settled:
             self._windows[wire.Lane(entry.lane)].settled(entry.row_id)
             self._unmarked.discard(entry.row_id)
+            self._just_left.discard(entry.row_id)
             self._services.events.publish("entry", entry.id, entry.state, entry)
         for lane, window in self._windows.items():
             if settled and window.end is None:
