@@ -22,8 +22,11 @@ from typing import Final
 __all__ = ["Flight"]
 
 TARGET_S: Final = 0.025
+LEAST_TARGET_S: Final = 0.004
 TARGET_PART: Final = 0.25
-"""Delay that bulk may add to an idle line: so much, and this part of its round trip."""
+"""Delay that bulk may add to an idle line: its round trip and `LEAST_TARGET_S`, but no more than `TARGET_S`; and this
+part of the round trip. On the shortest lines it is the two ends that are slow, and their turns take milliseconds.
+"""
 LEAST_BYTES: Final = 8 << 10
 """Always allowed, but for a pause."""
 FIRST_BYTES: Final = 64 << 10
@@ -134,7 +137,7 @@ class Flight:
 
     @property
     def _target_s(self) -> float:
-        return TARGET_S + TARGET_PART * self._base_s
+        return min(TARGET_S, LEAST_TARGET_S + self._base_s) + TARGET_PART * self._base_s
 
     def pinged(self, took_s: float) -> None:
         """Note a round trip, of a mark or of any other ping."""
