@@ -20,6 +20,7 @@ __all__ = [
     "keep_freed_memory",
     "pread",
     "private_dir",
+    "processors",
     "pwritev",
     "try_lock",
     "write_file_durably",
@@ -30,6 +31,13 @@ _SEEK_LOCK = threading.Lock()
 _KEPT_BYTES = 32 << 20
 """The most that mallopt(3) takes as a threshold."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def pread(fd: int, size_bytes: int, offset: int) -> bytes:

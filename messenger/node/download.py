@@ -320,13 +320,14 @@ class Download:
 
     async def _verify(self, machine: Receiving, command: commands.Verify) -> None:
         file = self._opened()
+        good, bad = await self._services.computed(file.verify, command.chunks)
         try:
-            good, bad = await self._in_thread(file.verify_and_write, command.chunks)
+            await self._in_thread(file.write_verified, good)
         except StorageError as error:
             machine.store_failed([chunk.index for chunk in command.chunks], error.message)
             self._pause(machine, error)
         else:
-            machine.verified(good, bad, time.monotonic())
+            machine.verified([chunk.index for chunk in good], bad, time.monotonic())
             self._unflushed += len(good) << self._row.chunk_log2
             if self._unflushed >= FLUSH_BYTES and not self._flushing:
                 self._writes.spawn(self._flush(), name="flush")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from peerpost import system
 from peerpost.store.engine import Store
 
 from .config import Config
@@ -18,6 +19,7 @@ from .limits import RateLimits
 
 __all__ = ["Services"]
 
+PROCESSORS = system.processors()
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -37,6 +39,16 @@ class Services:
     def buckets(self) -> tuple[int, ...] | None:
         """Sizes that envelopes are padded to, or None with padding off."""
         return None if self.config.padding.mode == "off" else tuple(self.config.padding.buckets)
+
+    async def computed(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a few milliseconds of work that never waits, and return its result.
+
+        In a thread where there are processors to spare. With two, the loop and the writer of the store need them both,
+        and turns that threads take with the interpreter cost more than is gained; then it is done here.
+        """
+        if PROCESSORS > 2:
+            return await self.in_thread(work, *args, **kwargs)
+        return work(*args, **kwargs)
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run file work in a thread and return its result."""

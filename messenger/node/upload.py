@@ -18,7 +18,7 @@ from peerpost.store import transfers as rows
 from peerpost.store.chunks import Sealer
 from peerpost.store.folder import Archive, FolderSource
 from peerpost.store.reference import Reference, ReferenceSource
-from peerpost.store.resealed import ResealedSource
+from peerpost.store.resealed import Piece, ResealedSource
 from peerpost.store.spool import SpoolSource
 from peerpost.wire import inner as wire
 from peerpost.wire.segment import Segment
@@ -283,13 +283,22 @@ class Upload:
 
     async def _read_chunks(self, command: commands.ReadChunks) -> None:
         try:
-            source = await self._opened()
-            piece = await self._services.in_thread(source.read, command.first, command.count)
+            piece = await self._read(command.first, command.count)
         except PeerpostError as error:
             self._machine.source_failed(error.message)
         else:
             self._machine.chunks_read(piece.first, piece.leaves, piece.sealed)
         self._wake.set()
+
+    async def _read(self, first: int, count: int) -> Piece:
+        source = await self._opened()
+        services = self._services
+        if isinstance(source, SpoolSource):
+            return await services.in_thread(source.read, first, count)
+        plain = await services.in_thread(source.load, first, count)
+        piece = await services.computed(source.seal, first, plain)
+        await services.in_thread(source.keep, piece)
+        return piece
 
     async def _read_leaves(self, command: commands.ReadLeaves) -> None:
         try:

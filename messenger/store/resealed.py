@@ -68,11 +68,31 @@ class ResealedSource(abc.ABC):
         """Close what the plaintext comes from."""
 
     def read(self, first: int, count: int) -> Piece:
-        """Read, hash and seal chunks. Raises SourceChangedError or StorageError."""
+        """Read, hash and seal chunks: `load`, `seal` and `keep`. Raises SourceChangedError or StorageError."""
+        piece = self.seal(first, self.load(first, count))
+        self.keep(piece)
+        return piece
+
+    def load(self, first: int, count: int) -> memoryview:
+        """Read chunks. Raises SourceChangedError or StorageError."""
         with self._in_use():
-            plain, leaves = self._hash(first, count)
-        sealed = self._sealer.seal(first, plain, leaves, last=self._is_end(first, count))
+            return self._read_plain(first, count)
+
+    def seal(self, first: int, plain: memoryview) -> Piece:
+        """Hash and seal chunks that were read: this waits for nothing."""
+        count = max(1, -(-len(plain) // self._sealer.chunk_bytes))  # An empty file has one chunk.
+        last = first + count == self._count
+        leaves = self._sealer.leaves(first, plain, last=last)
+        sealed = self._sealer.seal(first, plain, leaves, last=last)
         return Piece(first=first, leaves=leaves, sealed=sealed)
+
+    def keep(self, piece: Piece) -> None:
+        """Write down the leaves of a piece, which may then be sent.
+
+        Raises SourceChangedError where the chunks were others before, or StorageError.
+        """
+        with self._in_use():
+            self._keep(piece.first, len(piece.leaves) // LEAF_BYTES, piece.leaves)
 
     def read_leaves(self, first: int, count: int) -> bytes:
         """Return leaves, hashing what was not read yet.
@@ -124,14 +144,10 @@ class ResealedSource(abc.ABC):
             self._close_input()
             os.close(self._leaves_fd)
 
-    def _is_end(self, first: int, count: int) -> bool:
-        return first + count == self._count
-
-    def _hash(self, first: int, count: int) -> tuple[memoryview, bytes]:
+    def _hash(self, first: int, count: int) -> None:
         plain = self._read_plain(first, count)
-        leaves = self._sealer.leaves(first, plain, last=self._is_end(first, count))
-        self._keep(first, count, leaves)
-        return plain, leaves
+        last = first + count == self._count
+        self._keep(first, count, self._sealer.leaves(first, plain, last=last))
 
     def _keep(self, first: int, count: int, leaves: bytes) -> None:
         with self._lock, disk.errors("cannot write a leaf list"):

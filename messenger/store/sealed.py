@@ -11,7 +11,7 @@ once and read much later, if ever, needs no copy in memory, and a flood of dirty
 every commit of the database.
 
 Everything here blocks; the node runs it in threads. Reading is safe from several threads at once, and so is
-`verify_and_write` of different chunks.
+checking and writing different chunks.
 """
 
 from __future__ import annotations
@@ -174,27 +174,29 @@ class SealedFile:
 
     # -- checked
 
-    def verify_and_write(self, chunks: Sequence[SealedChunk]) -> tuple[list[int], list[int]]:
-        """Open and check chunks, write those that are right; return (good, bad) indexes.
+    def verify(self, chunks: Sequence[SealedChunk]) -> tuple[list[SealedChunk], list[int]]:
+        """Open and check chunks, which ascend; return those that are right, and the indexes of the others.
 
-        `chunks` ascend. Raises StoreFullError or StorageError: then none of them counts as written.
+        This waits for nothing.
         """
         count = min(len(chunks), self._batch)
         scratch = self._scratches.pop() if self._scratches else memoryview(b"")
         if len(scratch) < count * self.sealer.chunk_bytes:
             scratch = memoryview(bytearray(count * self.sealer.chunk_bytes))
-        good: list[int] = []
-        bad: list[int] = []
+        right: list[bool] = []
         for at in range(0, len(chunks), self._batch):
-            batch = chunks[at : at + self._batch]
-            right = self.sealer.open(batch, scratch)
-            kept = [chunk for chunk, fine in zip(batch, right, strict=True) if fine]
-            bad += [chunk.index for chunk, fine in zip(batch, right, strict=True) if not fine]
-            for run in _consecutive(kept):
-                self._write_run(run)
-            good += [chunk.index for chunk in kept]
+            right += self.sealer.open(chunks[at : at + self._batch], scratch)
         self._scratches.append(scratch)
-        return good, bad
+        good = [chunk for chunk, fine in zip(chunks, right, strict=True) if fine]
+        return good, [chunk.index for chunk, fine in zip(chunks, right, strict=True) if not fine]
+
+    def write_verified(self, chunks: Sequence[SealedChunk]) -> None:
+        """Write chunks that `verify` found right, and their leaves.
+
+        Raises StoreFullError or StorageError: then none of them counts as written.
+        """
+        for run in _consecutive(chunks):
+            self._write_run(run)
 
     def _write_run(self, run: Sequence[SealedChunk]) -> None:
         """Write consecutive chunks that are right, past the page cache where that is possible."""

@@ -418,8 +418,9 @@ class ReceiverSide:
             self.fail_writes -= 1
             self.machine.store_failed([c.index for c in command.chunks], "the disk is full")
             return
-        good, bad = self.part.verify_and_write(command.chunks)
-        self.machine.verified(good, bad, self.rig.clock.now_s)
+        good, bad = self.part.verify(command.chunks)
+        self.part.write_verified(good)
+        self.machine.verified([chunk.index for chunk in good], bad, self.rig.clock.now_s)
 
     def _finalize(self, command: commands.Finalize) -> None:
         if self.machine.state is not State.FINISHING:

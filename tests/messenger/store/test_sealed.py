@@ -52,9 +52,9 @@ def received(folder: Path, source: SealedFile, end: End) -> SealedFile:
     random.Random(2).shuffle(chunks)
     for at in range(0, len(chunks), 40):
         batch = sorted(chunks[at : at + 40], key=lambda chunk: chunk.index)
-        good, bad = part.verify_and_write(batch)
-        assert good == [chunk.index for chunk in batch]
-        assert bad == []
+        good, bad = part.verify(batch)
+        assert (good, bad) == (batch, [])
+        part.write_verified(good)
     return part
 
 
@@ -129,9 +129,10 @@ def test_a_wrong_chunk_is_not_written(tmp_path: Path, what: str) -> None:
         plain = memoryview(content(CHUNK, 9))
         victim.sealed = source.sealer.seal(4, plain, victim.leaf, last=False)[0]
     part = SealedFile.create(tmp_path / "in.part", source.sealer)
-    good, bad = part.verify_and_write(chunks)
+    good, bad = part.verify(chunks)
     assert bad == [4]
-    assert good == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert [chunk.index for chunk in good] == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    part.write_verified(good)
     assert part.rehash(end.size) == bytes([0b11101111, 0b11])
     with pytest.raises(ProtocolError):
         part.finish(end, tmp_path / "in")
@@ -166,7 +167,7 @@ def test_rehash_finds_what_a_killed_receiver_had_written(tmp_path: Path) -> None
     source, end = spooled(tmp_path, content(100 * CHUNK + 9), sealer())
     part = SealedFile.create(tmp_path / "in.part", source.sealer)
     chunks = stored_chunks(source, end)
-    part.verify_and_write(chunks[3:11] + chunks[60:61])
+    part.write_verified(part.verify(chunks[3:11] + chunks[60:61])[0])
     part.write_chunks(70, [memoryview(bytes(CHUNK // 2))], b"")  # torn: data without a leaf
     os.pwrite(os.open(tmp_path / "in.leaves", os.O_WRONLY), chunks[71].leaf, 32 * 71)
     part.close()
