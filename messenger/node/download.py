@@ -39,8 +39,6 @@ log = logging.getLogger(__name__)
 
 RETRY_DISK_S = 30.0
 """A paused transfer tries the disk again after this long."""
-
-
 FLUSH_BYTES = 16 << 20
 """Written before it is flushed: 20 ms of a usual disk."""
 
@@ -112,7 +110,7 @@ class Download:
     async def close(self) -> None:
         """Stop, and keep on the disk what is there."""
         await self._tasks.stop()
-        await self._writes.stop()
+        await self._writes.join()
         self._let_go()
 
     # -- events

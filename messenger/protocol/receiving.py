@@ -47,8 +47,6 @@ __all__ = ["Policy", "Receiving", "State"]
 
 _BITMAP_BYTES_PER_S: Final = 64 << 10
 """How much bitmap checkpoints may write: a terabyte's is 512 KiB, not to go out each second."""
-
-
 CHECKS: Final = 2
 """At once: one waits for the disk while the other one uses the processor."""
 

@@ -312,9 +312,8 @@ class Store:
         limit = WAL_CHECKPOINT_PAGES if self._queue.empty() else WAL_BUSY_PAGES
         if self._log_pages >= limit:
             self._log_pages = 0
-            with contextlib.suppress(
-                apsw.Error
-            ):  # Some of it is still read: after the next commit.
+            # Where some of it is still read: after the next commit.
+            with contextlib.suppress(apsw.Error):
                 connection.wal_checkpoint()
 
     def _gather(self) -> tuple[list[_Operation], bool]:

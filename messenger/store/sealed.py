@@ -74,6 +74,8 @@ class SealedFile:
         self._data_fd = data_fd
         self._leaves_fd = leaves_fd
         self._direct_fd: int | None = None
+        self._direct = True
+        """Whether the file system takes direct writes, as far as is known."""
         self._batch = max(1, BATCH_BYTES // sealer.chunk_bytes)
         self._scratches: list[memoryview] = []
 
@@ -109,13 +111,10 @@ class SealedFile:
             if fd >= 0:
                 os.close(fd)
         self._data_fd = self._leaves_fd = -1
-        self._close_direct()
-        self._scratches.clear()
-
-    def _close_direct(self) -> None:
         if self._direct_fd is not None:
             os.close(self._direct_fd)
             self._direct_fd = None
+        self._scratches.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -204,17 +203,18 @@ class SealedFile:
         step = self._step
         whole = [chunk.block for chunk in run if len(chunk.block) == step]
         # The last of a file may be short: what lies behind it in its block is not ours to write.
-        if self._direct_fd is None or len(whole) != len(run) or run[-1].last:
+        direct_fd = self._direct_fd if self._direct else None
+        if direct_fd is None or len(whole) != len(run) or run[-1].last:
             self.write_chunks(run[0].index, [chunk.sealed for chunk in run], leaves)
             return
         try:
-            disk.write_at(self._direct_fd, whole, run[0].index * step)
+            disk.write_at(direct_fd, whole, run[0].index * step)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 with disk.errors("cannot write a sealed file"):
                     raise
-            # Opened but not supported: some file systems tell only now.
-            self._close_direct()
+            # Opened but not supported: some file systems tell only now. Another thread may be using the descriptor.
+            self._direct = False
             self._write_run(run)
             return
         with disk.errors("cannot write a sealed file"):
