@@ -152,7 +152,9 @@ class Inbound:
         return records
 
     def _open_all(self, records: list[memoryview]) -> tuple[memoryview, str | None]:
-        out = memoryview(bytearray(sum(map(len, records))))
+        size = sum(map(len, records))
+        # Large ones all of one size, so that what is freed fits the next.
+        out = memoryview(bytearray(size if size < REUSED_BYTES else RECEIVE_BYTES + MAX_WIRE_BYTES))
         at = 0
         for record in records:
             try:

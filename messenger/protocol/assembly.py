@@ -55,6 +55,10 @@ class BufferPool:
         """Take a buffer back that nothing uses any more."""
         self._free.append(buffer)
 
+    def clear(self) -> None:
+        """Let go of those that nothing uses."""
+        self._free.clear()
+
 
 class Assembly:
     """One chunk on its way."""

@@ -178,13 +178,14 @@ class Outstanding:
         self.missing.add(chunk.index, chunk.index + 1)
 
     def drop(self) -> None:
-        """Put all back to the missing ones, but for those being checked elsewhere."""
+        """Put all back to the missing ones, but for those being checked elsewhere, and free their memory."""
         for group in (self.pending, self.whole, self.ready):
             for chunk in group.values():
                 self.give_up(chunk)
             group.clear()
         self._again.clear()
         self.highest_leaf = -1
+        self._pool.clear()
 
     def end_at(self, count: int) -> bool:
         """Forget what was asked for beyond the end; False if something beyond it has come whole."""

@@ -256,6 +256,7 @@ class Receiving:
         """Take that the file is in place and recorded: say so to the sender."""
         if self.state is State.FINISHING:
             self._enter(State.DONE)
+            self._intake.drop()
             self._send(wire.Complete(file_id=self.file_id))
             self._commands.append(Completed())
 

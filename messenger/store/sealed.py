@@ -34,8 +34,8 @@ from .chunks import SealedChunk, Sealer
 
 __all__ = ["End", "SealedFile", "root_of"]
 
-BATCH_BYTES: Final = 4 << 20
-"""Read, checked and written at a time: sixteen usual chunks, two rounds of eight hash lanes."""
+BATCH_BYTES: Final = 2 << 20
+"""Read, checked and written at a time: eight usual chunks, as many as there are hash lanes."""
 PAGE_LEAVES: Final = 1 << 15
 """Leaves read at a time to compute a root: 1 MiB."""
 _NO_LEAF: Final = bytes(LEAF_BYTES)
