@@ -8,6 +8,7 @@ import itertools
 import pytest
 
 from peerpost.net.flight import (
+    FIRST_BYTES,
     LEAST_BYTES,
     LEAST_TARGET_S,
     MOST_UNSENT_BYTES,
@@ -82,6 +83,16 @@ def test_a_fast_line_is_never_held_back() -> None:
     line = Line(1e9, 0.0002)
     line.run(1.0)
     assert line.flight.limit_bytes >= 4 << 20
+
+
+def test_who_sends_less_than_may_be_under_way_is_not_held_back_by_a_busy_peer() -> None:
+    flight, now_s = Flight(), 0.0
+    for value in range(200):
+        flight.sent(8 << 10)
+        flight.mark(value, now_s)
+        now_s += 0.0005 if value < 20 else 0.05
+        flight.answered(value, now_s)
+    assert flight.limit_bytes >= FIRST_BYTES
 
 
 def test_a_line_that_becomes_slow_is_noticed() -> None:
