@@ -1,6 +1,6 @@
 """A sealed chunk put together from its segments.
 
-Segments of a chunk come in order without gaps. One that was there already is ignored, one beyond a
+Segments of a chunk come in order without gaps. What was there already is ignored, one beyond a
 gap is dropped, and a beginning with other bytes starts the chunk over: nothing is trusted before
 the chunk as a whole has been opened, so order is all that has to be kept here. Buffers are reused:
 a transfer allocates as many as its window, whatever the peer sends.
@@ -76,6 +76,9 @@ class Assembly:
     def put(self, offset: int, data: bytes | memoryview, expected: int) -> Fit:
         """Place a segment of a sealed chunk of `expected` bytes."""
         end = offset + len(data)
+        if 0 < offset < self.received < end:
+            # Of another copy, that was cut elsewhere: the rest of it continues this one.
+            data, offset = data[self.received - offset :], self.received
         if offset not in (0, self.received):
             # Also the rest of a copy found too long: one wrong copy is one wrong copy.
             return Fit.GAP_AT_END if offset > self.received and end == expected else Fit.IGNORED

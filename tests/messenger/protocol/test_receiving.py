@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import weakref
 from dataclasses import dataclass
 
 import pytest
@@ -124,31 +123,6 @@ def test_there_are_never_more_checks_at_once_than_two() -> None:
     assert rig.machine.checking
     rig.machine.verified([1], [], rig.now_s)
     assert [chunk.index for chunk in rig.checked()] == [2, 3]
-
-
-@pytest.mark.parametrize("how", ["cancel", "pause", "session_down"])
-def test_a_transfer_that_rests_or_has_ended_holds_no_buffer(how: str) -> None:
-    class Buffer(bytearray):
-        pass
-
-    made: list[weakref.ref[Buffer]] = []
-
-    def allocate(size_bytes: int) -> memoryview:
-        buffer = Buffer(size_bytes)
-        made.append(weakref.ref(buffer))
-        return memoryview(buffer)
-
-    rig = receive(Content(8 * CHUNK), allocate=allocate)
-    rig.take()
-    for index in (0, 1, 3):
-        rig.give(index)
-    assert len([ref for ref in made if ref() is not None]) == 3
-    {
-        "cancel": lambda: rig.machine.cancel("enough"),
-        "pause": lambda: rig.machine.pause("later"),
-        "session_down": rig.machine.session_down,
-    }[how]()
-    assert not any(ref() for ref in made)
 
 
 def test_what_was_passed_over_is_asked_for_again_at_once() -> None:
