@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from peerpost.errors import PeerpostError, RefusedError
+from peerpost.errors import NoInputError, PeerpostError, RefusedError
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.sending import Sending
 from peerpost.store import outbox
@@ -331,6 +331,10 @@ class Upload:
     async def _opened(self) -> SpoolSource | ResealedSource:
         if self._source is None:
             source = await self._open()
+            if self._machine.ended:
+                source.close()
+                await self._spool.tidy_after([self._row])  # To open it has made its leaves anew.
+                raise NoInputError("the transfer was given up")
             if self._source is None:
                 self._source = source
             else:
