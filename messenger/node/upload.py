@@ -59,6 +59,7 @@ class Upload:
         if stream is not None:
             stream.on_change, stream.on_failure = self._grown, self.fail
         self.ended = asyncio.Event()
+        self._recorded: asyncio.Task[None] | None = None
         if row.state == "paused":
             self._machine.pause(row.error or "paused by the sender")
         self._had_bytes: tuple[int, int] | None = None
@@ -208,7 +209,8 @@ class Upload:
     def cancel(self, reason: str) -> None:
         """Give the file up and tell the receiver."""
         self._machine.cancel(reason)
-        self._tasks.spawn(self._end("cancelled", "cancelled", reason), name="end")
+        end = self._end("cancelled", "cancelled", reason)
+        self._recorded = self._tasks.spawn(end, name="end")
         self._wake.set()
 
     # -- the machine
@@ -222,6 +224,9 @@ class Upload:
                 break
             await self._wake.wait()
             self._wake.clear()
+        if self._recorded is not None:
+            # Who asks meanwhile would find the file open, and have it read again.
+            await asyncio.wait([self._recorded])
         self._on_end()
         self.ended.set()
 
