@@ -5,7 +5,8 @@ wait behind that. So bulk stops when it causes delay itself, in the manner of LE
 which are pings, go out among the data; an answered mark tells how much has arrived and how long it took. While that
 is near the shortest time seen, twice as much may be under way after each round trip; once it exceeds it by more than
 a target, what it takes to come back to half of that, and from then on a little more or less. A fast link never
-gets near: what fills it in milliseconds is below any target. Where less is under way than may be, a delay is not ours.
+gets near: what fills it in milliseconds is below any target. On a short line busy ends delay too, so there a delay is
+ours only where all is under way that may be.
 
 Where next to nothing is under way and the delay stays, it is not ours: the way has become longer, or others fill it.
 Then bulk pauses until all has arrived, and one mark alone tells the new shortest time.
@@ -136,6 +137,11 @@ class Flight:
             self._round_s = math.inf
 
     @property
+    def _short(self) -> bool:
+        """Whether the line adds so little that busy ends delay as much."""
+        return LEAST_TARGET_S + self._base_s < TARGET_S
+
+    @property
     def _target_s(self) -> float:
         return min(TARGET_S, LEAST_TARGET_S + self._base_s) + TARGET_PART * self._base_s
 
@@ -147,7 +153,7 @@ class Flight:
         """Change the limit, once for each round trip."""
         base_s, target_s = self._base_s, self._target_s
         delay_s = took_s - base_s
-        if delay_s > target_s and self._full:
+        if delay_s > target_s and (self._full or not self._short):
             if self.limit_bytes == LEAST_BYTES and now_s - self._paused_s >= PAUSE_EVERY_S:
                 self._pausing, self._paused_s = True, now_s
             # What was under way came in this time: so much less is there in the shorter one. But half stays, for
