@@ -312,9 +312,10 @@ class Store:
         limit = WAL_CHECKPOINT_PAGES if self._queue.empty() else WAL_BUSY_PAGES
         if self._log_pages >= limit:
             self._log_pages = 0
-            # Where some of it is still read: after the next commit.
-            with contextlib.suppress(apsw.Error):
+            try:
                 connection.wal_checkpoint()
+            except apsw.Error as error:  # Nothing is lost: after the next commit.
+                log.warning("the log of the store stays long: %s", error)
 
     def _gather(self) -> tuple[list[_Operation], bool]:
         """Wait for work and return all that is queued by then, and whether it is the last.
