@@ -39,8 +39,6 @@ TIE_S = 3.0
 
 LOOK_AGAIN_DIALS = 16
 """How many dials after it was found waiting the outbox is looked into again: it may have been cancelled or expired."""
-
-
 STEADY_S = 1.0
 """A session that ends sooner says that the next will too, as on a full disk: it is waited for."""
 
