@@ -19,6 +19,7 @@ __all__ = [
     "fsync_dir",
     "keep_freed_memory",
     "pread",
+    "pread_cached",
     "private_dir",
     "processors",
     "pwritev",
@@ -47,6 +48,19 @@ def pread(fd: int, size_bytes: int, offset: int) -> bytes:
     with _SEEK_LOCK:
         os.lseek(fd, offset, os.SEEK_SET)
         return os.read(fd, size_bytes)
+
+
+def pread_cached(fd: int, buffer: memoryview, offset: int) -> int:
+    """Read what is in the page cache at offset, and wait for no disk; return how many bytes that were.
+
+    0 as well where the system or the file system does not have such reads, or the file cannot be read at all.
+    """
+    if not hasattr(os, "preadv") or not hasattr(os, "RWF_NOWAIT"):
+        return 0
+    try:
+        return os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
+    except OSError:
+        return 0
 
 
 def pwritev(fd: int, buffers: Sequence[memoryview], offset: int) -> int:

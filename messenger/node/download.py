@@ -317,12 +317,16 @@ class Download:
             await self._end("cancelled", reason)
 
     async def _verify(self, machine: Receiving, command: commands.Verify) -> None:
-        file = self._opened()
-        good, bad = await self._services.computed(file.verify, command.chunks)
+        file, chunks = self._opened(), command.chunks
+        checked = await self._services.computed(
+            lambda part: file.verify(chunks[part]), len(chunks), 1 << self._row.chunk_log2
+        )
+        good = [chunk for right, _ in checked for chunk in right]
+        bad = [index for _, wrong in checked for index in wrong]
         try:
             await self._in_thread(file.write_verified, good)
         except StorageError as error:
-            machine.store_failed([chunk.index for chunk in command.chunks], error.message)
+            machine.store_failed([chunk.index for chunk in chunks], error.message)
             self._pause(machine, error)
         else:
             machine.verified([chunk.index for chunk in good], bad, time.monotonic())

@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -20,6 +20,8 @@ from .limits import RateLimits
 __all__ = ["Services"]
 
 PROCESSORS = system.processors()
+COMPUTED_BYTES = 1 << 20
+"""Hashed and enciphered at once on the loop: two milliseconds, four chunks for the lanes of the hash kernel."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -34,21 +36,37 @@ class Services:
     events: Events
     threads: ThreadPoolExecutor
     limits: RateLimits
+    _turns: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     @property
     def buckets(self) -> tuple[int, ...] | None:
         """Sizes that envelopes are padded to, or None with padding off."""
         return None if self.config.padding.mode == "off" else tuple(self.config.padding.buckets)
 
-    async def computed(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a few milliseconds of work that never waits, and return its result.
+    @property
+    def computes_here(self) -> bool:
+        """Whether to hash and encipher on the loop, for want of processors to spare.
 
-        In a thread where there are processors to spare. With two, the loop and the writer of the store need them both,
-        and turns that threads take with the interpreter cost more than is gained; then it is done here.
+        With two, the loop and the writer of the store need them both, and turns that threads take with the interpreter
+        cost more than is gained.
         """
-        if PROCESSORS > 2:
-            return await self.in_thread(work, *args, **kwargs)
-        return work(*args, **kwargs)
+        return PROCESSORS <= 2
+
+    async def computed(self, work: Callable[[slice], T], count: int, item_bytes: int) -> list[T]:
+        """Run work that only computes on `count` items of so many bytes; return what comes of each part of them.
+
+        In a thread, all at once, unless it `computes_here`: then a part in each turn of the loop, so that what is
+        urgent waits for one at most.
+        """
+        if not self.computes_here:
+            return [await self.in_thread(work, slice(0, count))]
+        step = max(1, COMPUTED_BYTES // item_bytes)
+        results: list[T] = []
+        for at in range(0, count, step):
+            async with self._turns:
+                await asyncio.sleep(0)
+                results.append(work(slice(at, min(at + step, count))))
+        return results
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run file work in a thread and return its result."""

@@ -21,6 +21,7 @@ __all__ = [
     "open_private",
     "open_source",
     "read_at",
+    "read_cached",
     "sync_data",
     "sync_folder",
     "write_all",
@@ -86,6 +87,11 @@ def read_at(fd: int, size_bytes: int, offset: int) -> bytes:
             break
         data += more
     return data
+
+
+def read_cached(fd: int, buffer: memoryview, offset: int) -> bool:
+    """Fill a buffer with what the system has in memory, without waiting; False where it has not all."""
+    return system.pread_cached(fd, buffer, offset) == len(buffer)
 
 
 def write_at(fd: int, buffers: Sequence[memoryview], offset: int) -> None:

@@ -48,6 +48,7 @@ class ReferenceSource(ResealedSource):
     def __init__(self, reference: Reference, sealer: Sealer, leaves_path: Path) -> None:
         """Open the file. Raises SourceChangedError if it is gone or no longer the same."""
         self._reference = reference
+        self._buffer = memoryview(b"")
         try:
             self._fd = disk.open_source(reference.path)
         except OSError as error:
@@ -68,6 +69,16 @@ class ReferenceSource(ResealedSource):
         self._check_unchanged()
         if len(plain) != size:
             raise self._changed()
+        return plain
+
+    def _read_cached(self, first: int, count: int) -> memoryview | None:
+        size = self._geometry.plain_total(first, count)
+        if len(self._buffer) < size:
+            self._buffer = memoryview(bytearray(size))
+        plain = self._buffer[:size]
+        if not disk.read_cached(self._fd, plain, first * self._sealer.chunk_bytes):
+            return None
+        self._check_unchanged()
         return plain
 
     def _close_input(self) -> None:

@@ -10,7 +10,7 @@ import abc
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,8 @@ __all__ = ["Piece", "ResealedSource"]
 
 _BATCH_CHUNKS: Final = 8
 """Chunks hashed per call: the lanes of the hash kernel."""
+_NOTED_BYTES: Final = 64 << 10
+"""Leaves kept in memory until they are written: of half a gigabyte in usual chunks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,15 @@ class Piece:
     first: int
     leaves: bytes
     sealed: list[memoryview]
+
+    @classmethod
+    def join(cls, pieces: Sequence[Piece]) -> Piece:
+        """Return the chunks of pieces that follow one another."""
+        return cls(
+            first=pieces[0].first,
+            leaves=b"".join(piece.leaves for piece in pieces),
+            sealed=[chunk for piece in pieces for chunk in piece.sealed],
+        )
 
 
 class ResealedSource(abc.ABC):
@@ -48,7 +59,13 @@ class ResealedSource(abc.ABC):
         self._geometry = Geometry(sealer.chunk_bytes.bit_length() - 1, size)
         self._count = self._geometry.count or 1
         self._hashed = bytearray(self._count)
+        self._noted = bytearray()
+        """Leaves that are to be written, of consecutive chunks,"""
+        self._noted_first = 0
+        """from this one."""
         self._lock = threading.Lock()
+        self._leaves_lock = threading.Lock()
+        """Held while the leaf list is read or written."""
         self._closed = False
         self._users = 0
         with disk.errors("cannot open a leaf list"):
@@ -58,6 +75,10 @@ class ResealedSource(abc.ABC):
     @abc.abstractmethod
     def _read_plain(self, first: int, count: int) -> memoryview:
         """Return the plaintext of chunks. Raises PeerpostError where it is not what was queued."""
+
+    def _read_cached(self, first: int, count: int) -> memoryview | None:  # noqa: ARG002
+        """Do as `_read_plain` does without any wait, in a buffer that is used again; None where it cannot be."""
+        return None
 
     @abc.abstractmethod
     def _changed(self) -> PeerpostError:
@@ -73,6 +94,15 @@ class ResealedSource(abc.ABC):
         self.keep(piece)
         return piece
 
+    def read_cached(self, first: int, count: int) -> Piece | None:
+        """Read, hash and seal chunks that are in memory, and wait for nothing; None where they are not.
+
+        Call it on one thread alone, and `note` or `keep` with the piece. Raises SourceChangedError.
+        """
+        with self._in_use():
+            plain = self._read_cached(first, count)
+            return None if plain is None else self.seal(first, plain)
+
     def load(self, first: int, count: int) -> memoryview:
         """Read chunks. Raises SourceChangedError or StorageError."""
         with self._in_use():
@@ -85,6 +115,24 @@ class ResealedSource(abc.ABC):
         leaves = self._sealer.leaves(first, plain, last=last)
         sealed = self._sealer.seal(first, plain, leaves, last=last)
         return Piece(first=first, leaves=leaves, sealed=sealed)
+
+    def note(self, piece: Piece) -> bool:
+        """Take the leaves of a piece, which may then be sent, without any wait; False where `keep` must."""
+        if not self._leaves_lock.acquire(blocking=False):
+            return False
+        try:
+            first, noted = piece.first, self._noted
+            stop = first + len(piece.leaves) // LEAF_BYTES
+            follows = not noted or first == self._noted_first + len(noted) // LEAF_BYTES
+            if not follows or len(noted) >= _NOTED_BYTES or any(self._hashed[first:stop]):
+                return False
+            if not noted:
+                self._noted_first = first
+            noted += piece.leaves
+            self._hashed[first:stop] = b"\1" * (stop - first)
+            return True
+        finally:
+            self._leaves_lock.release()
 
     def keep(self, piece: Piece) -> None:
         """Write down the leaves of a piece, which may then be sent.
@@ -103,6 +151,8 @@ class ResealedSource(abc.ABC):
         with self._in_use(), disk.errors("cannot read a leaf list"):
             for at, length in self._unhashed(first, stop):
                 self._hash(at, length)
+            with self._leaves_lock:
+                self._write_noted()
             return disk.read_at(self._leaves_fd, LEAF_BYTES * (stop - first), LEAF_BYTES * first)
 
     def find_end(self) -> End:
@@ -115,6 +165,8 @@ class ResealedSource(abc.ABC):
                 if self._closed:
                     raise NoInputError("the transfer was given up")
                 self._hash(first, count)
+            with self._leaves_lock, disk.errors("cannot write a leaf list"):
+                self._write_noted()
             root = root_of(self._leaves_fd, self._count)
         return End(size=self._size, count=self._count, root=root)
 
@@ -150,7 +202,8 @@ class ResealedSource(abc.ABC):
         self._keep(first, count, self._sealer.leaves(first, plain, last=last))
 
     def _keep(self, first: int, count: int, leaves: bytes) -> None:
-        with self._lock, disk.errors("cannot write a leaf list"):
+        with self._leaves_lock, disk.errors("cannot write a leaf list"):
+            self._write_noted()
             known = self._hashed[first : first + count]
             if any(known):
                 before = disk.read_at(self._leaves_fd, LEAF_BYTES * count, LEAF_BYTES * first)
@@ -160,6 +213,13 @@ class ResealedSource(abc.ABC):
                         raise self._changed()
             disk.write_at(self._leaves_fd, [memoryview(leaves)], LEAF_BYTES * first)
             self._hashed[first : first + count] = b"\1" * count
+
+    def _write_noted(self) -> None:
+        if self._noted:
+            disk.write_at(
+                self._leaves_fd, [memoryview(bytes(self._noted))], LEAF_BYTES * self._noted_first
+            )
+            self._noted.clear()
 
     def _unhashed(self, first: int, stop: int) -> Iterator[tuple[int, int]]:
         at = self._hashed.find(0, first, stop)

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from peerpost.errors import NoInputError, SourceChangedError
+from peerpost.store import resealed
 from peerpost.store.chunks import Sealer
 from peerpost.store.reference import Reference, ReferenceSource, describe
+from peerpost.store.resealed import Piece
 from peerpost.store.sealed import SealedFile
 from peerpost.store.spool import spool
 
@@ -62,6 +64,62 @@ def test_sizes_at_the_edges(path: Path, size: int) -> None:
     end = source.find_end()
     assert (end.size, end.count) == (size, max(1, -(-size // CHUNK)))
     assert len(source.read(0, end.count).sealed) == end.count
+    source.close()
+
+
+def cached(source: ReferenceSource, first: int, count: int) -> Piece:
+    piece = source.read_cached(first, count)
+    if piece is None:
+        pytest.skip("this file system tells nothing of what is in memory")
+    return piece
+
+
+def test_what_is_in_memory_is_read_the_same_without_waiting(path: Path) -> None:
+    source, other = open_source(path), open_source(path)
+    for first, count in ((0, 8), (8, 4), (20, 1)):
+        piece, usual = cached(source, first, count), other.read(first, count)
+        assert (piece.first, piece.leaves) == (usual.first, usual.leaves)
+        assert list(map(bytes, piece.sealed)) == list(map(bytes, usual.sealed))
+    touch(path)
+    with pytest.raises(SourceChangedError):
+        source.read_cached(12, 2)
+    os.truncate(path, CHUNK)
+    assert source.read_cached(12, 2) is None
+    source.close()
+    other.close()
+
+
+def test_a_system_without_such_reads_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "RWF_NOWAIT", raising=False)
+    source = open_source(path)
+    assert source.read_cached(0, 2) is None
+    source.close()
+
+
+def test_leaves_that_are_noted_count_as_kept(path: Path) -> None:
+    source, other = open_source(path), open_source(path)
+    pieces = [other.seal(first, other.load(first, 2)) for first in range(0, 20, 2)]
+    assert all(source.note(piece) for piece in pieces[:5])
+    assert not source.note(pieces[7]), "it does not follow"
+    assert not source.note(pieces[4]), "it is known already"
+    source.keep(pieces[4])
+    assert source.note(pieces[7])
+    lying = Piece(first=14, leaves=bytes(64), sealed=pieces[7].sealed)
+    with pytest.raises(SourceChangedError):
+        source.keep(lying)
+    assert source.read_leaves(0, 21) == other.read_leaves(0, 21)
+    assert source.find_end() == other.find_end()
+    source.close()
+    other.close()
+
+
+def test_few_leaves_are_held_in_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resealed, "_NOTED_BYTES", 128)
+    source = open_source(path)
+    pieces = [source.seal(first, source.load(first, 2)) for first in range(0, 8, 2)]
+    assert [source.note(piece) for piece in pieces] == [True, True, False, False]
+    source.keep(pieces[2])
+    assert source.note(pieces[3])
     source.close()
 
 
