@@ -33,7 +33,8 @@ BATCH_BYTES = 256 * 1024
 """Sealed and handed to the socket in one go."""
 LEAST_WRITE_BYTES = 4096
 WRITES_PER_FLIGHT = 8
-"""Bulk is written in parts of what the link holds: on 10 Mbit/s and 50 ms some 10 KiB, of 10 ms."""
+"""Bulk is written in parts of what the link holds: on 10 Mbit/s and 50 ms some 10 KiB, of 10 ms. On a short line, in
+what may wait in the socket, which is more."""
 FLUSH_TIMEOUT_S = 1.0
 NEGOTIATE_TIMEOUT_S = 10.0
 STRANGER_BYTES = 4096 + 512
@@ -234,12 +235,13 @@ class MuxedConnection(asyncio.BufferedProtocol):
         if self._socket is None or self._lost is not None or self._socket.is_closing():
             return
         while not self._paused and (
-            records := self._yamux.next_records(BATCH_BYTES, self._flight.piece_bytes)
+            records := self._yamux.next_records(
+                BATCH_BYTES, self._flight.piece_bytes, self._mark_bulk
+            )
         ):
             self._socket.write(self._sealer.batch(records))
             if not self._socket.get_write_buffer_size():
                 self._sealer.recycle()
-            self._mark_bulk()
         for stream in list(self._writable):
             if stream.tell_writable():
                 self._writable.discard(stream)
@@ -320,7 +322,8 @@ class MuxedConnection(asyncio.BufferedProtocol):
     @property
     def bulk_write_bytes(self) -> int:
         """How much to write at once on a bulk stream (`interface.Connection`)."""
-        return max(LEAST_WRITE_BYTES, self._flight.limit_bytes // WRITES_PER_FLIGHT)
+        part = self._flight.limit_bytes // WRITES_PER_FLIGHT
+        return max(LEAST_WRITE_BYTES, part, self._flight.unsent_bytes)
 
     async def open_stream(self, protocol: str, *, timeout_s: float = 10.0) -> MuxedStream:
         """Open a stream (`interface.Connection`)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from peerpost.errors import ProtocolError
@@ -214,12 +214,15 @@ class Yamux:
         return self._queued_bytes
 
     def next_records(
-        self, budget_bytes: int, bulk_bytes: int = MAX_STREAM_ID
+        self,
+        budget_bytes: int,
+        bulk_bytes: int = MAX_STREAM_ID,
+        then: Callable[[], object] = lambda: None,
     ) -> list[bytes | memoryview]:
         """Return up to about budget_bytes as plaintexts of Noise records, urgent streams first.
 
-        Of bulk streams at most bulk_bytes leave; `bulk_sent_bytes` counts them. Control frames go
-        before data, and are never held back.
+        Of bulk streams at most bulk_bytes leave; `bulk_sent_bytes` counts them. Control frames go before data, and are
+        never held back; those that `then` asks for, called once all is counted, go behind it.
         """
         gathered = Plaintexts(self._control)
         self._control.clear()
@@ -240,6 +243,10 @@ class Yamux:
             budget_bytes -= HEADER.size + take
             self._schedule(stream)
             self._forget_if_over(stream)
+        then()
+        if self._control:
+            gathered.add([bytes(self._control)], len(self._control))
+            self._control.clear()
         return gathered.records()
 
     def _fitting(self, stream: _Stream, most_bytes: int) -> int:

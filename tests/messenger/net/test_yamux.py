@@ -51,6 +51,23 @@ def test_frames_are_those_of_the_specification() -> None:
     )
 
 
+def test_a_mark_asked_for_once_all_is_counted_follows_the_data_in_the_same_records() -> None:
+    yamux = Yamux(client=True)
+    number = yamux.open(BULK, 0.0)
+    yamux.next_records(0)
+    yamux.write(number, bytes(100))
+    counted: list[int] = []
+
+    def mark() -> None:
+        counted.append(yamux.bulk_sent_bytes)
+        yamux.ping(9)
+
+    [record] = yamux.next_records(1000, then=mark)
+    assert counted == [100]
+    assert record[-12:] == bytes.fromhex("00 02 0001 00000000 00000009")
+    assert not yamux.has_output
+
+
 def test_numbers_of_the_two_sides_never_meet() -> None:
     pair = Pair()
     assert [pair.a.open(BULK, 0.0) for _ in range(3)] == [1, 3, 5]
