@@ -6,7 +6,7 @@ which are pings, go out among the data; an answered mark tells how much has arri
 is near the shortest time seen, twice as much may be under way after each round trip; once it exceeds it by more than
 a target, what it takes to come back to half of that, and from then on a little more or less. A fast link never
 gets near: what fills it in milliseconds is below any target. On a short line busy ends delay too, so there a delay is
-ours only where all is under way that may be.
+ours only where all is under way that may be; where less is, no more may be from then on, so that the next one tells.
 
 Where next to nothing is under way and the delay stays, it is not ours: the way has become longer, or others fill it.
 Then bulk pauses until all has arrived, and one mark alone tells the new shortest time.
@@ -23,7 +23,7 @@ from typing import Final
 __all__ = ["Flight"]
 
 TARGET_S: Final = 0.025
-LEAST_TARGET_S: Final = 0.004
+LEAST_TARGET_S: Final = 0.003
 TARGET_PART: Final = 0.25
 """Delay that bulk may add to an idle line: its round trip and `LEAST_TARGET_S`, but no more than `TARGET_S`; and this
 part of the round trip. On the shortest lines it is the two ends that are slow, and their turns take milliseconds.
@@ -38,6 +38,11 @@ SPARSE_BYTES: Final = 512 << 10
 """Between two marks while less than half of what is allowed is under way."""
 FREE_ROUNDS: Final = 3
 """Round trips without any delay, though full, after which the line is taken for a faster one."""
+GROWTH: Final = 2.0
+SHORT_GROWTH: Final = 1.25
+"""By how much it then is; where round trips are short, more of them take less time than what a guess too high costs."""
+UNREACHED_BYTES: Final = 512 << 10
+"""So much may always be under way on a short line that is not full: who sends little is not held back later."""
 UNSENT_S: Final = 0.002
 LEAST_UNSENT_BYTES: Final = 2 << 10
 MOST_UNSENT_BYTES: Final = 257 << 10
@@ -65,6 +70,8 @@ class Flight:
         self._last_change = self._next_change = 0
         self._round_s = math.inf
         self._full = False
+        self._most = 0
+        """Most that was under way since the last change."""
         self._free_rounds = FREE_ROUNDS
 
     @property
@@ -106,6 +113,7 @@ class Flight:
     def sent(self, size_bytes: int) -> None:
         """Note that bulk bytes left."""
         self._sent += size_bytes
+        self._most = max(self._most, self.under_way_bytes)
         if self.room_bytes < LEAST_BYTES:
             self._full = True
 
@@ -161,14 +169,17 @@ class Flight:
             shorter = max(0.5, (base_s + target_s / 2) / took_s)
             self.limit_bytes = max(LEAST_BYTES, int(self.limit_bytes * shorter))
             self._free_rounds = 0
+        elif delay_s > target_s:
+            # A limit that nothing reaches bounds nothing: the next delay is told from the ends' own.
+            self.limit_bytes = min(self.limit_bytes, max(UNREACHED_BYTES, self._most))
         elif self._full:
             self._free_rounds = self._free_rounds + 1 if delay_s < target_s / 3 else 0
             if self._free_rounds > FREE_ROUNDS:
-                grown = 2.0 * self.limit_bytes
+                grown = (SHORT_GROWTH if self._short else GROWTH) * self.limit_bytes
             else:
                 step = (target_s - delay_s) / (4 * (base_s + target_s))
                 grown = self.limit_bytes * (1 + step)
             self.limit_bytes = min(MOST_BYTES, int(grown))
-        self._full = False
+        self._full, self._most = False, 0
         # A round is all that is under way now, and as much again behind it.
         self._last_change, self._next_change = self._sent, self._sent + self.limit_bytes // 2

@@ -82,7 +82,7 @@ def test_the_line_is_used_and_its_queue_stays_short(rate: float, rtt_s: float) -
 def test_a_fast_line_is_never_held_back() -> None:
     line = Line(1e9, 0.0002)
     line.run(1.0)
-    assert line.flight.limit_bytes >= 4 << 20
+    assert line.flight.limit_bytes >= 1 << 20, "five times what it holds"
 
 
 def test_who_sends_less_than_may_be_under_way_is_not_held_back_by_a_busy_peer() -> None:
@@ -93,6 +93,19 @@ def test_who_sends_less_than_may_be_under_way_is_not_held_back_by_a_busy_peer() 
         now_s += 0.0005 if value < 20 else 0.05
         flight.answered(value, now_s)
     assert flight.limit_bytes >= FIRST_BYTES
+
+
+def test_a_limit_that_nothing_reaches_does_not_let_a_queue_stand_on_a_short_line() -> None:
+    flight, now_s, rate = Flight(), 0.0, 200e6
+    flight.limit_bytes = 8 << 20
+    flight.pinged(0.0003)
+    for value in range(40):
+        while flight.under_way_bytes < 2 << 20 and flight.room_bytes:
+            flight.sent(256 << 10)
+        flight.mark(value, now_s)
+        now_s += 0.0003 + flight.under_way_bytes / rate
+        flight.answered(value, now_s)
+    assert 256 << 10 <= flight.limit_bytes <= 1 << 20, "some 3 ms of the line"
 
 
 def test_a_line_that_becomes_slow_is_noticed() -> None:
