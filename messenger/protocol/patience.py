@@ -79,11 +79,6 @@ class Patience:
         """Note a chunk that is checked and written."""
         self.good_s, self.stalled = now_s, False
 
-    def hold(self, until_s: float) -> None:
-        """Be quiet until then: the peer asked for it."""
-        self.silent_asks = 0
-        self._quiet_from_s = max(self._quiet_from_s, until_s - self._timeout_s)
-
     def ran_out(self, now_s: float, *, counts: bool) -> int:
         """Note that it is time to ask again, and return how many requests were in vain.
 

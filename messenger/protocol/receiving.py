@@ -228,10 +228,6 @@ class Receiving:
             self._begin(now_s)
             self._finish_if_whole()
 
-    def hold(self, until_s: float) -> None:
-        """Do not ask again before that time: the sender has said that it is busy."""
-        self._patience.hold(until_s)
-
     def cancel(self, reason: str) -> None:
         """Give the file up and tell the sender."""
         if not self.ended:

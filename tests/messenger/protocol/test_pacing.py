@@ -112,17 +112,6 @@ def test_patience_grows_and_any_byte_restores_it() -> None:
     assert patience.ran_out(300.0, counts=True) == 1
 
 
-def test_patience_is_held_for_a_peer_that_is_busy() -> None:
-    patience = Patience(Policy())
-    patience.start(0.0)
-    patience.ran_out(5.0, counts=True)
-    patience.hold(500.0)
-    assert patience.silent_asks == 0
-    assert patience.ask_due_s == 500.0
-    patience.hold(10.0)
-    assert patience.ask_due_s == 500.0
-
-
 def test_a_transfer_counts_as_stalled_once_until_something_good_comes() -> None:
     patience = Patience(Policy(stall_s=120))
     patience.start(0.0)
