@@ -318,8 +318,8 @@ class Intake:
         strikes = self._out.strike(chunk)
         if strikes >= self._policy.max_strikes:
             self._fail(f"chunk {chunk.index} was wrong {strikes} times: it {why}")
-        elif not self.active:
-            self._out.drop()
+        else:
+            self._rest()
 
     def _unasked(self, size_bytes: int) -> None:
         self._unasked_bytes += size_bytes
@@ -358,6 +358,7 @@ class Intake:
                 self.patience.good(now_s)
                 self._unasked_bytes = 0
                 news = True
+        self._rest()
         return news
 
     def wrong(self, indexes: Iterable[int]) -> None:
@@ -373,3 +374,9 @@ class Intake:
             chunk = self._out.checking.pop(index, None)
             if chunk is not None:
                 self._out.give_up(chunk)
+        self._rest()
+
+    def _rest(self) -> None:
+        """Keep no buffer of a chunk that was being checked when the transfer came to rest."""
+        if not self.active:
+            self._out.drop()

@@ -25,8 +25,9 @@ def test_a_copy_that_is_cut_elsewhere_continues_the_one_before(first: int, secon
     assert bytes(assembly.view()) == chunk
 
 
+@pytest.mark.parametrize("check", ["right", "wrong", "not written"])
 @pytest.mark.parametrize("how", ["cancel", "pause", "session_down"])
-def test_a_transfer_that_rests_or_has_ended_holds_no_buffer(how: str) -> None:
+def test_a_transfer_that_rests_or_has_ended_holds_no_buffer(how: str, check: str) -> None:
     class Buffer(bytearray):
         pass
 
@@ -39,12 +40,21 @@ def test_a_transfer_that_rests_or_has_ended_holds_no_buffer(how: str) -> None:
 
     rig = receive(Content(8 * CHUNK), allocate=allocate)
     rig.take()
+    rig.give(5)
+    checked = [chunk.index for chunk in rig.checked()]
+    assert checked == [5]
     for index in (0, 1, 3):
         rig.give(index)
-    assert len([ref for ref in made if ref() is not None]) == 3
+    assert len([ref for ref in made if ref() is not None]) == 4
     {
         "cancel": lambda: rig.machine.cancel("enough"),
         "pause": lambda: rig.machine.pause("later"),
         "session_down": rig.machine.session_down,
     }[how]()
+    assert len([ref for ref in made if ref() is not None]) == 1
+    {
+        "right": lambda: rig.machine.verified(checked, [], rig.now_s),
+        "wrong": lambda: rig.machine.verified([], checked, rig.now_s),
+        "not written": lambda: rig.machine.store_failed(checked, "the disk is full"),
+    }[check]()
     assert not any(ref() for ref in made)
