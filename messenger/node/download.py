@@ -231,7 +231,9 @@ class Download:
     async def _prepare(self) -> Receiving:
         """Open what an earlier run left and check it: the recorded bitmap is only a hint."""
         row = self._row
-        have = await self._in_thread(self._open)
+        # Among the writes: where nobody waits for it any more, the thread still uses the file.
+        opening = self._writes.spawn(self._in_thread(self._open), name="open")
+        have: bytes = await asyncio.shield(opening)
         if row.name or have:
             log.info("receiving %s: %d chunks are here", row.id, sum(b.bit_count() for b in have))
         return Receiving(

@@ -44,10 +44,9 @@ class Tasks:
         return len(self._tasks)
 
     async def join(self) -> None:
-        """Wait until all that runs beside the caller has ended."""
+        """Wait until all that runs beside the caller has ended, and what that has started."""
         current = asyncio.current_task()
-        tasks = [task for task in self._tasks if task is not current]
-        if tasks:
+        while tasks := [task for task in self._tasks if task is not current]:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def stop(self) -> None:

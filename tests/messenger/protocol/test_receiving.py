@@ -25,8 +25,8 @@ class Content:
 
     def __init__(self, size: int) -> None:
         draw = random.Random(size)
-        self.size, self.file_id, key = size, draw.randbytes(16), draw.randbytes(32)
-        sealer = Sealer(file_id=self.file_id, key=key, chunk_log2=LOG2)
+        self.size, self.file_id, self.key = size, draw.randbytes(16), draw.randbytes(32)
+        sealer = Sealer(file_id=self.file_id, key=self.key, chunk_log2=LOG2)
         data = memoryview(draw.randbytes(size))
         self.leaves = sealer.leaves(0, data, last=True)
         self.sealed = [bytes(part) for part in sealer.seal(0, data, self.leaves, last=True)]

@@ -1,0 +1,249 @@
+"""A file that comes in, driven with a real store, real threads and a real part on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from peerpost import system
+from peerpost.node import download as module
+from peerpost.node.download import Download
+from peerpost.store import inbox, transfers
+from peerpost.store.engine import Store
+from peerpost.wire import inner as wire
+from tests.messenger.protocol.test_receiving import CHUNK, LOG2, Content
+from tests.support.spool_writer import services_of
+from tests.support.store_rig import KEY, NOW_MS, Rig, message
+
+CHUNKS = 40
+
+
+class Sender:
+    """The session of a sender that answers each request at once, as long as it may."""
+
+    def __init__(self, content: Content, *, withheld: int = 0) -> None:
+        self.content, self.withheld = content, withheld
+        self.download: Download | None = None
+        self.told: list[wire.Inner] = []
+
+    def send(self, _lane: wire.Lane, inner: bytes) -> None:
+        said = wire.decode(inner)
+        self.told.append(said)
+        if isinstance(said, wire.Pull):
+            asyncio.get_running_loop().call_soon(self.answer, said)
+
+    def answer(self, pull: wire.Pull) -> None:
+        download, content = self.download, self.content
+        assert download is not None
+        for first, count in pull.ranges:
+            for index in range(first, first + count):
+                if index < len(content.sealed) - self.withheld:
+                    download.on_control(content.page(index))
+                    download.on_segments(content.segments(index))
+        if not pull.ranges and not pull.leaves_count:
+            download.on_control(content.finish())
+
+    def tells(self, what: type[wire.Inner]) -> bool:
+        return any(isinstance(said, what) for said in self.told)
+
+
+class Incoming:
+    """A file that has been accepted, and what drives it."""
+
+    def __init__(self, home: Path, store: Store, row: transfers.Transfer, sender: Sender) -> None:
+        self.home, self.store, self.row, self.sender = home, store, row, sender
+        self.services = services_of(home, store)
+        self.download = Download(self.services, row, home / "blobs")
+        self.ends = 0
+        sender.download = self.download
+
+    def start(self) -> None:
+        self.download.start(self._ended)
+        self.download.session_up(cast("Any", self.sender))
+
+    def _ended(self) -> None:
+        self.ends += 1
+
+    async def now(self) -> transfers.Transfer:
+        return await self.store.read(transfers.find, self.row.id)
+
+    async def until(self, holds: Callable[[], bool | Awaitable[bool]]) -> None:
+        async with asyncio.timeout(10):
+            while True:
+                held = holds()
+                if held if isinstance(held, bool) else await held:
+                    return
+                await asyncio.sleep(0.002)
+
+
+@contextlib.asynccontextmanager
+async def incoming(home: Path, sender: Sender) -> AsyncIterator[Incoming]:
+    loop = asyncio.get_running_loop()
+    store = await Store.open(home / "store.db", KEY, loop=loop, ballast_bytes=0)
+    contact_id = (await store.read(lambda db: db.execute("SELECT id FROM contacts").fetchone()))[0]
+    row = await store.read(transfers.get, contact_id, sender.content.file_id, incoming=True)
+    assert row is not None
+    made = Incoming(home, store, row, sender)
+    try:
+        yield made
+    finally:
+        await made.download.close()
+        made.services.threads.shutdown()
+        await store.close()
+
+
+@pytest.fixture
+def content() -> Content:
+    return Content(CHUNKS * CHUNK - 5)
+
+
+@pytest.fixture
+def home(tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a home with a contact whose file has been accepted; it is flushed after each few chunks."""
+    monkeypatch.setattr(module, "FLUSH_BYTES", 4 * CHUNK)
+    monkeypatch.setattr(module, "RETRY_DISK_S", 0.05)
+    (tmp_path / "blobs").mkdir()
+    body = wire.encode_offer(
+        wire.Offer(
+            file_id=content.file_id,
+            key=content.key,
+            chunk_log2=LOG2,
+            size=content.size,
+            name="a",
+            as_text=False,
+        )
+    )
+    with Rig(tmp_path) as rig:
+        rig.make_identity()
+        bob = rig.make_contact("bob").id
+        made = message(1, kind=wire.Kind.OFFER, body=body, outbox_id=bytes([3]) * 16, lane=1)
+        rig.write(inbox.receive_many, bob, [made], NOW_MS)
+        row = rig.read(transfers.get, bob, content.file_id, incoming=True)
+        assert row is not None
+        rig.write(transfers.set_state, row.id, "active")
+    return tmp_path
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work)
+
+
+class Gate:
+    """Where threads wait while it is shut."""
+
+    def __init__(self) -> None:
+        self.entered, self._open = threading.Event(), threading.Event()
+        self.open = self._open.set
+        self.shut = self._open.clear
+        self.open()
+
+    def pass_(self) -> None:
+        self.entered.set()
+        assert self._open.wait(10)
+
+
+class Disk:
+    """The system's reads, writes and flushes: slow, if need be."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._fdatasync, self._pread, self._pwritev = system.fdatasync, system.pread, system.pwritev
+        monkeypatch.setattr(system, "fdatasync", self._flush)
+        monkeypatch.setattr(system, "pread", self._read)
+        monkeypatch.setattr(system, "pwritev", self._write)
+        self.reads, self.writes, self.flushes = Gate(), Gate(), Gate()
+        self.wrong: list[OSError] = []
+        """Uses of what was closed."""
+
+    def _read(self, fd: int, size_bytes: int, offset: int) -> bytes:
+        self.reads.pass_()
+        try:
+            return self._pread(fd, size_bytes, offset)
+        except OSError as error:
+            self.wrong.append(error)
+            raise
+
+    def _write(self, fd: int, buffers: Sequence[memoryview], offset: int) -> int:
+        self.writes.pass_()
+        return self._pwritev(fd, buffers, offset)
+
+    def _flush(self, fd: int) -> None:
+        self.flushes.pass_()
+        try:
+            self._fdatasync(fd)
+        except OSError as error:
+            self.wrong.append(error)
+            raise
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+def test_a_file_comes_in(home: Path, content: Content) -> None:
+    async def work() -> None:
+        async with incoming(home, Sender(content)) as file:
+            file.start()
+            await asyncio.wait_for(file.download.ended.wait(), 10)
+            assert (await file.now()).state == "done"
+            assert file.sender.tells(wire.Complete)
+            assert file.ends == 1
+
+    run(work())
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+def test_the_file_stays_open_for_a_flush_under_way(
+    home: Path, content: Content, disk: Disk, how: str
+) -> None:
+    async def work() -> None:
+        async with incoming(home, Sender(content, withheld=CHUNKS // 2)) as file:
+            disk.writes.shut()
+            disk.flushes.shut()
+            file.start()
+            await file.until(disk.writes.entered.is_set)
+            download = file.download
+            end = asyncio.ensure_future(
+                download.cancel("enough") if how == "cancelled" else download.close()
+            )
+            await asyncio.sleep(0.02)
+            # What is checked and written only now is enough to be flushed.
+            disk.writes.open()
+            await file.until(disk.flushes.entered.is_set)
+            await asyncio.sleep(0.02)
+            ended_early = end.done()
+            disk.flushes.open()
+            await asyncio.wait_for(end, 10)
+            assert disk.wrong == []
+            assert not ended_early
+
+    run(work())
+
+
+def test_the_file_stays_open_while_what_is_there_is_checked(
+    home: Path, content: Content, disk: Disk
+) -> None:
+    async def work() -> None:
+        async with incoming(home, Sender(content, withheld=1)) as file:
+            file.start()
+            await file.until(lambda: file.download.progress_bytes >= (CHUNKS - 2) * CHUNK)
+        async with incoming(home, Sender(content)) as file:
+            disk.reads.shut()
+            file.start()
+            await file.until(disk.reads.entered.is_set)
+            end = asyncio.ensure_future(file.download.close())
+            await asyncio.sleep(0.02)
+            ended_early = end.done()
+            disk.reads.open()
+            await asyncio.wait_for(end, 10)
+            file.services.threads.shutdown()
+            assert disk.wrong == []
+            assert not ended_early
+
+    run(work())
