@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -15,15 +16,15 @@ from peerpost.protocol import transfer as commands
 from peerpost.protocol.receiving import Receiving, State
 from peerpost.store import disk
 from peerpost.store import transfers as rows
-from peerpost.store.chunks import Sealer
 from peerpost.store.names import safe_name
-from peerpost.store.sealed import End, SealedFile
+from peerpost.store.sealed import End
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from peerpost.wire.segment import Segment
 
 from .clock import now_ms
 from .meter import Meter
+from .part import Part
 from .tasks import Tasks
 
 if TYPE_CHECKING:
@@ -49,17 +50,17 @@ class Download:
     def __init__(self, services: Services, row: rows.Transfer, folder: Path) -> None:
         self._services = services
         self._row = row
-        self._path = folder / f"{row.file_id.hex()}.part"
-        self._final = folder / f"{row.file_id.hex()}.sealed"
+        self._part = Part(folder, row.file_id)
         self._session: Session | None = None
         self._machine: Receiving | None = None
-        self._file: SealedFile | None = None
         self._wake = asyncio.Event()
         self._tasks = Tasks(self._broken)
         self._writes = Tasks(self._broken)
         """What uses the file in a thread: it stays open until then."""
         self._on_end: Callable[[], object] = lambda: None
         self._cancel_reason: str | None = None
+        self._error: BaseException | None = None
+        """Of ours, since the machine began."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = 0.0
         self._pause_reason: str | None = None
@@ -159,11 +160,11 @@ class Download:
             self._wake.set()
 
     async def cancel(self, reason: str) -> None:
-        """Give the file up, tell the sender, and wait until that is recorded."""
+        """Give the file up, tell the sender, and wait until that is recorded, or an error of ours prevents it."""
         self._cancel_reason = reason
         if self._machine is not None:
             self._machine.cancel(reason)
-            self._wake.set()
+        self._wake.set()
         await self.ended.wait()
 
     def on_pause(self, message: wire.Pause) -> None:
@@ -194,7 +195,21 @@ class Download:
     # -- the machine
 
     async def _run(self) -> None:
-        machine = self._machine = await self._prepare()
+        """Drive it to its end; after an error of ours begin anew, with what is on the disk."""
+        while True:
+            try:
+                await self._drive(await self._prepare())
+                break
+            except Exception as error:  # noqa: BLE001 - the user reads of it
+                if not await self._rest(error):
+                    break
+        await self._writes.join()
+        self._let_go()
+        self._on_end()
+        self.ended.set()
+
+    async def _drive(self, machine: Receiving) -> None:
+        self._machine, self._error = machine, None
         if self._pause_reason is not None:
             machine.pause(self._pause_reason)
         if self._session is not None:
@@ -209,6 +224,10 @@ class Download:
             if machine.ended or (self._exceeded and not machine.checking):
                 break
             await self._wait(machine)
+            if self._error is not None:
+                raise self._error
+        if machine.state is State.CANCELLED and self._cancel_reason is not None:
+            await self._end("cancelled", self._cancel_reason)
         if self._exceeded:
             await self._writes.join()
             here = commands.Checkpoint(
@@ -217,22 +236,46 @@ class Download:
             await self._checkpoint(here)
         for command in machine.take(time.monotonic()):
             await self._carry_out(machine, command)
-        self._on_end()
-        self.ended.set()
+
+    async def _rest(self, error: Exception) -> bool:
+        """Let go of the file, say why and wait a while; False where it is not to begin anew.
+
+        Nothing that was written is believed any more: a failed flush is told once, and is a success the next time.
+        """
+        message = error.message if isinstance(error, PeerpostError) else repr(error)
+        unknown = not isinstance(error, PeerpostError)
+        log.error("%s stopped: %s", self._row.id, message, exc_info=unknown)
+        self._machine = None
         await self._writes.join()
         self._let_go()
+        self._wake.clear()
+        if self._cancel_reason is not None:
+            return False
+        try:
+            row = await self._services.store.read(
+                rows.get, self._row.contact_id, self._row.file_id, incoming=True
+            )
+            if row is None or row.state not in ("active", "paused"):
+                return False
+            self._row = row
+            await self._trouble(message)
+        except PeerpostError as worse:
+            log.warning("%s: not recorded: %s", self._row.id, worse.message)
+        with suppress(TimeoutError):  # Only to give it up is not to wait.
+            await asyncio.wait_for(self._wake.wait(), RETRY_DISK_S)
+        return True
 
     def _let_go(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._file is not None:
-            self._file.close()
+            self._timer = None
+        self._part.close()
 
     async def _prepare(self) -> Receiving:
         """Open what an earlier run left and check it: the recorded bitmap is only a hint."""
         row = self._row
         # Among the writes: where nobody waits for it any more, the thread still uses the file.
-        opening = self._writes.spawn(self._in_thread(self._open), name="open")
+        opening = self._writes.spawn(self._in_thread(self._part.open, row), name="open")
         have: bytes = await asyncio.shield(opening)
         if row.name or have:
             log.info("receiving %s: %d chunks are here", row.id, sum(b.bit_count() for b in have))
@@ -245,20 +288,6 @@ class Download:
             limit_bytes=limits.MAX_FILE_BYTES if row.accepted_bytes is None else row.accepted_bytes,
             allocate=disk.aligned_buffer,
         )
-
-    def _open(self) -> bytes:
-        row = self._row
-        sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
-        if self._final.exists():
-            # The file was put in place, and the node ended before that was recorded.
-            self._path = self._final
-        if not self._path.exists():
-            self._path.with_suffix(".leaves").unlink(missing_ok=True)
-            self._file = SealedFile.create(self._path, sealer)
-            return b""
-        self._path.with_suffix(".leaves").touch(mode=0o600)
-        self._file = SealedFile.open(self._path, sealer, writable=True)
-        return self._file.rehash(row.finish_size if row.finish is not None else row.size)
 
     async def _wait(self, machine: Receiving) -> None:
         """Return when something has happened, or the machine's timer is due."""
@@ -303,10 +332,10 @@ class Download:
             case commands.Completed():
                 log.info("received %s", self._row.id)
             case commands.Exceeded():
-                self._exceeded = True
                 await self._services.store.write(
                     rows.set_state, self._row.id, "asking", command.cause
                 )
+                self._exceeded = True
                 self._services.events.publish("transfer", self._row.id, "asking")
             case commands.Stalled():
                 await self._trouble(command.cause)
@@ -314,12 +343,9 @@ class Download:
                 await self._end("failed", command.cause)
             case commands.Cancelled():
                 await self._end("cancelled", command.cause)
-        if machine.state is State.CANCELLED and self._cancel_reason is not None:
-            reason, self._cancel_reason = self._cancel_reason, None
-            await self._end("cancelled", reason)
 
     async def _verify(self, machine: Receiving, command: commands.Verify) -> None:
-        file, chunks = self._opened(), command.chunks
+        file, chunks = self._part.file, command.chunks
         checked = await self._services.computed(
             lambda part: file.verify(chunks[part]), len(chunks), 1 << self._row.chunk_log2
         )
@@ -345,18 +371,20 @@ class Download:
         """Flush what was written by now: much at once would hold up for long whoever else writes."""
         self._flushing, self._unflushed = True, 0
         try:
-            await self._in_thread(self._opened().flush_chunks)
+            await self._in_thread(self._part.file.flush_chunks)
         finally:
             self._flushing = False
 
     async def _goes_on(self) -> None:
-        """Note that the sender sends again, if it was noted to have paused."""
+        """Note that chunks come again, if it was noted why they did not."""
+        if self._row.error is not None and self.moving:
+            await self._trouble(None)
         if self._row.peer_pause is not None:
             self._row = dataclasses.replace(self._row, peer_pause=None)
             await self._services.store.write(rows.set_peer_pause, self._row.id, None)
 
     async def _checkpoint(self, command: commands.Checkpoint) -> None:
-        await self._in_thread(self._opened().sync)
+        await self._in_thread(self._part.file.sync)
         await self._services.store.write(
             rows.checkpoint, self._row.id, command.have, command.progress_bytes, command.finish
         )
@@ -364,13 +392,15 @@ class Download:
     async def _finalize(self, machine: Receiving, finish: wire.Finish) -> None:
         end = End(size=finish.size, count=finish.count, root=finish.root)
         try:
-            await self._in_thread(self._opened().finish, end, self._final)
+            await self._in_thread(self._part.finish, end)
             item = await self._services.store.write(
                 rows.complete_incoming, self._row.id, finish, self._shown_name(), now_ms()
             )
         except ProtocolError as error:
             machine.finalize_failed(error.message)
         except StorageError as error:
+            if self._part.file.flush_failed:
+                raise
             machine.finalize_postponed(error.message)
             self._pause(machine, error)
         else:
@@ -390,13 +420,14 @@ class Download:
     async def _resume_later(self, machine: Receiving, cause: str) -> None:
         await self._trouble(cause)
         await asyncio.sleep(RETRY_DISK_S)
-        if not self.paused:
+        if not self.paused and machine is self._machine:
             machine.resume(time.monotonic())
             self._wake.set()
 
-    async def _trouble(self, cause: str) -> None:
+    async def _trouble(self, cause: str | None) -> None:
         """Note why nothing comes, while that lasts; what the user has paused stays paused."""
         if not self.paused:
+            self._row = dataclasses.replace(self._row, error=cause)
             await self._services.store.write(rows.set_state, self._row.id, "active", cause)
             self._services.events.publish("transfer", self._row.id, "active")
 
@@ -406,24 +437,13 @@ class Download:
         await self._services.store.write(rows.end, self._row.id, state, cause, peer_knows=knows)
         self._services.events.publish("transfer", self._row.id, state)
         await self._writes.join()
-        await self._in_thread(self._discard)
-
-    def _discard(self) -> None:
-        self._opened().close()
-        self._path.unlink(missing_ok=True)
-        self._path.with_suffix(".leaves").unlink(missing_ok=True)
-
-    def _opened(self) -> SealedFile:
-        if self._file is None:
-            raise StorageError("the part is not open")
-        return self._file
+        await self._in_thread(self._part.discard)
 
     def _broken(self, error: BaseException) -> None:
-        """Give the transfer a rest after an error of ours: another session tries again."""
-        message = error.message if isinstance(error, PeerpostError) else repr(error)
-        log.error("%s stopped: %s", self._row.id, message)
-        self._on_end()
-        self.ended.set()
+        """Have the machine that runs stop."""
+        if self._machine is not None:
+            self._error = self._error or error
+            self._wake.set()
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._services.in_thread(work, *args, **kwargs)

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from peerpost.errors import PeerpostError
+
 __all__ = ["Tasks"]
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,8 @@ class Tasks:
             return
         error = task.exception()
         if error is not None:
-            log.error("%s failed: %r", task.get_name(), error, exc_info=error)
+            known = isinstance(error, PeerpostError)
+            log.error("%s failed: %r", task.get_name(), error, exc_info=None if known else error)
             if self._on_failure is not None:
                 self._on_failure(error)
 

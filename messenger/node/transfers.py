@@ -14,7 +14,7 @@ import itertools
 import logging
 import operator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from peerpost.errors import NotFoundError, StoreFullError, UsageError
 from peerpost.protocol.transfer import clip_reason
@@ -286,13 +286,7 @@ class Transfers:
         download = self._downloads.get(key)
         if download is None:
             download = self._downloads[key] = Download(self._services, row, self._folders["blobs"])
-            new = download
-
-            def ended() -> None:
-                if self._downloads.get(key) is new:
-                    del self._downloads[key]
-
-            download.start(ended)
+            download.start(lambda: _forget(self._downloads, key, download))
         return download
 
     # -- outgoing
@@ -375,11 +369,11 @@ class Transfers:
                 f"transfer {row.id} is going out: it is not yours to reject",
                 hint="take it back with: peerpost queue cancel ID (see: peerpost queue list)",
             )
-        download = self._downloads.get((row.contact_id, row.file_id))
-        if download is None:
-            await self._refuse(row, self._sessions.get(row.contact_id), REJECTED)
-        else:
+        if (download := self._downloads.get((row.contact_id, row.file_id))) is not None:
             await download.cancel(REJECTED)
+            row = await self._services.store.read(rows.find, row.id)
+        if row.state in rows.OPEN_STATES:
+            await self._refuse(row, self._sessions.get(row.contact_id), REJECTED)
         return await self._services.store.read(rows.find, row.id)
 
     async def pause(self, prefix: str) -> rows.Transfer:
@@ -428,6 +422,12 @@ class Transfers:
         """Return what moves a file now, if anything does."""
         kept = self._downloads if incoming else self._uploads
         return None if file_id is None else kept.get((contact_id, file_id))
+
+
+def _forget(kept: dict[tuple[str, bytes], Any], key: tuple[str, bytes], ended: object) -> None:
+    """Drop what has ended, unless another one has its place already."""
+    if kept.get(key) is ended:
+        del kept[key]
 
 
 def _cancel(file_id: bytes, reason: str) -> bytes:

@@ -17,6 +17,7 @@ __all__ = [
     "BLOCK_BYTES",
     "aligned_buffer",
     "errors",
+    "forget_cached",
     "open_direct",
     "open_private",
     "open_source",
@@ -92,6 +93,15 @@ def read_at(fd: int, size_bytes: int, offset: int) -> bytes:
 def read_cached(fd: int, buffer: memoryview, offset: int) -> bool:
     """Fill a buffer with what the system has in memory, without waiting; False where it has not all."""
     return system.pread_cached(fd, buffer, offset) == len(buffer)
+
+
+def forget_cached(fd: int) -> None:
+    """Have what is read next come from the disk, but for what is yet to be written there.
+
+    After a write has failed the system may keep in memory, as if it were right, what the disk has not.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def write_at(fd: int, buffers: Sequence[memoryview], offset: int) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,12 @@ class SealedFile:
         """Whether the file system takes direct writes, as far as is known."""
         self._batch = max(1, BATCH_BYTES // sealer.chunk_bytes)
         self._scratches: list[memoryview] = []
+        self._flushing = threading.Lock()
+        self.flush_failed = False
+        """Whether what was written may be lost: the system tells so once, and the next flush succeeds again.
+
+        Nothing of it is to be believed then before the file was opened anew and re-hashed.
+        """
 
     @classmethod
     def create(cls, path: Path, sealer: Sealer) -> SealedFile:
@@ -161,15 +168,22 @@ class SealedFile:
             disk.write_at(self._leaves_fd, [memoryview(leaves)], first * LEAF_BYTES)
 
     def sync(self) -> None:
-        """Have all that was written survive a power cut."""
-        with disk.errors("cannot flush a sealed file"):
-            disk.sync_data(self._data_fd)
-            disk.sync_data(self._leaves_fd)
+        """Have all that was written survive a power cut. Raises StorageError, from then on each time."""
+        self._flush(self._data_fd, self._leaves_fd)
 
     def flush_chunks(self) -> None:
         """Have the chunks, not yet their leaves, survive a power cut: `sync` then takes less."""
-        with disk.errors("cannot flush a sealed file"):
-            disk.sync_data(self._data_fd)
+        self._flush(self._data_fd)
+
+    def _flush(self, *fds: int) -> None:
+        # One at a time: of two that flush at once only one would learn of a failure.
+        with self._flushing, disk.errors("cannot flush a sealed file"):
+            if self.flush_failed:
+                raise StorageError("cannot flush a sealed file: it has failed before")
+            self.flush_failed = True
+            for fd in fds:
+                disk.sync_data(fd)
+            self.flush_failed = False
 
     # -- checked
 
@@ -227,6 +241,8 @@ class SealedFile:
         """
         geometry = self.geometry(size)
         with disk.errors("cannot read a sealed file"):
+            for fd in (self._data_fd, self._leaves_fd):
+                disk.forget_cached(fd)
             stored = -(-os.fstat(self._data_fd).st_size // self._step)
         count = geometry.count or stored
         bitmap = bytearray((count + 7) // 8)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
@@ -12,10 +14,14 @@ from typing import Any, cast
 import pytest
 
 from peerpost import system
+from peerpost.errors import StoreFullError
 from peerpost.node import download as module
 from peerpost.node.download import Download
+from peerpost.node.transfers import Transfers
 from peerpost.store import inbox, transfers
+from peerpost.store.chunks import Sealer
 from peerpost.store.engine import Store
+from peerpost.store.sealed import End, SealedFile
 from peerpost.wire import inner as wire
 from tests.messenger.protocol.test_receiving import CHUNK, LOG2, Content
 from tests.support.spool_writer import services_of
@@ -149,7 +155,7 @@ class Gate:
 
 
 class Disk:
-    """The system's reads, writes and flushes: slow, if need be."""
+    """The system's writes and flushes: slow, if need be, and one flush may tell, once, that a write is lost."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._fdatasync, self._pread, self._pwritev = system.fdatasync, system.pread, system.pwritev
@@ -159,6 +165,13 @@ class Disk:
         self.reads, self.writes, self.flushes = Gate(), Gate(), Gate()
         self.wrong: list[OSError] = []
         """Uses of what was closed."""
+        self._loses: Callable[[], bool] | None = None
+        self._lock = threading.Lock()
+        self.told = 0
+
+    def lose(self, path: Path, when: Callable[[], bool]) -> None:
+        """Lose the first chunk of a file as soon as that holds, and tell whoever flushes it next."""
+        self._path, self._loses = path, when
 
     def _read(self, fd: int, size_bytes: int, offset: int) -> bytes:
         self.reads.pass_()
@@ -176,9 +189,18 @@ class Disk:
         self.flushes.pass_()
         try:
             self._fdatasync(fd)
+            with self._lock:
+                if self._loses is None or not os.path.samestat(os.fstat(fd), self._path.stat()):
+                    return
+                if not self._loses():
+                    return
+                self._loses, self.told = None, self.told + 1
         except OSError as error:
             self.wrong.append(error)
             raise
+        with self._path.open("r+b") as file:
+            file.write(bytes(4096))
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 @pytest.fixture
@@ -245,5 +267,118 @@ def test_the_file_stays_open_while_what_is_there_is_checked(
             file.services.threads.shutdown()
             assert disk.wrong == []
             assert not ended_early
+
+    run(work())
+
+
+@pytest.mark.parametrize("when", ["it comes", "it is whole"])
+def test_nothing_is_believed_of_a_file_whose_flush_has_failed(
+    home: Path, content: Content, disk: Disk, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """The system says so once: the next flush of the same file succeeds. Then the file comes whole all the same."""
+    path = home / "blobs" / f"{content.file_id.hex()}.part"
+    causes: list[str | None] = []
+
+    async def work() -> None:
+        async with incoming(home, Sender(content)) as file:
+            if when == "it is whole":
+                monkeypatch.setattr(module, "FLUSH_BYTES", 1 << 30)
+            disk.lose(path, lambda: True)
+            file.start()
+            async with asyncio.timeout(10):
+                while not file.download.ended.is_set():
+                    causes.append((await file.now()).error)
+                    await asyncio.sleep(0.005)
+            row = await file.now()
+            assert (row.state, row.error) == ("done", None)
+            assert disk.told == 1
+            assert "cannot flush a sealed file: Input/output error" in causes
+            assert file.ends == 1
+            finish = content.finish()
+            end = End(size=finish.size, count=finish.count, root=finish.root)
+            keys = Sealer(file_id=content.file_id, key=content.key, chunk_log2=LOG2)
+            with SealedFile.open(path.with_suffix(".sealed"), keys) as whole:
+                assert sum(len(piece) for piece in whole.plain(end)) == content.size
+
+    run(work())
+
+
+def test_an_error_of_the_store_leaves_one_download_that_goes_on_by_itself(
+    home: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is told to the sender, and no second one writes into its part."""
+    full = threading.Event()
+    full.set()
+    checkpoint = transfers.checkpoint
+
+    def fails(*arguments: Any) -> None:
+        if full.is_set():
+            raise StoreFullError("the disk is full")
+        checkpoint(*arguments)
+
+    monkeypatch.setattr(transfers, "checkpoint", fails)
+
+    async def work() -> None:
+        sender = Sender(content, withheld=1)
+        async with incoming(home, sender) as file:
+            file.start()
+
+            async def says_why() -> bool:
+                return (await file.now()).error == "the disk is full"
+
+            await file.until(says_why)
+            assert (file.ends, file.download.ended.is_set()) == (0, False)
+            full.clear()
+            sender.withheld = 0
+            await asyncio.wait_for(file.download.ended.wait(), 10)
+            assert (await file.now()).state == "done"
+            assert not sender.tells(wire.Cancel)
+
+    run(work())
+
+
+def test_who_rejects_a_file_while_it_rests_does_not_wait(
+    home: Path, content: Content, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = home / "blobs" / f"{content.file_id.hex()}.part"
+    monkeypatch.setattr(module, "RETRY_DISK_S", 3600)
+
+    async def work() -> None:
+        sender = Sender(content, withheld=1)
+        async with incoming(home, sender) as file:
+            disk.lose(path, lambda: True)
+            file.start()
+
+            async def rests() -> bool:
+                return (await file.now()).error is not None
+
+            await file.until(rests)
+            await asyncio.wait_for(file.download.cancel("enough"), 10)
+            assert (await file.now()).state == "cancelled"
+            assert sender.tells(wire.Cancel)
+            assert list((home / "blobs").iterdir()) == []
+
+    run(work())
+
+
+def test_a_file_whose_part_cannot_be_opened_can_be_rejected(home: Path, content: Content) -> None:
+    (home / "blobs" / f"{content.file_id.hex()}.part").symlink_to(home / "elsewhere")
+    (home / "elsewhere").touch()
+
+    async def work() -> None:
+        async with incoming(home, Sender(content)) as file:
+            (home / "spool").mkdir()
+            files = Transfers(file.services)
+            files.session_up(file.row.contact_id, cast("Any", file.sender))
+
+            async def says_why() -> bool:
+                return (await file.now()).error is not None
+
+            await file.until(says_why)
+            row = await asyncio.wait_for(files.reject(file.row.id), 10)
+            assert row.state == "cancelled"
+            assert file.sender.tells(wire.Refuse)
+            assert list((home / "blobs").iterdir()) == []
+            await files.stop()
 
     run(work())

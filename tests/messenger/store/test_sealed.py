@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from peerpost import system
 from peerpost.crypto import file as crypto
 from peerpost.errors import ProtocolError, StorageError
 from peerpost.store import disk
@@ -230,3 +232,32 @@ def test_files_are_private_and_never_replaced(tmp_path: Path) -> None:
 
 def _all_set(count: int) -> bytes:
     return ((1 << count) - 1).to_bytes((count + 7) // 8, "little")
+
+
+def test_a_flush_that_has_failed_is_never_a_success_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system tells of what was lost once, to whoever asks first: here the chunks, and then the whole."""
+    source, end = spooled(tmp_path, content(9 * CHUNK), sealer())
+    part = received(tmp_path, source, end)
+    told: list[int] = []
+    flush = system.fdatasync
+
+    def once(fd: int) -> None:
+        if not told:
+            told.append(fd)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        flush(fd)
+
+    monkeypatch.setattr(system, "fdatasync", once)
+    with pytest.raises(StorageError, match="Input/output error"):
+        part.flush_chunks()
+    for again in (part.flush_chunks, part.sync, lambda: part.finish(end, tmp_path / "in")):
+        with pytest.raises(StorageError, match="failed before"):
+            again()
+    assert part.flush_failed
+    assert not (tmp_path / "in").exists()
+    part.close()
+    with SealedFile.open(tmp_path / "in.part", source.sealer, writable=True) as anew:
+        assert anew.rehash(end.size) == _all_set(end.count)
+        anew.finish(end, tmp_path / "in")

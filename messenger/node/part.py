@@ -1,0 +1,62 @@
+"""What has come of an incoming file, on the disk.
+
+<file id>.part, .leaves      while it comes
+<file id>.sealed, .leaves    whole
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from peerpost.errors import StorageError
+from peerpost.store import transfers as rows
+from peerpost.store.chunks import Sealer
+from peerpost.store.sealed import End, SealedFile
+
+__all__ = ["Part"]
+
+
+class Part:
+    """The part of one file. All of it blocks."""
+
+    def __init__(self, folder: Path, file_id: bytes) -> None:
+        self._path = folder / f"{file_id.hex()}.part"
+        self._final = folder / f"{file_id.hex()}.sealed"
+        self._file: SealedFile | None = None
+
+    @property
+    def file(self) -> SealedFile:
+        """The open file. Raises StorageError where it is not open."""
+        if self._file is None:
+            raise StorageError("the part is not open")
+        return self._file
+
+    def open(self, row: rows.Transfer) -> bytes:
+        """Open what an earlier run left, or begin; return the bitmap of the chunks that are right."""
+        sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
+        if self._final.exists():
+            # The file was put in place, and the node ended before that was recorded.
+            self._path = self._final
+        if not self._path.exists():
+            self._path.with_suffix(".leaves").unlink(missing_ok=True)
+            self._file = SealedFile.create(self._path, sealer)
+            return b""
+        self._path.with_suffix(".leaves").touch(mode=0o600)
+        self._file = SealedFile.open(self._path, sealer, writable=True)
+        return self._file.rehash(row.finish_size if row.finish is not None else row.size)
+
+    def finish(self, end: End) -> None:
+        """Check and flush the whole, and put it in place. Raises as `SealedFile.finish` does."""
+        self.file.finish(end, self._final)
+
+    def close(self) -> None:
+        """Let go of it, and keep it; again is harmless."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def discard(self) -> None:
+        """Close and remove it."""
+        self.close()
+        self._path.unlink(missing_ok=True)
+        self._path.with_suffix(".leaves").unlink(missing_ok=True)
