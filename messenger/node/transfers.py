@@ -302,7 +302,7 @@ class Transfers:
             upload = self._uploads[key] = self.upload_class(
                 self._services, row, self.spool, self.streams.of(row.file_id)
             )
-            upload.start(lambda: self._uploads.pop(key, None))
+            upload.start(lambda: _forget(self._uploads, key, upload))
         return upload
 
     async def cancel_outgoing(self, contact_id: str, file_id: bytes, reason: str) -> None:

@@ -70,6 +70,9 @@ class Upload:
         self._wake = asyncio.Event()
         self._leaving: asyncio.Queue[tuple[Session, commands.SendChunk | bytes]] = asyncio.Queue()
         self._tasks = Tasks(self._broken)
+        self._reads = Tasks(self._broken)
+        """What uses the source in a thread: it stays open until then."""
+        self._stopping = False
         self._on_end: Callable[[], object] = lambda: None
 
     @property
@@ -114,6 +117,7 @@ class Upload:
     async def close(self) -> None:
         """Stop; the receiver asks again."""
         await self._tasks.stop()
+        await self._reads.join()
         if self._source is not None:
             self._source.close()
 
@@ -238,11 +242,11 @@ class Upload:
                 if self._session is not None:
                     self._leaving.put_nowait((self._session, command))
             case commands.ReadChunks():
-                self._tasks.spawn(self._read_chunks(command), name="read-chunks")
+                self._reads.spawn(self._read_chunks(command), name="read-chunks")
             case commands.ReadLeaves():
-                self._tasks.spawn(self._read_leaves(command), name="read-leaves")
+                self._reads.spawn(self._read_leaves(command), name="read-leaves")
             case commands.FindEnd():
-                self._tasks.spawn(self._find_end(), name="find-end")
+                self._reads.spawn(self._find_end(), name="find-end")
             case commands.Delivered():
                 await self._delivered()
             case commands.Refused():
@@ -418,6 +422,15 @@ class Upload:
         await self._spool.tidy_after([row])
 
     def _broken(self, error: BaseException) -> None:
+        """Stop after an error of ours: another one answers when the receiver asks again."""
         log.error("%s stopped: %r", self._row.id, error)
+        if not self._stopping:
+            self._stopping = True
+            self._tasks.spawn(self._stop(), name="stop")
+
+    async def _stop(self) -> None:
+        if self._recorded is not None:
+            await asyncio.wait([self._recorded])
+        await self.close()
         self._on_end()
         self.ended.set()

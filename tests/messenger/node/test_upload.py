@@ -1,0 +1,138 @@
+"""A file that goes out, with a real store, real threads and a real source."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import threading
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from peerpost.node.spool import Spool
+from peerpost.node.transfers import Transfers
+from peerpost.node.upload import Upload
+from peerpost.store import transfers
+from peerpost.store.engine import Store
+from peerpost.store.reference import ReferenceSource, describe
+from peerpost.wire import inner as wire
+from tests.messenger.protocol.test_receiving import CHUNK, LOG2
+from tests.support.spool_writer import services_of
+from tests.support.store_rig import KEY, NOW_MS, Rig
+
+FILE_ID = bytes([7]) * 16
+SIZE = 20 * CHUNK
+
+
+class Receiver:
+    """The session of a receiver: it keeps what it is told."""
+
+    segment_bytes = 4096
+
+    def __init__(self) -> None:
+        self.told: list[wire.Inner] = []
+
+    def send(self, _lane: wire.Lane, inner: bytes) -> None:
+        self.told.append(wire.decode(inner))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return a home from which a file is to go to a contact, read where it lies."""
+    source = tmp_path / "source"
+    source.write_bytes(bytes(SIZE))
+    with source.open("rb") as file:
+        reference = describe(file.fileno(), str(source))
+    with Rig(tmp_path) as rig:
+        rig.make_identity()
+        rig.write(
+            transfers.add_outgoing,
+            contact_id=rig.make_contact("bob").id,
+            file_id=FILE_ID,
+            key=bytes(32),
+            chunk_log2=LOG2,
+            name="a",
+            as_text=False,
+            size=SIZE,
+            finish=None,
+            source=json.dumps(dataclasses.asdict(reference)),
+            now_ms=NOW_MS,
+        )
+    return tmp_path
+
+
+def ask_leaves() -> wire.Pull:
+    return wire.Pull(file_id=FILE_ID, leaves_first=0, leaves_count=2, ranges=())
+
+
+def test_after_an_error_of_ours_nothing_is_left_and_another_answers(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, read, done = threading.Event(), threading.Event(), list[str]()
+    real_close = ReferenceSource.close
+
+    def read_leaves(_source: ReferenceSource, _first: int, _count: int) -> bytes:
+        if reading.is_set():
+            raise RuntimeError("a mistake")
+        reading.set()
+        assert read.wait(10)
+        done.append("read")
+        return bytes(64)
+
+    def close(source: ReferenceSource) -> None:
+        done.append("closed")
+        real_close(source)
+
+    monkeypatch.setattr(ReferenceSource, "read_leaves", read_leaves)
+    monkeypatch.setattr(ReferenceSource, "close", close)
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        store = await Store.open(home / "store.db", KEY, loop=loop, ballast_bytes=0)
+        services = services_of(home, store)
+        (row,) = await store.read(transfers.list_open)
+        files, session = Transfers(services), cast("Any", Receiver())
+        files.session_up(row.contact_id, session)
+        await files.on_control(row.contact_id, session, ask_leaves())
+        first = files.driven(row.contact_id, FILE_ID, incoming=False)
+        assert isinstance(first, Upload)
+        async with asyncio.timeout(10):
+            await asyncio.to_thread(reading.wait, 10)
+            await files.on_control(row.contact_id, session, ask_leaves())
+            await asyncio.sleep(0.05)
+            assert done == []
+            read.set()
+            await first.ended.wait()
+            assert done == ["read", "closed"]
+            assert len(first._tasks) <= 1  # The one that stopped the others.
+            await files.on_control(row.contact_id, session, ask_leaves())
+        second = files.driven(row.contact_id, FILE_ID, incoming=False)
+        assert second not in (None, first)
+        await files.stop()
+        services.threads.shutdown()
+        await store.close()
+
+    asyncio.run(work())
+
+
+def test_an_upload_that_ends_late_leaves_its_successor_in_its_place(home: Path) -> None:
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        store = await Store.open(home / "store.db", KEY, loop=loop, ballast_bytes=0)
+        services = services_of(home, store)
+        (row,) = await store.read(transfers.list_open)
+        files = Transfers(services)
+        first = await files._upload(row)
+        second = files._uploads[row.contact_id, FILE_ID] = Upload(
+            services, row, Spool(services, home / "spool")
+        )
+        first._on_end()
+        assert files.driven(row.contact_id, FILE_ID, incoming=False) is second
+        await first.close()
+        await files.stop()
+        services.threads.shutdown()
+        await store.close()
+
+    asyncio.run(work())
