@@ -7,6 +7,7 @@ slow loris holds no one out), connections in all and for each peer, and the ante
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import functools
 import logging
@@ -215,7 +216,6 @@ class LibP2PTransport:
     ) -> MuxedConnection:
         """Put a secured socket on the loop."""
         sockets.tune(secured.sock)
-        limits = self._limits
         connection = MuxedConnection(
             peer_id=secured.peer_id,
             inbound=inbound,
@@ -225,9 +225,7 @@ class LibP2PTransport:
             opener=Opener(secured.receive_key, secured.receive_counter),
             protocols=self._protocols,
             early=secured.early,
-            limits=Limits(
-                limits.streams, limits.buffered_bytes, limits.window_bytes, limits.frame_bytes
-            ),
+            limits=dataclasses.replace(self._limits),
             keepalive=self._keepalive,
         )
         self._connections.add(connection)

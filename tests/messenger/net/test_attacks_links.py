@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from peerpost.net import libp2p, upgrade
 from peerpost.net.interface import ConnectionLostError, DialError, Stream, StreamResetError
 from peerpost.net.keepalive import Keepalive
 from peerpost.net.libp2p import LibP2PTransport
+from peerpost.net.muxed import MuxedConnection
 from peerpost.net.yamux import Limits
 from tests.support import net_peer, stock_net
 from tests.support.link import BACK, THERE, Link
@@ -28,6 +30,7 @@ from tests.support.net_rig import (
     echo,
     everybody,
     on_loop,
+    pair,
     pattern,
     quietly,
     read_all,
@@ -330,3 +333,13 @@ async def test_dial_works_at_once_when_the_peer_comes_back() -> None:
                 await alice.dial(bob.peer_id, addresses)
                 took.append(asyncio.get_running_loop().time() - began)
             assert min(took) < 0.2
+
+
+@on_loop
+async def test_every_connection_has_all_the_limits_and_its_own() -> None:
+    limits = Limits(*range(1, 1 + len(dataclasses.fields(Limits))))
+    async with pair(Kind("libp2p", LibP2PTransport), limits=limits) as net:
+        for end in (net.near, net.far):
+            assert isinstance(end, MuxedConnection)
+            assert end._yamux.limits == limits
+            assert end._yamux.limits is not limits
