@@ -98,7 +98,7 @@ def tune(sock: socket.socket) -> None:
 
 
 def keep_unsent(transport: asyncio.Transport, size_bytes: int) -> None:
-    """Let wait at most so much before the kernel, and half of it within: what is urgent comes behind both."""
+    """Let half of so much wait in the kernel, and all of it, to 64 KiB, before it: what is urgent comes behind both."""
     # What exceeds this is written at once instead of at the end of the loop's turn.
     high_bytes = min(size_bytes, MOST_BUFFERED_BYTES)
     transport.set_write_buffer_limits(high_bytes, high_bytes // 4)
