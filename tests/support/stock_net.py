@@ -327,11 +327,13 @@ async def process(name: str) -> AsyncIterator[tuple[StockProcess, str, Sequence[
     """Start a host in a process of its own, that may come to harm, as `net_peer.process` does."""
     hosting = await asyncio.to_thread(StockProcess)
     transport = StockTransport(seed(name), [LOOPBACK], everybody, PROTOCOLS, process=hosting)
+    serving: asyncio.Future[None] | None = None
     try:
         await transport.start()
         serving = asyncio.ensure_future(net_peer.serve_all(transport))
         yield hosting, transport.peer_id, transport.addresses
     finally:
         await asyncio.to_thread(hosting.end)
-    await serving
-    await transport.stop()
+        await transport.stop()
+        if serving is not None:
+            await serving
