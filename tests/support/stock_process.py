@@ -90,6 +90,8 @@ class Led:
                             if number in self._doing:
                                 self._doing[number].cancel()
                         else:
+                            # Already here: what gives it up may come before its task begins.
+                            self._doing[number] = trio.CancelScope()
                             nursery.start_soon(self._do, number, verb, arguments)
                     stop.deadline = trio.current_time() + STOP_S
                     await self._close_sockets()
@@ -147,7 +149,7 @@ class Led:
     # -- what is asked
 
     async def _do(self, number: int, verb: str, arguments: list[Any]) -> None:
-        with trio.CancelScope() as self._doing[number]:
+        with self._doing[number]:
             try:
                 value = await getattr(self, verb)(*arguments)
             except (StreamReset, StreamClosed) as error:
