@@ -10,9 +10,11 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+import pytest
 
 from peerpost.net import guest
 from peerpost.net.interface import (
@@ -147,6 +149,10 @@ def kinds() -> dict[str, Callable[[], Kind]]:
     return {"libp2p": lambda: Kind("libp2p", LibP2PTransport), "memory": memory}
 
 
+class StockDefectError(Exception):
+    """What is wrong at an end of stock's, told from what is wrong at ours."""
+
+
 @dataclass
 class Pair:
     """Two transports and a connection, seen from both ends."""
@@ -163,6 +169,16 @@ class Pair:
         """Return the two ends of a new stream, the dialler's first."""
         near, far = await asyncio.gather(self.near.open_stream(protocol), self.far.accept_stream())
         return near, far
+
+    @contextlib.contextmanager
+    def at(self, end: Connection) -> Iterator[None]:
+        """Ask something of an end: of stock's, what fails is a StockDefectError, but for time running out."""
+        try:
+            yield
+        except (AssertionError, pytest.fail.Exception, ConnectionLostError) as error:
+            if (THERE if end is self.far else BACK) in self.kind.to_ours:
+                raise
+            raise StockDefectError(str(error)) from error
 
 
 @contextlib.asynccontextmanager

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from tests.support.net_rig import Kind, kinds
+from tests.support.net_rig import Kind, StockDefectError, kinds
 from tests.support.stock_net import mixed
 
 KINDS = {
@@ -29,7 +29,7 @@ FAILS = {
     ("ours-stock", "test_loss_of_the_connection_reaches_everybody"): T7,
     ("stock-ours", "test_loss_of_the_connection_reaches_everybody"): T7,
 }
-"""What stock, on its side, does not do; each must go on failing. The defects are those of test_defects.py."""
+"""What stock, on its side, does not do; each must go on failing there. The defects are those of test_defects.py."""
 
 NOT_TRIED = {
     ("ours-stock", "test_gate_refuses_before_there_is_a_connection"): GATE,
@@ -66,5 +66,6 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     if case in NOT_TRIED:
         pytest.skip(NOT_TRIED[case])
     if case in FAILS:
-        request.applymarker(pytest.mark.xfail(reason=FAILS[case], strict=True))
+        mark = pytest.mark.xfail(reason=FAILS[case], raises=StockDefectError, strict=True)
+        request.applymarker(mark)
     return KINDS[request.param]()
