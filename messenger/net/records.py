@@ -153,8 +153,9 @@ class Inbound:
 
     def _open_all(self, records: list[memoryview]) -> tuple[memoryview, str | None]:
         size = sum(map(len, records))
-        # Large ones all of one size, so that what is freed fits the next.
-        out = memoryview(bytearray(size if size < REUSED_BYTES else RECEIVE_BYTES + MAX_WIRE_BYTES))
+        # Those that fill the half of it have the largest size, so that what is freed fits the next.
+        most = RECEIVE_BYTES + MAX_WIRE_BYTES
+        out = memoryview(bytearray(size if 2 * size < most else most))
         at = 0
         for record in records:
             try:

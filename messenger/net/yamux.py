@@ -315,13 +315,13 @@ class Yamux:
         if events is None:
             events = []
         view = memoryview(data)
-        at, end = 0, len(view)
+        at, end, held = 0, len(view), memoryview(view.obj).nbytes
         while at < end:
             if self._payload_left:
                 take = min(self._payload_left, end - at)
-                # A small piece is copied, for else it would keep all of data in memory.
+                # A small piece is copied, for else it would keep all of data's buffer in memory.
                 piece = view[at : at + take]
-                self._payload(piece if 2 * take >= end else memoryview(bytes(piece)), events)
+                self._payload(piece if 2 * take >= held else memoryview(bytes(piece)), events)
                 at += take
             elif self._partial or end - at < HEADER.size:
                 missing = view[at : at + HEADER.size - len(self._partial)]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from peerpost.net.events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
 from peerpost.net.interface import Priority
+from peerpost.net.records import Inbound, Opener, Sealer
 from peerpost.net.yamux import (
     FRAME_COST_BYTES,
     INITIAL_WINDOW_BYTES,
@@ -323,6 +324,24 @@ def test_small_piece_does_not_hold_a_large_record() -> None:
     [data] = [e for e in yamux.receive(record, 0.0) if isinstance(e, Data)]
     assert data.data.nbytes == 5
     assert len(data.data.obj) == 5  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batch_bytes", [66_000, 130_000, 170_000, 300_000])
+def test_what_is_held_is_at_most_twice_what_is_counted(batch_bytes: int) -> None:
+    yamux, sealer = Yamux(client=False), Sealer(bytes(32), 0)
+    inbound = Inbound(Opener(bytes(32), 0))
+    events: list[Event] = []
+    for stream_id in range(1, 21, 2):
+        # Half and a little is for a stream that nobody reads; the rest says nothing.
+        batch = packed(WINDOW, SYN, stream_id, 0)
+        batch += packed(DATA, 0, stream_id, bytes(batch_bytes // 2 + 100))
+        batch += packed(WINDOW, 0, stream_id, 0) * ((batch_bytes - len(batch)) // 12)
+        wire = sealer.seal([batch[at : at + 65_000] for at in range(0, len(batch), 65_000)])
+        inbound.room()[: len(wire)] = wire
+        yamux.receive(inbound.received(len(wire))[0], 0.0, events)
+    pieces = [e.data for e in events if isinstance(e, Data)]
+    held = {id(piece.obj): memoryview(piece.obj).nbytes for piece in pieces}
+    assert sum(held.values()) <= 2 * yamux._buffered_bytes
 
 
 # -- properties
