@@ -98,6 +98,7 @@ class Store:
         """Whether the last one did."""
         self._log_pages = 0
         """How many pages the log holds, by the last commit."""
+        self._log_stays_long = False
 
     @classmethod
     async def open(
@@ -314,8 +315,11 @@ class Store:
             self._log_pages = 0
             try:
                 connection.wal_checkpoint()
-            except apsw.Error as error:  # Nothing is lost: after the next commit.
-                log.warning("the log of the store stays long: %s", error)
+                self._log_stays_long = False
+            except apsw.Error as error:  # Nothing is lost: after the next commit, and told once.
+                if not self._log_stays_long:
+                    log.warning("the log of the store stays long: %s", error)
+                self._log_stays_long = True
 
     def _gather(self) -> tuple[list[_Operation], bool]:
         """Wait for work and return all that is queued by then, and whether it is the last.

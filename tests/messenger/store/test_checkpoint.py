@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import apsw
 import pytest
 
 from peerpost.store import engine
+from peerpost.store.ballast import WriteConnection
 from tests.support.store_rig import Rig
 
 IDLE_PAGES, BUSY_PAGES = 20, 100
@@ -47,3 +49,25 @@ def test_where_there_is_always_another(rig: Rig, monkeypatch: pytest.MonkeyPatch
     rig.run(flood())
     assert log_pages(rig) <= BUSY_PAGES + COMMIT_PAGES
     assert rig.rows("SELECT count(*) FROM t") == [(600,)]
+
+
+def test_a_log_that_stays_long_is_told_of_once_until_it_was_short_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, engine.__name__)
+    rig.write(lambda db: db.execute("CREATE TABLE t (body BLOB)"))
+    failing = True
+
+    def checkpoint(connection: WriteConnection) -> object:
+        if failing:
+            raise apsw.FullError("the disk is full")
+        return apsw.Connection.wal_checkpoint(connection)
+
+    monkeypatch.setattr(WriteConnection, "wal_checkpoint", checkpoint)
+    for fails in (True, False, True):
+        failing = fails
+        for _ in range(60):
+            rig.write(add)
+    assert [text.partition(":")[0] for text in caplog.messages] == [
+        "the log of the store stays long"
+    ] * 2
