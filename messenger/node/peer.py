@@ -61,6 +61,9 @@ class Peer:
         self._unsteady: Backoff | None = None
         """After how many short sessions the next is waited for; None after one that lasted."""
         self._wake = asyncio.Event()
+        """Ends a pause: somebody wants the contact now, or a session has begun."""
+        self._over = asyncio.Event()
+        """Set when a session is over, until the next begins; it ends no pause."""
         self._dialled = asyncio.Event()
         self._queued = False
         self._busy_until_s = 0.0
@@ -122,8 +125,7 @@ class Peer:
     async def _keep_reaching(self) -> None:
         while True:
             if self.session is not None:
-                await self._wake.wait()
-                self._wake.clear()
+                await self._over.wait()
                 if self.session is None and self._unsteady is not None:
                     await self._pause(self._unsteady, queued=True)
                 continue
@@ -199,6 +201,8 @@ class Peer:
             traffic=self._network.services.limits.traffic(self.contact.id),
         )
         self.session, self._exchange = session, exchange
+        self._over.clear()
+        self._wake.set()
         if time.monotonic() >= self._busy_until_s:
             self.last_error = None
         self.attempts = 0
@@ -225,7 +229,9 @@ class Peer:
             self._unsteady = None if lasted else self._unsteady or Backoff()
             if self.session is session:
                 self.session, self._exchange = None, None
+                # Whoever wanted the contact until now has had it.
+                self._wake.clear()
+                self._over.set()
                 self.last_error = session.cause
                 log.info("%s is offline: %s", self.contact.name, session.cause)
                 await self._network.session_ended(self)
-                self._wake.set()

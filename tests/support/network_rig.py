@@ -1,0 +1,167 @@
+"""People whose networks meet in memory, in one process: all of a node but its control socket.
+
+async with acquainted(folder, "alice", "bob") as (alice, bob):     # contacts of each other, and online
+    alice.peer.retry_now()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+from peerpost.net.memory import MemoryNetwork, MemoryTransport
+from peerpost.node import me as my_own
+from peerpost.node.clock import now_ms
+from peerpost.node.config import Config
+from peerpost.node.events import Events
+from peerpost.node.limits import RateLimits
+from peerpost.node.network import Network
+from peerpost.node.node import PROTOCOLS, Node, Opened
+from peerpost.node.peer import Peer
+from peerpost.node.rpc import Request
+from peerpost.node.services import Services
+from peerpost.node.transfers import Transfers
+from peerpost.store import contacts, identity, outbox
+from peerpost.store.engine import Store
+from tests.support.store_rig import text_maker
+
+__all__ = ["Somebody", "acquainted", "until"]
+
+WAIT_S = 20.0
+
+
+class Somebody:
+    """One side, with an open home and one contact."""
+
+    def __init__(self, opened: Opened, transport: MemoryTransport) -> None:
+        self.home = opened
+        self.transport = transport
+
+    @property
+    def store(self) -> Store:
+        """The store of the home."""
+        return self.home.store
+
+    @property
+    def peer(self) -> Peer:
+        """The only contact."""
+        (peer,) = self.home.network.peers.values()
+        return peer
+
+    @property
+    def node(self) -> Node:
+        """What methods of the control socket ask for the open home."""
+        return cast("Node", _Opener(self.home))
+
+    async def queue(self, text: str) -> outbox.Entry:
+        """Queue a text for the contact and let it go."""
+        entry = await self.store.write(
+            outbox.enqueue,
+            contact_id=self.peer.contact.id,
+            lane=0,
+            kind="text",
+            make_inner=text_maker(text, 0),
+            size=len(text),
+            now_ms=now_ms(),
+        )
+        self.home.network.queued(entry)
+        return entry
+
+    async def state(self, entry: outbox.Entry) -> str:
+        """Return what has become of an entry."""
+        return (await self.store.read(outbox.find, entry.id)).state
+
+    async def received(self) -> list[Any]:
+        """Return the ids of what is in the inbox."""
+        return await self.store.read(lambda db: db.execute("SELECT id FROM inbox").fetchall())
+
+    def request(self, method: str, **params: Any) -> Request:
+        """Return a request as the control socket makes it."""
+        return Request(method, params)
+
+
+class _Opener:
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def opened(self) -> Opened:
+        return self._opened
+
+
+@contextlib.asynccontextmanager
+async def _somebody(folder: Path, name: str, net: MemoryNetwork) -> AsyncIterator[Somebody]:
+    home = folder / name
+    home.mkdir()
+    loop = asyncio.get_running_loop()
+    store = await Store.open(home / "store.db", bytes(32), loop=loop, ballast_bytes=0)
+    threads = ThreadPoolExecutor(1)
+    try:
+        await store.write(identity.create, name, 4001, now_ms())
+        services = Services(
+            home=home,
+            store=store,
+            config=Config(),
+            events=Events(),
+            threads=threads,
+            limits=RateLimits(),
+        )
+        me, transfers = await my_own.load(store), Transfers(services)
+        network = Network(services, me, transfers)
+        opened = Opened(services=services, me=me, network=network, transfers=transfers)
+        transport = net.transport(
+            me.transport.seed, ["/ip4/127.0.0.1/tcp/0"], network.gate, PROTOCOLS
+        )
+        await transport.start()
+        try:
+            yield Somebody(opened, transport)
+        finally:
+            await network.stop()
+            await transport.stop()
+            await transfers.stop()
+    finally:
+        threads.shutdown()
+        await store.close()
+
+
+async def _add(somebody: Somebody, other: Somebody) -> None:
+    await somebody.store.write(
+        contacts.add,
+        name=other.home.me.name,
+        id_public=other.home.me.id_public,
+        state="active",
+        transport_public=other.home.me.transport.public,
+        addresses=tuple(other.transport.addresses),
+        now_ms=now_ms(),
+    )
+    await somebody.home.network.load()
+
+
+@contextlib.asynccontextmanager
+async def acquainted(
+    folder: Path, first: str, second: str
+) -> AsyncIterator[tuple[Somebody, Somebody]]:
+    """Make two contacts of each other, either of whom can dial the other."""
+    net = MemoryNetwork()
+    async with _somebody(folder, first, net) as one, _somebody(folder, second, net) as two:
+        await _add(one, two)
+        await _add(two, one)
+        for somebody in (one, two):
+            somebody.home.network.start(somebody.transport)
+        await until(lambda: one.peer.online and two.peer.online)
+        yield one, two
+
+
+async def until(condition: Any, *, timeout_s: float = WAIT_S) -> None:
+    """Wait until a condition holds, one that may have to be awaited."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            holds = condition()
+            if asyncio.iscoroutine(holds):
+                holds = await holds
+            if holds:
+                return
+            await asyncio.sleep(0.01)
