@@ -9,6 +9,7 @@ per lane (commit before receipt: what the sender believes delivered is on our di
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import time
@@ -66,6 +67,7 @@ class Exchange:
         self._unmarked: set[int] = set()
         self._just_left: set[int] = set()
         self._left = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._receipts: dict[tuple[bytes, int], wire.Receipt] = {}
         self._settling = 0
         self._pending: list[tuple[wire.Message, bytes]] = []
@@ -111,6 +113,11 @@ class Exchange:
         for event in self._pump_wake.values():
             event.set()
 
+    def retry_now(self) -> None:
+        """Send what waits, although the contact has asked to be left alone."""
+        self.busy_until_s = 0.0
+        self._hurry.set()
+
     def queued(self, entry: outbox.Entry) -> None:
         """Send what was queued just now, where all before it has left; load it in its turn else."""
         lane = wire.Lane(entry.lane)
@@ -125,7 +132,9 @@ class Exchange:
 
     async def _pump(self, lane: wire.Lane) -> None:
         window, wake = self._windows[lane], self._pump_wake[lane]
-        await asyncio.sleep(max(0.0, self.busy_until_s - time.monotonic()))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self.busy_until_s - time.monotonic())):
+                await self._hurry.wait()
         while True:
             await wake.wait()
             wake.clear()

@@ -93,7 +93,7 @@ class Peer:
             self._exchange.poke()
         elif not self._queued:
             self._queued = True
-            self.retry_now()
+            self.dial_now()
 
     def queued(self, entry: Entry) -> None:
         """Send what was queued just now, or dial for it."""
@@ -103,6 +103,13 @@ class Peer:
             self.poke()
 
     def retry_now(self) -> None:
+        """Dial now, and send also where the contact has asked to be left alone (Busy)."""
+        self._busy_until_s = 0.0
+        if self._exchange is not None:
+            self._exchange.retry_now()
+        self.dial_now()
+
+    def dial_now(self) -> None:
         """Dial now, whatever the backoff says."""
         self._hurry = True
         self._network.dials.hasten(self.contact.id)

@@ -75,6 +75,10 @@ class Somebody:
         """Return what has become of an entry."""
         return (await self.store.read(outbox.find, entry.id)).state
 
+    async def delivered(self, entry: outbox.Entry) -> bool:
+        """Tell whether an entry has arrived and been acknowledged."""
+        return await self.state(entry) == "delivered"
+
     async def received(self) -> list[Any]:
         """Return the ids of what is in the inbox."""
         return await self.store.read(lambda db: db.execute("SELECT id FROM inbox").fetchall())

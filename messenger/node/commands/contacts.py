@@ -116,7 +116,7 @@ async def _join(opened: Opened, contact: store_contacts.Contact) -> store_contac
     before = opened.network.peers.get(contact.id)
     peer = opened.network.add(contact)
     if before is not None:
-        before.retry_now()
+        before.dial_now()
         return contact
     with suppress(UnavailableError):
         await opened.network.wait_ready(READY_WAIT_S)
@@ -252,7 +252,7 @@ async def edit(node: Node, request: Request) -> dict[str, Any]:
         if params.addresses is None
         else tuple(addresses.parse(text).text for text in params.addresses),
     )
-    opened.network.add(changed).retry_now()
+    opened.network.add(changed).dial_now()
     return {"id": changed.id, "name": changed.name, "state": changed.state}
 
 

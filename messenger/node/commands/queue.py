@@ -59,7 +59,7 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
 
 
 async def retry(node: Node, request: Request) -> dict[str, Any]:
-    """Try now to reach the contact of an entry."""
+    """Try now to reach the contact of an entry, and send although it has asked to be left alone."""
     opened = node.opened()
     entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
     if entry.state not in ("queued", "sent"):

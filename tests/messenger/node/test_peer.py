@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from peerpost.node.commands import queue
 from peerpost.node.session import Session
+from peerpost.wire import inner as wire
+from peerpost.wire import limits
 from tests.support.network_rig import acquainted, until
 
 pytestmark = pytest.mark.asyncio
@@ -30,3 +33,21 @@ async def test_sessions_that_end_at_once_are_waited_for_by_both_sides(
         await until(lambda: not (alice.peer.online or bob.peer.online))
     # Each has two ends. The shortest wait is 0.2 s: ten sessions from either side, were all of them so.
     assert 2 <= sessions <= 2 * 2 * 10, sessions
+
+
+async def test_a_contact_that_is_busy_gets_nothing_until_the_user_says_so(tmp_path: Path) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        session = bob.peer.session
+        assert session is not None
+        busy = wire.Busy(reason="the disk is full", retry_ms=limits.MAX_RETRY_MS)
+        session.send(wire.Lane.URGENT, wire.encode(busy))
+        await until(lambda: alice.peer.last_error == "the peer is busy: the disk is full")
+        entry = await alice.queue("hello")
+        await until(lambda: alice.peer.online and bob.peer.online)
+        later = await alice.queue("and more")
+        await asyncio.sleep(0.3)
+        assert await alice.state(entry) == "queued", "what is queued overrides Busy"
+        await queue.retry(alice.node, alice.request("queue.retry", id=entry.id))
+        await until(lambda: alice.delivered(later))
+        assert await alice.delivered(entry)
+        assert len(await bob.received()) == 2
