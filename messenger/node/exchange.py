@@ -13,8 +13,8 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
 
 from peerpost.errors import ProtocolError, StoreFullError
 from peerpost.protocol.outgoing import OutgoingWindow
@@ -27,12 +27,16 @@ from .session import Received, Session
 from .tasks import Tasks
 
 if TYPE_CHECKING:
+    import apsw
+
     from .services import Services
     from .transfers import Transfers
 
 __all__ = ["Exchange"]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PENDING_MESSAGES = 2048
 """Messages waiting for the disk before reading stops: a few group commits."""
@@ -44,6 +48,8 @@ MARK_SENT_S = 0.1
 """What is acknowledged sooner goes from `queued` to `delivered`; what is not is marked before twice as long."""
 BUSY_RETRY_MS = 5_000
 """What a contact is asked to wait when our disk is full: nobody tells it when there is room again."""
+FULL_RETRY_S = 5.0
+"""The same of ourselves, with what is to be noted of our own messages."""
 
 
 class Exchange:
@@ -86,16 +92,15 @@ class Exchange:
         self._session = session
         try:
             for outbox_id, lane, watermark in have:
-                settled = await self._services.store.write_lazily(
-                    outbox.acknowledge,
-                    self._contact_id,
-                    outbox_id,
-                    lane,
-                    watermark,
-                    b"",
-                    now_ms(),
+                receipt = wire.Receipt(
+                    outbox_id=outbox_id, lane=lane, watermark=watermark, sack=b""
                 )
-                self._settled(settled, None)
+                try:
+                    settle = self._settle(receipt)
+                    self._settled(await self._services.store.write_lazily(settle), None)
+                except StoreFullError as error:
+                    self._settling += 1
+                    self._settle_later(receipt, error)
             for lane in wire.Lane:
                 self._pump_wake[lane].set()
                 self._tasks.spawn(self._pump(lane), name=f"pump-{lane.name.lower()}")
@@ -103,6 +108,7 @@ class Exchange:
             self._transfers.session_up(self._contact_id, session)
             await session.run()
         finally:
+            session.abort("the exchange has ended")
             self._pending.clear()
             self._receipts.clear()
             self._transfers.session_down(self._contact_id, session)
@@ -169,7 +175,7 @@ class Exchange:
                 self._left.set()
             if not row_ids:
                 continue
-            changed = await self._services.store.write_lazily(outbox.mark_sent, row_ids)
+            changed = await self._written(functools.partial(outbox.mark_sent, row_ids=row_ids))
             for entry in changed:
                 self._services.events.publish("entry", entry.id, entry.state, entry)
 
@@ -180,22 +186,49 @@ class Exchange:
         receipts, self._receipts = self._receipts, {}
         for receipt in receipts.values():
             self._settling += 1
-            acknowledge = functools.partial(
-                outbox.acknowledge,
-                contact_id=self._contact_id,
-                outbox_id=receipt.outbox_id,
-                lane=receipt.lane,
-                watermark=receipt.watermark,
-                sack=receipt.sack,
-                now_ms=now_ms(),
-            )
-            self._services.store.submit(self._acknowledged, acknowledge, lazy=True)
+            acknowledged = functools.partial(self._acknowledged, receipt)
+            self._services.store.submit(acknowledged, self._settle(receipt), lazy=True)
 
-    def _acknowledged(self, settled: list[outbox.Entry], error: BaseException | None) -> None:
+    def _settle(self, receipt: wire.Receipt) -> Callable[[apsw.Connection], list[outbox.Entry]]:
+        return functools.partial(
+            outbox.acknowledge,
+            contact_id=self._contact_id,
+            outbox_id=receipt.outbox_id,
+            lane=receipt.lane,
+            watermark=receipt.watermark,
+            sack=receipt.sack,
+            now_ms=now_ms(),
+        )
+
+    def _acknowledged(
+        self, receipt: wire.Receipt, settled: list[outbox.Entry], error: BaseException | None
+    ) -> None:
+        if isinstance(error, StoreFullError):
+            self._settle_later(receipt, error)
+            return
         self._settling -= 1
         self._settled(settled, error)
         self._take_receipts()
         self._make_room()
+
+    def _settle_later(self, receipt: wire.Receipt, error: StoreFullError) -> None:
+        # The contact does not say it again; what it says meanwhile waits for this.
+        if self._session.cause is not None:
+            return
+        log.warning("cannot note what %s has received: %s", self._contact_id, error.message)
+        self._tasks.spawn(self._settle_again(receipt), name="settle-again")
+
+    async def _settle_again(self, receipt: wire.Receipt) -> None:
+        await asyncio.sleep(FULL_RETRY_S)
+        self._acknowledged(receipt, await self._written(self._settle(receipt)), None)
+
+    async def _written(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Write lazily, once the disk has room for it."""
+        while True:
+            try:
+                return await self._services.store.write_lazily(work)
+            except StoreFullError:
+                await asyncio.sleep(FULL_RETRY_S)
 
     def _settled(self, settled: list[outbox.Entry], error: BaseException | None) -> None:
         if error is not None:

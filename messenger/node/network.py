@@ -11,6 +11,7 @@ from peerpost.crypto import keys as crypto_keys
 from peerpost.errors import (
     PeerpostError,
     RemoteError,
+    StorageError,
     TicketError,
     UnavailableError,
     UntrustedError,
@@ -182,7 +183,10 @@ class Network:
 
     async def session_ended(self, peer: Peer) -> None:
         """Note when a contact was last here."""
-        await self.services.store.write_lazily(contacts.touch, peer.contact.id, now_ms())
+        try:
+            await self.services.store.write_lazily(contacts.touch, peer.contact.id, now_ms())
+        except StorageError as error:
+            log.warning("cannot note when %s was here: %s", peer.contact.name, error.message)
         self.services.events.publish("contact", peer.contact.id, "offline")
 
     async def _expire_tickets(self) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
+from typing import Any
 
+import apsw
 import pytest
 
+from peerpost.node import exchange
 from peerpost.node.commands import queue
 from peerpost.node.session import Session
+from peerpost.store import outbox
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from tests.support.network_rig import acquainted, until
@@ -51,3 +56,38 @@ async def test_a_contact_that_is_busy_gets_nothing_until_the_user_says_so(tmp_pa
         await until(lambda: alice.delivered(later))
         assert await alice.delivered(entry)
         assert len(await bob.received()) == 2
+
+
+@pytest.mark.parametrize("at_hello", [False, True])
+async def test_a_full_disk_puts_off_what_a_receipt_settles_and_ends_no_session(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    at_hello: bool,
+) -> None:
+    really, full = outbox.acknowledge, True
+
+    def acknowledge(*arguments: Any, **named: Any) -> list[outbox.Entry]:
+        if full:
+            raise apsw.FullError("database or disk is full")
+        return really(*arguments, **named)
+
+    monkeypatch.setattr(outbox, "acknowledge", acknowledge)
+    monkeypatch.setattr(exchange, "FULL_RETRY_S", 0.1)
+    caplog.set_level(logging.WARNING)
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        entry = await alice.queue("hello")
+        await until(bob.received)
+        if at_hello:
+            await alice.peer.drop("to say HELLO once more")
+            await until(lambda: not alice.peer.online)
+            await until(lambda: alice.peer.online and bob.peer.online)
+        session = alice.peer.session
+        await asyncio.sleep(0.3)
+        assert await alice.state(entry) in ("queued", "sent")
+        full = False
+        await until(lambda: alice.delivered(entry))
+        assert alice.peer.session is session
+        assert len(await bob.received()) == 1
+    assert "cannot note what" in caplog.text
+    assert not [record for record in caplog.records if record.levelno > logging.WARNING]
