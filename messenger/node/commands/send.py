@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import stat
 import time
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from ..node import Node, Opened
 
 __all__ = ["confirm", "send_net"]
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -190,8 +193,16 @@ async def _queue(
             lane=_lane(params.lane, wire.Lane.BULK),
             expires_ms=expires_ms,
         )
-    opened.network.queued(entry)
+    _let_go(opened, entry)
     return entry
+
+
+def _let_go(opened: Opened, entry: store_outbox.Entry) -> None:
+    """Send what is queued. That it is on the disk is the answer, whatever goes wrong from here on."""
+    try:
+        opened.network.queued(entry)
+    except Exception:
+        log.exception("%s is queued, and cannot be sent now", entry.id)
 
 
 def _unhexed(path_hex: str) -> bytes:
@@ -242,7 +253,7 @@ def _queue_text(
         )
 
     def queued(entry: store_outbox.Entry) -> T:
-        opened.network.queued(entry)
+        _let_go(opened, entry)
         return answer(entry)
 
     draft = store_outbox.Draft(
