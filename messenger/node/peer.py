@@ -70,7 +70,6 @@ class Peer:
         self._hurry = hurry
         """Whether somebody waits for the next dial."""
         self._tasks = Tasks()
-        self._attaching = asyncio.Lock()
 
     def start(self) -> None:
         """Begin to reach the contact."""
@@ -179,13 +178,14 @@ class Peer:
 
         Raises ProtocolError or ConnectionLostError where the lanes do not open.
         """
-        async with self._attaching:
-            if not self._prefers(connection):
-                await connection.close()
-                return False
+        if self._prefers(connection):
+            # Where both have dialled, neither may wait for the one before it has opened its lanes on the other.
             streams = await open_lanes(connection)
-            self._take(connection, streams, greeting)
-            return True
+            if self._prefers(connection):
+                self._take(connection, streams, greeting)
+                return True
+        await connection.close()
+        return False
 
     def _take(
         self, connection: Connection, streams: dict[Lane, Stream], greeting: Greeting

@@ -146,10 +146,10 @@ async def _add(somebody: Somebody, other: Somebody) -> None:
 
 @contextlib.asynccontextmanager
 async def acquainted(
-    folder: Path, first: str, second: str
+    folder: Path, first: str, second: str, *, latency_s: float = 0.0
 ) -> AsyncIterator[tuple[Somebody, Somebody]]:
     """Make two contacts of each other, either of whom can dial the other."""
-    net = MemoryNetwork()
+    net = MemoryNetwork(latency_s=latency_s)
     async with _somebody(folder, first, net) as one, _somebody(folder, second, net) as two:
         await _add(one, two)
         await _add(two, one)

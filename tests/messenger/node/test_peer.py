@@ -12,6 +12,7 @@ import pytest
 
 from peerpost.node import exchange
 from peerpost.node.commands import queue
+from peerpost.node.handshake import LANES_TIMEOUT_S
 from peerpost.node.session import Session
 from peerpost.store import outbox
 from peerpost.wire import inner as wire
@@ -19,6 +20,13 @@ from peerpost.wire import limits
 from tests.support.network_rig import acquainted, until
 
 pytestmark = pytest.mark.asyncio
+
+
+async def test_two_who_dial_each_other_at_once_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    async with asyncio.timeout(LANES_TIMEOUT_S / 2):
+        async with acquainted(tmp_path, "alice", "bob", latency_s=0.02) as (alice, bob):
+            assert alice.peer.online
+            assert bob.peer.online
 
 
 async def test_sessions_that_end_at_once_are_waited_for_by_both_sides(
