@@ -23,7 +23,7 @@ from typing import Final
 __all__ = ["Flight"]
 
 TARGET_S: Final = 0.025
-LEAST_TARGET_S: Final = 0.003
+LEAST_TARGET_S: Final = 0.0035
 TARGET_PART: Final = 0.25
 """Delay that bulk may add to an idle line: its round trip and `LEAST_TARGET_S`, but no more than `TARGET_S`; and this
 part of the round trip. On the shortest lines it is the two ends that are slow, and their turns take milliseconds.
@@ -40,7 +40,9 @@ FREE_ROUNDS: Final = 3
 """Round trips without any delay, though full, after which the line is taken for a faster one."""
 GROWTH: Final = 2.0
 SHORT_GROWTH: Final = 1.25
-"""By how much it then is; where round trips are short, more of them take less time than what a guess too high costs."""
+"""By how much it then is. Where round trips are short, and not little may be under way already, many small steps take
+less time than what a guess too high costs.
+"""
 UNREACHED_BYTES: Final = 512 << 10
 """So much may always be under way on a short line that is not full: who sends little is not held back later."""
 UNSENT_S: Final = 0.002
@@ -175,7 +177,8 @@ class Flight:
         elif self._full:
             self._free_rounds = self._free_rounds + 1 if delay_s < target_s / 3 else 0
             if self._free_rounds > FREE_ROUNDS:
-                grown = (SHORT_GROWTH if self._short else GROWTH) * self.limit_bytes
+                careful = self._short and self.limit_bytes >= UNREACHED_BYTES
+                grown = (SHORT_GROWTH if careful else GROWTH) * self.limit_bytes
             else:
                 step = (target_s - delay_s) / (4 * (base_s + target_s))
                 grown = self.limit_bytes * (1 + step)

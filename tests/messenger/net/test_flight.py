@@ -108,6 +108,14 @@ def test_a_limit_that_nothing_reaches_does_not_let_a_queue_stand_on_a_short_line
     assert 256 << 10 <= flight.limit_bytes <= 1 << 20, "some 3 ms of the line"
 
 
+def test_a_short_line_that_busy_ends_held_back_is_soon_filled_again() -> None:
+    line = Line(125_000_000, 0.0005)
+    line.flight.pinged(0.0005)
+    line.flight.limit_bytes = LEAST_BYTES
+    line.run(0.05)
+    assert line.flight.limit_bytes >= 256 << 10, "2 ms of the line"
+
+
 def test_a_line_that_becomes_slow_is_noticed() -> None:
     line = Line(12_500_000, 0.02)
     line.run(5.0)
