@@ -112,7 +112,7 @@ def test_a_short_line_that_busy_ends_held_back_is_soon_filled_again() -> None:
     line = Line(125_000_000, 0.0005)
     line.flight.pinged(0.0005)
     line.flight.limit_bytes = LEAST_BYTES
-    line.run(0.05)
+    line.run(0.01)
     assert line.flight.limit_bytes >= 256 << 10, "2 ms of the line"
 
 
