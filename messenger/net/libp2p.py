@@ -235,6 +235,7 @@ class LibP2PTransport:
             )
         except BaseException:
             self._connections.discard(connection)
+            connection.abort()  # The loop may have given it the socket already, and tells it nothing more.
             secured.close()
             raise
         self._spawn(self._watch(connection))

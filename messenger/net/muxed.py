@@ -240,8 +240,6 @@ class MuxedConnection(asyncio.BufferedProtocol):
             )
         ):
             self._socket.write(self._sealer.batch(records))
-            if self._socket.is_closing():
-                return  # It broke in the write: uvloop then refuses even to be asked.
             if not self._socket.get_write_buffer_size():
                 self._sealer.recycle()
         for stream in list(self._writable):
