@@ -61,10 +61,16 @@ class Exchange:
         contact_id: str,
         transfers: Transfers,
         *,
+        on_busy: Callable[[float, str], None],
         busy_until_s: float = 0.0,
     ) -> None:
-        self.busy_until_s = busy_until_s
-        """Monotonic time before which the contact wants no messages: it said so (Busy)."""
+        """Prepare to send nothing before `busy_until_s`, monotonic.
+
+        `on_busy` is told such a time and the cause when the contact asks for it, and at once: a newer session may
+        begin before this one has ended.
+        """
+        self._busy_until_s = busy_until_s
+        self._on_busy = on_busy
         self._services = services
         self._contact_id = contact_id
         self._transfers = transfers
@@ -121,7 +127,7 @@ class Exchange:
 
     def retry_now(self) -> None:
         """Send what waits, although the contact has asked to be left alone."""
-        self.busy_until_s = 0.0
+        self._busy_until_s = 0.0
         self._hurry.set()
 
     def queued(self, entry: outbox.Entry) -> None:
@@ -139,7 +145,7 @@ class Exchange:
     async def _pump(self, lane: wire.Lane) -> None:
         window, wake = self._windows[lane], self._pump_wake[lane]
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, self.busy_until_s - time.monotonic())):
+            async with asyncio.timeout(max(0.0, self._busy_until_s - time.monotonic())):
                 await self._hurry.wait()
         while True:
             await wake.wait()
@@ -261,8 +267,9 @@ class Exchange:
             elif isinstance(message, wire.Receipt):
                 self._receipts[message.outbox_id, message.lane] = message
             elif isinstance(message, wire.Busy):
-                self.busy_until_s = time.monotonic() + message.retry_ms / 1000
-                session.abort(f"the peer is busy: {message.reason}")
+                cause = f"the peer is busy: {message.reason}"
+                self._on_busy(time.monotonic() + message.retry_ms / 1000, cause)
+                session.abort(cause)
             else:
                 await self._transfers.on_control(self._contact_id, session, message)
         self._take_receipts()

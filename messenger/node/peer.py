@@ -197,6 +197,7 @@ class Peer:
             self._network.services,
             self.contact.id,
             self._network.transfers,
+            on_busy=self._on_busy,
             busy_until_s=self._busy_until_s,
         )
         session = Session(
@@ -217,6 +218,10 @@ class Peer:
         self._backoff.reset()
         self._tasks.spawn(self._run(session, exchange, greeting), name=f"session-{self.contact.id}")
 
+    def _on_busy(self, until_s: float, cause: str) -> None:
+        self._busy_until_s = max(self._busy_until_s, until_s)
+        self.last_error = cause
+
     def _prefers(self, connection: Connection) -> bool:
         current = self.session
         if current is None or current.connection.inbound == connection.inbound:
@@ -231,7 +236,6 @@ class Peer:
         try:
             await exchange.run(session, greeting.result.have)
         finally:
-            self._busy_until_s = max(self._busy_until_s, exchange.busy_until_s)
             lasted = time.monotonic() - session.opened_s >= STEADY_S
             self._unsteady = None if lasted else self._unsteady or Backoff()
             if self.session is session:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +29,7 @@ from peerpost.store import contacts, identity, outbox
 from peerpost.store.engine import Store
 from tests.support.store_rig import text_maker
 
-__all__ = ["Somebody", "acquainted", "until"]
+__all__ = ["WAIT_S", "Somebody", "acquainted", "until"]
 
 WAIT_S = 20.0
 
@@ -131,14 +131,14 @@ async def _somebody(folder: Path, name: str, net: MemoryNetwork) -> AsyncIterato
         await store.close()
 
 
-async def _add(somebody: Somebody, other: Somebody) -> None:
+async def _add(somebody: Somebody, other: Somebody, addresses: Sequence[str]) -> None:
     await somebody.store.write(
         contacts.add,
         name=other.home.me.name,
         id_public=other.home.me.id_public,
         state="active",
         transport_public=other.home.me.transport.public,
-        addresses=tuple(other.transport.addresses),
+        addresses=tuple(addresses),
         now_ms=now_ms(),
     )
     await somebody.home.network.load()
@@ -146,13 +146,17 @@ async def _add(somebody: Somebody, other: Somebody) -> None:
 
 @contextlib.asynccontextmanager
 async def acquainted(
-    folder: Path, first: str, second: str, *, latency_s: float = 0.0
+    folder: Path, first: str, second: str, *, latency_s: float = 0.0, at_once: bool = False
 ) -> AsyncIterator[tuple[Somebody, Somebody]]:
-    """Make two contacts of each other, either of whom can dial the other."""
+    """Make two contacts of each other, either of whom can dial the other.
+
+    The first dials, and the second learns its addresses; both dial where it shall be `at_once`, and then the session
+    that they are online with may still give way to another.
+    """
     net = MemoryNetwork(latency_s=latency_s)
     async with _somebody(folder, first, net) as one, _somebody(folder, second, net) as two:
-        await _add(one, two)
-        await _add(two, one)
+        await _add(one, two, two.transport.addresses)
+        await _add(two, one, one.transport.addresses if at_once else ())
         for somebody in (one, two):
             somebody.home.network.start(somebody.transport)
         await until(lambda: one.peer.online and two.peer.online)
