@@ -77,9 +77,9 @@ class WholeChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verify:
-    """Check and write these chunks, ascending, in a thread; then call `verified`.
+    """Check and write these chunks, ascending, off the caller's path; then call `verified`.
 
-    There is never a second one before that.
+    There may be another one before that, of other chunks, but no third (`receiving.CHECKS`).
     """
 
     chunks: tuple[WholeChunk, ...]
