@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import json
 import logging
 import time
@@ -315,14 +316,16 @@ class Upload:
         parts = await services.computed(
             lambda part: source.read_cached(first + part.start, part.stop - part.start), count, size
         )
-        pieces = [piece for piece in parts if piece is not None]
-        if len(pieces) < len(parts):
-            plain = await services.in_thread(source.load, first, count)
-            pieces = await services.computed(
+        pieces = [piece for piece in itertools.takewhile(bool, parts) if piece is not None]
+        done = sum(len(piece.sealed) for piece in pieces)
+        if done < count:
+            at = first + done
+            plain = await services.in_thread(source.load, at, count - done)
+            pieces += await services.computed(
                 lambda part: source.seal(
-                    first + part.start, plain[part.start * size : part.stop * size]
+                    at + part.start, plain[part.start * size : part.stop * size]
                 ),
-                count,
+                count - done,
                 size,
             )
         return Piece.join(pieces)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from peerpost import system
+from peerpost.node import services as services_module
 from peerpost.node.spool import Spool
 from peerpost.node.transfers import Transfers
 from peerpost.node.upload import Upload
 from peerpost.store import transfers
 from peerpost.store.engine import Store
 from peerpost.store.reference import ReferenceSource, describe
+from peerpost.store.resealed import Piece
 from peerpost.wire import inner as wire
 from tests.messenger.protocol.test_receiving import CHUNK, LOG2
 from tests.support.spool_writer import services_of
@@ -111,6 +115,46 @@ def test_after_an_error_of_ours_nothing_is_left_and_another_answers(
         second = files.driven(row.contact_id, FILE_ID, incoming=False)
         assert second not in (None, first)
         await files.stop()
+        services.threads.shutdown()
+        await store.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("in_memory", [0, 2, 6, 8])
+def test_what_the_system_has_in_memory_is_sealed_once_and_the_rest_read_in_a_thread(
+    home: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
+) -> None:
+    sealed: list[tuple[int, int]] = []
+    seal = ReferenceSource.seal
+
+    def noted_seal(source: ReferenceSource, first: int, plain: memoryview) -> Piece:
+        sealed.append((first, len(plain) // CHUNK))
+        return seal(source, first, plain)
+
+    def pread_cached(fd: int, buffer: memoryview, offset: int) -> int:
+        return os.preadv(fd, [buffer], offset) if offset < in_memory * CHUNK else 0
+
+    monkeypatch.setattr(services_module, "PROCESSORS", 2)
+    monkeypatch.setattr(services_module, "COMPUTED_BYTES", 2 * CHUNK)
+    monkeypatch.setattr(system, "pread_cached", pread_cached)
+
+    async def work() -> None:
+        store = await Store.open(
+            home / "store.db", KEY, loop=asyncio.get_running_loop(), ballast_bytes=0
+        )
+        services = services_of(home, store)
+        (row,) = await store.read(transfers.list_open)
+        (home / "spool").mkdir()
+        upload = Upload(services, row, Spool(services, home / "spool"))
+        usual = await upload._opened()
+        expected = await services.in_thread(usual.read, 0, 8)
+        monkeypatch.setattr(ReferenceSource, "seal", noted_seal)
+        piece = await upload._read(0, 8)
+        assert (piece.first, piece.leaves) == (0, expected.leaves)
+        assert list(map(bytes, piece.sealed)) == list(map(bytes, expected.sealed))
+        assert sealed == [(0, 2), (2, 2), (4, 2), (6, 2)]
+        await upload.close()
         services.threads.shutdown()
         await store.close()
 
