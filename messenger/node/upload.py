@@ -420,6 +420,7 @@ class Upload:
             self._services.events.publish("entry", entry.id, entry.state)
         if self._stream is not None and not self._stream.settled:
             self._stream.stop(RefusedError(f"it was {state}: {cause}"))
+        await self._reads.join()
         if self._source is not None:
             self._source.close()
         await self._spool.tidy_after([row])

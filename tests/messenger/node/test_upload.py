@@ -23,6 +23,7 @@ from peerpost.store.reference import ReferenceSource, describe
 from peerpost.store.resealed import Piece
 from peerpost.wire import inner as wire
 from tests.messenger.protocol.test_receiving import CHUNK, LOG2
+from tests.support.network_rig import until
 from tests.support.spool_writer import services_of
 from tests.support.store_rig import KEY, NOW_MS, Rig
 
@@ -114,6 +115,50 @@ def test_after_an_error_of_ours_nothing_is_left_and_another_answers(
             await files.on_control(row.contact_id, session, ask_leaves())
         second = files.driven(row.contact_id, FILE_ID, incoming=False)
         assert second not in (None, first)
+        await files.stop()
+        services.threads.shutdown()
+        await store.close()
+
+    asyncio.run(work())
+
+
+async def is_over(store: Store) -> bool:
+    return not await store.read(transfers.list_open)
+
+
+def test_a_file_is_closed_only_when_nothing_reads_it_any_more(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, read, done = threading.Event(), threading.Event(), list[str]()
+
+    def read_leaves(_source: ReferenceSource, _first: int, _count: int) -> bytes:
+        reading.set()
+        assert read.wait(10)
+        done.append("read")
+        return bytes(64)
+
+    monkeypatch.setattr(ReferenceSource, "read_leaves", read_leaves)
+    monkeypatch.setattr(ReferenceSource, "close", lambda _source: done.append("closed"))
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        store = await Store.open(home / "store.db", KEY, loop=loop, ballast_bytes=0)
+        services = services_of(home, store)
+        (row,) = await store.read(transfers.list_open)
+        files, session = Transfers(services), cast("Any", Receiver())
+        files.session_up(row.contact_id, session)
+        await files.on_control(row.contact_id, session, ask_leaves())
+        upload = files.driven(row.contact_id, FILE_ID, incoming=False)
+        assert isinstance(upload, Upload)
+        async with asyncio.timeout(10):
+            await asyncio.to_thread(reading.wait, 10)
+            upload.cancel("not that one")
+            await until(lambda: is_over(store))
+            await asyncio.sleep(0.05)
+            assert done == []
+            read.set()
+            await upload.ended.wait()
+        assert done[:2] == ["read", "closed"]
         await files.stop()
         services.threads.shutdown()
         await store.close()
