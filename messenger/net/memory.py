@@ -87,7 +87,7 @@ class MemoryTransport:
     ) -> None:
         public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
         self.peer_id = base58.b58encode(PEER_ID_PREFIX + public).decode()
-        self._network = network
+        self.network = network
         self._listen = list(listen)
         self._gate = gate
         self._protocols = protocols
@@ -107,7 +107,7 @@ class MemoryTransport:
         """Listen (`interface.Transport`)."""
         try:
             for address in self._listen:
-                self._bound.append(self._network.listen(address, self))
+                self._bound.append(self.network.listen(address, self))
         except PeerpostError:
             self._unlisten()
             raise
@@ -131,7 +131,7 @@ class MemoryTransport:
 
     def _unlisten(self) -> None:
         for address in self._bound:
-            del self._network.listeners[address]
+            del self.network.listeners[address]
         self._bound.clear()
 
     async def accept(self) -> MemoryConnection:
@@ -189,11 +189,11 @@ class MemoryTransport:
         except PeerpostError as error:
             raise _UnreachedError(address, error.message) from error
         for _ in range(2):  # There and back.
-            found = self._network.listeners.get(address)
+            found = self.network.listeners.get(address)
             if found is not None:
-                await self._network.wait_connected(self.peer_id, found.peer_id)
-            await asyncio.sleep(self._network.latency_s)
-        found = self._network.listeners.get(address)
+                await self.network.wait_connected(self.peer_id, found.peer_id)
+            await asyncio.sleep(self.network.latency_s)
+        found = self.network.listeners.get(address)
         if found is None:
             raise _UnreachedError(address, "connection refused")
         if found.peer_id != peer_id:
@@ -207,11 +207,11 @@ class MemoryTransport:
         return self._gate(peer_id)
 
     def _connect(self, address: str, there: MemoryTransport) -> MemoryConnection:
-        if self._network.listeners.get(address) is not there:
+        if self.network.listeners.get(address) is not there:
             raise DialError(f"{address}: connection refused")
         near = self._end(there.peer_id, address, Admission.KNOWN, inbound=False)
         # Where the other end comes from: a port of its own, as TCP has it.
-        source = self._network.new_address()
+        source = self.network.new_address()
         far = there.arrive(self.peer_id, source)
         near.other, far.other = far, near
         return near
@@ -228,7 +228,7 @@ class MemoryTransport:
         self, peer_id: str, address: str, admission: Admission, *, inbound: bool
     ) -> MemoryConnection:
         connection = MemoryConnection(
-            self._network,
+            self.network,
             local_id=self.peer_id,
             peer_id=peer_id,
             remote_address=address,

@@ -14,7 +14,7 @@ import random  # noqa: TID251 - full jitter needs no secrecy
 import time
 from typing import TYPE_CHECKING
 
-from peerpost.errors import PeerpostError, RefusedError, UntrustedError
+from peerpost.errors import PeerpostError, RefusedError, StorageError, UntrustedError
 from peerpost.protocol.backoff import Backoff
 
 from .exchange import Exchange
@@ -144,8 +144,14 @@ class Peer:
                     continue
             # Not before the dial: a thousand contacts would ask the store at once when the node starts.
             if not self._queued or not self.attempts % LOOK_AGAIN_DIALS:
-                self._queued = await self._network.has_work(self.contact.id)
+                await self._look_for_work()
             await self._pause(self._backoff, queued=self._queued)
+
+    async def _look_for_work(self) -> None:
+        try:
+            self._queued = await self._network.has_work(self.contact.id)
+        except StorageError as error:
+            log.warning("cannot see what waits for %s: %s", self.contact.name, error.message)
 
     async def _pause(self, backoff: Backoff, *, queued: bool) -> None:
         wait_s = backoff.next_wait_s(random.random(), queued=queued)  # noqa: S311

@@ -10,8 +10,10 @@ from typing import Any
 import apsw
 import pytest
 
+from peerpost.errors import StorageError
 from peerpost.node import exchange, handshake
 from peerpost.node.commands import queue
+from peerpost.node.network import Network
 from peerpost.node.session import Session
 from peerpost.store import outbox
 from peerpost.wire import inner as wire
@@ -47,6 +49,27 @@ async def test_sessions_that_end_at_once_are_waited_for_by_both_sides(
         await until(lambda: not (alice.peer.online or bob.peer.online))
     # Each has two ends. The shortest wait is 0.2 s: ten sessions from either side, were all of them so.
     assert 2 <= sessions <= 2 * 2 * 10, sessions
+
+
+async def test_a_store_that_cannot_be_read_for_once_ends_no_dialling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = set[Network]()
+
+    async def has_work(network: Network, _contact_id: str) -> bool:
+        asked.add(network)
+        raise StorageError("the disk did not answer")
+
+    async with acquainted(tmp_path, "alice", "bob") as (alice, _bob):
+        monkeypatch.setattr(Network, "has_work", has_work)
+        listeners = alice.transport.network.listeners
+        gone = dict(listeners)
+        listeners.clear()
+        await alice.peer.drop("to dial in vain")
+        await until(lambda: len(asked) == 2)
+        listeners.update(gone)
+        alice.peer.retry_now()
+        await until(lambda: alice.peer.online)
 
 
 @pytest.mark.parametrize("ends_after_s", [0.0, 1.0])
