@@ -23,10 +23,12 @@ from typing import Final
 __all__ = ["Flight"]
 
 TARGET_S: Final = 0.025
-LEAST_TARGET_S: Final = 0.0035
+FAST_TARGET_S: Final = 0.003
+LEAST_TARGET_S: Final = 0.006
 TARGET_PART: Final = 0.25
 """Delay that bulk may add to an idle line: its round trip and `LEAST_TARGET_S`, but no more than `TARGET_S`; and this
-part of the round trip. On the shortest lines it is the two ends that are slow, and their turns take milliseconds.
+part of the round trip. On the shortest lines it is the two ends that are slow, and their turns take milliseconds: what
+a limit holds back is not to be slower for them. Where much is under way (`UNREACHED_BYTES`) `FAST_TARGET_S` is enough.
 """
 LEAST_BYTES: Final = 8 << 10
 """Always allowed, but for a pause."""
@@ -153,7 +155,8 @@ class Flight:
 
     @property
     def _target_s(self) -> float:
-        return min(TARGET_S, LEAST_TARGET_S + self._base_s) + TARGET_PART * self._base_s
+        least_s = FAST_TARGET_S if self.limit_bytes > UNREACHED_BYTES else LEAST_TARGET_S
+        return min(TARGET_S, least_s + self._base_s) + TARGET_PART * self._base_s
 
     def pinged(self, took_s: float) -> None:
         """Note a round trip, of a mark or of any other ping."""
