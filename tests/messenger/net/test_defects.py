@@ -145,15 +145,15 @@ async def test_t2_places_are_never_given_back(make: str) -> None:
     """Come, talk and go, one after another; all are gone when the last comes."""
     places, options = (250, []) if LONG else (10, ["slots=10"])
     async with subject(make, "serve", *options) as host, friend() as other:
-        visits = turned_away = 0
-        while visits < places and turned_away < 100:
+        visits = in_vain = 0
+        while visits < places and in_vain < 40:
             try:
                 await visit(other, host)
-                visits += 1
+                visits, in_vain = visits + 1, 0
             except PeerpostError:
-                turned_away += 1  # stock closes some while it still counts their last one
+                in_vain += 1  # Stock closes some while it still counts their last one, and loses those places too.
                 await asyncio.sleep(0.05)
-        assert visits == places
+        assert visits == places or make == STOCK
         sockets = psutil.Process(host.process.pid).net_connections
         await until(lambda: len(sockets()) == 1, what="it still holds some")
         assert await answers(host) is not (make == STOCK)
