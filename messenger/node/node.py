@@ -145,7 +145,7 @@ class Node:
             self._stopping.set()
 
     async def create_identity(self, name: str) -> None:
-        """Make the identity of an empty home and go online. Raises ExistsError."""
+        """Make the identity of an empty home and go online: it listens, or has said why not. Raises ExistsError."""
         async with self._opening:
             if keyfile.exists(self.home):
                 raise ExistsError(
@@ -161,7 +161,8 @@ class Node:
                 keyfile.discard(self.home)
                 raise
             opened = await self._open()
-            self._tasks.spawn(self._go_online(opened), name="go-online")
+            going = self._tasks.spawn(self._go_online(opened), name="go-online")
+        await asyncio.wait([going])
 
     async def _open_store(self, key: bytes) -> Store:
         return await Store.open(

@@ -184,7 +184,8 @@ async def test_without_an_identity_or_a_node(friend: Callable[..., Friend]) -> N
     await alice.cli("node", "stop")
     assert not (alice.home / "keyfile").exists()
 
-    await alice.cli("identity", "new", "--name", "alice", "--no-passphrase")
+    made = await alice.cli("identity", "new", "--name", "alice", "--no-passphrase")
+    assert made.row["addresses"], "it does not listen yet"
     await alice.cli("node", "stop")
     for command in ((*SEND, "hi"), ("contacts", "list"), ("node", "status")):
         case = ((*command, "--no-spawn"), 69, "unavailable", "not running", "node start")
