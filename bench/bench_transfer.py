@@ -2,9 +2,10 @@
 
     python3 dev.py bench transfer [--size 1GB] [--rounds 3] [--folder DIR] [--json FILE]
 
-Each round runs all of them once, in turn, on the same file; the table has the medians, and the disk's and the
-loopback's own ceilings beside them. Peerpost is timed from the printed id to the durable receipt; the others from
-the start of the command to a synced file, as nothing tells when they begin.
+Each round runs all of them once, in turn, on the same file; the table has the medians, and the ceilings beside them: of
+the disk, of loopback, and of two bare processes that do the same work on the bytes and nothing else (bare_pipe.py).
+Peerpost is timed from the printed id to the durable receipt; the others from the start of the command to a synced
+file, as nothing tells when they begin.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+import bare_pipe
 import ledger
 import machine
 import rivals
@@ -113,6 +115,7 @@ def measure(folder: Path, size_bytes: int, rounds: int) -> dict[str, Any]:
     _make_file(file, size_bytes)
     times: dict[str, list[float]] = {}
     disk: list[float] = []
+    bare: list[float] = []
     with contextlib.ExitStack() as stack:
         peerpost = stack.enter_context(Peerpost(folder))
         runners: list[Any] = [peerpost]
@@ -127,6 +130,7 @@ def measure(folder: Path, size_bytes: int, rounds: int) -> dict[str, Any]:
                 print(f"left out: {error}", file=sys.stderr)
         for number in range(rounds):
             disk.append(machine.disk_mb_s(folder, size_bytes))
+            bare.append(bare_pipe.file(file, folder).rate_mb_s)
             for runner in runners:
                 took_s = runner.send(file, target)
                 if not _same(file, target):
@@ -149,6 +153,7 @@ def measure(folder: Path, size_bytes: int, rounds: int) -> dict[str, Any]:
             "receiver": statistics.median(c[1] for c in cpu),
         },
         "parts_ns": parts,
+        "bare_mb_s": statistics.median(bare),
         "disk_mb_s": statistics.median(disk),
         "tcp_mb_s": machine.tcp_mb_s(size_bytes),
     }
@@ -168,6 +173,8 @@ def table(result: dict[str, Any]) -> str:
     for name, pace in paces.items():
         ratio = "" if name == "Peerpost" else f"{ours / pace:.2f}x as fast"
         lines.append(f"| {name} | {pace:.0f} | {ratio} |")
+    bare = result["bare_mb_s"]
+    lines.append(f"| two bare processes, the same work on the bytes | {bare:.0f} | |")
     lines.append(f"| the disk: write and fsync | {result['disk_mb_s']:.0f} | |")
     lines.append(f"| loopback TCP, in clear | {result['tcp_mb_s']:.0f} | |")
     peak, cpu = result["peak_mb"], result["cpu_s"]

@@ -4,13 +4,15 @@
 
 Each round runs every pairing once, in turn; the tables have the medians. Bulk is written in pieces of 256 KiB; CPU is
 of the process, user and system. An echo has 256 bytes. With `--mixed`, ours and theirs are paired both ways too.
-js-libp2p takes part in bulk, both ways, where Node.js and npm are there.
+js-libp2p takes part in bulk, both ways, where Node.js and npm are there. Before each round a bare pipe (bare_pipe.py)
+tells what cipher and TCP take alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import json
 import statistics
@@ -22,6 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import bare_pipe
 import machine
 from transport_ends import ECHO, KINDS, READ_BYTES, SINK, TINY, Net
 
@@ -54,6 +57,7 @@ ROWS = {
 }
 
 BULK_ROWS = ("bulk MB/s", "CPU ns/B, sender", "CPU ns/B, receiver")
+PIPE = "cipher and TCP alone"
 JS_ROWS = ("ours to js-libp2p", "js-libp2p to ours")
 
 # --- one measurement, in the client's process --------------------------------------------------
@@ -204,6 +208,12 @@ def run_pair(client: str, server: str, bulk_mb: int, options: list[str]) -> dict
     return result
 
 
+def run_pipe(bulk_mb: int) -> dict[str, float]:
+    """Move bulk through a bare pipe."""
+    cost = bare_pipe.connection(bulk_mb * 10**6)
+    return dict(zip(BULK_ROWS, dataclasses.astuple(cost), strict=True))
+
+
 def run_js(script: Path, client: str, bulk_mb: int) -> dict[str, float]:
     """Move bulk between ours and js-libp2p; `client` says who sends."""
     command = [sys.executable, __file__, f"--bulk-mb={bulk_mb}"]
@@ -227,7 +237,7 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
         name: {row: statistics.median(r[row] for r in runs) for row in runs[0]}
         for name, runs in results.items()
     }
-    js = {name: medians.pop(name) for name in JS_ROWS if name in medians}
+    others = {name: medians.pop(name) for name in (*JS_ROWS, PIPE) if name in medians}
     lines = [
         f"| | {' | '.join(medians)} | ours : stock |",
         "|---" * (len(medians) + 2) + "|",
@@ -238,16 +248,15 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
         figures = " | ".join(form.format(m[row]) for m in medians.values())
         ratio = medians["ours"][row] / medians["stock"][row]
         lines.append(f"| {row} | {figures} | {ratio:.2f} |")
-    if js:
-        lines += ["", f"| | {' | '.join(BULK_ROWS)} |", "|---" * (len(BULK_ROWS) + 1) + "|"]
-        for name, row in {**js, "ours": medians["ours"], "stock": medians["stock"]}.items():
-            lines.append(f"| {name} | {' | '.join(ROWS[r].format(row[r]) for r in BULK_ROWS)} |")
+    lines += ["", f"| | {' | '.join(BULK_ROWS)} |", "|---" * (len(BULK_ROWS) + 1) + "|"]
+    for name, row in {**others, "ours": medians["ours"], "stock": medians["stock"]}.items():
+        lines.append(f"| {name} | {' | '.join(ROWS[r].format(row[r]) for r in BULK_ROWS)} |")
     return "\n".join(lines)
 
 
 def rounds(arguments: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, float]]]:
     """Run all pairings in turn, as often as is asked."""
-    runs: dict[str, Callable[[], dict[str, float]]] = {}
+    runs: dict[str, Callable[[], dict[str, float]]] = {PIPE: lambda: run_pipe(arguments.bulk_mb)}
     pairs = [("ours", "ours"), ("stock", "stock")]
     if arguments.mixed:
         pairs += [("ours", "stock"), ("stock", "ours")]

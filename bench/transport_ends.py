@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 ECHO = "/bench/echo/1"
@@ -22,6 +22,7 @@ LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 
 class Stream(Protocol):
     async def read(self, size: int) -> bytes: ...
+    async def read_pieces(self, size: int) -> Sequence[bytes | memoryview]: ...
     async def write(self, data: bytes) -> None: ...
     async def close_write(self) -> None: ...
     async def close(self) -> None: ...
@@ -61,8 +62,8 @@ async def sink(stream: Stream) -> None:
     """Read to the end, and answer with the CPU time that it took."""
     started_s = time.process_time()
     size = 0
-    while data := await stream.read(READ_BYTES):
-        size += len(data)
+    while pieces := await stream.read_pieces(READ_BYTES):
+        size += sum(map(len, pieces))
     used_s = time.process_time() - started_s
     await stream.write(json.dumps([size, used_s]).encode())
     await stream.close()
@@ -156,6 +157,10 @@ class StockStream:
         except self._end:
             return b""
         return data
+
+    async def read_pieces(self, size: int) -> Sequence[bytes | memoryview]:
+        data = await self.read(size)
+        return (data,) if data else ()
 
 
 class Stock:
