@@ -16,13 +16,14 @@ from typing import cast
 
 from peerpost.errors import ProtocolError
 
-from . import multistream, sockets
+from . import multistream
 from .events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
-from .flight import Flight
+from .flight import MOST_UNSENT_BYTES, Flight
 from .interface import Admission, ConnectionLostError, Priority, StreamResetError
 from .keepalive import MARK, Keepalive, Pulse
 from .records import Inbound, Opener, Sealer
 from .stream import MuxedStream
+from .unsent import Unsent
 from .yamux import Limits, Yamux
 
 __all__ = ["MuxedConnection"]
@@ -89,7 +90,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._finishing: set[MuxedStream] = set()
         self._pulse = Pulse(keepalive or Keepalive(), time.monotonic())
         self._flight = Flight()
-        self._unsent_bytes = 0
+        self._unsent: Unsent | None = None
         self._marks = 0
         self._bulk_marked = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -100,6 +101,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         """Begin: the socket is ours."""
         # uvloop's transports do not inherit from asyncio's.
         self._socket = cast("asyncio.Transport", transport)
+        self._unsent = Unsent(self._socket, self._flush_soon, below_bytes=MOST_UNSENT_BYTES)
         self._keep_unsent()
         self._ask()
         self._tick()
@@ -235,9 +237,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         if self._socket is None or self._lost is not None or self._socket.is_closing():
             return
         while not self._paused and (
-            records := self._yamux.next_records(
-                BATCH_BYTES, self._flight.piece_bytes, self._mark_bulk
-            )
+            records := self._yamux.next_records(BATCH_BYTES, self._bulk_bytes(), self._mark_bulk)
         ):
             self._socket.write(self._sealer.batch(records))
             if not self._socket.get_write_buffer_size():
@@ -247,6 +247,11 @@ class MuxedConnection(asyncio.BufferedProtocol):
                 self._writable.discard(stream)
         for stream in list(self._finishing):
             self.stream_over(stream)
+
+    def _bulk_bytes(self) -> int:
+        """Return how much bulk may leave now."""
+        room = self._unsent is None or self._unsent.has_room()
+        return self._flight.piece_bytes if room else 0
 
     def _mark_bulk(self) -> None:
         """Follow bulk with marks, whose answers tell how far it has come and how long that took."""
@@ -260,10 +265,8 @@ class MuxedConnection(asyncio.BufferedProtocol):
             self._flight.mark(MARK | self._marks, time.monotonic())
 
     def _keep_unsent(self) -> None:
-        wanted = self._flight.unsent_bytes
-        if wanted != self._unsent_bytes and self._socket is not None:
-            self._unsent_bytes = wanted
-            sockets.keep_unsent(self._socket, wanted)
+        if self._unsent is not None:
+            self._unsent.keep(self._flight.unsent_bytes)
 
     # -- what streams ask
 

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
 import socket
+import sys
 
 from peerpost.errors import BadInputError, UnavailableError
 
-__all__ = ["bind", "bound_address", "dial_target", "keep_unsent", "remote_address", "tune"]
+if sys.platform == "linux":
+    import fcntl
+
+    SIOCOUTQNSD = 0x894B
+    """Of linux/sockios.h."""
+
+__all__ = [
+    "bind",
+    "bound_address",
+    "dial_target",
+    "keep_unsent",
+    "remote_address",
+    "tune",
+    "unsent_bytes",
+]
 
 BACKLOG = 256
 USER_TIMEOUT_MS = 20_000
@@ -106,3 +122,17 @@ def keep_unsent(transport: asyncio.Transport, size_bytes: int) -> None:
     if sock is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size_bytes // 2)
+
+
+def unsent_bytes(transport: asyncio.Transport) -> int:
+    """Return how much waits in the kernel that has not left once; 0 where it does not say.
+
+    It may be more than `keep_unsent` allows: Linux fills up what is its next segment to 64 KiB, whatever the limit.
+    """
+    sock = transport.get_extra_info("socket")
+    if sys.platform != "linux" or sock is None:
+        return 0
+    answer = array.array("i", [0])
+    with contextlib.suppress(OSError, ValueError):  # The latter where it is closed.
+        fcntl.ioctl(sock.fileno(), SIOCOUTQNSD, answer)
+    return answer[0]
