@@ -20,7 +20,7 @@ import math
 from collections import deque
 from typing import Final
 
-__all__ = ["MOST_UNSENT_BYTES", "Flight"]
+__all__ = ["Flight"]
 
 TARGET_S: Final = 0.025
 FAST_TARGET_S: Final = 0.003

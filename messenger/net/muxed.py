@@ -18,7 +18,7 @@ from peerpost.errors import ProtocolError
 
 from . import multistream
 from .events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
-from .flight import MOST_UNSENT_BYTES, Flight
+from .flight import Flight
 from .interface import Admission, ConnectionLostError, Priority, StreamResetError
 from .keepalive import MARK, Keepalive, Pulse
 from .records import Inbound, Opener, Sealer
@@ -101,7 +101,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         """Begin: the socket is ours."""
         # uvloop's transports do not inherit from asyncio's.
         self._socket = cast("asyncio.Transport", transport)
-        self._unsent = Unsent(self._socket, self._flush_soon, below_bytes=MOST_UNSENT_BYTES)
+        self._unsent = Unsent(self._socket, self._flush_soon)
         self._keep_unsent()
         self._ask()
         self._tick()

@@ -2,7 +2,7 @@
 
 TCP_NOTSENT_LOWAT keeps it short only as a rule. Linux fills up what is to be its next segment, to 64 KiB, whatever
 that says; and when it sends little for a while (bbr every ten seconds, anyone after a loss), all of that is in the way.
-So on a long line it is asked before each piece of bulk.
+So where less than that may wait it is asked before each piece of bulk.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from . import sockets
 
 __all__ = ["Unsent"]
 
+SEGMENT_BYTES = 64 << 10
 AGAIN_S = 0.001
 """Nothing tells when there is room again, so it is looked at: less than the time of the line that may wait."""
 
@@ -21,13 +22,10 @@ AGAIN_S = 0.001
 class Unsent:
     """The kernel's side of one socket."""
 
-    def __init__(
-        self, socket: asyncio.Transport, again: Callable[[], object], *, below_bytes: int
-    ) -> None:
-        """Take a socket, what to call when there may be room, and below which size to ask: a fast line needs none."""
+    def __init__(self, socket: asyncio.Transport, again: Callable[[], object]) -> None:
+        """Take a socket, and what to call when there may be room."""
         self._socket = socket
         self._again = again
-        self._below_bytes = below_bytes
         self._kept_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -39,7 +37,7 @@ class Unsent:
 
     def has_room(self) -> bool:
         """Tell whether bulk may be added: not while half of what may wait does; `again` is called then, once."""
-        if self._kept_bytes >= self._below_bytes:
+        if self._kept_bytes >= SEGMENT_BYTES:
             return True
         if 2 * sockets.unsent_bytes(self._socket) <= self._kept_bytes:
             return True

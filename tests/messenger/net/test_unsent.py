@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from peerpost.net import sockets
-from peerpost.net.unsent import Unsent
+from peerpost.net.unsent import SEGMENT_BYTES, Unsent
 
 pytestmark = [
     pytest.mark.asyncio,
@@ -19,7 +19,6 @@ pytestmark = [
 ]
 
 KEPT_BYTES = 4096
-MOST_BYTES = 64 << 10
 
 
 @contextlib.asynccontextmanager
@@ -54,7 +53,7 @@ async def test_linux_keeps_more_than_it_was_told_and_says_so() -> None:
 async def test_nothing_is_added_to_what_does_not_leave_until_it_does() -> None:
     async with connected() as (transport, far):
         again = asyncio.Event()
-        unsent = Unsent(transport, again.set, below_bytes=MOST_BYTES)
+        unsent = Unsent(transport, again.set)
         unsent.keep(KEPT_BYTES)
         assert unsent.has_room()
         written = 0
@@ -73,10 +72,10 @@ async def test_nothing_is_added_to_what_does_not_leave_until_it_does() -> None:
                 await again.wait()
 
 
-async def test_on_a_fast_line_it_is_not_asked() -> None:
+async def test_where_a_segment_may_wait_it_is_not_asked() -> None:
     async with connected() as (transport, _far):
-        unsent = Unsent(transport, lambda: None, below_bytes=MOST_BYTES)
-        unsent.keep(MOST_BYTES)
+        unsent = Unsent(transport, lambda: None)
+        unsent.keep(SEGMENT_BYTES)
         fill(transport)
         assert sockets.unsent_bytes(transport) > 0
         assert unsent.has_room()
@@ -84,7 +83,7 @@ async def test_on_a_fast_line_it_is_not_asked() -> None:
 
 async def test_a_socket_that_is_gone_has_room() -> None:
     async with connected() as (transport, _far):
-        unsent = Unsent(transport, lambda: None, below_bytes=MOST_BYTES)
+        unsent = Unsent(transport, lambda: None)
         unsent.keep(KEPT_BYTES)
         transport.abort()
         await asyncio.sleep(0.01)
