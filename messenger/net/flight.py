@@ -54,6 +54,8 @@ MOST_UNSENT_BYTES: Final = 257 << 10
 for a while (after a loss; bbr every ten seconds, to look how short the way is), what is urgent waits for all of it.
 The most is a chunk and what is around it: all of it is one frame, sealed without being copied.
 """
+NEAR_S: Final = 0.005
+"""Shorter lines end in this machine or this building: what waits for them waits for a processor."""
 PAUSE_EVERY_S: Final = 2.0
 """Longest that a delay which is not ours goes unnoticed; more pauses would cost more than they tell."""
 
@@ -147,6 +149,11 @@ class Flight:
         if self._arrived >= self._next_change:
             self._adapt(self._round_s, now_s)
             self._round_s = math.inf
+
+    @property
+    def near(self) -> bool:
+        """Whether the line is too short to ask what waits for it."""
+        return self._base_s < NEAR_S
 
     @property
     def _short(self) -> bool:

@@ -250,7 +250,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
 
     def _bulk_bytes(self) -> int:
         """Return how much bulk may leave now."""
-        room = self._unsent is None or self._unsent.has_room()
+        room = self._flight.near or self._unsent is None or self._unsent.has_room()
         return self._flight.piece_bytes if room else 0
 
     def _mark_bulk(self) -> None:

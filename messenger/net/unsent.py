@@ -2,7 +2,7 @@
 
 TCP_NOTSENT_LOWAT keeps it short only as a rule. Linux fills up what is to be its next segment, to 64 KiB, whatever
 that says; and when it sends little for a while (bbr every ten seconds, anyone after a loss), all of that is in the way.
-So where less than that may wait it is asked before each piece of bulk.
+So on a long line, where less than that may wait, it is asked before each piece of bulk.
 """
 
 from __future__ import annotations
