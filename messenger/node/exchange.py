@@ -163,6 +163,8 @@ class Exchange:
                     break
 
     def _send(self, lane: wire.Lane, entry: outbox.Entry) -> None:
+        if self._session.cause is not None:
+            return  # It has ended, and nothing leaves: the next one loads what is not settled.
         self._session.send(lane, entry.inner, messages=1)
         self._windows[lane].sent(entry.row_id, len(entry.inner))
         if entry.state == "queued":
