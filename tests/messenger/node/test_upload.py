@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import os
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,6 +74,46 @@ def ask_leaves() -> wire.Pull:
     return wire.Pull(file_id=FILE_ID, leaves_first=0, leaves_count=2, ranges=())
 
 
+class Answering:
+    """The files of a home, for one receiver who asks for the leaves of one file."""
+
+    def __init__(self, store: Store, files: Transfers, contact_id: str) -> None:
+        self._store, self._files, self._contact_id = store, files, contact_id
+        self._session = cast("Any", Receiver())
+        files.session_up(contact_id, self._session)
+
+    async def ask(self) -> None:
+        await self._files.on_control(self._contact_id, self._session, ask_leaves())
+
+    @property
+    def upload(self) -> object:
+        return self._files.driven(self._contact_id, FILE_ID, incoming=False)
+
+    async def over(self) -> bool:
+        return not await self._store.read(transfers.list_open)
+
+
+@contextlib.asynccontextmanager
+async def answering(
+    home: Path, reading: threading.Event
+) -> AsyncIterator[tuple[Answering, Upload]]:
+    """Open a home, have its file asked for, and wait until it is being read."""
+    loop = asyncio.get_running_loop()
+    store = await Store.open(home / "store.db", KEY, loop=loop, ballast_bytes=0)
+    services = services_of(home, store)
+    (row,) = await store.read(transfers.list_open)
+    transfers_of = Transfers(services)
+    files = Answering(store, transfers_of, row.contact_id)
+    await files.ask()
+    upload = files.upload
+    assert isinstance(upload, Upload)
+    assert await asyncio.to_thread(reading.wait, 10)
+    yield files, upload
+    await transfers_of.stop()
+    services.threads.shutdown()
+    await store.close()
+
+
 def test_after_an_error_of_ours_nothing_is_left_and_another_answers(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,36 +136,18 @@ def test_after_an_error_of_ours_nothing_is_left_and_another_answers(
     monkeypatch.setattr(ReferenceSource, "close", close)
 
     async def work() -> None:
-        loop = asyncio.get_running_loop()
-        store = await Store.open(home / "store.db", KEY, loop=loop, ballast_bytes=0)
-        services = services_of(home, store)
-        (row,) = await store.read(transfers.list_open)
-        files, session = Transfers(services), cast("Any", Receiver())
-        files.session_up(row.contact_id, session)
-        await files.on_control(row.contact_id, session, ask_leaves())
-        first = files.driven(row.contact_id, FILE_ID, incoming=False)
-        assert isinstance(first, Upload)
-        async with asyncio.timeout(10):
-            await asyncio.to_thread(reading.wait, 10)
-            await files.on_control(row.contact_id, session, ask_leaves())
+        async with answering(home, reading) as (files, first), asyncio.timeout(10):
+            await files.ask()
             await asyncio.sleep(0.05)
             assert done == []
             read.set()
             await first.ended.wait()
             assert done == ["read", "closed"]
             assert len(first._tasks) <= 1  # The one that stopped the others.
-            await files.on_control(row.contact_id, session, ask_leaves())
-        second = files.driven(row.contact_id, FILE_ID, incoming=False)
-        assert second not in (None, first)
-        await files.stop()
-        services.threads.shutdown()
-        await store.close()
+            await files.ask()
+            assert files.upload not in (None, first)
 
     asyncio.run(work())
-
-
-async def is_over(store: Store) -> bool:
-    return not await store.read(transfers.list_open)
 
 
 def test_a_file_is_closed_only_when_nothing_reads_it_any_more(
@@ -141,27 +165,14 @@ def test_a_file_is_closed_only_when_nothing_reads_it_any_more(
     monkeypatch.setattr(ReferenceSource, "close", lambda _source: done.append("closed"))
 
     async def work() -> None:
-        loop = asyncio.get_running_loop()
-        store = await Store.open(home / "store.db", KEY, loop=loop, ballast_bytes=0)
-        services = services_of(home, store)
-        (row,) = await store.read(transfers.list_open)
-        files, session = Transfers(services), cast("Any", Receiver())
-        files.session_up(row.contact_id, session)
-        await files.on_control(row.contact_id, session, ask_leaves())
-        upload = files.driven(row.contact_id, FILE_ID, incoming=False)
-        assert isinstance(upload, Upload)
-        async with asyncio.timeout(10):
-            await asyncio.to_thread(reading.wait, 10)
+        async with answering(home, reading) as (files, upload), asyncio.timeout(10):
             upload.cancel("not that one")
-            await until(lambda: is_over(store))
+            await until(files.over)
             await asyncio.sleep(0.05)
             assert done == []
             read.set()
             await upload.ended.wait()
-        assert done[:2] == ["read", "closed"]
-        await files.stop()
-        services.threads.shutdown()
-        await store.close()
+            assert done[:2] == ["read", "closed"]
 
     asyncio.run(work())
 
