@@ -11,19 +11,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from peerpost.errors import ProtocolError
 
 from . import multistream
 from .events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
-from .flight import Flight
 from .interface import Admission, ConnectionLostError, Priority, StreamResetError
 from .keepalive import MARK, Keepalive, Pulse
+from .pace import Pace
 from .records import Inbound, Opener, Sealer
 from .stream import MuxedStream
-from .unsent import Unsent
 from .yamux import Limits, Yamux
 
 __all__ = ["MuxedConnection"]
@@ -32,10 +31,6 @@ log = logging.getLogger(__name__)
 
 BATCH_BYTES = 256 * 1024
 """Sealed and handed to the socket in one go."""
-LEAST_WRITE_BYTES = 4096
-WRITES_PER_FLIGHT = 8
-"""Bulk is written in parts of what the link holds: on 10 Mbit/s and 50 ms some 10 KiB, of 10 ms. On a short line, in
-what may wait in the socket, which is more."""
 FLUSH_TIMEOUT_S = 1.0
 NEGOTIATE_TIMEOUT_S = 10.0
 STRANGER_BYTES = 4096 + 512
@@ -80,6 +75,8 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._socket: asyncio.Transport | None = None
         self._paused = False
         self._flushing = False
+        self._hurried = False
+        """Whether something urgent has left ahead of its turn, and the flush of the turn is yet to come."""
         self._inbound = Inbound(opener)
         self._streams: dict[int, MuxedStream] = {}
         self._accepted: asyncio.Queue[MuxedStream | None] = asyncio.Queue()
@@ -89,10 +86,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._writable: set[MuxedStream] = set()
         self._finishing: set[MuxedStream] = set()
         self._pulse = Pulse(keepalive or Keepalive(), time.monotonic())
-        self._flight = Flight()
-        self._unsent: Unsent | None = None
-        self._marks = 0
-        self._bulk_marked = 0
+        self._pace = Pace(self._yamux)
         self._timer: asyncio.TimerHandle | None = None
 
     # -- the loop's side
@@ -101,8 +95,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         """Begin: the socket is ours."""
         # uvloop's transports do not inherit from asyncio's.
         self._socket = cast("asyncio.Transport", transport)
-        self._unsent = Unsent(self._socket, self._flush_soon)
-        self._keep_unsent()
+        self._pace.begin(self._socket, self._flush_soon)
         self._ask()
         self._tick()
         if self._early:
@@ -178,13 +171,11 @@ class MuxedConnection(asyncio.BufferedProtocol):
                 stream.fail(StreamResetError("the peer reset the stream"))
         elif isinstance(event, Pong):
             if event.value & MARK:
-                self._flight.answered(event.value, time.monotonic())
-                self._mark_bulk()
-                self._keep_unsent()
+                self._pace.answered(event.value, time.monotonic())
             else:
                 if self._pulse.answered(event.value, time.monotonic()):
                     self._ask()
-                self._flight.pinged(self._pulse.last_s)
+                self._pace.pinged(self._pulse.last_s)
             self._yamux.rtt_s = self._pulse.rtt_s
         elif isinstance(event, GoneAway):
             self._lose("the peer closed the connection", None)
@@ -233,46 +224,53 @@ class MuxedConnection(asyncio.BufferedProtocol):
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._flushing = False
-        if self._socket is None or self._lost is not None or self._socket.is_closing():
-            return
-        while not self._paused and (
-            records := self._yamux.next_records(BATCH_BYTES, self._bulk_bytes(), self._mark_bulk)
-        ):
-            self._socket.write(self._sealer.batch(records))
-            if not self._socket.get_write_buffer_size():
-                self._sealer.recycle()
+        self._flushing = self._hurried = False
+        while self._write_next(self._pace.room_bytes(), self._mark):
+            pass
         for stream in list(self._writable):
             if stream.tell_writable():
                 self._writable.discard(stream)
         for stream in list(self._finishing):
             self.stream_over(stream)
 
-    def _bulk_bytes(self) -> int:
-        """Return how much bulk may leave now."""
-        room = self._flight.near or self._unsent is None or self._unsent.has_room()
-        return self._flight.piece_bytes if room else 0
+    def _hurry(self) -> None:
+        """Send what is urgent now: whatever else this turn of the loop brings may take milliseconds.
 
-    def _mark_bulk(self) -> None:
-        """Follow bulk with marks, whose answers tell how far it has come and how long that took."""
-        sent = self._yamux.bulk_sent_bytes
-        if sent > self._bulk_marked:
-            self._flight.sent(sent - self._bulk_marked)
-            self._bulk_marked = sent
-        if self._flight.wants_mark:
-            self._marks = (self._marks + 1) % MARK
-            self._yamux.ping(MARK | self._marks)
-            self._flight.mark(MARK | self._marks, time.monotonic())
+        Once in a turn: what is written after that leaves with the rest, in one record.
+        """
+        if not (self._hurried or self._paused):
+            self._hurried = True
+            self._write_next(0)
+            if not self._flushing:
+                self._flushing = True
+                self._loop.call_soon(self._flush)
 
-    def _keep_unsent(self) -> None:
-        if self._unsent is not None:
-            self._unsent.keep(self._flight.unsent_bytes)
+    def _write_next(self, bulk_bytes: int, then: Callable[[], object] = lambda: None) -> bool:
+        """Seal what comes next and hand it to the socket; False where there is nothing, or no socket to take it."""
+        if (
+            self._paused
+            or self._socket is None
+            or self._lost is not None
+            or self._socket.is_closing()
+        ):
+            return False
+        records = self._yamux.next_records(BATCH_BYTES, bulk_bytes, then)
+        if records:
+            self._socket.write(self._sealer.batch(records))
+            if not self._socket.get_write_buffer_size():
+                self._sealer.recycle()
+        return bool(records)
+
+    def _mark(self) -> None:
+        self._pace.mark(time.monotonic())
 
     # -- what streams ask
 
     def stream_write(self, stream: MuxedStream, parts: Sequence[bytes | memoryview]) -> None:
         """Queue data of a stream."""
         self._yamux.write(stream.id, *parts)
+        if self._yamux.has_urgent:
+            self._hurry()
         self._flush_soon()
 
     def stream_queued_bytes(self, stream: MuxedStream) -> int:
@@ -325,8 +323,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
     @property
     def bulk_write_bytes(self) -> int:
         """How much to write at once on a bulk stream (`interface.Connection`)."""
-        part = self._flight.limit_bytes // WRITES_PER_FLIGHT
-        return max(LEAST_WRITE_BYTES, part, self._flight.unsent_bytes)
+        return self._pace.write_bytes
 
     async def open_stream(self, protocol: str, *, timeout_s: float = 10.0) -> MuxedStream:
         """Open a stream (`interface.Connection`)."""

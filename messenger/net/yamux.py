@@ -20,13 +20,7 @@ from .interface import Priority
 from .plaintexts import MAX_RECORD_BYTES, Plaintexts
 from .receive_window import INITIAL_WINDOW_BYTES, ReceiveWindow
 
-__all__ = [
-    "INITIAL_WINDOW_BYTES",
-    "MAX_RECORD_BYTES",
-    "Limits",
-    "Yamux",
-    "YamuxError",
-]
+__all__ = ["INITIAL_WINDOW_BYTES", "MAX_RECORD_BYTES", "Limits", "Yamux", "YamuxError"]
 
 HEADER = struct.Struct("!BBHII")
 MAX_CONTROL_BYTES = 64 * 1024
@@ -202,6 +196,11 @@ class Yamux:
         self._put(_Type.GO_AWAY, 0, 0, code)
 
     # -- what leaves
+
+    @property
+    def has_urgent(self) -> bool:
+        """Whether something of an urgent stream may leave."""
+        return bool(self._ready[0])
 
     @property
     def has_output(self) -> bool:

@@ -23,13 +23,14 @@ IDENTIFY = "stock opens identify first, and a stranger has one stream"
 NOT_QUEUED = "stock's write returns only when the reader has taken it all; it does not queue"
 
 FAILS = {
-    ("ours-stock", "test_reset_is_told_from_the_end"): T7,
+    ("ours-stock", "test_reset_is_told_from_the_end[ours-stock-True]"): T7,
     ("ours-stock", "test_what_ended_cleanly_can_be_read_whatever_comes_then"): T7,
     ("ours-stock", "test_close_of_a_connection_flushes"): T7,
     ("ours-stock", "test_loss_of_the_connection_reaches_everybody"): T7,
     ("stock-ours", "test_loss_of_the_connection_reaches_everybody"): T7,
 }
-"""What stock, on its side, does not do; each must go on failing there. The defects are those of test_defects.py."""
+"""What stock, on its side, does not do, in a test or in a case of it; each must go on failing there. The defects
+are those of test_defects.py."""
 
 NOT_TRIED = {
     ("ours-stock", "test_gate_refuses_before_there_is_a_connection"): GATE,
@@ -65,7 +66,8 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     case = (request.param, request.node.originalname)
     if case in NOT_TRIED:
         pytest.skip(NOT_TRIED[case])
-    if case in FAILS:
-        mark = pytest.mark.xfail(reason=FAILS[case], raises=StockDefectError, strict=True)
+    fails = FAILS.get(case) or FAILS.get((request.param, request.node.name))
+    if fails is not None:
+        mark = pytest.mark.xfail(reason=fails, raises=StockDefectError, strict=True)
         request.applymarker(mark)
     return KINDS[request.param]()

@@ -7,9 +7,10 @@ import socket
 
 import pytest
 
-from peerpost.net.interface import Admission
+from peerpost.net.interface import Admission, Priority
 from peerpost.net.libp2p import LibP2PTransport
 from peerpost.net.upgrade import Secured
+from peerpost.net.yamux import HEADER
 from tests.support.net_rig import LOOPBACK, PROTOCOLS, everybody, on_loop, seed
 
 
@@ -25,16 +26,23 @@ def secured(sock: socket.socket) -> Secured:
     )
 
 
+def joined() -> tuple[socket.socket, socket.socket]:
+    """Return both ends of a TCP connection; neither blocks."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname())
+        far, _ = server.accept()
+    near.setblocking(False)
+    far.setblocking(False)
+    return near, far
+
+
 @pytest.mark.parametrize("turns", range(1, 6))
 @on_loop
 async def test_who_gives_up_while_the_loop_takes_the_socket_leaves_nothing_behind(
     turns: int,
 ) -> None:
     alice = LibP2PTransport(seed("alice"), [LOOPBACK], everybody, PROTOCOLS)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        near = socket.create_connection(server.getsockname())
-        far, _ = server.accept()
-    near.setblocking(False)
+    near, far = joined()
     adopting = asyncio.ensure_future(alice._adopt(secured(near), Admission.KNOWN, inbound=False))
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -51,3 +59,41 @@ async def test_who_gives_up_while_the_loop_takes_the_socket_leaves_nothing_behin
     )  # Whatever was to come in the next turns: `on_loop` hears of errors in them.
     assert not alice._connections
     far.close()
+
+
+@on_loop
+async def test_what_is_urgent_leaves_in_the_turn_of_the_loop_that_wrote_it() -> None:
+    alice = LibP2PTransport(seed("alice"), [LOOPBACK], everybody, PROTOCOLS)
+    near, far = joined()
+    connection = await alice._adopt(secured(near), Admission.KNOWN, inbound=False)
+    urgent, bulk = (
+        connection._add(connection._yamux.open(priority, 0.0))
+        for priority in (Priority.URGENT, Priority.BULK)
+    )
+    connection._flush_soon()
+    await asyncio.sleep(0.05)
+    far.recv(1 << 16)  # The opening of the streams, and the first ping.
+    try:
+        bulk.put(bytes(1000))
+        urgent.put(b"first")
+        assert len(opened(far)) == HEADER.size + len(b"first")
+        urgent.put(b"second")
+        urgent.put(b"third")
+        with pytest.raises(BlockingIOError):
+            far.recv(1)
+        await asyncio.sleep(0.05)
+        # All else leaves at the end of the turn, in one record: a frame of each stream, and a mark.
+        said = len(b"second") + len(b"third") + 1000
+        assert len(opened(far)) == 3 * HEADER.size + said
+    finally:
+        connection.abort()
+        await connection.wait_closed()
+        far.close()
+
+
+def opened(far: socket.socket) -> bytes:
+    """Return the plaintext of the one record that has come."""
+    wire = far.recv(1 << 16)
+    size = int.from_bytes(wire[:2], "big")
+    assert len(wire) == 2 + size
+    return wire[2:-16]
