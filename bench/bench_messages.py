@@ -2,8 +2,9 @@
 
     python3 dev.py bench messages [--texts 2000] [--pipelined 20000] [--json FILE]
 
-Two spans of each text: from its being handed to the scheduler until the peer has opened it, and from the request at
-the control socket until the receipt says that it is on the receiver's disk; both sides fsync. Under load files fill
+Three spans of each text: from its being handed to the scheduler until the peer has opened it, and until the receipt
+says that it is on the receiver's disk; and from the request at the control socket to its answer that says so, with two
+commits of the sender's more. Both sides fsync. Under load files fill
 the same contact's link, once with the receiver's home on tmpfs, so that they do not fill the disk that the commits
 wait for, and once on the same disk; each with the shipped scheduler and with first come, first served in its place.
 Beside them, what a bare commit takes: one row into an SQLite file of its own on the disk of the homes.
@@ -188,14 +189,22 @@ class Traced:
 
     def result(self) -> dict[str, Any]:
         """Return the spans of what was sent, once the pair has ended."""
-        handed = dict(json.loads(self._traces["alice"].read_text())["handed"])
+        alice = json.loads(self._traces["alice"].read_text())
+        handed = dict(alice["handed"])
         opened = dict(reversed(json.loads(self._traces["bob"].read_text())["opened"]))
+        received: dict[int, int] = {}
+        for watermark, at_ns in alice["receipts"]:
+            for seq in range(max(received, default=0) + 1, watermark + 1):
+                received[seq] = at_ns
         return {
             name: {
                 "opened": spread(
                     [(opened[seq] - handed[seq]) / 1e9 for seq in range(first, last + 1)]
                 ),
-                "receipt": spread(took),
+                "receipt": spread(
+                    [(received[seq] - handed[seq]) / 1e9 for seq in range(first, last + 1)]
+                ),
+                "answer": spread(took),
             }
             for name, (first, last, took) in self._spans.items()
         }
@@ -238,20 +247,21 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"{result['texts']} texts of 200 bytes; {result['machine']}",
         "",
-        "| | opened, p50 ms | p99 | to the receipt, p50 | p99 | max |",
-        "|---|---|---|---|---|---|",
+        "| | opened, p50 ms | p99 | receipt, p50 | p99 | answer, p50 | p99 | max |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     names = {"real": "", "fifo": ", first come, first served"}
     for where in (IDLE, OTHER, SAME):
         for scheduler, label in names.items():
             if (row := result[scheduler].get(where)) is not None:
                 figures = [row["opened"][key] for key in ("p50_ms", "p99_ms")]
-                figures += [row["receipt"][key] for key in ("p50_ms", "p99_ms", "max_ms")]
+                figures += [row["receipt"][key] for key in ("p50_ms", "p99_ms")]
+                figures += [row["answer"][key] for key in ("p50_ms", "p99_ms", "max_ms")]
                 cells = " | ".join(f"{figure:.1f}" for figure in figures)
                 lines.append(f"| {where}{label} | {cells} |")
     for where, row in result["bare"].items():
         cells = " | ".join(f"{row[key]:.1f}" for key in ("p50_ms", "p99_ms", "max_ms"))
-        lines.append(f"| a bare commit, {where} | | | {cells} |")
+        lines.append(f"| a bare commit, {where} | | | | | {cells} |")
     lines += ["", f"Pipelined: {result['per_s']:.0f} texts a second with their receipts."]
     return "\n".join(lines)
 

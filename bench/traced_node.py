@@ -1,4 +1,4 @@
-"""A node that notes when each text is handed to its scheduler, and when it has opened one of its peer's.
+"""A node that notes when each text is handed to its scheduler, when it has opened one, and when a receipt came.
 
     python bench/traced_node.py TRACE real|fifo run --home DIR ...
 
@@ -26,6 +26,8 @@ from tests.support.fifo import Fifo
 
 handed: list[tuple[bytes, int]] = []
 opened: list[tuple[int, int]] = []
+receipts: list[tuple[int, int]] = []
+"""Of urgent texts: up to which all are on the peer's disk."""
 
 
 def note_handed(send: Any) -> Any:
@@ -45,8 +47,11 @@ def note_opened(on_inner: Any) -> Any:
     async def wrapped(self: Exchange, session: Session, lane: wire.Lane, batch: list[Any]) -> None:
         now_ns = time.monotonic_ns()
         if lane is wire.Lane.URGENT:
-            messages = (received.message for received in batch)
-            opened.extend((m.seq, now_ns) for m in messages if isinstance(m, wire.Message))
+            for message in (received.message for received in batch):
+                if isinstance(message, wire.Message):
+                    opened.append((message.seq, now_ns))
+                elif isinstance(message, wire.Receipt) and message.lane == wire.Lane.URGENT:
+                    receipts.append((message.watermark, now_ns))
         await on_inner(self, session, lane, batch)
 
     return wrapped
@@ -66,7 +71,8 @@ def main() -> int:
     try:
         return daemon.main(arguments)
     finally:
-        notes = {"handed": [(seq_of(inner), at) for inner, at in handed], "opened": opened}
+        sent = [(seq_of(inner), at) for inner, at in handed]
+        notes = {"handed": sent, "opened": opened, "receipts": receipts}
         Path(trace).write_text(json.dumps(notes), encoding="utf-8")
 
 
