@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 import threading
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,7 +72,12 @@ def on_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
 
         threads = threading.active_count()
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(main())
+            try:
+                runner.run(main())
+            except BaseException:
+                # uvloop warns of what a failed test left open, and where that is an error never has it closed.
+                warnings.simplefilter("ignore", ResourceWarning)
+                raise
         assert not unseen, unseen
         # Trio keeps a worker or two for names and files; they end by themselves.
         assert threading.active_count() <= threads + 4
