@@ -4,10 +4,10 @@
 
 Three spans of each text: from its being handed to the scheduler until the peer has opened it, and until the receipt
 says that it is on the receiver's disk; and from the request at the control socket to its answer that says so, with two
-commits of the sender's more. Both sides fsync. Under load files fill
-the same contact's link, once with the receiver's home on tmpfs, so that they do not fill the disk that the commits
-wait for, and once on the same disk; each with the shipped scheduler and with first come, first served in its place.
-Beside them, what a bare commit takes: one row into an SQLite file of its own on the disk of the homes.
+commits of the sender's more. Both sides fsync. Under load files fill the same contact's link, once with the receiver's
+home on tmpfs, so that they do not fill the disk that the commits wait for, and once on the same disk; each with the
+shipped scheduler and with first come, first served in its place. Beside them, what a bare commit takes: one row into
+an SQLite file of its own on the disk of the homes.
 """
 
 from __future__ import annotations
@@ -194,8 +194,7 @@ class Traced:
         opened = dict(reversed(json.loads(self._traces["bob"].read_text())["opened"]))
         received: dict[int, int] = {}
         for watermark, at_ns in alice["receipts"]:
-            for seq in range(max(received, default=0) + 1, watermark + 1):
-                received[seq] = at_ns
+            received |= dict.fromkeys(range(len(received) + 1, watermark + 1), at_ns)
         return {
             name: {
                 "opened": spread(
