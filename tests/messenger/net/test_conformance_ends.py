@@ -91,7 +91,7 @@ async def test_what_ended_cleanly_can_be_read_whatever_comes_then(kind: Kind) ->
         await near.close_write()
         await settle(100)
         far.reset()
-        with pytest.raises(StreamResetError):
+        with net.at(net.far), pytest.raises(StreamResetError):
             await far.read()
         near, far = await net.streams()
         await near.write(b"whole")
@@ -99,7 +99,8 @@ async def test_what_ended_cleanly_can_be_read_whatever_comes_then(kind: Kind) ->
         await settle(100)
         net.near.abort()
         await net.far.wait_closed()
-        assert await read_all(far) == b"whole"
+        with net.at(net.far):
+            assert await read_all(far) == b"whole"
 
 
 @on_loop
@@ -143,7 +144,8 @@ async def test_close_of_a_connection_flushes(kind: Kind) -> None:
                 return await read_all(far)
 
         data, _ = await asyncio.gather(read_later(), net.near.close())
-        assert data == pattern(1_000_000)
+        with net.at(net.far):
+            assert data == pattern(1_000_000)
         await net.far.wait_closed()
 
 
