@@ -44,7 +44,7 @@ def note_handed(send: Any) -> Any:
 def note_opened(on_inner: Any) -> Any:
     """Wrap `Exchange.on_inner`, which takes what one read of a lane brought."""
 
-    async def wrapped(self: Exchange, session: Session, lane: wire.Lane, batch: list[Any]) -> None:
+    def wrapped(self: Exchange, session: Session, lane: wire.Lane, batch: list[Any]) -> Any:
         now_ns = time.monotonic_ns()
         if lane is wire.Lane.URGENT:
             for message in (received.message for received in batch):
@@ -52,7 +52,7 @@ def note_opened(on_inner: Any) -> Any:
                     opened.append((message.seq, now_ns))
                 elif isinstance(message, wire.Receipt) and message.lane == wire.Lane.URGENT:
                     receipts.append((message.watermark, now_ns))
-        await on_inner(self, session, lane, batch)
+        return on_inner(self, session, lane, batch)
 
     return wrapped
 

@@ -17,12 +17,13 @@ ECHO = "/bench/echo/1"
 SINK = "/bench/sink/1"
 TINY = "/bench/tiny/1"
 READ_BYTES = 1 << 20
+Take = Callable[[Sequence[bytes | memoryview]], None]
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 
 
 class Stream(Protocol):
     async def read(self, size: int) -> bytes: ...
-    async def read_pieces(self, size: int) -> Sequence[bytes | memoryview]: ...
+    async def receive(self, take: Take, size: int) -> None: ...
     async def write(self, data: bytes) -> None: ...
     async def close_write(self) -> None: ...
     async def close(self) -> None: ...
@@ -62,8 +63,12 @@ async def sink(stream: Stream) -> None:
     """Read to the end, and answer with the CPU time that it took."""
     started_s = time.process_time()
     size = 0
-    while pieces := await stream.read_pieces(READ_BYTES):
+
+    def count(pieces: Sequence[bytes | memoryview]) -> None:
+        nonlocal size
         size += sum(map(len, pieces))
+
+    await stream.receive(count, READ_BYTES)
     used_s = time.process_time() - started_s
     await stream.write(json.dumps([size, used_s]).encode())
     await stream.close()
@@ -158,9 +163,9 @@ class StockStream:
             return b""
         return data
 
-    async def read_pieces(self, size: int) -> Sequence[bytes | memoryview]:
-        data = await self.read(size)
-        return (data,) if data else ()
+    async def receive(self, take: Take, size: int) -> None:
+        while data := await self.read(size):
+            take((data,))
 
 
 class Stock:

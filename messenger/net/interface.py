@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from peerpost.errors import UnavailableError
 
@@ -24,6 +24,9 @@ __all__ = [
     "StreamResetError",
     "Transport",
 ]
+
+
+T = TypeVar("T")
 
 
 class DialError(UnavailableError):
@@ -81,8 +84,15 @@ class Stream(Protocol):
         """
         ...
 
-    async def read_pieces(self, max_bytes: int = 65536) -> list[memoryview]:
-        """Return what `read` would, as the pieces in which it came: none after the clean end."""
+    async def receive(
+        self, take: Callable[[list[memoryview]], T | None], max_bytes: int = 65536
+    ) -> T | None:
+        """Hand what comes to `take`, up to max_bytes at a time, until that returns something; return it.
+
+        Where there is nothing yet, `take` is called in the turn of the loop that brings it, so it must not be long
+        about it. Returns None after the peer's clean end. Raises what `take` raises, and what `read` does; what was
+        taken is not given back when the call is cancelled.
+        """
         ...
 
     @property

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from .interface import ConnectionLostError, StreamResetError
 
 __all__ = ["Carrier", "MuxedStream"]
+
+T = TypeVar("T")
 
 QUEUE_BYTES = 512 * 1024
 """A writer waits once this much of its stream has not left, until half of it has."""
@@ -62,7 +64,9 @@ class MuxedStream:
         self._discarding = False
         self._over = False
         self._error: ConnectionLostError | None = None
-        self._reader: asyncio.Future[None] | None = None
+        self._reader: asyncio.Future[Any] | None = None
+        self._give: Callable[[], object] | None = None
+        """Hands what has come to who waits in `receive`, and returns what that one goes on with, if anything."""
         self._writers: deque[asyncio.Future[None]] = deque()
         self._linger: asyncio.TimerHandle | None = None
         self._lingering_bytes = 0
@@ -75,7 +79,10 @@ class MuxedStream:
             self._connection.stream_consumed(self, 1, len(data))
             return
         self._chunks.append(data)
-        self._wake_reader()
+        if self._give is None:
+            self._wake_reader()
+        elif self._reader is not None and not self._reader.done():
+            self._hand_over(self._give, self._reader)
 
     def feed_end(self) -> None:
         """Take the peer's clean end."""
@@ -110,24 +117,59 @@ class MuxedStream:
 
     async def read(self, max_bytes: int = 65536) -> bytes:
         """Return 1..max_bytes bytes, or b"" after the clean end (`interface.Stream`)."""
-        pieces = await self.read_pieces(max_bytes)
+        while not self._chunks:
+            if self._at_end():
+                return b""
+            await self._woken()
+        pieces = self._take(max_bytes)
         return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
 
-    async def read_pieces(self, max_bytes: int = 65536) -> list[memoryview]:
-        """Return 1..max_bytes bytes as they came, none after the clean end (`interface.Stream`)."""
-        while not self._chunks:
-            if self._discarding:
-                raise StreamResetError("the stream was closed here")
-            if self._ended:
-                return []
-            if self._error is not None:
-                raise self._error
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        return self._take(max_bytes)
+    async def receive(
+        self, take: Callable[[list[memoryview]], T | None], max_bytes: int = 65536
+    ) -> T | None:
+        """Hand what comes to `take`, until that returns something (`interface.Stream`)."""
+
+        def give() -> T | None:
+            while self._chunks:
+                if (found := take(self._take(max_bytes))) is not None:
+                    return found
+            return None
+
+        self._give = give
+        try:
+            while (found := give()) is None and not self._at_end():
+                if (found := await self._woken()) is not None:
+                    break
+        finally:
+            self._give = None
+        return found
+
+    def _hand_over(self, give: Callable[[], object], reader: asyncio.Future[Any]) -> None:
+        """Have what came taken here and now: the reader's own turn may be milliseconds away."""
+        try:
+            found = give()
+        except Exception as error:  # noqa: BLE001 - it is the reader's
+            if not reader.done():
+                reader.set_exception(error)
+        else:
+            if found is not None and not reader.done():
+                reader.set_result(found)
+
+    def _at_end(self) -> bool:
+        """Tell whether nothing comes any more. Raises what broke the stream."""
+        if self._discarding:
+            raise StreamResetError("the stream was closed here")
+        if self._error is not None and not self._ended:
+            raise self._error
+        return self._ended
+
+    async def _woken(self) -> Any:
+        """Wait for more, or the end; return what a taker has made of it, if it has."""
+        self._reader = asyncio.get_running_loop().create_future()
+        try:
+            return await self._reader
+        finally:
+            self._reader = None
 
     def _take(self, max_bytes: int) -> list[memoryview]:
         chunks = self._chunks

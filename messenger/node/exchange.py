@@ -23,7 +23,7 @@ from peerpost.wire import inner as wire
 from peerpost.wire.segment import Segment
 
 from .clock import now_ms
-from .session import Received, Session
+from .session import Later, Received, Session
 from .tasks import Tasks
 
 if TYPE_CHECKING:
@@ -257,8 +257,9 @@ class Exchange:
 
     # -- in
 
-    async def on_inner(self, session: Session, lane: wire.Lane, batch: list[Received]) -> None:
+    def on_inner(self, session: Session, lane: wire.Lane, batch: list[Received]) -> Later | None:
         """Take what one read brought (session.Receiver)."""
+        control: list[wire.Inner] = []
         for received in batch:
             message = received.message
             if isinstance(message, wire.Message):
@@ -273,12 +274,19 @@ class Exchange:
                 self._on_busy(time.monotonic() + message.retry_ms / 1000, cause)
                 session.abort(cause)
             else:
-                await self._transfers.on_control(self._contact_id, session, message)
+                control.append(message)
         self._take_receipts()
         self._commit_arrivals()
         if self._is_full:
             self._room.clear()
-            await self._room.wait()
+        elif not control:
+            return None
+        return functools.partial(self._go_on, session, control)
+
+    async def _go_on(self, session: Session, control: list[wire.Inner]) -> None:
+        for message in control:
+            await self._transfers.on_control(self._contact_id, session, message)
+        await self._room.wait()
 
     @property
     def _is_full(self) -> bool:
@@ -292,9 +300,9 @@ class Exchange:
         if not self._is_full:
             self._room.set()
 
-    async def on_segments(self, session: Session, segments: list[Segment]) -> None:
+    def on_segments(self, _session: Session, segments: list[Segment]) -> None:
         """Take chunk data (session.Receiver)."""
-        await self._transfers.on_segments(self._contact_id, session, segments)
+        self._transfers.on_segments(self._contact_id, segments)
 
     def _commit_arrivals(self) -> None:
         """Commit what has arrived, unless a commit is under way: that is followed by another."""

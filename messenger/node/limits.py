@@ -37,11 +37,12 @@ class Traffic:
     flows: dict[Lane, Flow]
     """Of what was read."""
 
+    def count(self, size_bytes: int) -> None:
+        """Note what was read without a limit."""
+        self.down.take(size_bytes, 0, 0)
+
     async def pace(self, lane: Lane, size_bytes: int, messages: int) -> None:
         """Return once what was read is within the limit downward."""
-        if not self.down.limited:
-            self.down.take(size_bytes, messages, 0)  # Counted, no more.
-            return
         flow = self.flows[lane]
         try:
             # One by one: a bucket never holds more than its burst, and one read may bring more.

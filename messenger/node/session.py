@@ -8,11 +8,12 @@ each lane's own affair (`lane`). Any breach of PROTOCOL.md ends the session; not
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from peerpost.crypto.envelope import ReceiveEpochs
 from peerpost.errors import PeerpostError, ProtocolError
@@ -31,6 +32,7 @@ __all__ = [
     "BULK_PROTOCOL",
     "HELLO_PROTOCOL",
     "URGENT_PROTOCOL",
+    "Later",
     "Received",
     "Receiver",
     "Session",
@@ -61,13 +63,17 @@ class Received:
     raw: bytes
 
 
-class Receiver(Protocol):
-    """What a session hands its messages to. Awaiting is backpressure towards the peer."""
+Later: TypeAlias = Callable[[], Awaitable[None]]
+"""What is to be awaited before more is read of a lane: backpressure towards the peer."""
 
-    async def on_inner(self, session: Session, lane: wire.Lane, batch: list[Received]) -> None:
+
+class Receiver(Protocol):
+    """What a session hands its messages to, in the turn of the loop that brought them."""
+
+    def on_inner(self, session: Session, lane: wire.Lane, batch: list[Received]) -> Later | None:
         """Take what one read of a lane brought."""
 
-    async def on_segments(self, session: Session, segments: list[Segment]) -> None:
+    def on_segments(self, session: Session, segments: list[Segment]) -> None:
         """Take pieces of chunks."""
 
 
@@ -159,29 +165,45 @@ class Session:
 
     async def _read(self, lane: wire.Lane) -> None:
         stream = self._streams[lane]
-        frames = LaneReader()
-        replays = ReplayGuard()
+        take = functools.partial(self._take, lane, LaneReader(), ReplayGuard())
         while True:
             limited = self._traffic.down.limited
-            pieces = await stream.read_pieces(LIMITED_READ_BYTES if limited else READ_BYTES)
-            if not pieces:
+            later = await stream.receive(take, LIMITED_READ_BYTES if limited else READ_BYTES)
+            if later is None:
                 raise _ClosedError("the peer closed the session")
-            batch: list[Received] = []
-            segments: list[Segment] = []
-            for piece in pieces:
-                for found in frames.feed(piece):
-                    if isinstance(found, Segment):
-                        segments.append(found)
-                    elif received := self._open(bytes(found), replays):
-                        batch.append(received)
-            if segments and lane is not wire.Lane.BULK:
-                raise ProtocolError("a segment on the urgent lane")
-            if batch:
-                await self._receiver.on_inner(self, lane, batch)
-            if segments:
-                await self._receiver.on_segments(self, segments)
-            messages = sum(isinstance(r.message, wire.Message) for r in batch) if limited else 0
-            await self._traffic.pace(lane, sum(map(len, pieces)), messages)
+            await later()
+
+    def _take(
+        self, lane: wire.Lane, frames: LaneReader, replays: ReplayGuard, pieces: list[memoryview]
+    ) -> Later | None:
+        """Hand on what one read brought; return what is to be awaited before the next."""
+        batch: list[Received] = []
+        segments: list[Segment] = []
+        for piece in pieces:
+            for found in frames.feed(piece):
+                if isinstance(found, Segment):
+                    segments.append(found)
+                elif received := self._open(bytes(found), replays):
+                    batch.append(received)
+        if segments and lane is not wire.Lane.BULK:
+            raise ProtocolError("a segment on the urgent lane")
+        later = self._receiver.on_inner(self, lane, batch) if batch else None
+        if segments:
+            self._receiver.on_segments(self, segments)
+        size = sum(map(len, pieces))
+        if not self._traffic.down.limited:
+            self._traffic.count(size)
+            return later
+        messages = sum(isinstance(r.message, wire.Message) for r in batch)
+        return functools.partial(self._pay, later, lane, size, messages)
+
+    async def _pay(
+        self, later: Later | None, lane: wire.Lane, size_bytes: int, messages: int
+    ) -> None:
+        """Wait until what was read is within the limit downward."""
+        if later is not None:
+            await later()
+        await self._traffic.pace(lane, size_bytes, messages)
 
     def _open(self, payload: bytes, replays: ReplayGuard) -> Received | None:
         opened = self._epochs.open(payload)

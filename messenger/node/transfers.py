@@ -147,9 +147,7 @@ class Transfers:
         else:
             await self._to_upload(contact_id, session, file_id, message)
 
-    async def on_segments(
-        self, contact_id: str, _session: Session, segments: list[Segment]
-    ) -> None:
+    def on_segments(self, contact_id: str, segments: list[Segment]) -> None:
         """Take chunk data."""
         for file_id, of_file in itertools.groupby(segments, operator.attrgetter("file_id")):
             download = self._downloads.get((contact_id, file_id))

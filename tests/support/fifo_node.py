@@ -12,7 +12,7 @@ from typing import Any, cast
 from peerpost.node import peer
 from peerpost.node.daemon import main
 from peerpost.node.lane import LaneWriter
-from peerpost.node.session import Received, Receiver, Session
+from peerpost.node.session import Later, Received, Receiver, Session
 from peerpost.wire import inner as wire
 from peerpost.wire.segment import Segment
 
@@ -38,13 +38,21 @@ class _Sorting:
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
 
-    async def on_inner(self, session: Session, lane: wire.Lane, batch: list[Received]) -> None:
+    def on_inner(self, session: Session, lane: wire.Lane, batch: list[Received]) -> Later:
+        waits: list[Later] = []
         for one in batch:
             own = wire.Lane(one.message.lane) if isinstance(one.message, wire.Message) else lane
-            await self._receiver.on_inner(session, own, [one])
+            if (later := self._receiver.on_inner(session, own, [one])) is not None:
+                waits.append(later)
 
-    async def on_segments(self, session: Session, segments: list[Segment]) -> None:
-        await self._receiver.on_segments(session, segments)
+        async def all_later() -> None:
+            for later in waits:
+                await later()
+
+        return all_later
+
+    def on_segments(self, session: Session, segments: list[Segment]) -> None:
+        self._receiver.on_segments(session, segments)
 
 
 class FifoSession(Session):

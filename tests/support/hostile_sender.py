@@ -13,9 +13,10 @@ session, `HostilePeer` is a `Receiver` as peerpost.node.session wants one.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -283,8 +284,13 @@ class HostilePeer:
         self.seen: list[wire.Inner] = []
         """All that the receiver said."""
 
-    async def on_inner(self, session: _Session, _lane: wire.Lane, batch: list[Any]) -> None:
+    def on_inner(
+        self, session: _Session, _lane: wire.Lane, batch: list[Any]
+    ) -> Callable[[], Awaitable[None]]:
         """Answer each message for its file."""
+        return functools.partial(self._answer, session, batch)
+
+    async def _answer(self, session: _Session, batch: list[Any]) -> None:
         for received in batch:
             message = received.message
             self.seen.append(message)
@@ -292,7 +298,7 @@ class HostilePeer:
             if sender is not None:
                 await self.send(session, sender.answer(message))
 
-    async def on_segments(self, _session: _Session, _segments: list[Segment]) -> None:
+    def on_segments(self, _session: _Session, _segments: list[Segment]) -> None:
         """Take no file in return."""
 
     async def send(self, session: _Session, pieces: list[Piece]) -> None:

@@ -12,8 +12,8 @@ import functools
 import itertools
 import os
 import pickle
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from peerpost.errors import UnavailableError
 from peerpost.net.interface import (
@@ -29,6 +29,8 @@ from tests.support import net_peer, stock_process
 from tests.support.link import BACK, THERE
 from tests.support.net_rig import LOOPBACK, PROTOCOLS, Kind, everybody, seed
 from tests.support.subject import processes
+
+T = TypeVar("T")
 
 ANSWERS = {seed("bob"), seed("carol")}
 """Who is dialled in the tests; everybody else dials."""
@@ -150,9 +152,13 @@ class StockStream:
         self._reading = None
         return data
 
-    async def read_pieces(self, max_bytes: int = 65536) -> list[memoryview]:
-        data = await self.read(max_bytes)
-        return [memoryview(data)] if data else []
+    async def receive(
+        self, take: Callable[[list[memoryview]], T | None], max_bytes: int = 65536
+    ) -> T | None:
+        while data := await self.read(max_bytes):
+            if (found := take([memoryview(data)])) is not None:
+                return found
+        return None
 
     @property
     def writable(self) -> bool:

@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import random
 
+import pytest
+
 from peerpost.net.interface import (
     Stream,
     StreamResetError,
@@ -167,6 +169,61 @@ async def test_cancelled_reads_lose_nothing(kind: Kind) -> None:
         await sending
         assert got == data
         assert cancelled > 20, "nothing was cancelled in its middle"
+
+
+@on_loop
+async def test_all_that_comes_is_taken_until_the_taker_has_what_it_wants(kind: Kind) -> None:
+    data = pattern(300_000)
+    wanted = [100_000, 100_001, 250_000, len(data) + 1]
+    async with pair(kind) as net:
+        near, far = await net.streams(FILE)
+
+        async def send() -> None:
+            for at in range(0, len(data), 7000):
+                await near.write(data[at : at + 7000])
+                await settle(at % 3)
+            await near.close_write()
+
+        sending = asyncio.ensure_future(send())
+        got = b""
+
+        def take(pieces: list[memoryview]) -> int | None:
+            nonlocal got
+            assert 0 < sum(map(len, pieces)) <= 50_000
+            got += b"".join(pieces)
+            return len(got) if len(got) >= wanted[0] else None
+
+        while (size := await far.receive(take, 50_000)) is not None:
+            assert size == len(got)
+            assert wanted.pop(0) <= size
+        await sending
+        assert got == data, "all, and then the clean end"
+        assert await far.receive(take) is None
+
+
+@on_loop
+async def test_what_a_taker_raises_is_raised_and_costs_only_what_it_took(kind: Kind) -> None:
+    def refuse(pieces: list[memoryview]) -> None:
+        raise ValueError(bytes(pieces[0]))
+
+    async with pair(kind) as net:
+        near, far = await net.streams()
+        for late in (False, True):
+            if not late:
+                await near.write(b"bad")
+                await settle(100)
+            taking = asyncio.ensure_future(far.receive(refuse))
+            await settle(10)
+            if late:
+                await near.write(b"bad")
+            with pytest.raises(ValueError, match="bad"):
+                await taking
+        given_up = asyncio.ensure_future(far.receive(refuse))
+        await settle(10)
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        await near.write(b"good")
+        assert await read_exactly(far, 4) == b"good"
 
 
 @on_loop

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from peerpost.net.interface import Admission, Priority
+from peerpost.net.interface import Admission, ConnectionLostError, Priority
 from peerpost.net.libp2p import LibP2PTransport
 from peerpost.net.upgrade import Secured
 from peerpost.net.yamux import HEADER
@@ -85,6 +85,37 @@ async def test_what_is_urgent_leaves_in_the_turn_of_the_loop_that_wrote_it() -> 
         # All else leaves at the end of the turn, in one record: a frame of each stream, and a mark.
         said = len(b"second") + len(b"third") + 1000
         assert len(opened(far)) == 3 * HEADER.size + said
+    finally:
+        connection.abort()
+        await connection.wait_closed()
+        far.close()
+
+
+@on_loop
+async def test_what_comes_is_taken_in_the_turn_of_the_loop_that_brought_it() -> None:
+    alice = LibP2PTransport(seed("alice"), [LOOPBACK], everybody, PROTOCOLS)
+    near, far = joined()
+    connection = await alice._adopt(secured(near), Admission.KNOWN, inbound=False)
+    stream = connection._add(connection._yamux.open(Priority.URGENT, 0.0))
+    taken: list[bytes] = []
+
+    def take(pieces: list[memoryview]) -> str | None:
+        taken.extend(map(bytes, pieces))
+        return "enough" if taken[-1] == b"last" else None
+
+    try:
+        receiving = asyncio.ensure_future(stream.receive(take))
+        await asyncio.sleep(0)
+        for said in (b"first", b"last", b"for the next"):
+            stream.feed(memoryview(said))
+        assert taken == [b"first", b"last"]
+        assert await receiving == "enough"
+        assert await stream.read() == b"for the next"
+        receiving = asyncio.ensure_future(stream.receive(take))
+        await asyncio.sleep(0)
+        connection.abort()
+        with pytest.raises(ConnectionLostError):
+            await receiving
     finally:
         connection.abort()
         await connection.wait_closed()
