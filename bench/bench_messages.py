@@ -56,16 +56,25 @@ def spread(seconds: list[float]) -> dict[str, float]:
     }
 
 
-async def one_by_one(home: Path, count: int, interval_s: float = 0.0) -> list[float]:
+def connected(home: Path) -> NodeConnection:
+    """Return a connection to a node, of the kind that the commands use."""
+    node = dial(home)
+    if node is None:
+        raise RuntimeError(f"the node of {home} is gone")
+    return node
+
+
+def one_by_one(home: Path, count: int, interval_s: float = 0.0) -> list[float]:
     """Send texts, one after another's receipt, and return what each took."""
     took: list[float] = []
-    async with Client(home) as client:
+    params = {"contact": "bob", "text": TEXT, "wait": True}
+    with connected(home) as node:
         due = time.perf_counter()
         for _ in range(count):
             due = max(due + interval_s, time.perf_counter())
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            time.sleep(max(0.0, due - time.perf_counter()))
             started = time.perf_counter()
-            await client.call("send-net", contact="bob", text=TEXT, wait=True)
+            node.call("send-net", params)
             took.append(time.perf_counter() - started)
     return took
 
@@ -109,10 +118,7 @@ class Feeder(threading.Thread):
         self.ended = threading.Event()
 
     def run(self) -> None:
-        node = dial(self._pair.homes["alice"])
-        if node is None:
-            raise RuntimeError("the node is gone")
-        with node:
+        with connected(self._pair.homes["alice"]) as node:
             while not self.ended.wait(0.25):
                 for _ in range(FILES - len(self._queued(node))):
                     self._send(node)
@@ -182,7 +188,7 @@ class Traced:
 
     def texts(self, name: str, count: int, interval_s: float = 0.0) -> None:
         """Send some, after a few that are not counted."""
-        took = asyncio.run(one_by_one(self.pair.homes["alice"], WARM + count, interval_s))
+        took = one_by_one(self.pair.homes["alice"], WARM + count, interval_s)
         first = self._sent + 1 + WARM
         self._sent += WARM + count
         self._spans[name] = (first, self._sent, took[WARM:])
@@ -219,7 +225,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
         disk = folder(arguments.folder)
         with Pair(disk, disk) as pair:
-            asyncio.run(one_by_one(pair.homes["alice"], WARM))
+            one_by_one(pair.homes["alice"], WARM)
             result["per_s"] = asyncio.run(pipelined(pair.homes["alice"], arguments.pipelined))
         result["bare"] = {IDLE: bare_commits(disk)}
         for scheduler in ("real", "fifo"):
