@@ -188,22 +188,20 @@ class Session:
         if segments and lane is not wire.Lane.BULK:
             raise ProtocolError("a segment on the urgent lane")
         later = self._receiver.on_inner(self, lane, batch) if batch else None
+        rest = functools.partial(self._take_rest, lane, batch, segments, sum(map(len, pieces)))
+        return rest() if later is None else functools.partial(_in_turn, later, rest)
+
+    def _take_rest(
+        self, lane: wire.Lane, batch: list[Received], segments: list[Segment], size_bytes: int
+    ) -> Later | None:
+        """Hand on what came behind the messages; under a limit downward all has to be paid for."""
         if segments:
             self._receiver.on_segments(self, segments)
-        size = sum(map(len, pieces))
-        if not self._traffic.down.limited:
-            self._traffic.count(size)
-            return later
-        messages = sum(isinstance(r.message, wire.Message) for r in batch)
-        return functools.partial(self._pay, later, lane, size, messages)
-
-    async def _pay(
-        self, later: Later | None, lane: wire.Lane, size_bytes: int, messages: int
-    ) -> None:
-        """Wait until what was read is within the limit downward."""
-        if later is not None:
-            await later()
-        await self._traffic.pace(lane, size_bytes, messages)
+        if self._traffic.down.limited:
+            messages = sum(isinstance(r.message, wire.Message) for r in batch)
+            return functools.partial(self._traffic.pace, lane, size_bytes, messages)
+        self._traffic.count(size_bytes)
+        return None
 
     def _open(self, payload: bytes, replays: ReplayGuard) -> Received | None:
         opened = self._epochs.open(payload)
@@ -215,6 +213,12 @@ class Session:
         except wire.UnknownTypeError:
             # A later version's control message: this reader goes on without it.
             return None
+
+
+async def _in_turn(later: Later, rest: Callable[[], Later | None]) -> None:
+    await later()
+    if (then := rest()) is not None:
+        await then()
 
 
 class _ClosedError(PeerpostError):
