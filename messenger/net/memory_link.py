@@ -213,6 +213,7 @@ class MemoryConnection:
         stream = self._streams.get(stream_id)
         if stream is not None:
             stream.feed(memoryview(data))
+            stream.deliver()
 
     def _on_end(self, stream_id: int) -> None:
         stream = self._streams.get(stream_id)

@@ -147,17 +147,21 @@ class MuxedConnection(asyncio.BufferedProtocol):
             if self._allowance_bytes < 0:
                 raise ProtocolError("a stranger sent more than a HELLO")
         events: list[Event] = []
+        fed: dict[MuxedStream, None] = {}
         try:
             self._yamux.receive(plaintext, time.monotonic(), events)
         finally:
             for event in events:
-                self._handle(event)
+                self._handle(event, fed)
+            for stream in fed:
+                stream.deliver()
 
-    def _handle(self, event: Event) -> None:
+    def _handle(self, event: Event, fed: dict[MuxedStream, None]) -> None:
         if isinstance(event, Data):
             stream = self._streams.get(event.stream_id)
             if stream is not None:
                 stream.feed(event.data)
+                fed[stream] = None
         elif isinstance(event, Opened):
             self._opened(self._add(event.stream_id))
         elif isinstance(event, Ended):

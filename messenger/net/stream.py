@@ -74,11 +74,14 @@ class MuxedStream:
     # -- the connection's side
 
     def feed(self, data: memoryview) -> None:
-        """Take received bytes."""
+        """Take received bytes; `deliver` follows, once all that came with them is here."""
         if self._discarding:
             self._connection.stream_consumed(self, 1, len(data))
             return
         self._chunks.append(data)
+
+    def deliver(self) -> None:
+        """Give what came to who waits for it."""
         if self._give is None:
             self._wake_reader()
         elif self._reader is not None and not self._reader.done():

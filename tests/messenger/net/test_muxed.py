@@ -108,6 +108,7 @@ async def test_what_comes_is_taken_in_the_turn_of_the_loop_that_brought_it() -> 
         await asyncio.sleep(0)
         for said in (b"first", b"last", b"for the next"):
             stream.feed(memoryview(said))
+            stream.deliver()
         assert taken == [b"first", b"last"]
         assert await receiving == "enough"
         assert await stream.read() == b"for the next"
