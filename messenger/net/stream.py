@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -12,6 +13,8 @@ from .interface import ConnectionLostError, StreamResetError
 __all__ = ["Carrier", "MuxedStream"]
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 QUEUE_BYTES = 512 * 1024
 """A writer waits once this much of its stream has not left, until half of it has."""
@@ -152,7 +155,9 @@ class MuxedStream:
         try:
             found = give()
         except Exception as error:  # noqa: BLE001 - it is the reader's
-            if not reader.done():
+            if reader.done():  # The stream has broken meanwhile, and tells that.
+                log.debug("what came last was not taken: %r", error)
+            else:
                 reader.set_exception(error)
         else:
             if found is not None and not reader.done():

@@ -23,14 +23,17 @@ IDENTIFY = "stock opens identify first, and a stranger has one stream"
 NOT_QUEUED = "stock's write returns only when the reader has taken it all; it does not queue"
 
 FAILS = {
-    ("ours-stock", "test_reset_is_told_from_the_end"): T7,
+    ("ours-stock", "test_reset_is_told_from_the_end[ours-stock-True]"): T7,
     ("ours-stock", "test_what_ended_cleanly_can_be_read_whatever_comes_then"): T7,
     ("ours-stock", "test_close_of_a_connection_flushes"): T7,
     ("ours-stock", "test_loss_of_the_connection_reaches_everybody"): T7,
     ("stock-ours", "test_loss_of_the_connection_reaches_everybody"): T7,
 }
-"""What stock, on its side, does not do, or only where it happens to run its tasks in the right order: there it is held
-to nothing, and our side to all. That stock has the defects is shown by test_defects.py."""
+"""What stock, on its side, does not do, in a test or in a case of it; each must go on failing there. The defects
+are those of test_defects.py."""
+
+SOMETIMES = {("ours-stock", "test_reset_is_told_from_the_end[ours-stock-False]"): T7}
+"""The same where it depends on which of its tasks stock runs first: there only our own side must do right."""
 
 NOT_TRIED = {
     ("ours-stock", "test_gate_refuses_before_there_is_a_connection"): GATE,
@@ -38,7 +41,7 @@ NOT_TRIED = {
     (
         "ours-stock",
         "test_unread_stream_that_was_closed_does_not_hold_up_its_peer",
-    ): "a stream that stock has closed holds up its peer where stock is busy",
+    ): "stock gives no credit for what it does not read: enough only where its window has grown",
     ("ours-stock", "test_stranger_that_says_too_much_is_shown_out"): GATE,
     ("ours-stock", "test_ninth_stranger_evicts_the_oldest_that_was_not_admitted"): GATE,
     ("stock-ours", "test_stranger_has_one_stream_until_it_is_admitted"): IDENTIFY,
@@ -70,7 +73,9 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     case = (request.param, request.node.originalname)
     if case in NOT_TRIED:
         pytest.skip(NOT_TRIED[case])
-    if fails := FAILS.get(case):
-        mark = pytest.mark.xfail(reason=fails, raises=StockDefectError, strict=False)
-        request.applymarker(mark)
+    for named in (case, (request.param, request.node.name)):
+        if fails := FAILS.get(named) or SOMETIMES.get(named):
+            always = named in FAILS
+            mark = pytest.mark.xfail(reason=fails, raises=StockDefectError, strict=always)
+            request.applymarker(mark)
     return KINDS[request.param]()
