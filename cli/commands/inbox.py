@@ -10,6 +10,7 @@ import click
 from peerpost.errors import UsageError
 
 from ..app import App, Group, complete_contacts, pass_app
+from ..listing import after_option, limit_option, show_list
 from ..output import target
 
 __all__ = ["inbox"]
@@ -59,19 +60,27 @@ class _Moment(click.ParamType[int]):
 )
 @click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
 @click.option("--unread", is_flag=True, help="Only what was not read yet.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many.")
+@limit_option
+@after_option
 @click.option("--since", type=_Moment(), metavar="T", help="A date, a time, or how long ago (2h).")
 @pass_app
 def list_(
-    app: App, contact: str | None, unread: bool, limit: int | None, since: int | None
+    app: App,
+    contact: str | None,
+    unread: bool,
+    limit: int | None,
+    after: str | None,
+    since: int | None,
 ) -> None:
     """List what was received, newest first."""
-    params = {"contact": contact, "unread": unread or None, "limit": limit, "since": since}
-    given = {key: value for key, value in params.items() if value is not None}
-    rows = app.call("inbox.list", given)
-    if not app.terminal.json:
-        rows = [row | {"kind": "folder"} if row.get("directory") else row for row in rows]
-    app.terminal.records(rows, _COLUMNS, empty="Nothing here.")
+    params = {"contact": contact, "unread": unread or None, "since": since, "after": after}
+    show_list(
+        app, "inbox.list", params, _COLUMNS, limit=limit, empty="Nothing here.", shown=_for_people
+    )
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"kind": "folder"} if row.get("directory") else row
 
 
 @inbox.command(examples="peerpost inbox show k3f9\npeerpost --json inbox show k3f9")

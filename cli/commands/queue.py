@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ..app import App, Group, complete_contacts, pass_app
+from ..listing import after_option, limit_option, show_list
 
 __all__ = ["queue"]
 
@@ -38,13 +39,14 @@ def queue() -> None:
 
 @queue.command("list", examples="peerpost queue list\npeerpost queue list --contact bob --json")
 @click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
+@limit_option
+@after_option
 @pass_app
-def list_(app: App, contact: str | None) -> None:
+def list_(app: App, contact: str | None, limit: int | None, after: str | None) -> None:
     """List what is not delivered yet, oldest first."""
-    params = {"contact": contact} if contact else {}
-    app.terminal.records(
-        app.call("queue.list", params), _COLUMNS, empty="Everything sent is delivered."
-    )
+    params = {"contact": contact, "after": after}
+    empty = "Everything sent is delivered."
+    show_list(app, "queue.list", params, _COLUMNS, limit=limit, empty=empty)
 
 
 @queue.command(examples="peerpost queue show 7hq2")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from ..app import App, Group, complete_contacts, pass_app
+from ..listing import after_option, limit_option, show_list
 
 __all__ = ["sent"]
 
@@ -29,13 +28,13 @@ def sent() -> None:
 
 @sent.command("list", examples="peerpost sent list\npeerpost sent list --contact bob --limit 20")
 @click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many.")
+@limit_option
+@after_option
 @pass_app
-def list_(app: App, contact: str | None, limit: int | None) -> None:
+def list_(app: App, contact: str | None, limit: int | None, after: str | None) -> None:
     """List what was sent, newest first."""
-    params: dict[str, Any] = {"contact": contact, "limit": limit}
-    given = {key: value for key, value in params.items() if value is not None}
-    app.terminal.records(app.call("sent.list", given), _COLUMNS, empty="Nothing was sent yet.")
+    params = {"contact": contact, "after": after}
+    show_list(app, "sent.list", params, _COLUMNS, limit=limit, empty="Nothing was sent yet.")
 
 
 @sent.command(examples="peerpost sent show 7hq2")

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from peerpost.errors import RefusedError
+from peerpost.errors import RefusedError, UsageError
 
 from ..app import App, Group, pass_app
+from ..listing import after_option, limit_option, show_list
 from ..progress import Progress
 
 __all__ = ["transfers"]
@@ -42,16 +43,21 @@ def transfers() -> None:
 
 @transfers.command("list", examples="peerpost transfers list\npeerpost transfers list --follow")
 @click.option("--follow", is_flag=True, help="Watch those under way until all have ended.")
+@limit_option
+@after_option
 @pass_app
-def list_(app: App, follow: bool) -> None:
-    """List files under way and arrived, in both directions."""
+def list_(app: App, follow: bool, limit: int | None, after: str | None) -> None:
+    """List files under way and arrived, in both directions, newest first."""
+    empty = "No files are under way."
     if not follow:
-        app.terminal.records(app.call("transfers.list"), _COLUMNS, empty="No files are under way.")
+        show_list(app, "transfers.list", {"after": after}, _COLUMNS, limit=limit, empty=empty)
         return
+    if limit is not None or after is not None:
+        raise UsageError("--follow watches all that are under way", hint="leave out --limit")
     with Progress(app.terminal) as progress:
         app.call("transfers.follow", {}, on_event=lambda row: _follow(app, progress, row))
     if not app.terminal.json:
-        app.terminal.note("No files are under way.")
+        app.terminal.note(empty)
 
 
 @transfers.command(examples="peerpost transfers show 7hq2\npeerpost transfers show 7hq2 --follow")

@@ -86,7 +86,7 @@ class Security(_Section, frozen=True, kw_only=True):
 class Padding(_Section, frozen=True, kw_only=True):
     """[padding]"""
 
-    mode: Literal["buckets", "off", "fixed", "padme"] = "buckets"
+    mode: Literal["buckets", "off"] = "buckets"
     """How envelopes are padded."""
     buckets: tuple[Size, ...] = PADDING_BUCKETS
     """Sizes of an envelope on the stream, in bytes."""

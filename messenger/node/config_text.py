@@ -36,8 +36,7 @@ DEFAULT_TEXT = """\
 [security]
 
 [padding]
-# Hides the length of a message: "buckets" pads to the next of the sizes below, "fixed" always to
-# the largest, "padme" to within 12 %, "off" not at all.
+# Hides the length of a message: "buckets" pads to the next of the sizes below, "off" not at all.
 # mode = "buckets"
 # In bytes; the last one stays.
 # buckets = [1024, 4096, 16384, 65024]

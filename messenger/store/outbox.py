@@ -398,17 +398,26 @@ def id_of_file(db: apsw.Connection, contact_id: str, file_id: bytes) -> str | No
 
 
 def list_entries(
-    db: apsw.Connection, *, contact_id: str | None, pending: bool, limit: int
+    db: apsw.Connection,
+    *,
+    contact_id: str | None,
+    pending: bool,
+    limit: int,
+    beyond_row_id: int | None = None,
 ) -> list[Entry]:
-    """Return entries of contacts: the open ones oldest first, or all newest first."""
+    """Return entries of contacts: the open ones oldest first, or all newest first.
+
+    Where a list goes on, those that follow a row in that order.
+    """
     order = "ORDER BY row_id" if pending else "ORDER BY row_id DESC"
+    follows = "row_id > ?3" if pending else "row_id < ?3"
     return [
         _entry(row)
         for row in db.execute(
             f"SELECT {_COLUMNS} FROM outbox WHERE {_OPEN if pending else '1'}"  # noqa: S608
-            " AND (?1 IS NULL OR contact_id = ?1)"
+            f" AND (?1 IS NULL OR contact_id = ?1) AND (?3 IS NULL OR {follows})"
             f" AND contact_id IN (SELECT id FROM contacts) {order} LIMIT ?2",
-            (contact_id, limit),
+            (contact_id, limit, beyond_row_id),
         )
     ]
 

@@ -174,13 +174,18 @@ def of_contact(db: apsw.Connection, contact_id: str) -> list[Transfer]:
     ]
 
 
-def list_transfers(db: apsw.Connection, limit: int) -> list[Transfer]:
-    """Return transfers, newest first."""
+def list_transfers(
+    db: apsw.Connection, limit: int, after: tuple[int, str] | None = None
+) -> list[Transfer]:
+    """Return transfers, newest first; where a list goes on, those that follow (created_ms, id)."""
+    created_ms, id_ = (None, "") if after is None else after
     return [
         _transfer(row)
         for row in db.execute(
-            f"SELECT {_COLUMNS} FROM transfers ORDER BY created_ms DESC, id LIMIT ?",  # noqa: S608
-            (limit,),
+            f"SELECT {_COLUMNS} FROM transfers WHERE ?2 IS NULL"  # noqa: S608
+            " OR created_ms < ?2 OR (created_ms = ?2 AND id > ?3)"
+            " ORDER BY created_ms DESC, id LIMIT ?1",
+            (limit, created_ms, id_),
         )
     ]
 

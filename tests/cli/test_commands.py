@@ -128,14 +128,14 @@ def test_remove_asks_on_a_terminal_only(
 @pytest.mark.parametrize(
     ("arguments", "method", "params"),
     [
-        (["queue", "list"], "queue.list", {}),
-        (["queue", "list", "--contact", "bob"], "queue.list", {"contact": "bob"}),
+        (["queue", "list"], "queue.list", {"limit": 1000}),
+        (["queue", "list", "--contact", "bob"], "queue.list", {"contact": "bob", "limit": 1000}),
         (["queue", "show", "7h"], "queue.show", {"id": "7h"}),
         (["queue", "retry", "7h"], "queue.retry", {"id": "7h"}),
         (["queue", "cancel", "7h"], "queue.cancel", {"id": "7h"}),
-        (["sent", "list", "--limit", "3"], "sent.list", {"limit": 3}),
+        (["sent", "list", "--limit", "3"], "sent.list", {"limit": 4}),
         (["sent", "show", "7h"], "sent.show", {"id": "7h"}),
-        (["transfers", "list"], "transfers.list", {}),
+        (["transfers", "list"], "transfers.list", {"limit": 1000}),
         (["transfers", "show", "7h"], "transfers.show", {"id": "7h"}),
         (["transfers", "accept", "7h"], "transfers.accept", {"id": "7h"}),
         (["transfers", "reject", "7h"], "transfers.reject", {"id": "7h"}),
@@ -182,7 +182,7 @@ def test_inbox_list(node: FakeNode, shell: Shell) -> None:
         "one<U+001B>[2J",
     ]
     shell("inbox", "list")
-    assert node.params == {}
+    assert node.params == {"limit": 1000}
 
 
 def test_inbox_show(node: FakeNode, shell: Shell) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +14,8 @@ from peerpost.store import inbox as store_inbox
 
 from ..clock import rfc3339
 from ..rpc import Request
+from .numbers import Cursor, Limit, TimeMs, row_of
+from .pages import collect
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
@@ -23,8 +26,9 @@ __all__ = ["list_", "mark", "peek", "save", "show"]
 class _List(msgspec.Struct, forbid_unknown_fields=True):
     contact: str | None = None
     unread: bool = False
-    limit: int = 1000
-    since: int | None = None
+    limit: Limit | None = None
+    since: TimeMs | None = None
+    after: Cursor | None = None
 
 
 class _Id(msgspec.Struct, forbid_unknown_fields=True):
@@ -37,20 +41,25 @@ class _Ids(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
-    """List what was received, newest first."""
+    """List what was received, newest first: all of it, or `limit` rows behind the cursor `after`."""
     params = request.params_as(_List)
     opened = node.opened()
     contact_id = None
     if params.contact is not None:
         contact_id = (await opened.store.read(store_contacts.find, params.contact)).id
-    items = await opened.store.read(
-        store_inbox.list_items,
-        contact_id=contact_id,
-        unread=params.unread,
-        limit=params.limit,
-        since_ms=params.since,
-    )
-    return [_row(opened, item) for item in items]
+
+    async def load(after: str | None, count: int) -> list[dict[str, Any]]:
+        items = await opened.store.read(
+            store_inbox.list_items,
+            contact_id=contact_id,
+            unread=params.unread,
+            limit=count,
+            since_ms=params.since,
+            before_row_id=row_of(after),
+        )
+        return [_row(opened, item) for item in items]
+
+    return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
 
 
 def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
@@ -67,6 +76,7 @@ def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
         "name": item.name,
         "directory": item.files is not None,
         "files": item.files,
+        "cursor": str(item.row_id),
     }
 
 

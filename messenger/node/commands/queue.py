@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +16,8 @@ from peerpost.wire.inner import Lane
 from ..clock import now_ms, rfc3339
 from ..rpc import Request
 from .figures import figures
+from .numbers import Cursor, Limit, row_of
+from .pages import collect
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
@@ -24,7 +27,8 @@ __all__ = ["cancel", "describe", "list_", "retry", "sent_list", "show"]
 
 class _List(msgspec.Struct, forbid_unknown_fields=True):
     contact: str | None = None
-    limit: int = 1000
+    limit: Limit | None = None
+    after: Cursor | None = None
 
 
 class _Id(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,10 +49,18 @@ async def _list(opened: Opened, params: _List, *, pending: bool) -> list[dict[st
     contact_id = None
     if params.contact is not None:
         contact_id = (await opened.store.read(store_contacts.find, params.contact)).id
-    entries = await opened.store.read(
-        store_outbox.list_entries, contact_id=contact_id, pending=pending, limit=params.limit
-    )
-    return [describe(opened, entry) for entry in entries]
+
+    async def load(after: str | None, count: int) -> list[dict[str, Any]]:
+        entries = await opened.store.read(
+            store_outbox.list_entries,
+            contact_id=contact_id,
+            pending=pending,
+            limit=count,
+            beyond_row_id=row_of(after),
+        )
+        return [describe(opened, entry) | {"cursor": str(entry.row_id)} for entry in entries]
+
+    return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
 
 
 async def show(node: Node, request: Request) -> dict[str, Any]:

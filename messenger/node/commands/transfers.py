@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +15,8 @@ from peerpost.store import transfers as rows
 from ..clock import rfc3339
 from ..rpc import Final, Request
 from .figures import figures
+from .numbers import Cursor, Limit
+from .pages import collect
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
@@ -25,7 +28,8 @@ FOLLOW_S = 0.5
 
 
 class _List(msgspec.Struct, forbid_unknown_fields=True):
-    limit: int = 1000
+    limit: Limit | None = None
+    after: Cursor | None = None
 
 
 class _Id(msgspec.Struct, forbid_unknown_fields=True):
@@ -39,8 +43,19 @@ class _Follow(msgspec.Struct, forbid_unknown_fields=True):
 async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
     """List files on their way and arrived, newest first."""
     opened = node.opened()
-    found = await opened.store.read(rows.list_transfers, request.params_as(_List).limit)
-    return [await _describe(opened, row) for row in found]
+    params = request.params_as(_List)
+
+    async def load(after: str | None, count: int) -> list[dict[str, Any]]:
+        place = None
+        if after is not None:
+            created_ms, _, id_ = after.partition("-")
+            place = int(created_ms), id_
+        found = await opened.store.read(rows.list_transfers, count, place)
+        return [
+            await _describe(opened, row) | {"cursor": f"{row.created_ms}-{row.id}"} for row in found
+        ]
+
+    return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
 
 
 async def show(node: Node, request: Request) -> dict[str, Any]:

@@ -95,6 +95,8 @@ def test_origins(tmp_path: Path) -> None:
         ("node = 3\n", r"write \[node\]", None),
         ("[log]\nlevel = 7\n", r"\[log\] level: expected a string, got a whole number", None),
         ('[log]\nlevel = "loud"\n', r"\[log\] level: there is no 'loud'", "debug, info"),
+        ('[padding]\nmode = "fixed"\n', r"\[padding\] mode: there is no 'fixed'", "buckets, off"),
+        ('[padding]\nmode = "padme"\n', r"\[padding\] mode: there is no 'padme'", "buckets, off"),
         ('[node]\nidle_exit = "soon"\n', "idle_exit: 'soon' is not a duration", None),
         ("[node]\nidle_exit = -1\n", r"\[node\] idle_exit", None),
         ("[node]\nidle_exit = true\n", r"\[node\] idle_exit", None),
