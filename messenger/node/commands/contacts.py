@@ -24,6 +24,7 @@ from ..clock import now_ms, rfc3339
 from ..names import contact_name
 from ..rpc import Request
 from . import limits
+from .numbers import Bytes
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
@@ -40,7 +41,7 @@ READY_WAIT_S = 20.0
 
 class _Invite(msgspec.Struct, forbid_unknown_fields=True):
     name: str
-    expires_s: int = DEFAULT_EXPIRY_S
+    expires_s: Bytes = DEFAULT_EXPIRY_S
 
 
 async def invite(node: Node, request: Request) -> dict[str, Any]:
@@ -230,7 +231,7 @@ class _Edit(msgspec.Struct, forbid_unknown_fields=True):
     rename: str | None = None
     note: str | None = None
     addresses: list[str] | None = None
-    accept: int | str | None = None
+    accept: Bytes | str | None = None
     """Bytes, `ask`, `never`, or `default`: as for everybody."""
 
 

@@ -22,6 +22,7 @@ from peerpost.wire import limits
 from ..clock import now_ms
 from ..events import Subscription
 from ..rpc import Final, Request
+from .numbers import Bytes, Duration, Index, Wait
 from .queue import describe
 from .read_stream import read_stream
 
@@ -42,9 +43,9 @@ PROGRESS_S = 0.5
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     name: str
-    fd_index: int = 0
+    fd_index: Index = 0
     path_hint: str | None = None
-    size: int | None = None
+    size: Bytes | None = None
 
 
 class _Token(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,7 +55,7 @@ class _Token(msgspec.Struct, forbid_unknown_fields=True):
 class _Folder(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     path_hex: str
-    fd_index: int = 0
+    fd_index: Index = 0
 
 
 class _Send(msgspec.Struct, forbid_unknown_fields=True):
@@ -67,9 +68,9 @@ class _Send(msgspec.Struct, forbid_unknown_fields=True):
     file: _File | None = None
     stream: _File | None = None
     lane: str | None = None
-    expires_s: float | None = None
+    expires_s: Duration | None = None
     wait: bool = False
-    timeout_s: float = DEFAULT_TIMEOUT_S
+    timeout_s: Wait = DEFAULT_TIMEOUT_S
 
 
 def send_net(node: Node, request: Request) -> Awaitable[object]:
