@@ -22,6 +22,7 @@ __all__ = [
     "NotFoundError",
     "PeerpostError",
     "ProtocolError",
+    "QuotaError",
     "RefusedError",
     "RemoteError",
     "RevokedError",
@@ -140,6 +141,12 @@ class StoreFullError(StorageError):
     """The disk is full: nothing was accepted and nothing is lost."""
 
     code = "disk_full"
+
+
+class QuotaError(StoreFullError):
+    """A contact has used up what it may take up here: only its messages wait."""
+
+    code = "quota"
 
 
 class TimedOutError(LocalError):

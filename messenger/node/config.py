@@ -75,6 +75,8 @@ class Storage(_Section, frozen=True, kw_only=True):
     """Files to send up to this many bytes are copied when queued."""
     min_free: Size = 1 << 30
     """Bytes that receiving leaves free on the disk."""
+    quota: Size = 20 << 30
+    """Bytes that what one contact sent may take up, unless said otherwise of it."""
     ballast: Size = 64 << 20
     """Bytes kept in reserve, given back when the disk is full so that the store can still write."""
 

@@ -30,6 +30,8 @@ DEFAULT_TEXT = """\
 # spool_below = "64MiB"
 # What receiving leaves free on the disk.
 # min_free = "1GiB"
+# What all that one contact sent may take up here; 'peerpost contacts edit NAME --quota SIZE' says it of one.
+# quota = "20GiB"
 # Kept in reserve and given back when the disk is full, so that the store can still write.
 # ballast = "64MiB"
 

@@ -179,7 +179,8 @@ class _Lane:
         """Write how far it has got, and return it."""
         mark_ = self._mark
         self._db.execute(
-            "INSERT INTO marks VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            "INSERT INTO marks (contact_id, outbox_id, lane, watermark, link)"
+            " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
             " SET watermark = excluded.watermark, link = excluded.link",
             (*self._key, mark_.watermark, mark_.link),
         )

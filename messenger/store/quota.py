@@ -1,0 +1,77 @@
+"""What a contact may take up in this home: bytes on the disk and rows of the store.
+
+The counters are kept by triggers of the schema, so that asking costs one look-up, whatever a contact has sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import apsw
+
+from peerpost.errors import QuotaError
+
+__all__ = ["DEFAULT_BYTES", "MAX_ROWS", "Usage", "require", "room", "set_quota", "usage"]
+
+DEFAULT_BYTES: Final = 20 << 30
+"""What a contact may take up where nothing else is said: no honest one comes near."""
+MAX_ROWS: Final = 1_000_000
+"""Messages and offers of one contact: 64 KiB each would be three times the bytes above."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What of one contact is here."""
+
+    bytes: int
+    """Texts, files, and what files under way will take."""
+    rows: int
+    quota_bytes: int | None
+    """What the user set for this contact alone."""
+
+
+def usage(db: apsw.Connection, contact_id: str, *, besides: bytes | None = None) -> Usage:
+    """Return what a contact takes up, without the incoming file whose id is `besides`."""
+    kept = db.execute(
+        "SELECT bytes, rows FROM usage WHERE contact_id = ?", (contact_id,)
+    ).fetchone()
+    coming = db.execute(
+        "SELECT sum(CASE WHEN state IN ('active', 'paused')"
+        " THEN max(coalesce(finish_size, size, progress_bytes), progress_bytes)"
+        " ELSE progress_bytes END) FROM transfers WHERE contact_id = ? AND incoming = 1"
+        " AND state IN ('offered', 'asking', 'active', 'paused') AND file_id IS NOT ?",
+        (contact_id, besides),
+    ).get
+    quota = db.execute("SELECT quota_bytes FROM contacts WHERE id = ?", (contact_id,)).get
+    bytes_, rows = kept or (0, 0)
+    return Usage(bytes=bytes_ + (coming or 0), rows=rows, quota_bytes=quota)
+
+
+def room(
+    db: apsw.Connection, contact_id: str, default_bytes: int, *, besides: bytes | None = None
+) -> int:
+    """Return how many bytes a contact may still send; 0 where it has used up its bytes or rows.
+
+    `default_bytes` holds unless the user set something for this contact. A file under way counts with its whole size
+    from when it was accepted: ask before that, or leave it out as `besides`.
+    """
+    now = usage(db, contact_id, besides=besides)
+    if now.rows >= MAX_ROWS:
+        return 0
+    limit = default_bytes if now.quota_bytes is None else now.quota_bytes
+    return max(0, limit - now.bytes)
+
+
+def require(db: apsw.Connection, contact_id: str, default_bytes: int, size_bytes: int) -> None:
+    """Raise QuotaError unless so many bytes of texts still fit."""
+    if room(db, contact_id, default_bytes) < size_bytes:
+        raise QuotaError(
+            "your quota here is used up",
+            hint="delete what the contact sent, or: peerpost contacts edit NAME --quota SIZE",
+        )
+
+
+def set_quota(db: apsw.Connection, contact_id: str, quota_bytes: int | None) -> None:
+    """Say what one contact may take up; None is what holds for everybody."""
+    db.execute("UPDATE contacts SET quota_bytes = ? WHERE id = ?", (quota_bytes, contact_id))
