@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from peerpost.errors import ProtocolError, StoreFullError
+from peerpost.errors import ProtocolError, QuotaError, StoreFullError
 from peerpost.protocol.outgoing import OutgoingWindow
 from peerpost.store import inbox, outbox
 from peerpost.wire import inner as wire
 from peerpost.wire.segment import Segment
 
+from .agreement import LaneMemory
 from .clock import now_ms
 from .session import Later, Received, Session
 from .tasks import Tasks
@@ -48,6 +49,8 @@ MARK_SENT_S = 0.1
 """What is acknowledged sooner goes from `queued` to `delivered`; what is not is marked before twice as long."""
 BUSY_RETRY_MS = 5_000
 """What a contact is asked to wait when our disk is full: nobody tells it when there is room again."""
+QUOTA_RETRY_MS = 300_000
+"""The same of a contact that has used up its quota: somebody has to make room first."""
 FULL_RETRY_S = 5.0
 """The same of ourselves, with what is to be noted of our own messages."""
 
@@ -89,27 +92,22 @@ class Exchange:
         self._room.set()
         self._tasks = Tasks(lambda error: self._session.abort(f"internal error: {error}"))
         self._session: Session
+        self._memory: LaneMemory
 
-    async def run(self, session: Session, have: Iterable[tuple[bytes, int, int]]) -> None:
+    async def run(
+        self,
+        session: Session,
+        have: Iterable[tuple[bytes, int, int]],
+        tops: bytes | None = None,
+    ) -> None:
         """Exchange with the contact until the session ends.
 
-        `have` is what the peer's HELLO said it holds: (outbox id, lane, watermark) each.
+        `have` is what the peer's HELLO said it holds: (outbox id, lane, watermark) each; `tops` the entry of that name.
         """
         self._session = session
+        self._memory = LaneMemory(self._services, self._contact_id, session)
         try:
-            for outbox_id, lane, watermark in have:
-                receipt = wire.Receipt(
-                    outbox_id=outbox_id, lane=lane, watermark=watermark, sack=b""
-                )
-                try:
-                    settle = self._settle(receipt)
-                    self._settled(await self._services.store.write_lazily(settle), None)
-                except StoreFullError as error:
-                    self._settling += 1
-                    self._settle_later(receipt, error)
-            for lane in wire.Lane:
-                self._pump_wake[lane].set()
-                self._tasks.spawn(self._pump(lane), name=f"pump-{lane.name.lower()}")
+            self._tasks.spawn(self._begin(list(have), tops), name="begin")
             self._tasks.spawn(self._mark_sent(), name="mark-sent")
             self._transfers.session_up(self._contact_id, session)
             await session.run()
@@ -119,6 +117,20 @@ class Exchange:
             self._receipts.clear()
             self._transfers.session_down(self._contact_id, session)
             await self._tasks.stop()
+
+    async def _begin(self, have: list[tuple[bytes, int, int]], tops: bytes | None) -> None:
+        """Send, and take what receipts say, once both homes remember the same; a full disk delays no reading."""
+        self._settling += 1
+        try:
+            self._settled(await self._memory.agree(have, tops, retry_s=FULL_RETRY_S), None)
+        except ProtocolError as error:
+            self._session.abort(error.message)
+            return
+        self._settling -= 1
+        for lane in wire.Lane:
+            self._pump_wake[lane].set()
+            self._tasks.spawn(self._pump(lane), name=f"pump-{lane.name.lower()}")
+        self._take_receipts()
 
     def poke(self) -> None:
         """Look into the outbox again: something was queued, cancelled or freed."""
@@ -268,6 +280,8 @@ class Exchange:
                 self._pending.append((message, wire.link(received.raw, message)))
                 self._pending_bytes += len(received.raw)
             elif isinstance(message, wire.Receipt):
+                if self._memory.heard(message):
+                    continue
                 self._receipts[message.outbox_id, message.lane] = message
             elif isinstance(message, wire.Busy):
                 cause = f"the peer is busy: {message.reason}"
@@ -311,7 +325,11 @@ class Exchange:
         self._committing = True
         batch, self._pending, self._pending_bytes = self._pending, [], 0
         receive = functools.partial(
-            inbox.receive_many, contact_id=self._contact_id, messages=batch, now_ms=now_ms()
+            inbox.receive_many,
+            contact_id=self._contact_id,
+            messages=batch,
+            now_ms=now_ms(),
+            quota_bytes=self._services.config.storage.quota,
         )
         self._services.store.submit(self._committed, receive)
         self._make_room()
@@ -324,7 +342,9 @@ class Exchange:
             self._fail(error)
             return
         self._committing = False
+        self._memory.refuse(received.conflicts)
         self._send_receipts(received.marks)
+        self._tell_again(received.ended)
         self._commit_arrivals()
         for item in received.items:
             self._services.events.publish("item", item.id)
@@ -337,17 +357,30 @@ class Exchange:
 
     def _send_receipts(self, marks: Iterable[inbox.Mark]) -> None:
         for mark in marks:
+            if not self._memory.acknowledges(mark.outbox_id, mark.lane):
+                continue
             receipt = wire.Receipt(
                 outbox_id=mark.outbox_id, lane=mark.lane, watermark=mark.watermark, sack=mark.sack
             )
             self._session.send(wire.Lane.URGENT, wire.encode(receipt))
 
+    def _tell_again(self, ended: Iterable[tuple[bytes, str]]) -> None:
+        for file_id, state in ended:
+            told: wire.Inner = wire.Complete(file_id=file_id)
+            if state != "done":
+                told = wire.Cancel(file_id=file_id, reason="the receiver had given it up")
+            self._session.send(wire.Lane.URGENT, wire.encode(told))
+
     def _refuse_for_now(self, error: StoreFullError) -> None:
         # Nothing of the batch was acknowledged, so the contact keeps it and asks again.
         log.warning("cannot store what %s sends: %s", self._contact_id, error.message)
-        busy = wire.Busy(reason="the disk is full", retry_ms=BUSY_RETRY_MS)
+        used_up = isinstance(error, QuotaError)
+        reason = error.message if used_up else "the disk is full"
+        retry_ms = QUOTA_RETRY_MS if used_up else BUSY_RETRY_MS
+        busy = wire.Busy(reason=reason, retry_ms=retry_ms)
         self._session.send(wire.Lane.URGENT, wire.encode(busy))
-        self._tasks.spawn(self._abort_soon("our disk is full"), name="abort")
+        cause = "its quota here is used up" if used_up else "our disk is full"
+        self._tasks.spawn(self._abort_soon(cause), name="abort")
 
     async def _abort_soon(self, cause: str) -> None:
         await asyncio.sleep(0.5)

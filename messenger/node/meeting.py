@@ -18,6 +18,7 @@ class Acquaintances(Policy):
         known: frozenset[bytes],
         invitations: Mapping[bytes, bytes],
         have: Mapping[bytes, Sequence[Watermark]],
+        tops: Mapping[bytes, Sequence[tuple[int, bytes]]] | None = None,
         expected_id: bytes | None = None,
         ticket_secret: bytes | None = None,
         ticket_transport: bytes | None = None,
@@ -26,6 +27,7 @@ class Acquaintances(Policy):
         self._known = known
         self._invitations = invitations
         self._have = have
+        self._tops = tops or {}
         self.expected_id = expected_id
         self.ticket_secret = ticket_secret
         self.ticket_transport = ticket_transport
@@ -41,3 +43,7 @@ class Acquaintances(Policy):
     def have(self, id_public: bytes) -> Sequence[Watermark]:
         """Return how far we have got in what this identity sent."""
         return self._have.get(id_public, ())
+
+    def tops(self, id_public: bytes) -> Sequence[tuple[int, bytes]] | None:
+        """Return the highest number held of each of those lanes, with its link."""
+        return self._tops.get(id_public)

@@ -298,9 +298,11 @@ class Network:
         """Look up all that HELLO may ask. `contact` is who the other end should be."""
         store = self.services.store
         have: dict[bytes, list[Watermark]] = {}
+        tops: dict[bytes, list[tuple[int, bytes]]] = {}
         if contact is not None:
             marks = await store.read(inbox.watermarks, contact.id)
             have[contact.id_public] = [(m.outbox_id, m.lane, m.watermark) for m in marks]
+            tops[contact.id_public] = [(m.top, m.top_link) for m in marks]
         known = frozenset(
             peer.contact.id_public
             for peer in self.peers.values()
@@ -308,11 +310,12 @@ class Network:
         )
         if not dialling or contact is None:
             invitations = await store.read(invites.secrets, now_ms())
-            return Acquaintances(known=known, invitations=invitations, have=have)
+            return Acquaintances(known=known, invitations=invitations, have=have, tops=tops)
         return Acquaintances(
             known=known,
             invitations={},
             have=have,
+            tops=tops,
             expected_id=contact.id_public,
             ticket_secret=contact.ticket_secret if contact.state == "pending" else None,
             ticket_transport=contact.transport_publics[0] if contact.transport_publics else None,

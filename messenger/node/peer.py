@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from peerpost.errors import PeerpostError, RefusedError, StorageError, UntrustedError
 from peerpost.protocol.backoff import Backoff
+from peerpost.wire.history import TOPS
 
 from .exchange import Exchange
 from .handshake import Greeting, open_lanes
@@ -240,7 +241,7 @@ class Peer:
     async def _run(self, session: Session, exchange: Exchange, greeting: Greeting) -> None:
         log.info("%s is online over %s", self.contact.name, session.connection.remote_address)
         try:
-            await exchange.run(session, greeting.result.have)
+            await exchange.run(session, greeting.result.have, greeting.result.ext.get(TOPS))
         finally:
             lasted = time.monotonic() - session.opened_s >= STEADY_S
             self._unsteady = None if lasted else self._unsteady or Backoff()

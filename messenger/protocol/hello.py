@@ -25,7 +25,7 @@ from peerpost.crypto import statement as statements
 from peerpost.crypto.keys import X25519KeyPair
 from peerpost.errors import ProtocolError, UntrustedError
 from peerpost.wire import hello as wire
-from peerpost.wire import limits
+from peerpost.wire import history, limits
 from peerpost.wire.statement import FLAG_REVOKED, KeyStatement, Signed
 
 from .parties import (
@@ -231,13 +231,17 @@ class Hello:
             invite_id = invite.invite_id(secret)
             mac = invite.mac(secret, self._after_first, self._me.id_public, peer_id)
         have = self._policy.have(peer_id) if peer_id is not None else ()
+        tops = self._policy.tops(peer_id) if peer_id is not None else None
+        ext = dict(self._ext)
+        if tops is not None:
+            ext[history.TOPS] = history.encode_tops(tops[: limits.MAX_HAVE])
         return wire.Proof(
             statement=self._me.statement.body,
             statement_sig=self._me.statement.sig,
             invite_id=invite_id,
             invite_mac=mac,
             have=tuple(wire.Have(*mark) for mark in have[: limits.MAX_HAVE]),
-            ext=self._ext,
+            ext=ext,
         )
 
     # -- second flight, the peer's; the order of the checks is part of PROTOCOL.md

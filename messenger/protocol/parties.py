@@ -124,6 +124,10 @@ class Policy:
         """Return how far we have got in what it sent us; limits.MAX_HAVE are told at most."""
         return ()
 
+    def tops(self, id_public: bytes) -> Sequence[tuple[int, bytes]] | None:  # noqa: ARG002
+        """Return the highest number held of each lane in `have`, with its link; None where that was not looked up."""
+        return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HelloResult:

@@ -10,7 +10,7 @@ import apsw
 from peerpost.errors import NoIdentityError
 from peerpost.wire.statement import Signed
 
-__all__ = ["Identity", "create", "load", "save_statement"]
+__all__ = ["Identity", "create", "load", "outbox_id_for", "save_statement"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,3 +72,10 @@ def save_statement(db: apsw.Connection, signed: Signed) -> None:
     db.execute(
         "UPDATE identity SET statement_body = ?, statement_sig = ?", (signed.body, signed.sig)
     )
+
+
+def outbox_id_for(db: apsw.Connection, contact_id: str) -> bytes:
+    """Return the outbox id under which messages to a contact are numbered now."""
+    own = db.execute("SELECT outbox_id FROM outbox_ids WHERE contact_id = ?", (contact_id,)).get
+    found: bytes = own or db.execute("SELECT outbox_id FROM identity").get
+    return found

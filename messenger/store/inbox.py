@@ -1,8 +1,7 @@
 """The inbox: what came, each message once, with how far each lane has got.
 
-A message is new or it is not by (contact, outbox id, lane, number). What comes ahead of its turn is
-taken too and noted beyond the watermark, at most 4,096 numbers; what is further away is left to be
-sent again.
+A message is new or it is not by (contact, outbox id, lane, number) and its link (`lanes`). What comes ahead of its
+turn is taken too and noted beyond the watermark; what is further away is left to be sent again.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ import apsw
 
 from peerpost.errors import NotFoundError
 from peerpost.wire import inner as wire
-from peerpost.wire import limits
 
-from . import ids
+from . import ids, quota
 from .ballast import require_room
+from .lanes import Lanes, Mark, Place, watermarks
 from .rows import insert_rows
 
 __all__ = [
@@ -34,15 +33,16 @@ __all__ = [
 ]
 
 PREVIEW_CHARS = 80
+UNKNOWN = "unknown"
+"""The kind of a message that a later version of Peerpost can show."""
 _COLUMNS = (
-    "row_id, id, contact_id, kind, gap, size, name, body, file_id, sent_ms, received_ms, unread,"
-    " files"
+    "row_id, id, contact_id, iif(foreign_kind IS NULL, kind, 'unknown'), gap, size, name,"
+    " iif(foreign_kind IS NULL, body, NULL), file_id, sent_ms, received_ms, unread, files"
 )
 _INSERTED = (
     "id, contact_id, kind, outbox_id, lane, seq, gap, size, name, body, file_id, sent_ms,"
-    " received_ms, files"
+    " received_ms, files, link, foreign_kind"
 )
-_KEY = "contact_id = ? AND outbox_id = ? AND lane = ?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Item:
     id: str
     contact_id: str
     kind: str
-    """text or file."""
+    """text or file; unknown of a kind that this version does not know, whose body is kept and not shown."""
     gap: bool
     """The message before it was not here when it came, or is not the one that it follows."""
     size: int
@@ -75,18 +75,6 @@ class Item:
         return " ".join(beginning.split())[:PREVIEW_CHARS]
 
 
-@dataclass(slots=True, kw_only=True)
-class Mark:
-    """How far one lane of one outbox of a contact has got."""
-
-    outbox_id: bytes
-    lane: int
-    watermark: int
-    link: bytes
-    sack: bytes = b""
-    """As in a Receipt."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedBatch:
     """What came of a batch."""
@@ -98,6 +86,10 @@ class ReceivedBatch:
     """Of every lane that the batch touched: to be acknowledged."""
     later: int
     """Messages too far ahead to be taken."""
+    ended: list[tuple[bytes, str]]
+    """File ids offered again whose transfer has ended, and how: the contact does not know it."""
+    conflicts: list[tuple[bytes, int]]
+    """Outbox ids and lanes in which a number came with another message than before."""
 
 
 def _item(row: tuple[object, ...]) -> Item:
@@ -111,97 +103,63 @@ def receive_many(
     contact_id: str,
     messages: Iterable[tuple[wire.Message, bytes]],
     now_ms: int,
+    *,
+    quota_bytes: int = quota.DEFAULT_BYTES,
 ) -> ReceivedBatch:
     """Take numbered messages of one contact, each with its link, in the order they came.
 
-    Raises StoreFullError, with none of them taken, while the disk is full and one is new.
+    Raises StoreFullError, with none of them taken, while the disk is full and one is new; QuotaError where the
+    contact has used up what it may take up here.
     """
-    marks: dict[tuple[bytes, int], _Lane] = {}
-    texts: list[tuple[wire.Message, bool]] = []
+    lanes = Lanes(db, contact_id)
+    shown: list[tuple[wire.Message, bytes, bool]] = []
     offers: list[bytes] = []
-    later = 0
+    ended: list[tuple[bytes, str]] = []
+    later, room_bytes = 0, None
     for message, link in messages:
-        key = (message.outbox_id, message.lane)
-        lane = marks.get(key)
-        if lane is None:
-            lane = marks[key] = _Lane(db, contact_id, *key)
-        verdict = lane.place(message, link)
-        if verdict is None:
+        place = lanes.place(message, link)
+        if place is Place.LATER:
             later += 1
-        elif verdict >= 0:
-            require_room(db)
-            if message.kind == wire.Kind.TEXT:
-                texts.append((message, bool(verdict)))
-            elif message.kind == wire.Kind.OFFER and _offer(db, contact_id, message, now_ms):
-                offers.append(wire.decode_offer(message.body).file_id)
-    items = _add_texts(db, contact_id, texts, now_ms)
-    reached = [lane.store() for lane in marks.values()]
-    return ReceivedBatch(items=items, offers=offers, marks=reached, later=later)
+        if place not in (Place.NEXT, Place.GAP):
+            continue
+        require_room(db)
+        if message.ext and lanes.known_before(message):
+            continue
+        if message.kind == wire.Kind.SKIP:
+            continue
+        if room_bytes is None:
+            room_bytes = quota.room(db, contact_id, quota_bytes)
+        room_bytes -= len(message.body) + quota.ROW_BYTES
+        if message.kind != wire.Kind.OFFER:
+            shown.append((message, link, place is Place.GAP))
+        elif _offer(db, contact_id, message, now_ms):
+            offers.append(wire.decode_offer(message.body).file_id)
+        else:
+            ended += _how_ended(db, contact_id, message)
+    if room_bytes is not None and room_bytes < 0:
+        raise quota.used_up()
+    items = _add(db, contact_id, shown, now_ms)
+    return ReceivedBatch(
+        items=items,
+        offers=offers,
+        marks=lanes.store(),
+        later=later,
+        ended=ended,
+        conflicts=lanes.conflicts,
+    )
 
 
-class _Lane:
-    """How far one lane has got, in memory while a batch is taken."""
-
-    def __init__(self, db: apsw.Connection, contact_id: str, outbox_id: bytes, lane: int) -> None:
-        self._db = db
-        self._key = (contact_id, outbox_id, lane)
-        row = db.execute(f"SELECT watermark, link FROM marks WHERE {_KEY}", self._key).fetchone()  # noqa: S608
-        watermark, link = (0, wire.FIRST_LINK) if row is None else row
-        self._mark = Mark(outbox_id=outbox_id, lane=lane, watermark=watermark, link=link)
-        self._beyond: dict[int, bytes] = dict(
-            db.execute(f"SELECT seq, link FROM beyond WHERE {_KEY}", self._key)  # noqa: S608
-        )
-        self._stored = frozenset(self._beyond)
-
-    def place(self, message: wire.Message, link: bytes) -> int | None:
-        """Return -1 for a duplicate, None for one too far ahead, else whether a gap is before it."""
-        seq, mark_ = message.seq, self._mark
-        if seq <= mark_.watermark or seq in self._beyond:
-            return -1
-        if seq == mark_.watermark + 1:
-            gap = int(message.prev != mark_.link)
-            mark_.watermark, mark_.link = seq, link
-            self._absorb()
-            return gap
-        if seq > mark_.watermark + 1 + limits.MAX_SPARSE:
-            return None
-        self._beyond[seq] = link
-        return 1
-
-    def _absorb(self) -> None:
-        """Move the watermark over what was held beyond it."""
-        mark_ = self._mark
-        while (link := self._beyond.pop(mark_.watermark + 1, None)) is not None:
-            mark_.watermark += 1
-            mark_.link = link
-
-    def store(self) -> Mark:
-        """Write how far it has got, and return it."""
-        mark_ = self._mark
-        self._db.execute(
-            "INSERT INTO marks (contact_id, outbox_id, lane, watermark, link)"
-            " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
-            " SET watermark = excluded.watermark, link = excluded.link",
-            (*self._key, mark_.watermark, mark_.link),
-        )
-        for seq in self._stored - self._beyond.keys():
-            self._db.execute(f"DELETE FROM beyond WHERE {_KEY} AND seq = ?", (*self._key, seq))  # noqa: S608
-        for seq in self._beyond.keys() - self._stored:
-            self._db.execute(
-                "INSERT INTO beyond VALUES (?, ?, ?, ?, ?)", (*self._key, seq, self._beyond[seq])
-            )
-        mark_.sack = self._sack()
-        return mark_
-
-    def _sack(self) -> bytes:
-        bits = bytearray()
-        for seq in sorted(self._beyond):
-            at, bit = divmod(seq - self._mark.watermark - 2, 8)
-            if at >= limits.MAX_SACK_BYTES:
-                break
-            bits.extend(bytes(at + 1 - len(bits)))
-            bits[at] |= 1 << bit
-        return bytes(bits)
+def _how_ended(
+    db: apsw.Connection, contact_id: str, message: wire.Message
+) -> list[tuple[bytes, str]]:
+    """Return what came of a file that is offered again, where that has ended."""
+    file_id = wire.decode_offer(message.body).file_id
+    rows = db.execute(
+        "SELECT file_id, state FROM transfers WHERE contact_id = ? AND file_id = ?"
+        " AND incoming = 1 AND state IN ('done', 'failed', 'cancelled')",
+        (contact_id, file_id),
+    )
+    return [(bytes(found), str(state)) for found, state in rows]
 
 
 def _offer(db: apsw.Connection, contact_id: str, message: wire.Message, now_ms: int) -> bool:
@@ -232,11 +190,14 @@ def _offer(db: apsw.Connection, contact_id: str, message: wire.Message, now_ms: 
     return db.changes() > 0
 
 
-def _add_texts(
-    db: apsw.Connection, contact_id: str, texts: list[tuple[wire.Message, bool]], now_ms: int
+def _add(
+    db: apsw.Connection,
+    contact_id: str,
+    shown: list[tuple[wire.Message, bytes, bool]],
+    now_ms: int,
 ) -> list[Item]:
-    """Show texts, each with whether a gap is before it."""
-    if not texts:
+    """Show texts and messages of kinds not known here, each with its link and whether a gap is before it."""
+    if not shown:
         return []
     rows = [
         (
@@ -246,7 +207,7 @@ def _add_texts(
             message.outbox_id,
             message.lane,
             message.seq,
-            gap,
+            int(gap),
             len(message.body),
             None,
             message.body,
@@ -254,8 +215,12 @@ def _add_texts(
             message.sent_at_ms,
             now_ms,
             None,
+            link,
+            None if message.kind == wire.Kind.TEXT else message.kind,
         )
-        for (message, gap), id_ in zip(texts, ids.new_ids(db, "inbox", len(texts)), strict=True)
+        for (message, link, gap), id_ in zip(
+            shown, ids.new_ids(db, "inbox", len(shown)), strict=True
+        )
     ]
     first = insert_rows(db, "inbox", _INSERTED, rows)
     return [
@@ -263,11 +228,11 @@ def _add_texts(
             row_id=first + at,
             id=row[0],
             contact_id=contact_id,
-            kind="text",
-            gap=row[6],
+            kind="text" if row[15] is None else UNKNOWN,
+            gap=bool(row[6]),
             size=row[7],
             name=None,
-            body=row[9],
+            body=row[9] if row[15] is None else None,
             file_id=None,
             sent_ms=row[11],
             received_ms=now_ms,
@@ -310,6 +275,8 @@ def add_file(
         sent_ms,
         now_ms,
         files,
+        None,
+        None,
     )
     return _get(db, insert_rows(db, "inbox", _INSERTED, [row]))
 
@@ -319,16 +286,6 @@ def _get(db: apsw.Connection, row_id: int) -> Item:
     if row is None:
         raise NotFoundError("the message was deleted")
     return _item(row)
-
-
-def watermarks(db: apsw.Connection, contact_id: str) -> list[Mark]:
-    """Return how far each lane of a contact has got, the busiest last."""
-    rows = db.execute(
-        "SELECT outbox_id, lane, watermark, link FROM marks WHERE contact_id = ?"
-        " ORDER BY watermark DESC LIMIT ?",
-        (contact_id, limits.MAX_HAVE),
-    )
-    return [Mark(outbox_id=o, lane=lane, watermark=w, link=link) for o, lane, w, link in rows]
 
 
 def find(db: apsw.Connection, prefix: str) -> Item:

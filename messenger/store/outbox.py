@@ -17,7 +17,7 @@ from peerpost.errors import NotFoundError, UsageError
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
-from . import ids
+from . import identity, ids
 from .ballast import require_room
 from .rows import insert_rows
 
@@ -32,12 +32,14 @@ __all__ = [
     "depths",
     "enqueue",
     "enqueue_many",
+    "entomb",
     "expire",
     "file_delivered",
     "file_ended",
     "find",
     "has_open",
     "id_of_file",
+    "link_of",
     "list_entries",
     "load",
     "mark_sent",
@@ -157,7 +159,7 @@ def enqueue_many(db: apsw.Connection, drafts: Sequence[Draft]) -> list[Entry]:
         outbox_id, last_seq, prev = chains.get(key) or _load_chain(db, *key)
         seq = last_seq + 1
         inner = draft.make_inner(outbox_id, seq, prev)
-        link = _link(inner)
+        link = link_of(inner)
         chains[key] = (outbox_id, seq, link)
         row = (id_, *key, draft.kind, outbox_id, seq, "queued", inner, link, draft.size, draft.name)
         rows.append((*row, draft.file_id, draft.now_ms, draft.expires_ms))
@@ -196,7 +198,7 @@ def _load_chain(db: apsw.Connection, contact_id: str, lane: int) -> tuple[bytes,
     """Return our outbox id and the last number and link of a lane."""
     if db.execute("SELECT 1 FROM contacts WHERE id = ?", (contact_id,)).fetchone() is None:
         raise NotFoundError("the contact was removed")
-    outbox_id = db.execute("SELECT outbox_id FROM identity").get
+    outbox_id = identity.outbox_id_for(db, contact_id)
     row = db.execute(
         "SELECT last_seq, link FROM chains WHERE contact_id = ? AND outbox_id = ? AND lane = ?",
         (contact_id, outbox_id, lane),
@@ -204,7 +206,8 @@ def _load_chain(db: apsw.Connection, contact_id: str, lane: int) -> tuple[bytes,
     return outbox_id, *((0, wire.FIRST_LINK) if row is None else row)
 
 
-def _link(inner: bytes) -> bytes:
+def link_of(inner: bytes) -> bytes:
+    """Return the link of a message by its inner bytes. Raises ValueError for what cannot be queued."""
     if len(inner) > limits.MAX_INNER_BYTES:
         raise ValueError("an inner message has at most MAX_INNER_BYTES bytes")
     message = wire.decode(inner)
@@ -231,7 +234,7 @@ def load(
     db: apsw.Connection, contact_id: str, lane: int, after_row_id: int, limit: int
 ) -> tuple[list[Entry], tuple[bytes, int]]:
     """Return what `unsettled` does, and our outbox id and the last number of the lane by then."""
-    outbox_id = db.execute("SELECT outbox_id FROM identity").get
+    outbox_id = identity.outbox_id_for(db, contact_id)
     last_seq = db.execute(
         "SELECT last_seq FROM chains WHERE contact_id = ? AND outbox_id = ? AND lane = ?",
         (contact_id, outbox_id, lane),
@@ -298,23 +301,28 @@ def _beyond(watermark: int, sack: bytes) -> list[int]:
     return [seq for seq in numbers if seq <= limits.MAX_SEQ]
 
 
+def entomb(db: apsw.Connection, row_id: int) -> None:
+    """Have the number of an entry go on as a SKIP that carries its link."""
+    inner = _get(db, row_id).inner
+    message = wire.decode(inner)
+    if not isinstance(message, wire.Message) or message.kind == wire.Kind.SKIP:
+        return
+    skip = wire.Message(
+        kind=wire.Kind.SKIP,
+        outbox_id=message.outbox_id,
+        lane=message.lane,
+        seq=message.seq,
+        prev=message.prev,
+        sent_at_ms=message.sent_at_ms,
+        body=wire.link(inner, message),
+    )
+    db.execute("UPDATE outbox SET inner = ? WHERE row_id = ?", (wire.encode(skip), row_id))
+
+
 def _entomb(db: apsw.Connection, entry: Entry, state: str, error: str | None) -> Entry:
-    """End an entry undelivered: its number goes on as a SKIP that carries its link."""
+    """End an entry undelivered."""
     if not entry.settled:
-        message = wire.decode(entry.inner)
-        if isinstance(message, wire.Message) and message.kind != wire.Kind.SKIP:
-            skip = wire.Message(
-                kind=wire.Kind.SKIP,
-                outbox_id=message.outbox_id,
-                lane=message.lane,
-                seq=message.seq,
-                prev=message.prev,
-                sent_at_ms=message.sent_at_ms,
-                body=wire.link(entry.inner, message),
-            )
-            db.execute(
-                "UPDATE outbox SET inner = ? WHERE row_id = ?", (wire.encode(skip), entry.row_id)
-            )
+        entomb(db, entry.row_id)
     db.execute(
         "UPDATE outbox SET state = ?, last_error = coalesce(?, last_error) WHERE row_id = ?",
         (state, error, entry.row_id),

@@ -12,10 +12,21 @@ import apsw
 
 from peerpost.errors import QuotaError
 
-__all__ = ["DEFAULT_BYTES", "MAX_ROWS", "Usage", "require", "room", "set_quota", "usage"]
+__all__ = [
+    "DEFAULT_BYTES",
+    "MAX_ROWS",
+    "ROW_BYTES",
+    "Usage",
+    "room",
+    "set_quota",
+    "usage",
+    "used_up",
+]
 
 DEFAULT_BYTES: Final = 20 << 30
 """What a contact may take up where nothing else is said: no honest one comes near."""
+ROW_BYTES: Final = 256
+"""What a row weighs beside its content, as the triggers count it."""
 MAX_ROWS: Final = 1_000_000
 """Messages and offers of one contact: 64 KiB each would be three times the bytes above."""
 
@@ -63,13 +74,12 @@ def room(
     return max(0, limit - now.bytes)
 
 
-def require(db: apsw.Connection, contact_id: str, default_bytes: int, size_bytes: int) -> None:
-    """Raise QuotaError unless so many bytes of texts still fit."""
-    if room(db, contact_id, default_bytes) < size_bytes:
-        raise QuotaError(
-            "your quota here is used up",
-            hint="delete what the contact sent, or: peerpost contacts edit NAME --quota SIZE",
-        )
+def used_up() -> QuotaError:
+    """Return what is raised where something does not fit into the quota of a contact."""
+    return QuotaError(
+        "your quota here is used up",
+        hint="delete what the contact sent, or: peerpost contacts edit NAME --quota SIZE",
+    )
 
 
 def set_quota(db: apsw.Connection, contact_id: str, quota_bytes: int | None) -> None:

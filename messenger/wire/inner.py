@@ -24,6 +24,7 @@ __all__ = [
     "FIRST_LINK",
     "HAVE",
     "HAVE_BYTES",
+    "LINK_BYTES",
     "LINK_PERSON",
     "Accept",
     "Busy",

@@ -48,3 +48,12 @@ ALTER TABLE inbox ADD COLUMN foreign_kind INTEGER;
 CREATE INDEX inbox_seq ON inbox (contact_id, seq);
 -- In which order the lanes were last used: the sixteen outbox ids used last are remembered.
 ALTER TABLE marks ADD COLUMN used INTEGER NOT NULL DEFAULT 0;
+-- The links of offers and tombstones, of which the inbox has no row, as far back as they may come again.
+CREATE TABLE seen (
+    contact_id TEXT NOT NULL,
+    outbox_id BLOB NOT NULL,
+    lane INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    link BLOB NOT NULL,
+    PRIMARY KEY (contact_id, outbox_id, lane, seq)
+) STRICT, WITHOUT ROWID;

@@ -185,9 +185,11 @@ def test_a_tombstone_moves_the_watermark_and_shows_nothing(rig: Rig, bob: str) -
     assert batch.marks[0].watermark == 3
 
 
-def test_a_kind_of_a_later_version_is_acknowledged(rig: Rig, bob: str) -> None:
-    batch = receive(rig, bob, message(1, kind=200, body=b"?"))
-    assert batch.items == []
+def test_a_kind_of_a_later_version_is_shown_as_such_and_acknowledged(rig: Rig, bob: str) -> None:
+    batch = receive(rig, bob, message(1, kind=200, body=b"\xff"))
+    assert [(item.kind, item.body) for item in batch.items] == [("unknown", None)]
+    (item,) = rig.read(inbox.list_items, contact_id=None, unread=False, limit=9, since_ms=None)
+    assert (item.kind, item.body, item.preview, item.size) == ("unknown", None, "", 1)
     assert batch.marks[0].watermark == 1
 
 

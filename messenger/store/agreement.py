@@ -1,0 +1,261 @@
+"""Whether a contact remembers of our lanes what we remember, and what follows where it does not.
+
+Either home may have been put back to an older state: a copy restored, a machine rolled back, a log lost. Where it was
+ours, numbers that we would give now are taken: we go on under another outbox id. Where it was the contact's, it lacks
+what it had acknowledged: that is sent again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import apsw
+
+from peerpost.errors import ProtocolError
+from peerpost.wire import history
+from peerpost.wire import inner as wire
+from peerpost.wire.history import Earlier
+
+from . import identity, outbox
+
+__all__ = [
+    "Again",
+    "Agreement",
+    "agree",
+    "doubted",
+    "note_if_behind",
+    "put_back",
+    "put_back_at",
+    "renew",
+]
+
+RENEW_AGAIN_MS: Final = 10_000
+"""How soon numbers may be in doubt again: a contact must not have us count anew all the time."""
+_KEY = "contact_id = ? AND outbox_id = ? AND lane = ?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """A lane of which the contact lacks what it had acknowledged."""
+
+    outbox_id: bytes
+    lane: int
+    acknowledged: int
+    """Up to which number."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Agreement:
+    """What came of comparing."""
+
+    settled: list[outbox.Entry] = field(default_factory=list)
+    renewed: bytes | None = None
+    """Our outbox id until now, where another was drawn."""
+    ours: bool = False
+    """It was our home that was put back."""
+    again: list[Again] = field(default_factory=list)
+
+
+def agree(
+    db: apsw.Connection,
+    contact_id: str,
+    have: Sequence[tuple[bytes, int, int]],
+    tops: Sequence[tuple[int, bytes]] | None,
+    *,
+    complete: bool,
+    now_ms: int,
+) -> Agreement:
+    """Settle what a contact has of ours by its HELLO, as far as it is the same, and mend what is not.
+
+    `have` is (outbox id, lane, watermark) each, `tops` the highest number held of each with its link, where the contact
+    tells that; `complete` says that it has nothing of a lane that is not named. To be done before anything is sent.
+    Raises ProtocolError where numbers are in doubt again and again.
+    """
+    agreement = Agreement()
+    current = identity.outbox_id_for(db, contact_id)
+    told = {(o, lane): 0 for o, lane in ((current, 0), (current, 1)) if complete}
+    told |= {(o, lane): watermark for o, lane, watermark in have}
+    held = dict(zip(((o, lane) for o, lane, _ in have), tops or (), strict=False))
+    lacking = []
+    for (outbox_id, lane), watermark in told.items():
+        key = (contact_id, outbox_id, lane)
+        chain = db.execute(f"SELECT last_seq, link FROM chains WHERE {_KEY}", key).fetchone()  # noqa: S608
+        last_seq = 0 if chain is None else chain[0]
+        top, top_link = held.get((outbox_id, lane), (watermark, None))
+        if max(top, watermark) > last_seq or not _same(db, key, chain, top, top_link):
+            agreement.ours = agreement.ours or outbox_id == current
+            continue
+        if watermark:
+            agreement.settled += outbox.acknowledge(db, *key, watermark, b"", now_ms)
+        if outbox_id == current and (again := _lacks(db, key, watermark, last_seq)) is not None:
+            lacking.append((again, watermark, last_seq))
+    whole = [_send_again(db, contact_id, *one) for one in lacking]
+    gap = not all(whole)
+    agreement.again = [again for again, _, _ in lacking]
+    if agreement.ours or gap:
+        renew(db, contact_id, now_ms, gap=gap)
+        agreement.renewed = current
+    if agreement.ours:
+        put_back(db, contact_id, "ours", now_ms)
+    return agreement
+
+
+def _same(
+    db: apsw.Connection,
+    key: tuple[str, bytes, int],
+    chain: tuple[int, bytes] | None,
+    seq: int,
+    link: bytes | None,
+) -> bool:
+    """Tell whether a number of ours has this link, which stands for all before it too; yes if it is not known."""
+    if link is None or chain is None or seq == 0:
+        return True
+    if seq == chain[0]:
+        return link == chain[1]
+    ours = db.execute(f"SELECT link FROM outbox WHERE {_KEY} AND seq = ?", (*key, seq)).get  # noqa: S608
+    return ours is None or link == ours
+
+
+def _lacks(
+    db: apsw.Connection, key: tuple[str, bytes, int], watermark: int, last_seq: int
+) -> Again | None:
+    """Return the lane where the number after a watermark was acknowledged: the watermark was higher once."""
+    if watermark >= last_seq:
+        return None
+    first_open = db.execute(
+        f"SELECT min(seq) FROM outbox WHERE {_KEY} AND settled = 0 AND seq > ?",  # noqa: S608
+        (*key, watermark),
+    ).get
+    acknowledged = last_seq if first_open is None else first_open - 1
+    if acknowledged == watermark:
+        return None
+    return Again(outbox_id=key[1], lane=key[2], acknowledged=acknowledged)
+
+
+def _send_again(
+    db: apsw.Connection, contact_id: str, again: Again, watermark: int, last_seq: int
+) -> bool:
+    """Have what a contact lacks sent again; False where some of it is not here any more."""
+    key = (contact_id, again.outbox_id, again.lane)
+    ended: list[Any] = db.execute(
+        f"SELECT row_id FROM outbox WHERE {_KEY} AND seq > ? AND settled = 1"  # noqa: S608
+        " AND state IN ('cancelled', 'refused', 'expired')",
+        (*key, watermark),
+    ).fetchall()
+    for (row_id,) in ended:
+        outbox.entomb(db, row_id)
+    db.execute(
+        f"UPDATE outbox SET settled = 0 WHERE {_KEY} AND seq > ? AND settled = 1",  # noqa: S608
+        (*key, watermark),
+    )
+    here = db.execute(
+        f"SELECT count(*) FROM outbox WHERE {_KEY} AND seq > ?",  # noqa: S608
+        (*key, watermark),
+    ).get
+    return bool(here == last_seq - watermark)
+
+
+def renew(db: apsw.Connection, contact_id: str, now_ms: int, *, gap: bool = False) -> int:
+    """Draw another outbox id for a contact and number in it what it has not acknowledged; return how much.
+
+    Each message says which number it had: the contact may have taken it under that. `gap`: something is missing before
+    them. Raises ProtocolError where that was done just now.
+    """
+    last_ms = db.execute(
+        "SELECT renewed_ms FROM outbox_ids WHERE contact_id = ?", (contact_id,)
+    ).get
+    if last_ms is not None and 0 <= now_ms - last_ms < RENEW_AGAIN_MS:
+        raise ProtocolError("the contact doubts our numbers again and again")
+    fresh = secrets.token_bytes(16)
+    db.execute(
+        "INSERT INTO outbox_ids VALUES (?, ?, ?) ON CONFLICT (contact_id) DO UPDATE"
+        " SET outbox_id = excluded.outbox_id, renewed_ms = excluded.renewed_ms",
+        (contact_id, fresh, now_ms),
+    )
+    return sum(_renumber(db, contact_id, int(lane), fresh, gap=gap) for lane in wire.Lane)
+
+
+def _renumber(
+    db: apsw.Connection, contact_id: str, lane: int, outbox_id: bytes, *, gap: bool
+) -> int:
+    seq, prev = 0, bytes(wire.LINK_BYTES - 1) + b"\1" if gap else wire.FIRST_LINK
+    rows: list[Any] = db.execute(
+        "SELECT row_id, inner, link FROM outbox WHERE contact_id = ? AND lane = ? AND settled = 0"
+        " ORDER BY row_id",
+        (contact_id, lane),
+    ).fetchall()
+    for row_id, inner, link in rows:
+        message = wire.decode(inner)
+        if not isinstance(message, wire.Message) or message.kind == wire.Kind.SKIP:
+            # It filled a number of the old id, where nothing comes any more.
+            db.execute("UPDATE outbox SET settled = 1 WHERE row_id = ?", (row_id,))
+            continue
+        seq += 1
+        inner = _moved(message, link, outbox_id, seq, prev)
+        prev = outbox.link_of(inner)
+        db.execute(
+            "UPDATE outbox SET outbox_id = ?, seq = ?, inner = ?, link = ? WHERE row_id = ?",
+            (outbox_id, seq, inner, prev, row_id),
+        )
+    if seq:
+        db.execute(
+            "INSERT INTO chains VALUES (?, ?, ?, ?, ?)", (contact_id, outbox_id, lane, seq, prev)
+        )
+    return seq
+
+
+def _moved(message: wire.Message, link: bytes, outbox_id: bytes, seq: int, prev: bytes) -> bytes:
+    """Return a message under another number, which says those that it had."""
+    was = [Earlier(message.outbox_id, message.lane, message.seq, link)]
+    was += history.decode_was(message.ext.get(history.WAS, b""))
+    fields: dict[str, Any] = {name: getattr(message, name) for name in message.__struct_fields__}
+    fields |= {"outbox_id": outbox_id, "seq": seq, "prev": prev}
+    fields["ext"] = {**message.ext, history.WAS: history.encode_was(was)}
+    return wire.encode(wire.Message(**fields))
+
+
+def put_back(db: apsw.Connection, contact_id: str, side: str, now_ms: int) -> None:
+    """Note that a home was found put back to an older state: `ours` or `theirs`."""
+    db.execute("INSERT OR REPLACE INTO put_back VALUES (?, ?, ?)", (contact_id, side, now_ms))
+
+
+def put_back_at(db: apsw.Connection, contact_id: str) -> dict[str, int]:
+    """Return when each side's home was last found put back, with what a contact has of ours and we of it."""
+    rows: Iterable[Any] = db.execute(
+        "SELECT side, at_ms FROM put_back WHERE contact_id = ?", (contact_id,)
+    )
+    return dict(rows)
+
+
+def note_if_behind(
+    db: apsw.Connection,
+    contact_id: str,
+    outbox_id: bytes,
+    lane: int,
+    acknowledged: int,
+    now_ms: int,
+) -> bool:
+    """Note that our home was put back, where it has less of a lane than it had acknowledged; tell whether so."""
+    watermark = db.execute(
+        f"SELECT watermark FROM marks WHERE {_KEY}",  # noqa: S608
+        (contact_id, outbox_id, lane),
+    ).get
+    if (watermark or 0) >= acknowledged:
+        return False
+    put_back(db, contact_id, "ours", now_ms)
+    return True
+
+
+def doubted(db: apsw.Connection, contact_id: str, outbox_id: bytes, now_ms: int) -> bool:
+    """Give other numbers to what waits, if a contact has other messages under those of our outbox id of now.
+
+    Raises ProtocolError as `renew` does.
+    """
+    if outbox_id != identity.outbox_id_for(db, contact_id):
+        return False
+    renew(db, contact_id, now_ms)
+    put_back(db, contact_id, "ours", now_ms)
+    return True

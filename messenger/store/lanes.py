@@ -1,0 +1,339 @@
+"""How far each lane of a contact has come in, and what a number at or below that was.
+
+What is remembered of a contact is bounded: its sixteen outbox ids used last, and 4,096 numbers beyond all of their
+watermarks together. A batch costs what it holds, whatever came before it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import apsw
+
+from peerpost.wire import history, limits
+from peerpost.wire import inner as wire
+
+__all__ = ["MAX_OUTBOX_IDS", "Lanes", "Mark", "Place", "watermarks"]
+
+MAX_OUTBOX_IDS: Final = 16
+"""Outbox ids remembered of one contact: an honest one draws another only where its home was put back."""
+REMEMBERED: Final = 2 * limits.MAX_SPARSE
+"""How far below the watermark the links of what is not shown are kept: a sender has fewer on their way."""
+_UNSHOWN: Final = (wire.Kind.OFFER, wire.Kind.SKIP)
+_KEY = "contact_id = ? AND outbox_id = ? AND lane = ?"
+_Key: TypeAlias = tuple[bytes, int]
+_MayPark: TypeAlias = "Callable[[_Lane, int], bool]"
+
+
+@dataclass(slots=True, kw_only=True)
+class Mark:
+    """How far one lane of one outbox of a contact has got."""
+
+    outbox_id: bytes
+    lane: int
+    watermark: int
+    link: bytes
+    sack: bytes = b""
+    """As in a Receipt."""
+    top: int = 0
+    """The highest number held, and its link."""
+    top_link: bytes = wire.FIRST_LINK
+
+
+class Place(enum.Enum):
+    """What a number turned out to be."""
+
+    NEXT = enum.auto()
+    GAP = enum.auto()
+    """New, and what is before it is missing, or is not what it follows."""
+    DUPLICATE = enum.auto()
+    CONFLICT = enum.auto()
+    """Another message had this number."""
+    LATER = enum.auto()
+    """Too far ahead to be taken."""
+
+
+class Lanes:
+    """The lanes of one contact while a batch is taken."""
+
+    def __init__(self, db: apsw.Connection, contact_id: str) -> None:
+        self._db = db
+        self._contact_id = contact_id
+        self._lanes: dict[_Key, _Lane] = {}
+        self._parked: int | None = None
+        self._used = db.execute(
+            "SELECT coalesce(max(used), 0) FROM marks WHERE contact_id = ?", (contact_id,)
+        ).get
+        self.conflicts: list[_Key] = []
+        """Lanes in which a number came with another message than before: they are not acknowledged."""
+
+    def place(self, message: wire.Message, link: bytes) -> Place:
+        """Note a number and say what it is."""
+        key = (message.outbox_id, message.lane)
+        lane = self._lanes.get(key) or self._open(key)
+        lane.touched = True
+        place = lane.place(message, link, self._may_park)
+        if message.kind in _UNSHOWN and place in (Place.NEXT, Place.GAP):
+            lane.unshown.append((message.seq, link))
+        if place is Place.CONFLICT and key not in self.conflicts:
+            self.conflicts.append(key)
+        return place
+
+    def known_before(self, message: wire.Message) -> bool:
+        """Tell whether a message came under a number that it had before, and end the lanes of those numbers.
+
+        Who gives a message another number has left the older outbox id: what is missing there does not come any more.
+        """
+        known = False
+        for earlier in history.decode_was(message.ext.get(history.WAS, b"")):
+            if earlier.outbox_id == message.outbox_id:
+                continue
+            known = known or earlier.link == self._link(*earlier[:3])
+            for lane in wire.Lane:
+                self._close((earlier.outbox_id, int(lane)))
+        return known
+
+    def store(self) -> list[Mark]:
+        """Write how far each has got; return what is to be acknowledged."""
+        marks = []
+        for lane in self._lanes.values():
+            mark = lane.store(self._used + 1)
+            if lane.touched and (mark.outbox_id, mark.lane) not in self.conflicts:
+                marks.append(mark)
+        return marks
+
+    def _open(self, key: _Key) -> _Lane:
+        row = self._db.execute(
+            f"SELECT watermark, link FROM marks WHERE {_KEY}",  # noqa: S608
+            (self._contact_id, *key),
+        ).fetchone()
+        if row is None:
+            self._make_place(key[0])
+            self._used += 1
+            row = (0, wire.FIRST_LINK)
+            self._db.execute(
+                "INSERT INTO marks (contact_id, outbox_id, lane, watermark, link, used)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (self._contact_id, *key, *row, self._used),
+            )
+        lane = self._lanes[key] = _Lane(self._db, (self._contact_id, *key), *row)
+        return lane
+
+    def _make_place(self, outbox_id: bytes) -> None:
+        """Forget the outbox id that was used least recently, where another would be one too many."""
+        last_used = dict(
+            self._db.execute(
+                "SELECT outbox_id, max(used) FROM marks WHERE contact_id = ? GROUP BY outbox_id",
+                (self._contact_id,),
+            )
+        )
+        if outbox_id in last_used or len(last_used) < MAX_OUTBOX_IDS:
+            return
+        oldest = min(last_used, key=last_used.__getitem__)
+        for table in ("marks", "beyond", "seen"):
+            self._db.execute(
+                f"DELETE FROM {table} WHERE contact_id = ? AND outbox_id = ?",  # noqa: S608
+                (self._contact_id, oldest),
+            )
+        for lane in wire.Lane:
+            forgotten = self._lanes.pop((oldest, int(lane)), None)
+            if forgotten is not None and self._parked is not None:
+                self._parked = None
+
+    def _may_park(self, lane: _Lane, count: int) -> bool:
+        """Tell whether `count` more numbers may be held beyond the watermarks; make room from lanes left behind."""
+        if self._parked is None:
+            stored = self._db.execute(
+                "SELECT count(*) FROM beyond WHERE contact_id = ?", (self._contact_id,)
+            ).get
+            self._parked = stored + sum(one.unstored for one in self._lanes.values())
+        if self._parked + count > limits.MAX_SPARSE:
+            self._leave_oldest(lane)
+        if self._parked + count > limits.MAX_SPARSE:
+            return False
+        self._parked += count
+        return True
+
+    def _leave_oldest(self, lane: _Lane) -> None:
+        row = self._db.execute(
+            "SELECT outbox_id FROM marks WHERE contact_id = ?1 AND outbox_id <> ?2 AND EXISTS ("
+            " SELECT 1 FROM beyond WHERE beyond.contact_id = ?1"
+            " AND beyond.outbox_id = marks.outbox_id) ORDER BY used LIMIT 1",
+            (self._contact_id, lane.outbox_id),
+        ).fetchone()
+        if row is not None:
+            for number in wire.Lane:
+                self._close((row[0], int(number)))
+
+    def _close(self, key: _Key) -> None:
+        """Take what a lane lacks before the last number held there for lost."""
+        lane = self._lanes.get(key)
+        if lane is None:
+            known = self._db.execute(
+                f"SELECT 1 FROM marks WHERE {_KEY}",  # noqa: S608
+                (self._contact_id, *key),
+            ).fetchone()
+            if known is None:
+                return
+            lane = self._open(key)
+        freed = lane.close()
+        if self._parked is not None:
+            self._parked -= freed
+
+    def _link(self, outbox_id: bytes, lane: int, seq: int) -> bytes | None:
+        row = self._db.execute(
+            f"SELECT link FROM inbox WHERE {_KEY} AND seq = ?",  # noqa: S608
+            (self._contact_id, outbox_id, lane, seq),
+        ).fetchone()
+        return None if row is None else row[0]
+
+
+class _Lane:
+    """How far one lane has got, in memory while a batch is taken."""
+
+    def __init__(
+        self, db: apsw.Connection, key: tuple[str, bytes, int], watermark: int, link: bytes
+    ) -> None:
+        self._db = db
+        self._key = key
+        self._mark = Mark(outbox_id=key[1], lane=key[2], watermark=watermark, link=link)
+        self._beyond: dict[int, bytes] = dict(
+            db.execute(f"SELECT seq, link FROM beyond WHERE {_KEY}", key)  # noqa: S608
+        )
+        self._stored = frozenset(self._beyond)
+        self._fresh: dict[int, bytes] = {}
+        self.touched = False
+        self.unshown: list[tuple[int, bytes]] = []
+
+    @property
+    def outbox_id(self) -> bytes:
+        return self._key[1]
+
+    @property
+    def unstored(self) -> int:
+        """How many more numbers are held beyond the watermark than the store says."""
+        return len(self._beyond) - len(self._stored)
+
+    def place(self, message: wire.Message, link: bytes, may_park: _MayPark) -> Place:
+        """Note a number and say what it is."""
+        seq, mark = message.seq, self._mark
+        if seq == mark.watermark + 1 and seq not in self._beyond:
+            place = Place.NEXT if message.prev == mark.link else Place.GAP
+            mark.watermark, mark.link = seq, link
+            self._fresh[seq] = link
+            if self._beyond:
+                self._absorb(may_park)
+            return place
+        if seq <= mark.watermark:
+            known = link if self._seen_before(message, link) else b""
+        elif seq > mark.watermark + 1 + limits.MAX_SPARSE:
+            return Place.LATER
+        elif seq in self._beyond:
+            known = self._beyond[seq]
+        elif not may_park(self, 1):
+            return Place.LATER
+        else:
+            self._beyond[seq] = self._fresh[seq] = link
+            return Place.GAP
+        return Place.DUPLICATE if known == link else Place.CONFLICT
+
+    def _seen_before(self, message: wire.Message, link: bytes) -> bool:
+        """Tell whether this very message had its number, as far as that is still known."""
+        if message.seq == self._mark.watermark:
+            return link == self._mark.link
+        if (fresh := self._fresh.get(message.seq)) is not None:
+            return link == fresh
+        key = (*self._key, message.seq)
+        seen = self._db.execute(f"SELECT link FROM seen WHERE {_KEY} AND seq = ?", key).get  # noqa: S608
+        if seen is not None:
+            return bool(link == seen)
+        row = self._db.execute(
+            f"SELECT link, body, sent_ms FROM inbox WHERE {_KEY} AND seq = ?",  # noqa: S608
+            key,
+        ).fetchone()
+        if row is not None and row[0] is not None:
+            return bool(row[0] == link)
+        if message.kind == wire.Kind.OFFER:
+            # Its file is the same whatever number it comes under, and is taken once.
+            offer = wire.decode_offer(message.body)
+            return bool(
+                self._db.execute(
+                    "SELECT 1 FROM transfers WHERE contact_id = ? AND file_id = ? AND incoming = 1",
+                    (self._key[0], offer.file_id),
+                ).fetchone()
+            )
+        if row is not None:  # Of a version that did not keep links.
+            return bool(row[1] == message.body and row[2] == message.sent_at_ms)
+        return message.kind == wire.Kind.SKIP
+
+    def _absorb(self, may_park: _MayPark) -> None:
+        """Move the watermark over what was held beyond it."""
+        mark, count = self._mark, 0
+        while (link := self._beyond.pop(mark.watermark + 1, None)) is not None:
+            mark.watermark += 1
+            mark.link = link
+            count += 1
+        if count:
+            may_park(self, -count)
+
+    def close(self) -> int:
+        """Move the watermark over all that is held; return how many numbers that were."""
+        count = len(self._beyond)
+        if count:
+            self._mark.watermark = max(self._beyond)
+            self._mark.link = self._beyond[self._mark.watermark]
+            self._beyond.clear()
+        return count
+
+    def store(self, used: int) -> Mark:
+        """Write how far it has got, and return it."""
+        mark = self._mark
+        self._db.execute(
+            f"UPDATE marks SET watermark = ?, link = ?, used = iif(?, ?, used) WHERE {_KEY}",  # noqa: S608
+            (mark.watermark, mark.link, self.touched, used, *self._key),
+        )
+        for seq in self._stored - self._beyond.keys():
+            self._db.execute(f"DELETE FROM beyond WHERE {_KEY} AND seq = ?", (*self._key, seq))  # noqa: S608
+        for seq in self._beyond.keys() - self._stored:
+            self._db.execute(
+                "INSERT INTO beyond VALUES (?, ?, ?, ?, ?)", (*self._key, seq, self._beyond[seq])
+            )
+        if self.unshown:
+            rows = [(*self._key, *one) for one in self.unshown]
+            self._db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)", rows)
+            self._db.execute(
+                f"DELETE FROM seen WHERE {_KEY} AND seq < ?",  # noqa: S608
+                (*self._key, mark.watermark - REMEMBERED),
+            )
+        mark.sack = self._sack()
+        return mark
+
+    def _sack(self) -> bytes:
+        bits = bytearray()
+        for seq in sorted(self._beyond):
+            at, bit = divmod(seq - self._mark.watermark - 2, 8)
+            if at >= limits.MAX_SACK_BYTES:
+                break
+            bits.extend(bytes(at + 1 - len(bits)))
+            bits[at] |= 1 << bit
+        return bytes(bits)
+
+
+def watermarks(db: apsw.Connection, contact_id: str) -> list[Mark]:
+    """Return how far the lanes of a contact have got that were used last, the last one first."""
+    rows: list[Any] = db.execute(
+        "SELECT outbox_id, lane, watermark, link FROM marks WHERE contact_id = ?"
+        " ORDER BY used DESC, watermark DESC LIMIT ?",
+        (contact_id, limits.MAX_HAVE),
+    ).fetchall()
+    marks = [Mark(outbox_id=o, lane=lane, watermark=w, link=link) for o, lane, w, link in rows]
+    for mark in marks:
+        held = db.execute(
+            f"SELECT seq, link FROM beyond WHERE {_KEY} ORDER BY seq DESC LIMIT 1",  # noqa: S608
+            (contact_id, mark.outbox_id, mark.lane),
+        ).fetchone()
+        mark.top, mark.top_link = held or (mark.watermark, mark.link)
+    return marks

@@ -1,0 +1,163 @@
+"""A home put back to an older copy: nothing that is still here is lost, nothing is shown twice, both are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peerpost.store import agreement, inbox, outbox
+from peerpost.wire import inner as wire
+from tests.support.network_rig import Somebody, acquainted, until
+
+pytestmark = pytest.mark.asyncio
+
+TABLES = {
+    "sender": ("outbox", "chains", "outbox_ids"),
+    "receiver": ("inbox", "marks", "beyond", "seen", "transfers"),
+}
+
+
+async def copy(who: Somebody, side: str) -> dict[str, list[Any]]:
+    """Return the tables that a copy of the home made now would hold."""
+    return {
+        table: await who.store.read(lambda db, t=table: db.execute(f"SELECT * FROM {t}").fetchall())
+        for table in TABLES[side]
+    }
+
+
+async def put_back(who: Somebody, tables: dict[str, list[Any]]) -> None:
+    def work(db: Any) -> None:
+        for table, rows in tables.items():
+            db.execute(f"DELETE FROM {table}")
+            for row in rows:
+                db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+
+    await who.store.write(work)
+
+
+async def shown(who: Somebody) -> list[str]:
+    items = await who.store.read(
+        inbox.list_items, contact_id=None, unread=False, limit=10**6, since_ms=None
+    )
+    return [(item.body or b"").decode() for item in reversed(items)]
+
+
+async def all_delivered(who: Somebody) -> bool:
+    waiting = await who.store.read(outbox.any_open)
+    unsettled = await who.store.read(
+        lambda db: db.execute("SELECT count(*) FROM outbox WHERE settled = 0").get
+    )
+    return not waiting and not unsettled
+
+
+async def everything_arrives(who: Somebody) -> None:
+    who.peer.retry_now()
+    await until(lambda: all_delivered(who))
+
+
+async def told(who: Somebody) -> dict[str, int]:
+    return await who.store.read(agreement.put_back_at, who.peer.contact.id)
+
+
+async def is_told(who: Somebody, side: str) -> bool:
+    return side in await told(who)
+
+
+async def send(who: Somebody, *texts: str) -> None:
+    for text in texts:
+        await who.queue(text)
+
+
+@pytest.mark.parametrize("new", [1, 3, 5])
+@pytest.mark.parametrize("waiting", [0, 2])
+async def test_a_sender_put_back_loses_nothing_and_says_nothing_twice(
+    tmp_path: Path, new: int, waiting: int
+) -> None:
+    """With fewer, as many and more new messages than the numbers that were lost."""
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        await send(alice, "first", "second")
+        await everything_arrives(alice)
+        alice.peer._exchange = None  # What is queued now waits for the next session.
+        kept = [f"kept {n}" for n in range(waiting)]
+        await send(alice, *kept)
+        old = await copy(alice, "sender")
+        await alice.peer.drop("to send what is to be lost")
+        await everything_arrives(alice)
+        await send(alice, *[f"lost {n}" for n in range(3)])
+        await everything_arrives(alice)
+        before = await shown(bob)
+        assert len(before) == 5 + waiting
+
+        alice.peer._exchange = None
+        await put_back(alice, old)
+        fresh = [f"new {n}" for n in range(new)]
+        await send(alice, *fresh)
+        await alice.peer.drop("the home was put back")
+        await everything_arrives(alice)
+        assert await shown(bob) == before + fresh
+        await until(lambda: alice.peer.online and bob.peer.online)
+        assert "ours" in await told(alice)
+        await until(lambda: is_told(bob, "theirs"))
+        await send(alice, "and on")
+        await everything_arrives(alice)
+        assert await shown(bob) == [*before, *fresh, "and on"]
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+@pytest.mark.parametrize("had", [0, 2])
+async def test_a_receiver_put_back_gets_again_what_it_lacks(
+    tmp_path: Path, had: int, pruned: bool
+) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        await send(alice, *[f"early {n}" for n in range(had)])
+        await everything_arrives(alice)
+        old = await copy(bob, "receiver")
+        lacking = [f"late {n}" for n in range(4)]
+        await send(alice, *lacking)
+        await everything_arrives(alice)
+        await put_back(bob, old)
+        if pruned:
+            lacking = lacking[1:]
+            await alice.store.write(
+                lambda db: db.execute("DELETE FROM outbox WHERE seq = ?", (had + 1,))
+            )
+        await bob.peer.drop("the home was put back")
+        await until(lambda: alice.peer.online and bob.peer.online)
+        await send(alice, "and on")
+        await everything_arrives(alice)
+        assert (await shown(bob))[had:] == [*lacking, "and on"]
+        items = await bob.store.read(
+            inbox.list_items, contact_id=None, unread=False, limit=99, since_ms=None
+        )
+        assert [item.gap for item in reversed(items)].count(True) == int(pruned)
+        await until(lambda: is_told(bob, "ours"))
+        await until(lambda: is_told(alice, "theirs"))
+
+
+async def test_a_stranger_under_a_known_number_is_not_acknowledged(tmp_path: Path) -> None:
+    """Where HELLO said nothing of it: the receiver sees it by the link, and the sender draws another outbox id."""
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        await send(alice, "first", "second")
+        await everything_arrives(alice)
+        entry = await alice.queue("third")
+        await everything_arrives(alice)
+
+        def other(db: Any) -> None:
+            made = wire.decode(entry.inner)
+            assert isinstance(made, wire.Message)
+            fields = {name: getattr(made, name) for name in made.__struct_fields__}
+            stranger = wire.Message(**{**fields, "seq": 2, "body": b"stranger"})
+            inner = wire.encode(stranger)
+            db.execute(
+                "UPDATE outbox SET inner = ?, link = ?, settled = 0, state = 'queued' WHERE seq = 2",
+                (inner, wire.link(inner, stranger)),
+            )
+
+        await alice.store.write(other)
+        # In the running session: a receipt of the next would cover it.
+        alice.peer._exchange._windows[wire.Lane.URGENT].cursor = 0  # type: ignore[union-attr]
+        alice.peer.poke()
+        await everything_arrives(alice)
+        assert await shown(bob) == ["first", "second", "third", "stranger"]
