@@ -12,7 +12,7 @@ import click
 
 from peerpost.errors import BadInputError, NoInputError
 
-__all__ = ["Accept", "Duration", "Size", "open_input", "read_ticket"]
+__all__ = ["Accept", "Duration", "Quota", "Size", "open_input", "read_ticket"]
 
 MAX_TICKET_FILE_BYTES = 64 << 10
 """A ticket is 200 characters; a file of more than this is another file."""
@@ -66,6 +66,18 @@ class Accept(click.ParamType[int | str]):
         if value in ("ask", "never", "default"):
             return str(value)
         return Size().convert(value, param, ctx)
+
+
+class Quota(click.ParamType[int | str]):
+    """100GiB, default: bytes, or the word."""
+
+    name = "quota"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        """Return bytes, or the word."""
+        return "default" if value == "default" else Size().convert(value, param, ctx)
 
 
 def open_input(path: str, *, folders: bool = False) -> int:

@@ -9,7 +9,7 @@ import click
 from peerpost.errors import UsageError
 
 from ..app import App, Group, complete_contacts, pass_app
-from ..inputs import Accept, Duration, read_ticket
+from ..inputs import Accept, Duration, Quota, read_ticket
 
 __all__ = ["contacts"]
 
@@ -144,6 +144,7 @@ def show(app: App, name: str) -> None:
     peerpost contacts edit bob --note "met at the conference"
     peerpost contacts edit bob --address /ip4/192.0.2.7/tcp/4001
     peerpost contacts edit nas --accept 50GiB
+    peerpost contacts edit nas --quota 500GiB
     """
 )
 @click.argument("name", shell_complete=complete_contacts)
@@ -158,6 +159,12 @@ def show(app: App, name: str) -> None:
     metavar="SIZE|ask|never",
     help="Up to which size its files are taken without asking; 'default': as for everybody.",
 )
+@click.option(
+    "--quota",
+    type=Quota(),
+    metavar="SIZE|default",
+    help="What all that it sent may take up here; 'default': as for everybody.",
+)
 @pass_app
 def edit(
     app: App,
@@ -166,6 +173,7 @@ def edit(
     note: str | None,
     addresses: tuple[str, ...],
     accept: int | str | None,
+    quota: int | str | None,
 ) -> None:
     """Change what you call a contact, your note, where it is reached, or what you take from it."""
     changes = {
@@ -173,10 +181,12 @@ def edit(
         "note": note,
         "addresses": list(addresses) or None,
         "accept": accept,
+        "quota": quota,
     }
     given = {key: value for key, value in changes.items() if value is not None}
     if not given:
-        raise UsageError("nothing to change", hint="give --rename, --note, --address or --accept")
+        hint = "give --rename, --note, --address, --accept or --quota"
+        raise UsageError("nothing to change", hint=hint)
     changed = app.call("contacts.edit", {"name": name, **given})
     app.terminal.record(changed, human=f"{changed['name']}  {changed['state']}")
 

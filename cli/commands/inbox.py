@@ -80,7 +80,8 @@ def list_(
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"kind": "folder"} if row.get("directory") else row
+    kind = "folder" if row.get("directory") else row["kind"]
+    return row | {"kind": f"{kind} (gap)" if row.get("gap") else kind}
 
 
 @inbox.command(examples="peerpost inbox show k3f9\npeerpost --json inbox show k3f9")

@@ -46,7 +46,9 @@ class LaneMemory:
     ) -> list[Entry]:
         """Compare what the peer's HELLO said; return what is settled by it. Before anything is sent.
 
-        A disk that is full is asked again after `retry_s`.         Raises ProtocolError where the peer doubts our numbers again and again.
+        A disk that is full is asked again after `retry_s`.
+
+        Raises ProtocolError where the peer doubts our numbers again and again.
         """
         told = list(have)
         held = None if tops is None else history.decode_tops(tops, len(told))

@@ -25,6 +25,8 @@ Frame: TypeAlias = tuple[bytes | memoryview, ...]
 
 ROOM_BYTES = 1 << 20
 """Bulk producers wait while more than this is queued on their lane."""
+ANSWERS_BYTES = 1 << 20
+"""Control messages queued on a lane before nothing more is read that could ask for others."""
 _NO_PSK = bytes(32)
 
 
@@ -35,6 +37,11 @@ class _Queued(NamedTuple):
     """What is sealed when it leaves, or else nothing and"""
     frame: Frame
     messages: int
+
+    @property
+    def control_bytes(self) -> int:
+        """Its size where it is a control message: neither numbered nor a piece of a file."""
+        return 0 if self.messages or self.frame else self.size_bytes
 
 
 class LaneWriter:
@@ -59,6 +66,9 @@ class LaneWriter:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._answers_bytes = 0
+        self._answered = asyncio.Event()
+        self._answered.set()
         self._epoch: SendEpoch | None = None
         self._idle = False
         self._closed = False
@@ -70,6 +80,7 @@ class LaneWriter:
         self._queued_bytes = 0
         self._dispatcher.release(self._flow)
         self._room.set()
+        self._answered.set()
 
     def put(self, inner: bytes, *, messages: int = 0) -> None:
         """Queue an inner message; it is sealed when it leaves.
@@ -88,11 +99,14 @@ class LaneWriter:
             return
         self._queue.append(queued)
         self._queued_bytes += queued.size_bytes
+        self._answers_bytes += queued.control_bytes
         if self._idle and len(self._queue) == 1 and self._leaves_at_once(queued):
             return
         self._wake.set()
         if self._queued_bytes >= ROOM_BYTES:
             self._room.clear()
+        if self._answers_bytes >= ANSWERS_BYTES:
+            self._answered.clear()
 
     def _leaves_at_once(self, queued: _Queued) -> bool:
         """Write the only frame here, where nobody else asks for the turn: a turn of the loop saved."""
@@ -108,6 +122,15 @@ class LaneWriter:
     async def room(self) -> None:
         """Wait until less than `ROOM_BYTES` is queued."""
         await self._room.wait()
+
+    @property
+    def owes_answers(self) -> bool:
+        """Whether so much control is queued that nothing more is to be asked for."""
+        return not self._answered.is_set()
+
+    async def answered(self) -> None:
+        """Wait until at most half of `ANSWERS_BYTES` is queued, after it was more."""
+        await self._answered.wait()
 
     @property
     def queued_bytes(self) -> int:
@@ -138,6 +161,9 @@ class LaneWriter:
     def _next_frame(self) -> Frame:
         head = self._queue.popleft()
         self._queued_bytes -= head.size_bytes
+        self._answers_bytes -= head.control_bytes
+        if self._answers_bytes < ANSWERS_BYTES // 2:
+            self._answered.set()
         if self._queued_bytes < ROOM_BYTES // 2:
             self._room.set()
         if head.frame:

@@ -52,6 +52,8 @@ LIMITED_READ_BYTES = 64 << 10
 MOST_SEGMENT_BYTES = limits.MAX_SEGMENT_DATA_BYTES
 LIMITED_SEGMENT_BYTES = 32 << 10
 """Under a limit upward: what leaves is what the bucket holds, in even steps."""
+UNREAD_ANSWERS_S = 60.0
+"""How long a peer may leave a megabyte of answers unread while it asks for more."""
 _NO_PSK = bytes(32)
 
 
@@ -172,6 +174,17 @@ class Session:
             if later is None:
                 raise _ClosedError("the peer closed the session")
             await later()
+            if any(writer.owes_answers for writer in self._writers.values()):
+                await self._answer()
+
+    async def _answer(self) -> None:
+        """Let a peer that asks faster than it reads take its answers before it asks for more."""
+        try:
+            async with asyncio.timeout(UNREAD_ANSWERS_S):
+                for writer in self._writers.values():
+                    await writer.answered()
+        except TimeoutError:
+            raise ProtocolError("the peer asks and does not read") from None
 
     def _take(
         self, lane: wire.Lane, frames: LaneReader, replays: ReplayGuard, pieces: list[memoryview]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from peerpost.crypto import invite as invitations
 from peerpost.crypto.keys import peer_id, safety_number, transport_public
 from peerpost.errors import BadInputError, TicketError, UnavailableError, UsageError
+from peerpost.store import agreement, quota
 from peerpost.store import contacts as store_contacts
 from peerpost.store import inbox as store_inbox
 from peerpost.store import invites as store_invites
@@ -204,6 +205,8 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
     unread = await opened.store.read(store_inbox.unread_counts)
     counts = await opened.store.read(store_contacts.traffic, contact.id)
     limit = await opened.store.read(store_limits.get, contact.id)
+    usage = await opened.store.read(quota.usage, contact.id)
+    put_back = await opened.store.read(agreement.put_back_at, contact.id)
     peer = opened.network.peers.get(contact.id)
     session = peer.session if peer is not None else None
     statement = contact.statement
@@ -221,6 +224,10 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
         "sent": counts.sent,
         "received": counts.received,
         "accept": contact.accept,
+        "quota": usage.quota_bytes,
+        "used": usage.bytes,
+        "restored": rfc3339(max(put_back.values(), default=None)),
+        "restored_side": max(put_back, key=put_back.__getitem__, default=None),
         "limits": limits.describe(limit),
         "last_error": peer.last_error if peer is not None else None,
     }
@@ -233,6 +240,7 @@ class _Edit(msgspec.Struct, forbid_unknown_fields=True):
     addresses: list[str] | None = None
     accept: Bytes | str | None = None
     """Bytes, `ask`, `never`, or `default`: as for everybody."""
+    quota: int | Literal["default"] | None = None
 
 
 async def edit(node: Node, request: Request) -> dict[str, Any]:
@@ -253,6 +261,11 @@ async def edit(node: Node, request: Request) -> dict[str, Any]:
         if params.addresses is None
         else tuple(addresses.parse(text).text for text in params.addresses),
     )
+    if params.quota is not None:
+        if isinstance(params.quota, int) and not 0 <= params.quota < 1 << 63:
+            raise UsageError("a quota is a number of bytes that a disk can have")
+        quota_bytes = None if params.quota == "default" else params.quota
+        await opened.store.write(quota.set_quota, contact.id, quota_bytes)
     opened.network.add(changed).dial_now()
     return {"id": changed.id, "name": changed.name, "state": changed.state}
 

@@ -72,6 +72,7 @@ def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
         "received_at": rfc3339(item.received_ms),
         "sent_at": rfc3339(item.sent_ms),
         "unread": item.unread,
+        "gap": item.gap,
         "preview": item.preview,
         "name": item.name,
         "directory": item.files is not None,
@@ -94,7 +95,7 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
     if item.file_id is not None:
         shown |= await opened.transfers.arrived.describe(item)
     else:
-        shown["body"] = (item.body or b"").decode()
+        shown["body"] = None if item.body is None else item.body.decode()
     if item.unread:
         await opened.store.write(store_inbox.mark, [item.id], unread=False)
     return shown

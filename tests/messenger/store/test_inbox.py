@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 
+import apsw
 import pytest
 
-from peerpost.errors import NotFoundError
-from peerpost.store import inbox, transfers
+from peerpost.errors import NotFoundError, QuotaError
+from peerpost.store import inbox, quota, transfers
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from tests.support.store_rig import NOW_MS, Rig, chain, message, offer
@@ -263,3 +264,83 @@ def test_watermarks_for_hello(rig: Rig, bob: str) -> None:
     marks = rig.read(inbox.watermarks, bob)
     assert len(marks) == limits.MAX_HAVE
     assert [mark.watermark for mark in marks] == list(range(limits.MAX_HAVE + 4, 4, -1))
+
+
+# -- what is remembered of a contact is bounded
+
+
+def test_a_stranger_under_a_known_number_is_not_acknowledged(rig: Rig, bob: str) -> None:
+    messages = chain(3)
+    receive(rig, bob, *messages, message(6, body=b"parked"))
+    for seq in (1, 3, 6):
+        batch = receive(rig, bob, message(seq, body=b"another"))
+        assert (batch.marks, batch.conflicts) == ([], [(bytes(16), 0)])
+    assert receive(rig, bob, *messages).conflicts == []
+    skip = message(4, messages[-1][1], kind=wire.Kind.SKIP, body=bytes(16))
+    receive(rig, bob, skip)
+    assert receive(rig, bob, skip).conflicts == []
+    assert receive(rig, bob, message(4, body=b"in the place of a tombstone")).conflicts != []
+
+
+def test_sixteen_outbox_ids_are_remembered_those_used_last(rig: Rig, bob: str) -> None:
+    for number in range(40):
+        receive(rig, bob, message(2, outbox_id=bytes([number]) * 16))
+        receive(rig, bob, message(1, outbox_id=bytes([0]) * 16))
+    found = {outbox_id[0] for (outbox_id,) in rig.rows("SELECT DISTINCT outbox_id FROM marks")}
+    assert found == {0, *range(25, 40)}
+    in_one_batch = [message(2, outbox_id=bytes([number]) * 16) for number in range(100, 200)]
+    assert len(receive(rig, bob, *in_one_batch).items) == 100
+    assert rig.rows("SELECT count(DISTINCT outbox_id), count(*) FROM marks") == [(16, 16)]
+    assert len(rig.read(inbox.watermarks, bob)) == limits.MAX_HAVE
+
+
+def test_numbers_beyond_the_watermark_are_bounded_over_all_lanes(rig: Rig, bob: str) -> None:
+    """The lane that was left gives way to the one in use; both lanes of one outbox id share the places."""
+    for number in range(4):
+        outbox_id = bytes([number]) * 16
+        parked = [message(2 + n, outbox_id=outbox_id) for n in range(3000)]
+        assert receive(rig, bob, *parked).later == 0
+        ((held,),) = rig.rows("SELECT count(*) FROM beyond")
+        assert held <= limits.MAX_SPARSE
+    other = [message(2 + n, outbox_id=outbox_id, lane=1) for n in range(3000)]
+    assert receive(rig, bob, *other).later == 3000 - (limits.MAX_SPARSE - 3000)
+    assert rig.rows("SELECT count(*) FROM beyond") == [(limits.MAX_SPARSE,)]
+    gone_on = receive(rig, bob, message(1, outbox_id=outbox_id))
+    assert [mark.watermark for mark in gone_on.marks] == [3001]
+    assert receive(rig, bob, *other).later == 0
+
+
+def test_a_batch_costs_what_it_holds_whatever_is_parked(rig: Rig, bob: str) -> None:
+    def steps(*messages: tuple[wire.Message, bytes]) -> int:
+        def work(db: apsw.Connection) -> int:
+            taken = 0
+
+            def count() -> bool:
+                nonlocal taken
+                taken += 1
+                return False
+
+            db.set_progress_handler(count, 100)
+            inbox.receive_many(db, bob, messages, NOW_MS)
+            db.set_progress_handler(None)
+            return taken
+
+        return rig.write(work)
+
+    for number in range(250):
+        outbox_id = bytes([number]) * 16
+        receive(rig, bob, *[message(2 + n, outbox_id=outbox_id) for n in range(40)])
+    # In hundreds of steps of SQLite's machine; all that may be held at once costs little more.
+    assert 0 < steps(*[message(2, outbox_id=bytes([n]) * 16) for n in range(250)]) < 2_000
+
+
+def test_a_contact_beyond_its_quota_has_nothing_taken(rig: Rig, bob: str) -> None:
+    rig.write(quota.set_quota, bob, 1000)
+    receive(rig, bob, *chain(3))
+    with pytest.raises(QuotaError):
+        receive(rig, bob, *chain(5)[3:])
+    assert len(bodies(rig)) == 3
+    carol = rig.make_contact("carol").id
+    assert len(receive(rig, carol, *chain(5)).items) == 5
+    rig.write(lambda db: db.execute("DELETE FROM inbox WHERE contact_id = ?", (bob,)))
+    assert len(receive(rig, bob, *chain(5)[3:]).items) == 2
