@@ -170,6 +170,7 @@ class Node:
             key,
             loop=asyncio.get_running_loop(),
             ballast_bytes=self.config.storage.ballast,
+            min_free_bytes=self.config.storage.min_free,
         )
 
     async def _open(self) -> Opened:

@@ -12,6 +12,7 @@ import errno
 import logging
 import os
 import shutil
+import time
 from pathlib import Path
 
 import apsw
@@ -20,7 +21,7 @@ from peerpost.errors import StoreFullError
 
 from . import disk
 
-__all__ = ["FULL", "Ballast", "WriteConnection", "require_room"]
+__all__ = ["FULL", "Ballast", "WriteConnection", "require_room", "require_space"]
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +30,16 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 """How it says that this file system cannot set space aside."""
 BLOCK_BYTES = 1 << 20
+LOOK_S = 0.5
+"""How old what is known of the free space may be: a second of texts is some megabytes."""
 
 
 class WriteConnection(apsw.Connection):
     """The connection that writes, which knows how the disk stands."""
 
     reserve_in_use = False
+    low = False
+    """Less is free than receiving is to leave."""
 
 
 def require_room(db: apsw.Connection) -> None:
@@ -46,18 +51,40 @@ def require_room(db: apsw.Connection) -> None:
         )
 
 
+def require_space(db: apsw.Connection) -> None:
+    """Raise StoreFullError while less is free than receiving is to leave: before what a peer sent is taken."""
+    require_room(db)
+    if isinstance(db, WriteConnection) and db.low:
+        raise StoreFullError(
+            "less is free on the disk than storage.min_free",
+            hint="free some space on the disk of the home folder; contacts keep what they send",
+        )
+
+
 class Ballast:
     """A file of a given size that is only there to be deleted."""
 
-    def __init__(self, path: Path, size_bytes: int) -> None:
+    def __init__(self, path: Path, size_bytes: int, min_free_bytes: int = 0) -> None:
         self._path = path
         self._size_bytes = size_bytes
+        self._min_free_bytes = min_free_bytes
         self._released = False
+        self._low = False
+        self._looked_s = float("-inf")
 
     @property
     def released(self) -> bool:
         """Whether the reserve is in use: the disk is or was full."""
         return self._released
+
+    def low(self) -> bool:
+        """Tell whether less is free than receiving is to leave, as of half a second ago at most."""
+        now_s = time.monotonic()
+        if self._min_free_bytes and now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            with contextlib.suppress(OSError):
+                self._low = shutil.disk_usage(self._path.parent).free < self._min_free_bytes
+        return self._low
 
     def restore(self, *, spare_bytes: int = 0) -> bool:
         """Make the file, if there is room for it beside spare_bytes. Return whether it is there."""

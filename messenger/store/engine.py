@@ -108,13 +108,15 @@ class Store:
         *,
         loop: asyncio.AbstractEventLoop,
         ballast_bytes: int = 64 << 20,
+        min_free_bytes: int = 0,
     ) -> Store:
         """Open or create the database with a raw 32-byte key and bring its schema up to date.
 
         Raises StorageError on a wrong key, damage or a newer schema; StoreFullError on a full disk.
         """
         store = cls(path, key, loop)
-        ballast = store._ballast = Ballast(path.with_name("ballast"), ballast_bytes)
+        reserve = path.with_name("ballast")
+        ballast = store._ballast = Ballast(reserve, ballast_bytes, min_free_bytes)
         try:
             connection = await loop.run_in_executor(store._readers, store._prepare_with_reserve)
             await loop.run_in_executor(store._readers, ballast.restore)
@@ -342,6 +344,7 @@ class Store:
 
     def _commit(self, connection: WriteConnection, batch: list[_Operation]) -> None:
         connection.reserve_in_use = self._ballast.released and not self._ballast.regain()
+        connection.low = self._ballast.low()
         try:
             self._set_synchronous(connection, lazy=all(operation.lazy for operation in batch))
             connection.execute("BEGIN IMMEDIATE")

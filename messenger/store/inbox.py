@@ -15,7 +15,7 @@ from peerpost.errors import NotFoundError
 from peerpost.wire import inner as wire
 
 from . import ids, quota
-from .ballast import require_room
+from .ballast import require_space
 from .lanes import Lanes, Mark, Place, watermarks
 from .rows import insert_rows
 
@@ -122,7 +122,8 @@ def receive_many(
             later += 1
         if place not in (Place.NEXT, Place.GAP):
             continue
-        require_room(db)
+        if message.kind != wire.Kind.SKIP:
+            require_space(db)
         if message.ext and lanes.known_before(message):
             continue
         if message.kind == wire.Kind.SKIP:

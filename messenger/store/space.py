@@ -8,12 +8,10 @@ from typing import Final
 
 from peerpost.errors import StoreFullError
 
-__all__ = ["RESERVE_BYTES", "RESERVE_FRACTION", "check_space"]
+__all__ = ["RESERVE_BYTES", "check_space"]
 
 RESERVE_BYTES: Final = 1 << 30
-"""Left free whatever a peer sends, at least."""
-RESERVE_FRACTION: Final = 0.05
-"""And this part of the disk, if that is more: file systems degrade when full."""
+"""Left free whatever a peer sends, where the configuration says nothing else (storage.min_free)."""
 
 
 def check_space(
@@ -21,14 +19,12 @@ def check_space(
     size_bytes: int,
     *,
     reserve_bytes: int = RESERVE_BYTES,
-    reserve_fraction: float = RESERVE_FRACTION,
 ) -> None:
     """Raise StoreFullError unless `size_bytes` more fit beside the reserve."""
-    usage = shutil.disk_usage(folder)
-    reserve = max(reserve_bytes, int(usage.total * reserve_fraction))
-    if usage.free < size_bytes + reserve:
-        short = size_bytes + reserve - usage.free
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < size_bytes + reserve_bytes:
+        short = size_bytes + reserve_bytes - free_bytes
         raise StoreFullError(
-            f"the disk lacks {short} bytes for this file and a reserve of {reserve}",
+            f"the disk lacks {short} bytes for this file and a reserve of {reserve_bytes}",
             hint="free some space, then accept the file again",
         )
