@@ -146,7 +146,7 @@ class Exchange:
         """Send what was queued just now, where all before it has left; load it in its turn else."""
         lane = wire.Lane(entry.lane)
         window = self._windows[lane]
-        if window.follows(entry.outbox_id, entry.seq):
+        if entry.file_id is None and window.follows(entry.outbox_id, entry.seq):
             self._send(lane, entry)
             window.end = (entry.outbox_id, entry.seq)
         else:
@@ -170,7 +170,7 @@ class Exchange:
                 )
                 for entry in entries:
                     self._send(lane, entry)
-                if len(entries) < room:
+                if end is None or len(entries) < room:
                     window.end = end
                     break
 
@@ -348,12 +348,11 @@ class Exchange:
         self._commit_arrivals()
         for item in received.items:
             self._services.events.publish("item", item.id)
+        if received.held:
+            # More at once than any sender that keeps to the protocol has open.
+            self._ask_to_wait("too many files are open", "too many open offers")
         if received.offers:
-            self._tasks.spawn(self._offered(received.offers), name="offered")
-
-    async def _offered(self, file_ids: list[bytes]) -> None:
-        for file_id in file_ids:
-            await self._transfers.offered(self._contact_id, self._session, file_id)
+            self._transfers.offered(self._contact_id)
 
     def _send_receipts(self, marks: Iterable[inbox.Mark]) -> None:
         for mark in marks:
@@ -374,12 +373,14 @@ class Exchange:
     def _refuse_for_now(self, error: StoreFullError) -> None:
         # Nothing of the batch was acknowledged, so the contact keeps it and asks again.
         log.warning("cannot store what %s sends: %s", self._contact_id, error.message)
-        used_up = isinstance(error, QuotaError)
-        reason = error.message if used_up else "the disk is full"
-        retry_ms = QUOTA_RETRY_MS if used_up else BUSY_RETRY_MS
+        if isinstance(error, QuotaError):
+            self._ask_to_wait(error.message, "its quota here is used up", QUOTA_RETRY_MS)
+        else:
+            self._ask_to_wait("the disk is full", "our disk is full")
+
+    def _ask_to_wait(self, reason: str, cause: str, retry_ms: int = BUSY_RETRY_MS) -> None:
         busy = wire.Busy(reason=reason, retry_ms=retry_ms)
         self._session.send(wire.Lane.URGENT, wire.encode(busy))
-        cause = "its quota here is used up" if used_up else "our disk is full"
         self._tasks.spawn(self._abort_soon(cause), name="abort")
 
     async def _abort_soon(self, cause: str) -> None:

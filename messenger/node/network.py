@@ -60,6 +60,7 @@ class Network:
         self._transport: Transport | None = None
         self._greetings = asyncio.Semaphore(GREETING_LIMIT)
         self._tasks = Tasks()
+        transfers.on_ended = self.poke
 
     @property
     def peer_id(self) -> str:

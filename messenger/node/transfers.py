@@ -13,20 +13,22 @@ from __future__ import annotations
 import itertools
 import logging
 import operator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from peerpost.errors import NotFoundError, StoreFullError, UsageError
+from peerpost.errors import NotFoundError, UsageError
 from peerpost.protocol.transfer import clip_reason
-from peerpost.store import contacts, outbox
+from peerpost.store import outbox
 from peerpost.store import transfers as rows
-from peerpost.store.space import check_space
 from peerpost.wire import inner as wire
+from peerpost.wire import limits
 from peerpost.wire.segment import Segment
 
 from .arrived import Arrived
 from .download import Download
 from .file_queue import FileQueue
+from .offers import Offers
 from .session import Session
 from .spool import Spool
 from .streams import Streams
@@ -44,8 +46,6 @@ BY_SENDER = "paused by the sender"
 BY_RECEIVER = "paused by the receiver"
 REJECTED = "refused by the receiver"
 """What the other side reads."""
-MAX_OPEN_OFFERS = 32
-"""Incoming files of one contact that are open at once; more are refused."""
 
 
 class Transfers:
@@ -63,16 +63,27 @@ class Transfers:
         self._downloads: dict[tuple[str, bytes], Download] = {}
         self._sessions: dict[str, Session] = {}
         self._tasks = Tasks()
+        self.on_ended: Callable[[str], object] = lambda _: None
+        """Told of the contact whose file has ended that we sent: another may be offered."""
         self.spool = Spool(services, self._folders["spool"])
         self.queue = FileQueue(services, self.spool)
         self.streams = Streams(services, self.spool)
         self.arrived = Arrived(services, self._folders["blobs"])
+        self._offers = Offers(
+            services,
+            self._folders["blobs"],
+            begin=self._begin,
+            refuse=lambda row, why: self._refuse(row, self._sessions.get(row.contact_id), why),
+            tell=self._tell_waits,
+        )
 
     @property
     def busy(self) -> bool:
         """Whether a file is moving now."""
-        return any(d.moving for d in self._downloads.values()) or any(
-            u.moving for u in self._uploads.values()
+        return (
+            self._offers.waiting
+            or any(d.moving for d in self._downloads.values())
+            or any(u.moving for u in self._uploads.values())
         )
 
     def wants(self, contact_id: str) -> bool:
@@ -82,6 +93,7 @@ class Transfers:
     async def stop(self) -> None:
         """Put every transfer to sleep."""
         await self.streams.stop()
+        await self._offers.stop()
         await self._tasks.stop()
         for download in list(self._downloads.values()):
             await download.close()
@@ -122,16 +134,13 @@ class Transfers:
             elif row.state == "paused":
                 pause = wire.Pause(file_id=row.file_id, paused=True, reason=BY_RECEIVER)
                 session.send(wire.Lane.URGENT, wire.encode(pause))
-            elif row.state == "offered":
-                await self._decide(row, session)
+        self._offers.look(contact_id)
 
     # -- what a session brings
 
-    async def offered(self, contact_id: str, session: Session, file_id: bytes) -> None:
-        """Decide on a file that was offered just now."""
-        row = await self._services.store.read(rows.get, contact_id, file_id, incoming=True)
-        if row is not None and row.state == "offered":
-            await self._decide(row, session)
+    def offered(self, contact_id: str) -> None:
+        """Decide on what was offered just now."""
+        self._offers.look(contact_id)
 
     async def on_control(self, contact_id: str, session: Session, message: wire.Inner) -> None:
         """Take a control message about a file."""
@@ -218,47 +227,21 @@ class Transfers:
 
     # -- incoming
 
-    async def _decide(self, row: rows.Transfer, session: Session) -> None:
-        """Accept, ask the user, or refuse."""
-        accept = await self._accept_policy(row.contact_id)
-        if not row.as_text:
-            if accept == "never":
-                await self._refuse(row, session, "files are not accepted")
-                return
-            if not isinstance(accept, int) or (row.size or 0) > accept:
-                await self._set_state(row, "asking", None)
-                return
-            if row.size is None:
-                # It is asked about when it turns out longer.
-                await self._services.store.write(rows.let_come, row.id, accept)
-        open_rows = await self._services.store.read(rows.of_contact, row.contact_id)
-        if sum(other.incoming for other in open_rows) > MAX_OPEN_OFFERS:
-            await self._refuse(row, session, "too many files at once")
-            return
-        await self._accept(row, session)
-
-    async def _accept_policy(self, contact_id: str) -> int | str:
-        """Return what is said of this contact, or else of everybody."""
-        own = (await self._services.store.read(contacts.find, contact_id)).accept
-        if own is None:
-            return self._services.config.storage.accept
-        return int(own) if own.isdecimal() else own
-
-    async def _accept(self, row: rows.Transfer, session: Session | None) -> None:
-        try:
-            check_space(
-                self._folders["blobs"],
-                row.size or 0,
-                reserve_bytes=self._services.config.storage.min_free,
-            )
-        except StoreFullError as error:
-            log.warning("not accepting %s: %s", row.id, error.message)
-            await self._set_state(row, "asking", error.message)
-            return
+    async def _begin(self, row: rows.Transfer) -> None:
+        """Have a file come that has a place and room."""
         row = await self._set_state(row, "active", None)
+        if row.state != "active":
+            return  # It has ended meanwhile.
         download = await self._download(row)
+        session = self._sessions.get(row.contact_id)
         if session is not None:
             download.session_up(session)
+
+    def _tell_waits(self, row: rows.Transfer, reason: str) -> None:
+        session = self._sessions.get(row.contact_id)
+        if session is not None:
+            pause = wire.Pause(file_id=row.file_id, paused=True, reason=clip_reason(reason))
+            session.send(wire.Lane.URGENT, wire.encode(pause))
 
     async def _refuse(self, row: rows.Transfer, session: Session | None, reason: str) -> None:
         await self._services.store.write(
@@ -284,8 +267,12 @@ class Transfers:
         download = self._downloads.get(key)
         if download is None:
             download = self._downloads[key] = Download(self._services, row, self._folders["blobs"])
-            download.start(lambda: _forget(self._downloads, key, download))
+            download.start(lambda: self._download_ended(key, download))
         return download
+
+    def _download_ended(self, key: tuple[str, bytes], download: Download) -> None:
+        _forget(self._downloads, key, download)
+        self._offers.look(key[0])
 
     # -- outgoing
 
@@ -300,8 +287,12 @@ class Transfers:
             upload = self._uploads[key] = self.upload_class(
                 self._services, row, self.spool, self.streams.of(row.file_id)
             )
-            upload.start(lambda: _forget(self._uploads, key, upload))
+            upload.start(lambda: self._upload_ended(key, upload))
         return upload
+
+    def _upload_ended(self, key: tuple[str, bytes], upload: Upload) -> None:
+        _forget(self._uploads, key, upload)
+        self.on_ended(key[0])
 
     async def cancel_outgoing(self, contact_id: str, file_id: bytes, reason: str) -> None:
         """Give up a file that we send."""
@@ -352,10 +343,14 @@ class Transfers:
         """Accept a file that was asked about. Raises NotFoundError, UsageError."""
         row = await self.find(prefix)
         _require_asking(row)
-        await self._services.store.write(rows.let_come, row.id, None)
+        # Noted first: where there is no room for it now it waits, and is not asked about again.
+        await self._services.store.write(rows.let_come, row.id, limits.MAX_FILE_BYTES)
         if (old := self._downloads.get((row.contact_id, row.file_id))) is not None:
             await old.ended.wait()
-        await self._accept(row, self._sessions.get(row.contact_id))
+        row = await self._services.store.read(rows.find, row.id)
+        _require_asking(row)
+        if not await self._offers.begin(row, limits.MAX_FILE_BYTES):
+            self._offers.look(row.contact_id)
         return await self._services.store.read(rows.find, row.id)
 
     async def reject(self, prefix: str) -> rows.Transfer:

@@ -20,10 +20,12 @@ from .lanes import Lanes, Mark, Place, watermarks
 from .rows import insert_rows
 
 __all__ = [
+    "MAX_OPEN_OFFERS",
     "Item",
     "Mark",
     "ReceivedBatch",
     "add_file",
+    "count_offers",
     "find",
     "list_items",
     "mark",
@@ -35,6 +37,8 @@ __all__ = [
 PREVIEW_CHARS = 80
 UNKNOWN = "unknown"
 """The kind of a message that a later version of Peerpost can show."""
+MAX_OPEN_OFFERS = 1024
+"""Incoming files of one contact that have not ended. More are not acknowledged: the contact keeps them until later."""
 _COLUMNS = (
     "row_id, id, contact_id, iif(foreign_kind IS NULL, kind, 'unknown'), gap, size, name,"
     " iif(foreign_kind IS NULL, body, NULL), file_id, sent_ms, received_ms, unread, files"
@@ -90,6 +94,8 @@ class ReceivedBatch:
     """File ids offered again whose transfer has ended, and how: the contact does not know it."""
     conflicts: list[tuple[bytes, int]]
     """Outbox ids and lanes in which a number came with another message than before."""
+    held: int = 0
+    """Offers left to be sent again: too many of this contact are open already."""
 
 
 def _item(row: tuple[object, ...]) -> Item:
@@ -115,8 +121,20 @@ def receive_many(
     shown: list[tuple[wire.Message, bytes, bool]] = []
     offers: list[bytes] = []
     ended: list[tuple[bytes, str]] = []
-    later, room_bytes = 0, None
+    later, held, room_bytes, places = 0, 0, None, None
+    held_lanes: set[tuple[bytes, int]] = set()
     for message, link in messages:
+        key = (message.outbox_id, message.lane)
+        if message.kind == wire.Kind.OFFER and key not in held_lanes and lanes.is_new(message):
+            if places is None:
+                places = MAX_OPEN_OFFERS - count_offers(db, contact_id)
+            places -= 1
+            if places < 0:
+                held_lanes.add(key)
+        if key in held_lanes:
+            # What follows on its lane waits with it, so that order is kept and no gap is shown.
+            held += 1
+            continue
         place = lanes.place(message, link)
         if place is Place.LATER:
             later += 1
@@ -147,6 +165,7 @@ def receive_many(
         later=later,
         ended=ended,
         conflicts=lanes.conflicts,
+        held=held,
     )
 
 
@@ -163,9 +182,25 @@ def _how_ended(
     return [(bytes(found), str(state)) for found, state in rows]
 
 
+def count_offers(db: apsw.Connection, contact_id: str) -> int:
+    """Return how many incoming files of a contact have not ended."""
+    query = (
+        "SELECT count(*) FROM transfers WHERE contact_id = ? AND incoming = 1"
+        " AND state IN ('offered', 'asking', 'active', 'paused')"
+    )
+    count: int = db.execute(query, (contact_id,)).get
+    return count
+
+
 def _offer(db: apsw.Connection, contact_id: str, message: wire.Message, now_ms: int) -> bool:
-    """Note a file that is offered; False where it was offered before."""
+    """Note a file that is offered; False where it was offered before, or where we offered it.
+
+    What is said of a file names it by its id alone: one id both ways would have a word about one end the other.
+    """
     offer = wire.decode_offer(message.body)
+    ours = "SELECT 1 FROM transfers WHERE contact_id = ? AND file_id = ? AND incoming = 0"
+    if db.execute(ours, (contact_id, offer.file_id)).fetchone() is not None:
+        return False
     files = None if offer.as_text else wire.files_in(offer)
     db.execute(
         "INSERT OR IGNORE INTO transfers (file_id, incoming, id, contact_id, state, name,"

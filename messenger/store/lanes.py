@@ -82,6 +82,11 @@ class Lanes:
             self.conflicts.append(key)
         return place
 
+    def is_new(self, message: wire.Message) -> bool:
+        """Tell whether a number has not come yet."""
+        key = (message.outbox_id, message.lane)
+        return (self._lanes.get(key) or self._open(key)).is_new(message.seq)
+
     def known_before(self, message: wire.Message) -> bool:
         """Tell whether a message came under a number that it had before, and end the lanes of those numbers.
 
@@ -216,6 +221,10 @@ class _Lane:
     def unstored(self) -> int:
         """How many more numbers are held beyond the watermark than the store says."""
         return len(self._beyond) - len(self._stored)
+
+    def is_new(self, seq: int) -> bool:
+        """Tell whether a number has not come yet."""
+        return seq > self._mark.watermark and seq not in self._beyond
 
     def place(self, message: wire.Message, link: bytes, may_park: _MayPark) -> Place:
         """Note a number and say what it is."""

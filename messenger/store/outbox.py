@@ -19,6 +19,7 @@ from peerpost.wire import limits
 
 from . import identity, ids
 from .ballast import require_room
+from .offered import paced
 from .rows import insert_rows
 
 __all__ = [
@@ -232,15 +233,19 @@ def unsettled(
 
 def load(
     db: apsw.Connection, contact_id: str, lane: int, after_row_id: int, limit: int
-) -> tuple[list[Entry], tuple[bytes, int]]:
-    """Return what `unsettled` does, and our outbox id and the last number of the lane by then."""
+) -> tuple[list[Entry], tuple[bytes, int] | None]:
+    """Return what may leave of what `unsettled` does, and our outbox id and the last number of the lane by then.
+
+    None in place of these says that files wait until others have ended (`offered`).
+    """
     outbox_id = identity.outbox_id_for(db, contact_id)
     last_seq = db.execute(
         "SELECT last_seq FROM chains WHERE contact_id = ? AND outbox_id = ? AND lane = ?",
         (contact_id, outbox_id, lane),
     ).get
     entries = unsettled(db, contact_id, lane, after_row_id, limit)
-    return entries, (outbox_id, last_seq or 0)
+    kept = paced(db, contact_id, after_row_id, entries)
+    return kept, None if len(kept) < len(entries) else (outbox_id, last_seq or 0)
 
 
 def mark_sent(db: apsw.Connection, row_ids: Iterable[int]) -> list[Entry]:

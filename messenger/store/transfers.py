@@ -12,6 +12,7 @@ from peerpost.wire.inner import Finish
 from . import ids, inbox
 
 __all__ = [
+    "OPEN",
     "OPEN_STATES",
     "STREAM_SOURCE",
     "Transfer",
@@ -28,6 +29,7 @@ __all__ = [
     "list_open",
     "list_transfers",
     "of_contact",
+    "select",
     "set_peer_pause",
     "set_state",
     "stream_ended",
@@ -38,7 +40,7 @@ __all__ = [
 STREAM_SOURCE = '{"stream": true}'
 """`source` of an outgoing file whose end has not been read yet."""
 OPEN_STATES = ("offered", "asking", "active", "paused")
-_OPEN = "state IN ('offered', 'asking', 'active', 'paused')"
+OPEN = "state IN ('offered', 'asking', 'active', 'paused')"
 _COLUMNS = (
     "file_id, incoming, id, contact_id, state, name, as_text, size, chunk_log2, key, finish_size,"
     " finish_count, finish_root, have, progress_bytes, source, outbox_id, lane, seq, sent_ms,"
@@ -162,16 +164,15 @@ def find(db: apsw.Connection, prefix: str) -> Transfer:
     return _transfer(row)
 
 
+def select(db: apsw.Connection, where: str, values: tuple[object, ...] = ()) -> list[Transfer]:
+    """Return the transfers that a condition holds for, as they were noted."""
+    query = f"SELECT {_COLUMNS} FROM transfers WHERE {where} ORDER BY rowid"  # noqa: S608
+    return [_transfer(row) for row in db.execute(query, values)]
+
+
 def of_contact(db: apsw.Connection, contact_id: str) -> list[Transfer]:
     """Return the open transfers with a contact, oldest first."""
-    return [
-        _transfer(row)
-        for row in db.execute(
-            f"SELECT {_COLUMNS} FROM transfers WHERE contact_id = ?"  # noqa: S608
-            f" AND {_OPEN} ORDER BY created_ms, id",
-            (contact_id,),
-        )
-    ]
+    return select(db, f"contact_id = ? AND {OPEN}", (contact_id,))
 
 
 def list_transfers(
@@ -195,7 +196,7 @@ def list_open(db: apsw.Connection) -> list[Transfer]:
     return [
         _transfer(row)
         for row in db.execute(
-            f"SELECT {_COLUMNS} FROM transfers WHERE {_OPEN} ORDER BY created_ms, id"  # noqa: S608
+            f"SELECT {_COLUMNS} FROM transfers WHERE {OPEN} ORDER BY created_ms, id"  # noqa: S608
         )
     ]
 
@@ -227,7 +228,7 @@ def end(
 ) -> Transfer:
     """End a transfer that did not succeed; a peer that does not know is told in its next session."""
     db.execute(
-        f"UPDATE transfers SET told = ? WHERE id = ? AND {_OPEN}",  # noqa: S608
+        f"UPDATE transfers SET told = ? WHERE id = ? AND {OPEN}",  # noqa: S608
         (peer_knows, transfer_id),
     )
     return set_state(db, transfer_id, state, error)
@@ -261,7 +262,7 @@ def cut_streams(db: apsw.Connection) -> list[Transfer]:
     return [
         _transfer(row)
         for row in db.execute(
-            f"SELECT {_COLUMNS} FROM transfers WHERE incoming = 0 AND {_OPEN} AND source = ?",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM transfers WHERE incoming = 0 AND {OPEN} AND source = ?",  # noqa: S608
             (STREAM_SOURCE,),
         )
     ]
@@ -300,7 +301,7 @@ def checkpoint(
     One that comes late, when the file has ended, changes nothing.
     """
     db.execute(
-        f"UPDATE transfers SET have = ?, progress_bytes = ? WHERE id = ? AND {_OPEN}",  # noqa: S608
+        f"UPDATE transfers SET have = ?, progress_bytes = ? WHERE id = ? AND {OPEN}",  # noqa: S608
         (have, progress_bytes, transfer_id),
     )
     if end is not None and db.changes():

@@ -212,6 +212,23 @@ def test_an_offer_becomes_a_transfer_once(rig: Rig, bob: str) -> None:
 # -- reading
 
 
+def test_offers_beyond_what_may_be_open_are_left_to_be_sent_again(
+    rig: Rig, bob: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "MAX_OPEN_OFFERS", 2)
+    bodies = [offer(bytes([number]) * 16) for number in range(4)]
+    made = [message(at, kind=wire.Kind.OFFER, body=body) for at, body in enumerate(bodies, 1)]
+    text = message(5, body=b"a text behind them")
+    batch = rig.write(inbox.receive_many, bob, [*made, text], NOW_MS)
+    assert (len(batch.offers), batch.held, batch.marks[0].watermark) == (2, 2, 2)
+    assert [item.body for item in batch.items] == [b"a text behind them"]
+    row = rig.read(transfers.get, bob, batch.offers[0], incoming=True)
+    assert row is not None
+    rig.write(transfers.set_state, row.id, "cancelled")
+    again = rig.write(inbox.receive_many, bob, [*made, text], NOW_MS)
+    assert (len(again.offers), again.held, again.marks[0].watermark) == (1, 1, 3)
+
+
 def test_lists(rig: Rig, bob: str) -> None:
     carol = rig.make_contact("carol").id
     rig.write(inbox.receive_many, bob, chain(3), NOW_MS)

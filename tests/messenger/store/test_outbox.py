@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from peerpost.errors import AmbiguousError, NotFoundError, UsageError
-from peerpost.store import contacts, outbox
+from peerpost.store import contacts, offered, outbox
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from tests.support.store_rig import NOW_MS, Rig, message, text_maker
@@ -193,6 +193,27 @@ def test_a_long_text_is_delivered_like_the_file_that_carries_it(rig: Rig, bob: s
     done = rig.write(outbox.file_delivered, bob, FILE, NOW_MS + 5)
     assert done is not None
     assert done.state == "delivered"
+
+
+def test_so_many_files_are_offered_and_the_next_as_one_of_them_ends(
+    rig: Rig, bob: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offered, "MAX_OFFERED", 2)
+    files = [rig.queue_file(bob, bytes([number]) * 16) for number in range(4)]
+    lane = files[0].lane
+
+    def left(after: int = 0) -> list[str]:
+        entries, end = rig.read(outbox.load, bob, lane, after, 100)
+        assert end is None
+        return [entry.id for entry in entries]
+
+    assert left() == [files[0].id, files[1].id]
+    assert left(files[1].row_id) == []
+    rig.write(outbox.mark_sent, [file.row_id for file in files[:2]])
+    # What has left once leaves again in the next session.
+    assert left() == [files[0].id, files[1].id]
+    rig.write(outbox.file_delivered, bob, bytes([1]) * 16, NOW_MS)
+    assert left(files[1].row_id) == [files[2].id]
 
 
 def test_a_file_that_is_refused(rig: Rig, bob: str) -> None:

@@ -1,0 +1,178 @@
+"""What is offered to us, decided: taken, asked about, refused, or left to wait for its turn.
+
+Refused is only what no waiting mends. An offer beyond the places of its contact, or for which the disk or the
+contact's share of it has no room now, stays `offered` in the store, and is looked at again: when a file ends, when a
+session begins, and by timer while it is room that is short.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from peerpost.errors import StoreFullError
+from peerpost.store import contacts, inbox, offers
+from peerpost.store import transfers as rows
+from peerpost.store.space import check_space
+
+from .tasks import Tasks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .services import Services
+
+__all__ = ["Offers"]
+
+log = logging.getLogger(__name__)
+
+PLACES = {False: 32, True: 16}
+"""Incoming files of one contact under way at once, and long texts, which need not wait for files."""
+ROOM_RETRY_S = (2.0, 30.0)
+"""What there is no room for is looked at again after so long, at first and at most."""
+LOOKED_AT = 64
+"""Offers read at once."""
+
+
+class Offers:
+    """The offers of one home."""
+
+    def __init__(
+        self,
+        services: Services,
+        folder: Path,
+        *,
+        begin: Callable[[rows.Transfer], Awaitable[object]],
+        refuse: Callable[[rows.Transfer, str], Awaitable[object]],
+        tell: Callable[[rows.Transfer, str], object],
+    ) -> None:
+        """Prepare to decide; `begin` and `refuse` carry it out, `tell` has the sender know why its file waits."""
+        self._services = services
+        self._folder = folder
+        self._begin, self._refuse, self._tell = begin, refuse, tell
+        self._looking: dict[str, asyncio.Event] = {}
+        self._short: set[str] = set()
+        self._tasks = Tasks()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something waits for room."""
+        return bool(self._short)
+
+    async def stop(self) -> None:
+        """Decide no more."""
+        await self._tasks.stop()
+
+    def look(self, contact_id: str) -> None:
+        """Decide soon on what a contact has offered; one decision at a time, or two would take the same place."""
+        wanted = self._looking.get(contact_id)
+        if wanted is not None:
+            wanted.set()
+            return
+        self._looking[contact_id] = asyncio.Event()
+        self._tasks.spawn(self._run(contact_id), name=f"offers-{contact_id}")
+
+    def forget(self, contact_id: str) -> None:
+        """Wait no more for what a contact offered that was removed."""
+        self._short.discard(contact_id)
+        self.look(contact_id)
+
+    async def _run(self, contact_id: str) -> None:
+        wanted, (wait_s, longest_s) = self._looking[contact_id], ROOM_RETRY_S
+        try:
+            while True:
+                wanted.clear()
+                try:
+                    short = await self._decide(contact_id)
+                except Exception as error:  # noqa: BLE001 - whatever it was: the offers are still there
+                    log.warning("cannot decide on offers of %s: %r", contact_id, error)
+                    short = True
+                (self._short.add if short else self._short.discard)(contact_id)
+                if not short and not wanted.is_set():
+                    return
+                try:
+                    async with asyncio.timeout(wait_s):
+                        await wanted.wait()
+                except TimeoutError:
+                    wait_s = min(2 * wait_s, longest_s)
+        finally:
+            self._short.discard(contact_id)
+            del self._looking[contact_id]
+
+    async def _decide(self, contact_id: str) -> bool:
+        """Decide on all that can be decided now; return whether some wait for room."""
+        store = self._services.store
+        if not await store.read(inbox.count_offers, contact_id):
+            return False
+        accept = await self.policy(contact_id)
+        if accept == "never":
+            for row in await store.read(offers.unwanted, contact_id):
+                await self._refuse(row, "files are not accepted")
+        else:
+            most = accept if isinstance(accept, int) else None
+            for id_ in await store.write(offers.ask, contact_id, most):
+                self._services.events.publish("transfer", id_, "asking")
+        short = False
+        for as_text in (True, False):
+            short |= await self._fill(contact_id, accept, as_text=as_text)
+        return short
+
+    async def _fill(self, contact_id: str, accept: int | str, *, as_text: bool) -> bool:
+        """Begin what has a place and fits, in the order it was offered; return whether something does not fit."""
+        store, after, short = self._services.store, 0, False
+        under_way = await store.read(offers.under_way, contact_id, as_text=as_text)
+        while (free := PLACES[as_text] - under_way) > 0:
+            found = await store.read(
+                offers.waiting, contact_id, as_text=as_text, after=after, limit=LOOKED_AT
+            )
+            for number, row in found[:free]:
+                after = number
+                if await self.begin(row, accept if isinstance(accept, int) else 0):
+                    under_way += 1
+                else:
+                    short = True
+            if len(found) <= free and len(found) < LOOKED_AT:
+                break
+        return short
+
+    async def begin(self, row: rows.Transfer, accept_bytes: int) -> bool:
+        """Take a file if there is room; else have it wait, the cause known on both sides. Return whether it began."""
+        cause = await self._lacks(row)
+        store = self._services.store
+        if cause is None:
+            if row.size is None and row.accepted_bytes is None and not row.as_text:
+                # It is asked about when it turns out longer.
+                await store.write(rows.let_come, row.id, accept_bytes)
+            await self._begin(row)
+            return True
+        if row.error != cause or row.state != "offered":
+            log.warning("%s has to wait: %s", row.id, cause)
+            changed = await store.write(rows.set_state, row.id, "offered", cause)
+            self._services.events.publish("transfer", row.id, changed.state)
+        self._tell(row, cause)
+        return False
+
+    async def _lacks(self, row: rows.Transfer) -> str | None:
+        """Return why there is no room for a file now, or None."""
+        config = self._services.config.storage
+        try:
+            check_space(self._folder, row.size or 0, reserve_bytes=config.min_free)
+        except (StoreFullError, OSError) as error:
+            return error.message if isinstance(error, StoreFullError) else str(error)
+        room = await self._room_for(row)
+        if room is not None and (row.size or 0) > room:
+            return f"the sender's share of this disk is used up: {room} bytes of it are left"
+        return None
+
+    async def _room_for(self, _row: rows.Transfer) -> int | None:
+        """Return how many bytes the contact's quota still lets in; None is any number."""
+        return None
+
+    async def policy(self, contact_id: str) -> int | str:
+        """Return what is said of this contact, or else of everybody: bytes, `ask` or `never`."""
+        own = (await self._services.store.read(contacts.find, contact_id)).accept
+        if own is None:
+            return self._services.config.storage.accept
+        return int(own) if own.isdecimal() else own

@@ -1,0 +1,37 @@
+"""How many files a contact is offered at once: the rest waits here, where it is safe, rather than there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import apsw
+
+if TYPE_CHECKING:
+    from .outbox import Entry
+
+__all__ = ["MAX_OFFERED", "paced"]
+
+MAX_OFFERED: Final = 256
+"""Files that a contact has been offered, and that have not ended: a receiver keeps four times as many."""
+
+
+def paced(
+    db: apsw.Connection, contact_id: str, after_row_id: int, entries: list[Entry]
+) -> list[Entry]:
+    """Return entries up to the first that would offer a file too many for now.
+
+    What has left once is sent again in any case: it is among those that are counted.
+    """
+    if not any(entry.file_id is not None and entry.state == "queued" for entry in entries):
+        return entries
+    query = (
+        "SELECT count(*) FROM outbox WHERE contact_id = ? AND file_id IS NOT NULL"
+        " AND state IN ('queued', 'sent') AND (state = 'sent' OR row_id <= ?)"
+    )
+    offered: int = db.execute(query, (contact_id, after_row_id)).get
+    for at, entry in enumerate(entries):
+        if entry.file_id is not None and entry.state == "queued":
+            offered += 1
+            if offered > MAX_OFFERED:
+                return entries[:at]
+    return entries

@@ -1,0 +1,57 @@
+"""What is offered to us and waits: which may come now, which is asked about, and how many there may be.
+
+An offer that cannot be taken for now stays `offered`, with its row as the only memory of it. Its turn comes
+when a place is free, and then there is room or it waits on: none of this is a reason to refuse.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import apsw
+
+from . import transfers
+from .transfers import Transfer
+
+__all__ = ["ask", "under_way", "unwanted", "waiting"]
+
+_COMING: Final = "contact_id = ? AND incoming = 1"
+
+
+def under_way(db: apsw.Connection, contact_id: str, *, as_text: bool) -> int:
+    """Return how many files, or long texts, of a contact are coming in now."""
+    query = f"SELECT count(*) FROM transfers WHERE {_COMING} AND state = 'active' AND as_text = ?"  # noqa: S608
+    count: int = db.execute(query, (contact_id, as_text)).get
+    return count
+
+
+def ask(db: apsw.Connection, contact_id: str, accept_bytes: int | None) -> list[str]:
+    """Have the user asked about what is larger than what is taken unasked (None: about every file); return the ids."""
+    rows = db.execute(
+        f"UPDATE transfers SET state = 'asking', error = NULL WHERE {_COMING}"  # noqa: S608
+        " AND state = 'offered' AND as_text = 0 AND accepted_bytes IS NULL"
+        " AND (?2 IS NULL OR coalesce(size, 0) > ?2) RETURNING id",
+        (contact_id, accept_bytes),
+    )
+    return [str(row[0]) for row in rows]
+
+
+def unwanted(db: apsw.Connection, contact_id: str) -> list[Transfer]:
+    """Return the offered files that nobody has accepted: those of a contact that may send none."""
+    return transfers.select(
+        db,
+        f"{_COMING} AND state = 'offered' AND as_text = 0 AND accepted_bytes IS NULL",
+        (contact_id,),
+    )
+
+
+def waiting(
+    db: apsw.Connection, contact_id: str, *, as_text: bool, after: int, limit: int
+) -> list[tuple[int, Transfer]]:
+    """Return what waits for its turn, as it was offered, with the number to go on after."""
+    numbers = db.execute(
+        f"SELECT rowid, id FROM transfers WHERE {_COMING} AND state = 'offered'"  # noqa: S608
+        " AND as_text = ? AND rowid > ? ORDER BY rowid LIMIT ?",
+        (contact_id, as_text, after, limit),
+    ).fetchall()
+    return [(int(number or 0), transfers.find(db, str(id_))) for number, id_ in numbers]
