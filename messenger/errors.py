@@ -146,8 +146,6 @@ class StoreFullError(StorageError):
 class QuotaError(StoreFullError):
     """A contact has used up what it may take up here: only its messages wait."""
 
-    code = "quota"
-
 
 class TimedOutError(LocalError):
     """Queued, and not delivered within the time that --wait was given."""
