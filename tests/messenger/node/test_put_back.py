@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +163,38 @@ async def test_a_stranger_under_a_known_number_is_not_acknowledged(tmp_path: Pat
         alice.peer.poke()
         await everything_arrives(alice)
         assert await shown(bob) == ["first", "second", "third", "stranger"]
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("side", ["sender", "receiver"])
+async def test_a_home_put_back_at_random_moments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str, seed: int
+) -> None:
+    """What the sender has in the end is shown, and nothing twice, whatever was on its way."""
+    # The home is put back under a node that runs, so that its numbers may be in doubt twice within seconds.
+    monkeypatch.setattr(agreement, "RENEW_AGAIN_MS", 100)
+    chance = random.Random(seed)
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        who = alice if side == "sender" else bob
+        old = await copy(who, side)
+        for step in range(40):
+            await alice.queue(f"text {step}")
+            if chance.random() < 0.3:
+                await asyncio.sleep(chance.random() / 50)
+            if chance.random() < 0.1:
+                old = await copy(who, side)
+            if chance.random() < 0.1:
+                await alice.peer.drop("a session ends")
+            if step == 20 + seed:
+                await alice.peer.drop("the home is put back")
+                await put_back(who, old)
+                await alice.peer.drop("and nothing of before is in memory")
+        await everything_arrives(alice)
+        entries = await alice.store.read(
+            outbox.list_entries, contact_id=None, pending=False, limit=999
+        )
+        texts = [wire.decode(entry.inner) for entry in entries]
+        kept = {text.body.decode() for text in texts if isinstance(text, wire.Message)}
+        found = await shown(bob)
+        assert len(found) == len(set(found))
+        assert kept <= set(found)
