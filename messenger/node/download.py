@@ -433,7 +433,8 @@ class Download:
 
     async def _end(self, state: str, cause: str) -> None:
         log.warning("%s %s: %s", self._row.id, state, cause)
-        knows = self._session is not None
+        # Only what the sender itself has ended it surely knows of.
+        knows = state == "cancelled" and self._cancel_reason is None
         await self._services.store.write(rows.end, self._row.id, state, cause, peer_knows=knows)
         self._services.events.publish("transfer", self._row.id, state)
         await self._writes.join()

@@ -24,7 +24,7 @@ from peerpost.errors import (
     StoreFullError,
     UnavailableError,
 )
-from peerpost.store import contents, outbox
+from peerpost.store import contents, endings
 from peerpost.store import transfers as rows
 from peerpost.store.contents import Content
 from peerpost.store.sealed import End
@@ -213,8 +213,10 @@ class Streams:
 
         def work(db: apsw.Connection) -> None:
             for row in rows.cut_streams(db):
-                rows.end(db, row.id, "failed", NODE_ENDED, peer_knows=False)
-                outbox.file_ended(db, row.contact_id, row.file_id, "refused", failed(NODE_ENDED))
+                endings.ended(
+                    db, row.contact_id, row.file_id, "refused", failed(NODE_ENDED),
+                    transfer=("failed", NODE_ENDED),
+                )  # fmt: skip
 
         try:
             await self._services.store.write(work)

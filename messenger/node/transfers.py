@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from peerpost.errors import NotFoundError, UsageError
 from peerpost.protocol.transfer import clip_reason
-from peerpost.store import outbox
+from peerpost.store import endings, outbox
 from peerpost.store import transfers as rows
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
@@ -29,10 +29,12 @@ from .arrived import Arrived
 from .download import Download
 from .file_queue import FileQueue
 from .offers import Offers
+from .recovery import recover
 from .session import Session
 from .spool import Spool
 from .streams import Streams
 from .tasks import Tasks
+from .undecided import cancel_of, require_asking, require_open
 from .upload import Upload
 
 if TYPE_CHECKING:
@@ -77,6 +79,10 @@ class Transfers:
             tell=self._tell_waits,
         )
 
+    async def recover(self) -> None:
+        """Put in order what an earlier run left; call it at the start, before anything moves."""
+        await recover(self._services, self.streams, self.spool)
+
     @property
     def busy(self) -> bool:
         """Whether a file is moving now."""
@@ -120,15 +126,17 @@ class Transfers:
                     transfer.session_down()
 
     async def _resume(self, contact_id: str, session: Session) -> None:
-        for row in await self._services.store.read(rows.untold, contact_id):
-            reason = row.error or "given up"
-            session.send(wire.Lane.URGENT, _cancel(row.file_id, reason))
-            await self._services.store.write(rows.told, row.id)
+        if untold := await self._services.store.read(rows.untold, contact_id):
+            for row in untold:
+                session.send(wire.Lane.URGENT, cancel_of(row.file_id, row.error or "given up"))
+            await self._services.store.write(rows.told, [row.id for row in untold])
         for row in await self._services.store.read(rows.of_contact, contact_id):
             if self._sessions.get(contact_id) is not session:
                 return
             if not row.incoming:
-                (await self._upload(row)).session_up(session)
+                now = await self._services.store.read(rows.find, row.id)
+                if now.state in rows.OPEN_STATES:
+                    (await self._upload(now)).session_up(session)
             elif row.state == "active" or (row.contact_id, row.file_id) in self._downloads:
                 (await self._download(row)).session_up(session)
             elif row.state == "paused":
@@ -175,7 +183,7 @@ class Transfers:
             # The sender asks because our last word was lost.
             session.send(wire.Lane.URGENT, wire.encode(wire.Complete(file_id=file_id)))
         elif row is not None and row.state not in rows.OPEN_STATES:
-            session.send(wire.Lane.URGENT, _cancel(file_id, row.error or "given up"))
+            session.send(wire.Lane.URGENT, cancel_of(file_id, row.error or "given up"))
 
     async def _to_upload(
         self, contact_id: str, session: Session, file_id: bytes, message: wire.Inner
@@ -186,7 +194,7 @@ class Transfers:
             if row is None or row.state not in rows.OPEN_STATES:
                 if isinstance(message, wire.Pull):
                     cause = row.error if row is not None and row.state != "done" else None
-                    gone = _cancel(file_id, cause or "the sender has it no more")
+                    gone = cancel_of(file_id, cause or "the sender has it no more")
                     session.send(wire.Lane.URGENT, gone)
                 return
             upload = await self._upload(row)
@@ -203,12 +211,17 @@ class Transfers:
                 return
         for incoming in (True, False):
             row = await self._services.store.read(rows.get, contact_id, file_id, incoming=incoming)
-            if row is not None and row.state in rows.OPEN_STATES:
+            if row is None or row.state not in rows.OPEN_STATES:
+                continue
+            if incoming:
                 await self._set_state(row, "cancelled", reason)
-                if incoming:
-                    await self._services.in_thread(self._discard_part, row)
-                else:
-                    await self.spool.tidy_after([row])
+                await self._services.in_thread(self._discard_part, row)
+                self._offers.look(contact_id)
+            else:
+                entry = await self._services.store.write(
+                    endings.ended, contact_id, file_id, "refused", reason, peer_knows=True
+                )
+                await self._gone(row, "cancelled", entry)
 
     async def _peer_paused(self, contact_id: str, message: wire.Pause) -> None:
         key = (contact_id, message.file_id)
@@ -244,9 +257,7 @@ class Transfers:
             session.send(wire.Lane.URGENT, wire.encode(pause))
 
     async def _refuse(self, row: rows.Transfer, session: Session | None, reason: str) -> None:
-        await self._services.store.write(
-            rows.end, row.id, "cancelled", reason, peer_knows=session is not None
-        )
+        await self._services.store.write(rows.end, row.id, "cancelled", reason, peer_knows=False)
         self._services.events.publish("transfer", row.id, "cancelled")
         if session is not None:
             refusal = wire.Refuse(file_id=row.file_id, reason=reason)
@@ -295,10 +306,25 @@ class Transfers:
         self.on_ended(key[0])
 
     async def cancel_outgoing(self, contact_id: str, file_id: bytes, reason: str) -> None:
-        """Give up a file that we send."""
-        upload = await self._open_upload(contact_id, file_id)
+        """Carry out that a file was given up that we send: the end of its entry has ended it in the store."""
+        upload = self._uploads.get((contact_id, file_id))
         if upload is not None:
             upload.cancel(reason)
+            return
+        session = self._sessions.get(contact_id)
+        if session is not None:
+            session.send(wire.Lane.URGENT, cancel_of(file_id, reason))
+        row = await self._services.store.read(rows.get, contact_id, file_id, incoming=False)
+        if row is not None:
+            await self._gone(row, row.state, None)
+
+    async def _gone(self, row: rows.Transfer, state: str, entry: outbox.Entry | None) -> None:
+        """Clear up after a file of ours that has ended while nothing drove it."""
+        self._services.events.publish("transfer", row.id, state)
+        if entry is not None:
+            self._services.events.publish("entry", entry.id, entry.state)
+        await self.spool.tidy_after([row])
+        self.on_ended(row.contact_id)
 
     async def fail_outgoing(self, contact_id: str, file_id: bytes, cause: str) -> None:
         """End a file that we cannot send any more, and tell the receiver why."""
@@ -342,13 +368,13 @@ class Transfers:
     async def accept(self, prefix: str) -> rows.Transfer:
         """Accept a file that was asked about. Raises NotFoundError, UsageError."""
         row = await self.find(prefix)
-        _require_asking(row)
+        require_asking(row)
         # Noted first: where there is no room for it now it waits, and is not asked about again.
         await self._services.store.write(rows.let_come, row.id, limits.MAX_FILE_BYTES)
         if (old := self._downloads.get((row.contact_id, row.file_id))) is not None:
             await old.ended.wait()
         row = await self._services.store.read(rows.find, row.id)
-        _require_asking(row)
+        require_asking(row)
         if not await self._offers.begin(row, limits.MAX_FILE_BYTES):
             self._offers.look(row.contact_id)
         return await self._services.store.read(rows.find, row.id)
@@ -356,7 +382,7 @@ class Transfers:
     async def reject(self, prefix: str) -> rows.Transfer:
         """Refuse a file, also one that is on its way. Raises NotFoundError, UsageError."""
         row = await self.find(prefix)
-        _require_open(row)
+        require_open(row)
         if not row.incoming:
             raise UsageError(
                 f"transfer {row.id} is going out: it is not yours to reject",
@@ -372,13 +398,13 @@ class Transfers:
     async def pause(self, prefix: str) -> rows.Transfer:
         """Stop a transfer until `resume`, whatever comes between. Raises NotFoundError, UsageError."""
         row = await self.find(prefix)
-        _require_open(row)
+        require_open(row)
         if row.incoming and row.state in ("offered", "asking"):
             raise UsageError(
                 f"transfer {row.id} has not begun: it waits for you to accept it",
                 hint=f"peerpost transfers accept {row.id}, or reject",
             )
-        await self._set_state(row, "paused", None)
+        require_open(await self._set_state(row, "paused", None))
         key = (row.contact_id, row.file_id)
         if row.incoming:
             if key in self._downloads:
@@ -390,7 +416,7 @@ class Transfers:
     async def resume(self, prefix: str) -> rows.Transfer:
         """Go on with a transfer that was paused here. Raises NotFoundError, UsageError."""
         row = await self.find(prefix)
-        _require_open(row)
+        require_open(row)
         if row.state != "paused":
             raise UsageError(
                 f"transfer {row.id} is not paused here",
@@ -421,22 +447,3 @@ def _forget(kept: dict[tuple[str, bytes], Any], key: tuple[str, bytes], ended: o
     """Drop what has ended, unless another one has its place already."""
     if kept.get(key) is ended:
         del kept[key]
-
-
-def _cancel(file_id: bytes, reason: str) -> bytes:
-    return wire.encode(wire.Cancel(file_id=file_id, reason=clip_reason(reason)))
-
-
-def _require_open(row: rows.Transfer) -> None:
-    if row.state not in rows.OPEN_STATES:
-        raise UsageError(
-            f"transfer {row.id} is {row.state} already", hint="see: peerpost transfers list"
-        )
-
-
-def _require_asking(row: rows.Transfer) -> None:
-    if not row.incoming or row.state not in ("offered", "asking"):
-        raise UsageError(
-            f"transfer {row.id} is {row.state}: there is nothing to decide",
-            hint="see: peerpost transfers list",
-        )

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
-import json
 import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from peerpost.errors import NoInputError, PeerpostError, RefusedError
+import apsw
+
+from peerpost.errors import NoInputError, PeerpostError, RefusedError, StorageError
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.sending import Sending
-from peerpost.store import outbox
+from peerpost.store import endings, outbox
 from peerpost.store import transfers as rows
-from peerpost.store.chunks import Sealer
-from peerpost.store.folder import Archive, FolderSource
-from peerpost.store.reference import Reference, ReferenceSource
 from peerpost.store.resealed import Piece, ResealedSource
 from peerpost.store.spool import SpoolSource
 from peerpost.wire import inner as wire
@@ -26,6 +24,7 @@ from peerpost.wire.segment import Segment
 
 from .clock import now_ms
 from .meter import Meter
+from .open_source import open_source
 from .streams import failed
 from .tasks import Tasks
 
@@ -38,6 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["Upload"]
 
 log = logging.getLogger(__name__)
+
+RETRY_S = (1.0, 30.0)
+"""What failed for now is tried again after so long, at first and at most."""
 
 
 class Upload:
@@ -60,7 +62,7 @@ class Upload:
         if stream is not None:
             stream.on_change, stream.on_failure = self._grown, self.fail
         self.ended = asyncio.Event()
-        self._recorded: asyncio.Task[None] | None = None
+        self._clearing: asyncio.Task[None] | None = None
         if row.state == "paused":
             self._machine.pause(row.error or "paused by the sender")
         self._had_bytes: tuple[int, int] | None = None
@@ -212,10 +214,12 @@ class Upload:
         self._wake.set()
 
     def cancel(self, reason: str) -> None:
-        """Give the file up and tell the receiver."""
+        """Carry out that the file was given up, which is recorded, and tell the receiver."""
+        if self._machine.ended:
+            return
         self._machine.cancel(reason)
-        end = self._end("cancelled", "cancelled", reason)
-        self._recorded = self._tasks.spawn(end, name="end")
+        clear_up = self._clear_up("cancelled", reason, None)
+        self._clearing = self._tasks.spawn(clear_up, name="clear-up")
         self._wake.set()
 
     # -- the machine
@@ -229,9 +233,8 @@ class Upload:
                 break
             await self._wake.wait()
             self._wake.clear()
-        if self._recorded is not None:
-            # Who asks meanwhile would find the file open, and have it read again.
-            await asyncio.wait([self._recorded])
+        if self._clearing is not None:
+            await asyncio.wait([self._clearing])
         self._on_end()
         self.ended.set()
 
@@ -251,11 +254,11 @@ class Upload:
             case commands.Delivered():
                 await self._delivered()
             case commands.Refused():
-                await self._end("cancelled", "refused", command.cause)
+                await self._end("cancelled", command.cause, peer_knows=True)
             case commands.Cancelled():
-                await self._end("cancelled", "refused", command.cause)
+                await self._end("cancelled", command.cause, peer_knows=True)
             case commands.Failed():
-                await self._end("failed", "refused", command.cause, failed(command.cause))
+                await self._end("failed", command.cause, failed(command.cause), peer_knows=False)
 
     def _send(self, command: commands.SendControl) -> None:
         if self._session is None:
@@ -360,7 +363,7 @@ class Upload:
 
     async def _opened(self) -> SpoolSource | ResealedSource:
         if self._source is None:
-            source = await self._open()
+            source = await open_source(self._services, self._spool, self._row, self._stream)
             if self._machine.ended:
                 source.close()
                 await self._spool.tidy_after([self._row])  # To open it has made its leaves anew.
@@ -371,50 +374,43 @@ class Upload:
                 source.close()
         return self._source
 
-    async def _open(self) -> SpoolSource | ResealedSource:
-        row = self._row
-        if row.source in (None, rows.STREAM_SOURCE):
-            source = await self._spool.open(row)
-            end = None if self._stream is None or self._stream.finish is None else self._stream.end
-            if isinstance(source, SpoolSource) and end is not None:
-                source.ended(end)
-            return source
-        sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
-        where, leaves = json.loads(row.source or ""), self._spool.leaves_path(row.file_id)
-        if "folder" not in where:
-            reference = Reference(**where)
-            return await self._services.in_thread(ReferenceSource, reference, sealer, leaves)
-        manifest = await self._spool.read(row.content_id or b"")
-
-        def open_folder() -> FolderSource:
-            archive = Archive.open(bytes.fromhex(where["folder"]), manifest, where["prefix"])
-            return FolderSource(archive, sealer, leaves)
-
-        return await self._services.in_thread(open_folder)
-
     # -- the end
 
     async def _delivered(self) -> None:
         row = self._row
-        entry = await self._services.store.write(
-            outbox.file_delivered, row.contact_id, row.file_id, now_ms()
+        entry = await self._recorded(
+            lambda db: endings.delivered(db, row.contact_id, row.file_id, now_ms())
         )
-        await self._note("done", None, entry)
+        await self._clear_up("done", None, entry)
 
-    async def _end(self, state: str, entry_state: str, cause: str, told: str | None = None) -> None:
+    async def _end(
+        self, state: str, cause: str, said: str | None = None, *, peer_knows: bool
+    ) -> None:
+        """End it in the store, and only then clear up. `said` is what the entry says, where that is another thing."""
         row = self._row
-        entry = await self._services.store.write(
-            outbox.file_ended, row.contact_id, row.file_id, entry_state, told or cause
-        )
-        await self._note(state, cause, entry)
+        entry = await self._recorded(
+            lambda db: endings.ended(
+                db, row.contact_id, row.file_id, "refused", said or cause,
+                transfer=(state, cause), peer_knows=peer_knows,
+            )
+        )  # fmt: skip
+        await self._clear_up(state, cause, entry)
 
-    async def _note(self, state: str, cause: str | None, entry: outbox.Entry | None) -> None:
+    async def _recorded(
+        self, work: Callable[[apsw.Connection], outbox.Entry | None]
+    ) -> outbox.Entry | None:
+        """Write how it ended, as soon as the disk lets it: nobody says it again."""
+        wait_s, longest_s = RETRY_S
+        while True:
+            try:
+                return await self._services.store.write(work)
+            except StorageError as error:
+                log.warning("%s: not recorded: %s", self._row.id, error.message)
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, longest_s)
+
+    async def _clear_up(self, state: str, cause: str | None, entry: outbox.Entry | None) -> None:
         row = self._row
-        if cause is None:
-            await self._services.store.write(rows.set_state, row.id, state, None)
-        else:
-            knows = self._session is not None
-            await self._services.store.write(rows.end, row.id, state, cause, peer_knows=knows)
         self._services.events.publish("transfer", row.id, state)
         if entry is not None:
             self._services.events.publish("entry", entry.id, entry.state)
@@ -433,8 +429,8 @@ class Upload:
             self._tasks.spawn(self._stop(), name="stop")
 
     async def _stop(self) -> None:
-        if self._recorded is not None:
-            await asyncio.wait([self._recorded])
+        if self._clearing is not None:
+            await asyncio.wait([self._clearing])
         await self.close()
         self._on_end()
         self.ended.set()

@@ -146,7 +146,7 @@ def _send_again(
         (*key, watermark),
     ).fetchall()
     for (row_id,) in ended:
-        outbox.entomb(db, row_id)
+        outbox.make_tombstone(db, row_id)
     db.execute(
         f"UPDATE outbox SET settled = 0 WHERE {_KEY} AND seq > ? AND settled = 1",  # noqa: S608
         (*key, watermark),

@@ -17,7 +17,7 @@ from peerpost.errors import NotFoundError, UsageError
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
-from . import identity, ids
+from . import identity, ids, transfers
 from .ballast import require_room
 from .offered import paced
 from .rows import insert_rows
@@ -36,20 +36,24 @@ __all__ = [
     "entomb",
     "expire",
     "file_delivered",
-    "file_ended",
     "find",
     "has_open",
     "id_of_file",
     "link_of",
     "list_entries",
     "load",
+    "make_tombstone",
     "mark_sent",
+    "open_file",
+    "open_files",
     "unsettled",
 ]
 
 MakeInner = Callable[[bytes, int, bytes], bytes]
 """(outbox id, number, previous link) -> inner bytes; pure."""
 
+TAKEN = "cancelled by the sender"
+"""Why a transfer ends whose entry was taken back."""
 _OPEN = "state IN ('queued', 'sent')"
 _BY_RECEIPT = f"kind = 'text' AND file_id IS NULL AND {_OPEN}"
 """What a receipt delivers: the message holds all of it."""
@@ -306,7 +310,7 @@ def _beyond(watermark: int, sack: bytes) -> list[int]:
     return [seq for seq in numbers if seq <= limits.MAX_SEQ]
 
 
-def entomb(db: apsw.Connection, row_id: int) -> None:
+def make_tombstone(db: apsw.Connection, row_id: int) -> None:
     """Have the number of an entry go on as a SKIP that carries its link."""
     inner = _get(db, row_id).inner
     message = wire.decode(inner)
@@ -324,14 +328,16 @@ def entomb(db: apsw.Connection, row_id: int) -> None:
     db.execute("UPDATE outbox SET inner = ? WHERE row_id = ?", (wire.encode(skip), row_id))
 
 
-def _entomb(db: apsw.Connection, entry: Entry, state: str, error: str | None) -> Entry:
-    """End an entry undelivered."""
+def entomb(db: apsw.Connection, entry: Entry, state: str, error: str | None) -> Entry:
+    """End an entry undelivered: its number goes on as a SKIP that carries its link, and a file's transfer ends."""
     if not entry.settled:
-        entomb(db, entry.row_id)
+        make_tombstone(db, entry.row_id)
     db.execute(
         "UPDATE outbox SET state = ?, last_error = coalesce(?, last_error) WHERE row_id = ?",
         (state, error, entry.row_id),
     )
+    if (file_id := entry.file_id) is not None:
+        transfers.end_outgoing(db, entry.contact_id, file_id, "cancelled", error or TAKEN)
     return _get(db, entry.row_id)
 
 
@@ -340,7 +346,7 @@ def bury(db: apsw.Connection, contact_id: str) -> None:
     db.execute("DELETE FROM outbox WHERE contact_id = ? AND settled = 1", (contact_id,))
     rows = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ?", (contact_id,))  # noqa: S608
     for row in rows.fetchall():
-        _entomb(db, _entry(row), "cancelled", None)
+        entomb(db, _entry(row), "cancelled", None)
     db.execute(
         "UPDATE outbox SET name = NULL, size = NULL, file_id = NULL WHERE contact_id = ?",
         (contact_id,),
@@ -352,7 +358,7 @@ def cancel(db: apsw.Connection, id_: str) -> Entry:
     entry = find(db, id_)
     if entry.state not in ("queued", "sent"):
         raise UsageError(f"{entry.id} is {entry.state} already", hint="see: peerpost sent list")
-    return _entomb(db, entry, "cancelled", None)
+    return entomb(db, entry, "cancelled", None)
 
 
 def expire(db: apsw.Connection, now_ms: int) -> list[Entry]:
@@ -362,35 +368,31 @@ def expire(db: apsw.Connection, now_ms: int) -> list[Entry]:
         f" WHERE expires_ms IS NOT NULL AND expires_ms <= ? AND {_OPEN}",
         (now_ms,),
     ).fetchall()
-    return [_entomb(db, _entry(row), "expired", "not delivered in time") for row in rows]
+    return [entomb(db, _entry(row), "expired", "not delivered in time") for row in rows]
 
 
-def file_delivered(
-    db: apsw.Connection, contact_id: str, file_id: bytes, now_ms: int
-) -> Entry | None:
-    """Note that the peer has a whole file; return its entry if that is news."""
-    row = db.execute(
-        f"SELECT row_id FROM outbox WHERE contact_id = ? AND file_id = ? AND {_OPEN}",  # noqa: S608
-        (contact_id, file_id),
-    ).fetchone()
-    if row is None:
-        return None
-    db.execute(
-        "UPDATE outbox SET state = 'delivered', delivered_ms = ? WHERE row_id = ?",
-        (now_ms, row[0]),
-    )
-    return _get(db, row[0])
-
-
-def file_ended(
-    db: apsw.Connection, contact_id: str, file_id: bytes, state: str, error: str
-) -> Entry | None:
-    """End a file's entry undelivered (refused, cancelled); return it if that is news."""
+def open_file(db: apsw.Connection, contact_id: str, file_id: bytes) -> Entry | None:
+    """Return the entry of a file that has not ended, or None."""
     row = db.execute(
         f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ? AND file_id = ? AND {_OPEN}",  # noqa: S608
         (contact_id, file_id),
     ).fetchone()
-    return None if row is None else _entomb(db, _entry(row), state, error)
+    return None if row is None else _entry(row)
+
+
+def open_files(db: apsw.Connection) -> list[Entry]:
+    """Return the entries of all files that have not ended."""
+    rows = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE file_id IS NOT NULL AND {_OPEN}")  # noqa: S608
+    return [_entry(row) for row in rows]
+
+
+def file_delivered(db: apsw.Connection, entry: Entry, now_ms: int) -> Entry:
+    """Note that the peer has a whole file; its transfer is the caller's to end (`endings`)."""
+    db.execute(
+        "UPDATE outbox SET state = 'delivered', delivered_ms = ? WHERE row_id = ?",
+        (now_ms, entry.row_id),
+    )
+    return _get(db, entry.row_id)
 
 
 def find(db: apsw.Connection, prefix: str) -> Entry:

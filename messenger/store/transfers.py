@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import apsw
@@ -22,6 +23,7 @@ __all__ = [
     "complete_incoming",
     "cut_streams",
     "end",
+    "end_outgoing",
     "find",
     "finish",
     "get",
@@ -204,9 +206,10 @@ def list_open(db: apsw.Connection) -> list[Transfer]:
 def set_state(
     db: apsw.Connection, transfer_id: str, state: str, error: str | None = None
 ) -> Transfer:
-    """Move a transfer to another state."""
+    """Move a transfer to another state, unless it has ended: that is for good. Return what it is now."""
     db.execute(
-        "UPDATE transfers SET state = ?, error = ? WHERE id = ?", (state, error, transfer_id)
+        f"UPDATE transfers SET state = ?, error = ? WHERE id = ? AND {OPEN}",  # noqa: S608
+        (state, error, transfer_id),
     )
     return find(db, transfer_id)
 
@@ -234,6 +237,22 @@ def end(
     return set_state(db, transfer_id, state, error)
 
 
+def end_outgoing(
+    db: apsw.Connection,
+    contact_id: str,
+    file_id: bytes,
+    state: str,
+    error: str | None,
+    *,
+    peer_knows: bool = False,
+) -> None:
+    """End a file that we send, unless it has ended; for the outbox, with whose entry it ends."""
+    row = get(db, contact_id, file_id, incoming=False)
+    if row is not None and row.state in OPEN_STATES:
+        db.execute("UPDATE transfers SET told = ? WHERE id = ?", (peer_knows, row.id))
+        set_state(db, row.id, state, error)
+
+
 def untold(db: apsw.Connection, contact_id: str) -> list[Transfer]:
     """Return the transfers that ended without the contact's knowing."""
     return [
@@ -245,9 +264,9 @@ def untold(db: apsw.Connection, contact_id: str) -> list[Transfer]:
     ]
 
 
-def told(db: apsw.Connection, transfer_id: str) -> None:
-    """Note that the peer has been told of the end."""
-    db.execute("UPDATE transfers SET told = 1 WHERE id = ?", (transfer_id,))
+def told(db: apsw.Connection, transfer_ids: Iterable[str]) -> None:
+    """Note that the peer has been told of the ends."""
+    db.executemany("UPDATE transfers SET told = 1 WHERE id = ?", [(id_,) for id_ in transfer_ids])
 
 
 def let_come(db: apsw.Connection, transfer_id: str, accepted_bytes: int | None) -> None:
@@ -311,9 +330,9 @@ def checkpoint(
 def complete_incoming(
     db: apsw.Connection, transfer_id: str, end: Finish, name: str, now_ms: int
 ) -> inbox.Item | None:
-    """Show a whole file in the inbox; None where it is there already."""
+    """Show a whole file in the inbox; None where it is there already, or was given up."""
     transfer = find(db, transfer_id)
-    if transfer.state == "done":
+    if transfer.state not in OPEN_STATES:
         return None
     finish(db, transfer_id, end)
     db.execute(

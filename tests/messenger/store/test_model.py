@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from peerpost.store import contacts, inbox, outbox, transfers
+from peerpost.store import contacts, endings, inbox, outbox, transfers
 from peerpost.store.engine import Store
 from peerpost.wire import inner as wire
 from tests.support.store_rig import NOW_MS, Rig
@@ -135,10 +135,10 @@ class TwoPeople(RuleBasedStateMachine):
             assert alice.write(outbox.cancel, one.id).state == "cancelled"
             one.end("cancelled")
         elif one.file_id is not None and how == "file delivered":
-            alice.write(outbox.file_delivered, self.bob, one.file_id, NOW_MS)
+            alice.write(endings.delivered, self.bob, one.file_id, NOW_MS)
             one.state = "delivered"
         elif one.file_id is not None:
-            alice.write(outbox.file_ended, self.bob, one.file_id, "refused", "no")
+            alice.write(endings.ended, self.bob, one.file_id, "refused", "no")
             one.end("refused")
 
     # -- the wire

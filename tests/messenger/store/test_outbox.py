@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from peerpost.errors import AmbiguousError, NotFoundError, UsageError
-from peerpost.store import contacts, offered, outbox
+from peerpost.store import contacts, endings, offered, outbox
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from tests.support.store_rig import NOW_MS, Rig, message, text_maker
@@ -180,17 +180,17 @@ def test_a_file_is_delivered_by_its_end_not_by_the_receipt_of_its_offer(rig: Rig
     rig.acknowledge(entry, 1)
     assert rig.read(outbox.find, entry.id).settled
     assert state(rig, entry) == "sent"
-    done = rig.write(outbox.file_delivered, bob, FILE, NOW_MS + 5)
+    done = rig.write(endings.delivered, bob, FILE, NOW_MS + 5)
     assert done is not None
     assert (done.state, done.delivered_ms) == ("delivered", NOW_MS + 5)
-    assert rig.write(outbox.file_delivered, bob, FILE, NOW_MS + 6) is None
+    assert rig.write(endings.delivered, bob, FILE, NOW_MS + 6) is None
 
 
 def test_a_long_text_is_delivered_like_the_file_that_carries_it(rig: Rig, bob: str) -> None:
     entry = rig.queue_file(bob, FILE, kind="text")
     rig.acknowledge(entry, 1)
     assert state(rig, entry) == "sent"
-    done = rig.write(outbox.file_delivered, bob, FILE, NOW_MS + 5)
+    done = rig.write(endings.delivered, bob, FILE, NOW_MS + 5)
     assert done is not None
     assert done.state == "delivered"
 
@@ -212,17 +212,17 @@ def test_so_many_files_are_offered_and_the_next_as_one_of_them_ends(
     rig.write(outbox.mark_sent, [file.row_id for file in files[:2]])
     # What has left once leaves again in the next session.
     assert left() == [files[0].id, files[1].id]
-    rig.write(outbox.file_delivered, bob, bytes([1]) * 16, NOW_MS)
+    rig.write(endings.delivered, bob, bytes([1]) * 16, NOW_MS)
     assert left(files[1].row_id) == [files[2].id]
 
 
 def test_a_file_that_is_refused(rig: Rig, bob: str) -> None:
     entry = rig.queue_file(bob, FILE)
     rig.acknowledge(entry, 1)
-    ended = rig.write(outbox.file_ended, bob, FILE, "refused", "no thanks")
+    ended = rig.write(endings.ended, bob, FILE, "refused", "no thanks")
     assert ended is not None
     assert (ended.state, ended.last_error) == ("refused", "no thanks")
-    assert rig.write(outbox.file_ended, bob, FILE, "refused", "again") is None
+    assert rig.write(endings.ended, bob, FILE, "refused", "again") is None
 
 
 # -- taken back

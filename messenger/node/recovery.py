@@ -1,0 +1,29 @@
+"""What an earlier run of the node left of files, put in order before anything moves."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from peerpost.errors import StoreFullError
+from peerpost.store import endings
+
+if TYPE_CHECKING:
+    from .services import Services
+    from .spool import Spool
+    from .streams import Streams
+
+__all__ = ["recover"]
+
+log = logging.getLogger(__name__)
+
+
+async def recover(services: Services, streams: Streams, spool: Spool) -> None:
+    """End what was cut off, and what had ended by half; sweep away what no row names."""
+    await streams.fail_cut_off()
+    try:
+        if count := await services.store.write(endings.reconcile):
+            log.warning("%d files had ended by half; now they have ended", count)
+    except StoreFullError as error:
+        log.warning("cannot look for files that ended by half: %s", error.message)
+    await spool.sweep()

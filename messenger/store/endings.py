@@ -1,0 +1,74 @@
+"""How a file that we send ends: its entry in the outbox and its transfer at once, in one transaction.
+
+An entry that is taken back while its transfer stays open is a file that goes on and arrives, though its sender reads
+`cancelled`. Whatever ends an entry undelivered goes through `outbox.entomb`, which ends the transfer with it; what the
+transfer itself comes to is said here.
+"""
+
+from __future__ import annotations
+
+import apsw
+
+from . import outbox, transfers
+from .outbox import Entry
+
+__all__ = ["delivered", "ended", "reconcile"]
+
+
+def delivered(db: apsw.Connection, contact_id: str, file_id: bytes, now_ms: int) -> Entry | None:
+    """Note that the peer has a whole file; return its entry if that is news."""
+    entry = outbox.open_file(db, contact_id, file_id)
+    if entry is None:
+        return None
+    transfers.end_outgoing(db, contact_id, file_id, "done", None, peer_knows=True)
+    return outbox.file_delivered(db, entry, now_ms)
+
+
+def ended(
+    db: apsw.Connection,
+    contact_id: str,
+    file_id: bytes,
+    state: str,
+    error: str,
+    *,
+    transfer: tuple[str, str] | None = None,
+    peer_knows: bool = False,
+) -> Entry | None:
+    """End a file undelivered (refused, cancelled); return its entry if that is news.
+
+    `transfer` is the state and the cause of the transfer, where they are others: it is `failed`, of which a message
+    has no word. A peer that does not know is told in its next session.
+    """
+    end = transfer or ("cancelled", error)
+    transfers.end_outgoing(db, contact_id, file_id, *end, peer_knows=peer_knows)
+    entry = outbox.open_file(db, contact_id, file_id)
+    return None if entry is None else outbox.entomb(db, entry, state, error)
+
+
+def reconcile(db: apsw.Connection) -> int:
+    """End what a version before this one left half ended; return how many files that were."""
+    count = 0
+    for row in transfers.select(db, f"incoming = 0 AND {transfers.OPEN}"):
+        said = db.execute(
+            "SELECT state, last_error FROM outbox WHERE contact_id = ? AND file_id = ?",
+            (row.contact_id, row.file_id),
+        ).fetchone()
+        state, error = said or ("cancelled", None)
+        if state in ("queued", "sent"):
+            continue
+        now = ("done", None) if state == "delivered" else ("cancelled", str(error or outbox.TAKEN))
+        transfers.end_outgoing(
+            db, row.contact_id, row.file_id, *now, peer_knows=state == "delivered"
+        )
+        count += 1
+    for entry in outbox.open_files(db):
+        found = transfers.get(db, entry.contact_id, entry.file_id or b"", incoming=False)
+        if found is not None and found.state in transfers.OPEN_STATES:
+            continue
+        if found is not None and found.state == "done":
+            outbox.file_delivered(db, entry, entry.created_ms)
+        else:
+            why = None if found is None else found.error
+            outbox.entomb(db, entry, "refused", why or "what was to be sent is not here any more")
+        count += 1
+    return count
