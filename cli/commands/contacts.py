@@ -1,4 +1,4 @@
-"""`peerpost contacts invite|add|list|show|edit|remove`."""
+"""`peerpost contacts invite|add|list|show|edit|verify|block|unblock|remove`."""
 
 from __future__ import annotations
 
@@ -189,6 +189,48 @@ def edit(
         raise UsageError("nothing to change", hint=hint)
     changed = app.call("contacts.edit", {"name": name, **given})
     app.terminal.record(changed, human=f"{changed['name']}  {changed['state']}")
+
+
+@contacts.command(
+    examples="""
+    peerpost contacts verify bob
+    peerpost contacts verify bob "12345 67890 ..."
+    """
+)
+@click.argument("name", shell_complete=complete_contacts)
+@click.argument("safety_number", nargs=-1)
+@pass_app
+def verify(app: App, name: str, safety_number: tuple[str, ...]) -> None:
+    """Compare the SAFETY_NUMBER that NAME reads to you, and mark NAME as verified.
+
+    Without a number, print it. A contact that is 'changed' is served again once it is verified.
+    """
+    params: dict[str, Any] = {"name": name}
+    if safety_number:
+        params["safety_number"] = " ".join(safety_number)
+    found = app.call("contacts.verify", params)
+    human = f"{found['name']}  verified" if safety_number else found["safety_number"]
+    app.terminal.record(found, human=human)
+    if not safety_number:
+        app.terminal.note(f"Have {found['name']} read theirs to you, then run this with it.")
+
+
+@contacts.command(examples="peerpost contacts block mallory")
+@click.argument("name", shell_complete=complete_contacts)
+@pass_app
+def block(app: App, name: str) -> None:
+    """Cut off NAME, who is then served like a stranger; what is queued stays queued."""
+    blocked = app.call("contacts.block", {"name": name})
+    app.terminal.record(blocked, human=f"{blocked['name']}  {blocked['state']}")
+
+
+@contacts.command(examples="peerpost contacts unblock bob")
+@click.argument("name", shell_complete=complete_contacts)
+@pass_app
+def unblock(app: App, name: str) -> None:
+    """Serve a blocked NAME again."""
+    unblocked = app.call("contacts.unblock", {"name": name})
+    app.terminal.record(unblocked, human=f"{unblocked['name']}  {unblocked['state']}")
 
 
 @contacts.command(examples="peerpost contacts remove bob\npeerpost contacts remove bob --yes")

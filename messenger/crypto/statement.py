@@ -12,7 +12,7 @@ from . import labels
 from .keys import Ed25519KeyPair, check_x25519
 from .keys import verify as verify_signature
 
-__all__ = ["Change", "digest", "follow", "sign", "verify"]
+__all__ = ["Change", "digest", "follow", "newer", "sign", "verify"]
 
 
 class Change(enum.Enum):
@@ -72,3 +72,8 @@ def follow(kept: Signed | None, new: Signed) -> Change:
     if now.seq == old.seq + 1 and now.prev != digest(kept.body):
         raise EquivocationError("a key statement that follows one we have not seen")
     return Change.NEWER
+
+
+def newer(one: Signed, other: Signed) -> bool:
+    """Tell whether one of two statements that contradict each other is to count: the other has no higher number."""
+    return decode_statement(one.body).seq >= decode_statement(other.body).seq

@@ -1,32 +1,53 @@
 """Turn a connection into a session: HELLO on its own stream, then the lanes.
 
 The dialer opens the streams and proves itself first; what each side may learn of the other before that is
-protocol.hello's business. This file moves the bytes and keeps the time.
+protocol.hello's business, and whom to serve is decided by who calls. This file moves the bytes and keeps the time.
+
+HELLO's stream belongs to the dialer, who ends it once it goes on, or says there that it does not.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from peerpost.crypto import keys as crypto_keys
-from peerpost.errors import ProtocolError, RemoteError
-from peerpost.net.interface import Connection, Stream
-from peerpost.protocol.hello import Hello, HelloResult, LocalParty, Policy, Role
+from peerpost.errors import ProtocolError, RemoteError, StorageError
+from peerpost.net.interface import Connection, ConnectionLostError, Stream, StreamResetError
+from peerpost.protocol.hello import (
+    Hello,
+    HelloDeniedError,
+    HelloResult,
+    LocalParty,
+    Policy,
+    Role,
+    Watermark,
+)
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from peerpost.wire.frame import FrameReader, frame
+from peerpost.wire.hello import Refusal, RefusalCode
 
 from .keys import Keys
 from .session import BULK_PROTOCOL, HELLO_PROTOCOL, LANE_PROTOCOLS, URGENT_PROTOCOL
 
-__all__ = ["HELLO_TIMEOUT_S", "Greeting", "greet", "open_lanes"]
+__all__ = ["HELLO_TIMEOUT_S", "Decide", "Greeting", "greet", "open_lanes"]
 
 HELLO_TIMEOUT_S = 5.0
 """Both flights: a stranger may hold a place of the antechamber no longer (DESIGN section 3)."""
 LANES_TIMEOUT_S = 10.0
 """From HELLO to the two lane streams."""
+
+
+Decide: TypeAlias = Callable[[HelloResult], Awaitable[Sequence[Watermark]]]
+"""Keeps what becomes of who has proved itself; returns how far we have got in what it sent.
+
+Raises HelloDeniedError for whom we do not serve, StorageError where nothing could be kept now.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +56,10 @@ class Greeting:
 
     result: HelloResult
     keys: Keys
+    hello: Hello
+    stream: Stream
+    """HELLO's own, on which a dialer may still refuse."""
+    frames: FrameReader
 
 
 async def greet(
@@ -43,11 +68,13 @@ async def greet(
     me: LocalParty,
     my_encryption: crypto_keys.X25519KeyPair,
     policy: Policy,
+    decide: Decide,
 ) -> Greeting:
     """Run HELLO over a fresh connection, in the role its direction gives.
 
-    Raises ProtocolError, UntrustedError (the peer's fault), ConnectionLostError, or ProtocolError
-    when the peer takes longer than `HELLO_TIMEOUT_S`.
+    The other end hears of success only after `decide` has kept it. Raises ProtocolError, UntrustedError (the
+    peer's fault), what `decide` raises, ConnectionLostError, or ProtocolError when all takes longer than
+    `HELLO_TIMEOUT_S`.
     """
     epk = crypto_keys.X25519KeyPair.from_seed(secrets.token_bytes(32))
     hello = Hello(
@@ -58,13 +85,17 @@ async def greet(
         epk=epk,
         policy=policy,
     )
+    frames = FrameReader(limits.MAX_HELLO_BYTES)
     try:
         async with asyncio.timeout(HELLO_TIMEOUT_S):
             stream = await _hello_stream(connection)
-            result = await _flights(stream, hello)
+            result = await _flights(stream, hello, frames, decide)
     except TimeoutError:
-        raise ProtocolError("the peer did not finish HELLO in time") from None
-    await stream.close()
+        raise ProtocolError("HELLO was not finished in time") from None
+    if connection.inbound:
+        await stream.close_write()
+    else:
+        await stream.close()
     keys = Keys(
         my_id=me.id_public,
         my_encryption=my_encryption,
@@ -75,7 +106,7 @@ async def greet(
         peer_epk_id=result.epk_id,
         peer_epk_public=result.epk,
     )
-    return Greeting(result=result, keys=keys)
+    return Greeting(result=result, keys=keys, hello=hello, stream=stream, frames=frames)
 
 
 async def _hello_stream(connection: Connection) -> Stream:
@@ -87,8 +118,9 @@ async def _hello_stream(connection: Connection) -> Stream:
     return stream
 
 
-async def _flights(stream: Stream, hello: Hello) -> HelloResult:
-    frames = FrameReader(limits.MAX_HELLO_BYTES)
+async def _flights(
+    stream: Stream, hello: Hello, frames: FrameReader, decide: Decide
+) -> HelloResult:
     opening = hello.start()
     if opening:
         await stream.write(frame(opening))
@@ -98,6 +130,11 @@ async def _flights(stream: Stream, hello: Hello) -> HelloResult:
             raise ProtocolError("the peer ended HELLO early")
         for payload in frames.feed(data):
             await _answer(stream, hello, bytes(payload))
+            if hello.asked is not None:
+                have = await _decided(stream, hello, decide, hello.asked)
+                await stream.write(frame(hello.answer(have)))
+            elif hello.done is not None:
+                await _decided(stream, hello, decide, hello.done)
     return hello.done
 
 
@@ -113,10 +150,36 @@ async def _answer(stream: Stream, hello: Hello, payload: bytes) -> None:
         await stream.write(frame(reply))
 
 
-async def open_lanes(connection: Connection) -> dict[wire.Lane, Stream]:
+async def _decided(
+    stream: Stream, hello: Hello, decide: Decide, result: HelloResult
+) -> Sequence[Watermark]:
+    """Return what `decide` does, once it is kept; tell the peer where it is against it."""
+    try:
+        return await decide(result)
+    except HelloDeniedError as error:
+        refusal = error.refusal
+        await stream.write(frame(hello.refuse(refusal)))
+        await stream.close()
+        raise
+    except StorageError:
+        refusal = Refusal(code=RefusalCode.NOT_NOW, reason="it cannot be kept now, try again later")
+        await stream.write(frame(hello.refuse(refusal)))
+        await stream.close()
+        raise
+
+
+async def _heed(greeting: Greeting) -> None:
+    """Read HELLO's stream to its end. Raises HelloRefusedError where the dialer does not serve us after all."""
+    with contextlib.suppress(StreamResetError):
+        while data := await greeting.stream.read(limits.MAX_HELLO_BYTES):
+            for payload in greeting.frames.feed(data):
+                greeting.hello.receive(bytes(payload))
+
+
+async def open_lanes(connection: Connection, greeting: Greeting) -> dict[wire.Lane, Stream]:
     """Open the lane streams as the dialer, or accept them as the responder.
 
-    Raises ProtocolError, ConnectionLostError.
+    Raises ProtocolError, HelloRefusedError, ConnectionLostError.
     """
     try:
         async with asyncio.timeout(LANES_TIMEOUT_S):
@@ -125,15 +188,34 @@ async def open_lanes(connection: Connection) -> dict[wire.Lane, Stream]:
                     lane: await connection.open_stream(protocol, timeout_s=LANES_TIMEOUT_S)
                     for lane, protocol in LANE_PROTOCOLS.items()
                 }
-            streams: dict[str, Stream] = {}
-            while len(streams) < len(LANE_PROTOCOLS):
-                stream = await connection.accept_stream()
-                if stream.protocol in streams or stream.protocol == HELLO_PROTOCOL:
-                    raise ProtocolError("a lane was opened twice")
-                streams[stream.protocol] = stream
-            return {
-                wire.Lane.URGENT: streams[URGENT_PROTOCOL],
-                wire.Lane.BULK: streams[BULK_PROTOCOL],
-            }
+            streams = await _accept_unless_refused(connection, greeting)
     except TimeoutError:
         raise ProtocolError("the peer did not open its lanes in time") from None
+    await greeting.stream.close()
+    return streams
+
+
+async def _accept_unless_refused(
+    connection: Connection, greeting: Greeting
+) -> dict[wire.Lane, Stream]:
+    try:
+        async with asyncio.TaskGroup() as group:
+            heeding = group.create_task(_heed(greeting), name="heed-refusal")
+            streams = await _accept_lanes(connection)
+            heeding.cancel()
+    except* (RemoteError, ConnectionLostError) as errors:
+        raise errors.exceptions[0] from None
+    return streams
+
+
+async def _accept_lanes(connection: Connection) -> dict[wire.Lane, Stream]:
+    streams: dict[str, Stream] = {}
+    while len(streams) < len(LANE_PROTOCOLS):
+        stream = await connection.accept_stream()
+        if stream.protocol in streams or stream.protocol == HELLO_PROTOCOL:
+            raise ProtocolError("a lane was opened twice")
+        streams[stream.protocol] = stream
+    return {
+        wire.Lane.URGENT: streams[URGENT_PROTOCOL],
+        wire.Lane.BULK: streams[BULK_PROTOCOL],
+    }

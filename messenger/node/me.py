@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Sequence
 
 from peerpost.crypto import statement as statements
 from peerpost.crypto.keys import Ed25519KeyPair, X25519KeyPair, peer_id
+from peerpost.errors import RemoteError
 from peerpost.protocol.hello import LocalParty
 from peerpost.store import identity
 from peerpost.store.engine import Store
@@ -25,6 +28,9 @@ __all__ = ["Me", "load"]
 
 log = logging.getLogger(__name__)
 
+OVERTAKE_EVERY_S = 60.0
+"""Two homes of one identity overtake each other's statements for ever: no oftener than this."""
+
 
 class Me:
     """The identity in use."""
@@ -35,6 +41,9 @@ class Me:
         self.encryption = X25519KeyPair.from_seed(row.ik_seed)
         self.transport = Ed25519KeyPair.from_seed(row.tk_seed)
         self.signed = signed
+        self._signing = asyncio.Lock()
+        """One statement at a time: two of one number would be equivocation."""
+        self._overtook_s: float | None = None
 
     @property
     def name(self) -> str:
@@ -66,16 +75,48 @@ class Me:
     async def announce(self, store: Store, addresses: Sequence[str]) -> None:
         """Sign and keep a new key statement where the addresses are others than before."""
         wanted = tuple(addresses[: limits.MAX_ADDRESSES])
-        if wanted == self.addresses:
-            return
-        before = decode_statement(self.signed.body)
-        self.signed = _sign(
-            self.row, seq=before.seq + 1, prev=statements.digest(self.signed.body), addresses=wanted
-        )
-        await store.write(identity.save_statement, self.signed)
-        log.info(
-            "key statement %d: reachable at %s", before.seq + 1, ", ".join(wanted) or "nowhere"
-        )
+        async with self._signing:
+            if wanted != self.addresses:
+                await self._follow(store, self.signed, wanted)
+
+    async def overtake(self, store: Store, kept: Signed) -> bool:
+        """Go on after a newer statement of ours that a contact keeps, which this home does not know.
+
+        It was put back from an older copy, or another home has the same identity. Returns whether there is a new
+        statement to show now.
+        """
+        try:
+            statement = statements.verify(kept)
+        except RemoteError:
+            return False
+        async with self._signing:
+            own = decode_statement(self.signed.body)
+            if statement.id_public != self.id_public or statement.seq >= limits.MAX_SEQ - 1:
+                return False
+            if own.seq > statement.seq or kept.body == self.signed.body:
+                return True
+            now_s = time.monotonic()
+            if self._overtook_s is not None and now_s - self._overtook_s < OVERTAKE_EVERY_S:
+                return False
+            self._overtook_s = now_s
+            log.warning(
+                "a contact has key statement %d of this identity, and this home knows only %d: it was put back"
+                " from an older copy, or another home uses the same identity; going on after that",
+                statement.seq,
+                own.seq,
+            )
+            await self._follow(store, kept, self.addresses)
+        return True
+
+    async def _follow(self, store: Store, before: Signed, addresses: tuple[str, ...]) -> None:
+        """Sign and keep the statement after another; it is shown once it is on the disk."""
+        known = decode_statement(before.body).seq
+        # The time, so that what an older copy of this home signs later has a number of its own.
+        seq = max(known + 2, now_ms()) if known < limits.MAX_SEQ - 1 else known + 1
+        signed = _sign(self.row, seq=seq, prev=statements.digest(before.body), addresses=addresses)
+        await store.write(identity.save_statement, signed)
+        self.signed = signed
+        log.info("key statement %d: reachable at %s", seq, ", ".join(addresses) or "nowhere")
 
 
 async def load(store: Store) -> Me:

@@ -1,49 +1,147 @@
-"""Whom HELLO may serve, looked up before it starts so that its machine needs no I/O."""
+"""One HELLO from the node's side: whom it may serve, and what becomes of who proved itself, kept before it is told."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from peerpost.protocol.hello import Policy, Watermark
+from peerpost.errors import (
+    EquivocationError,
+    NotFoundError,
+    RevokedError,
+    RollbackError,
+    TicketError,
+    UntrustedError,
+)
+from peerpost.protocol.hello import HelloDeniedError, HelloResult, Policy, Watermark
+from peerpost.store import contacts, inbox, meetings
+from peerpost.wire.hello import Refusal, RefusalCode
 
-__all__ = ["Acquaintances"]
+from .clock import now_ms
+
+if TYPE_CHECKING:
+    from .network import Network
+    from .peer import Peer
+
+__all__ = ["Acquaintances", "Meeting"]
+
+log = logging.getLogger(__name__)
+
+_CODES = {
+    EquivocationError: RefusalCode.EQUIVOCATION,
+    RollbackError: RefusalCode.ROLLBACK,
+    RevokedError: RefusalCode.REVOKED,
+}
+_SAID = {
+    RefusalCode.EQUIVOCATION: "your identity has signed two key statements of one number: have it verified anew",
+    RefusalCode.ROLLBACK: "your key statement is older than the one kept: go on after that",
+    RefusalCode.REVOKED: "your identity was revoked",
+}
 
 
 class Acquaintances(Policy):
-    """The identities and invitations of one moment."""
+    """The identities and invitations that HELLO may ask for without I/O."""
 
     def __init__(
         self,
         *,
-        known: frozenset[bytes],
+        knows: Callable[[bytes], bool],
         invitations: Mapping[bytes, bytes],
-        have: Mapping[bytes, Sequence[Watermark]],
-        tops: Mapping[bytes, Sequence[tuple[int, bytes]]] | None = None,
-        expected_id: bytes | None = None,
-        ticket_secret: bytes | None = None,
-        ticket_transport: bytes | None = None,
+        marks: Sequence[inbox.Mark] = (),
+        expected: contacts.Contact | None = None,
     ) -> None:
-        """Take identities, secrets by invite id, watermarks by identity, and for a dialer whom it wants."""
-        self._known = known
+        """Take who is known, secrets by invite id, and for a dialer whom it wants and how far it has got."""
+        self._knows = knows
         self._invitations = invitations
-        self._have = have
-        self._tops = tops or {}
-        self.expected_id = expected_id
-        self.ticket_secret = ticket_secret
-        self.ticket_transport = ticket_transport
+        self._have: Sequence[Watermark] = ()
+        self._tops: Sequence[tuple[int, bytes]] | None = None
+        if expected is not None:
+            self.look_up(marks)
+            self.expected_id = expected.id_public
+            self.ticket_secret = expected.ticket_secret if expected.state == "pending" else None
+            self.ticket_transport = next(iter(expected.transport_publics), None)
 
     def known(self, id_public: bytes) -> bool:
         """Tell whether this identity is a contact that is not blocked."""
-        return id_public in self._known
+        return self._knows(id_public)
 
     def invite(self, invite_id: bytes) -> bytes | None:
         """Return the secret of a live invitation."""
         return self._invitations.get(invite_id)
 
-    def have(self, id_public: bytes) -> Sequence[Watermark]:
+    def have(self, id_public: bytes) -> Sequence[Watermark]:  # noqa: ARG002 - a dialer knows whom it calls
         """Return how far we have got in what this identity sent."""
-        return self._have.get(id_public, ())
+        return self._have
 
-    def tops(self, id_public: bytes) -> Sequence[tuple[int, bytes]] | None:
+    def tops(self, id_public: bytes) -> Sequence[tuple[int, bytes]] | None:  # noqa: ARG002
         """Return the highest number held of each of those lanes, with its link."""
-        return self._tops.get(id_public)
+        return self._tops
+
+    def look_up(self, marks: Sequence[inbox.Mark]) -> Sequence[Watermark]:
+        """Take how far we have got in what the other end sent; return what of it HELLO says in `have`."""
+        self._have = [(mark.outbox_id, mark.lane, mark.watermark) for mark in marks]
+        self._tops = [(mark.top, mark.top_link) for mark in marks]
+        return self._have
+
+
+class Meeting:
+    """Keeps the verdict on one end that has proved itself."""
+
+    def __init__(self, network: Network, policy: Acquaintances) -> None:
+        self._network = network
+        self._policy = policy
+        self._peer: Peer | None = None
+
+    @property
+    def peer(self) -> Peer:
+        """The contact, once it was decided to serve it."""
+        if self._peer is None:
+            raise UntrustedError("nobody has proved itself")
+        return self._peer
+
+    async def decide(self, result: HelloResult) -> Sequence[Watermark]:
+        """Keep what becomes of who has proved itself; return how far we have got in what it sent.
+
+        Raises HelloDeniedError for whom we do not serve, StorageError where nothing can be kept now.
+        """
+        store = self._network.services.store
+        try:
+            met = await store.write(
+                meetings.met, result.id_public, result.signed, result.invite_id, now_ms()
+            )
+        except TicketError as error:
+            told = Refusal(code=RefusalCode.TICKET, reason=error.message)
+            raise HelloDeniedError(error.message, told) from None
+        except (UntrustedError, NotFoundError) as error:
+            raise HelloDeniedError(error.message) from None
+        contact = met.contact
+        known = self._network.peers.get(contact.id)
+        before = None if known is None else known.contact.state
+        peer = self._network.add(contact) if met.joined else self._network.update(contact)
+        if peer is None:
+            # Removed, or not here yet: what its next try finds will be so.
+            told = Refusal(code=RefusalCode.NOT_NOW, reason="try again later")
+            raise HelloDeniedError("the contact comes or goes just now", told)
+        if before != contact.state:
+            log.info("%s is %s", contact.name, contact.state)
+            self._network.services.events.publish("contact", contact.id, contact.state)
+        if met.problem is not None:
+            raise self._denied(peer, met.problem)
+        self._peer = peer
+        return self._policy.look_up(await store.read(inbox.watermarks, contact.id))
+
+    def _denied(self, peer: Peer, problem: UntrustedError) -> HelloDeniedError:
+        """Say what speaks against a contact: here, to the user, and to itself."""
+        code = next((code for kind, code in _CODES.items() if isinstance(problem, kind)), None)
+        peer.turned_away(problem)
+        if code is None:
+            return HelloDeniedError(problem.message)
+        kept = peer.contact.signed
+        refusal = Refusal(
+            code=code,
+            reason=_SAID[code],
+            statement=None if kept is None else kept.body,
+            statement_sig=None if kept is None else kept.sig,
+        )
+        return HelloDeniedError(problem.message, refusal)

@@ -7,28 +7,27 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from peerpost.crypto import keys as crypto_keys
-from peerpost.errors import (
-    PeerpostError,
-    RemoteError,
-    StorageError,
-    TicketError,
-    UnavailableError,
-    UntrustedError,
-)
+from peerpost.errors import PeerpostError, RemoteError, StorageError, UnavailableError
 from peerpost.net.interface import Admission, Connection, ConnectionLostError, DialError, Transport
-from peerpost.protocol.hello import HelloResult, Watermark
+from peerpost.protocol.hello import HelloDeniedError, HelloRefusedError
 from peerpost.store import contacts, inbox, invites, outbox
+from peerpost.store.transfers import Transfer, of_contact
+from peerpost.wire.hello import Refusal, RefusalCode
+from peerpost.wire.statement import Signed
 
 from .addresses import reachable
 from .clock import now_ms
 from .dialling import DialPace
+from .doorway import CONNECTIONS_PER_CONTACT, GREETINGS_PER_CONTACT, Doorway
 from .handshake import Greeting, greet
-from .meeting import Acquaintances
+from .meeting import Acquaintances, Meeting
 from .peer import Peer
+from .roster import Roster, peer_ids
 from .tasks import Tasks
 
 if TYPE_CHECKING:
+    import apsw
+
     from .me import Me
     from .services import Services
     from .transfers import Transfers
@@ -51,16 +50,21 @@ class Network:
     def __init__(self, services: Services, me: Me, transfers: Transfers) -> None:
         self.services = services
         self.transfers = transfers
-        self.peers: dict[str, Peer] = {}
         self.ready = asyncio.Event()
         """Set once the transport listens."""
         self.dials = DialPace()
         self._me = me
-        self._by_peer_id: dict[str, str] = {}
+        self._roster = Roster()
         self._transport: Transport | None = None
         self._greetings = asyncio.Semaphore(GREETING_LIMIT)
+        self._greeted, self._connected = Doorway(), Doorway()
         self._tasks = Tasks()
         transfers.on_ended = self.poke
+
+    @property
+    def peers(self) -> dict[str, Peer]:
+        """The contacts by id."""
+        return self._roster.peers
 
     @property
     def peer_id(self) -> str:
@@ -77,7 +81,7 @@ class Network:
     async def load(self) -> None:
         """Make a Peer of each contact in the store."""
         for contact in await self.services.store.read(contacts.list_all):
-            self._index(Peer(self, contact))
+            self._roster.put(Peer(self, contact), contact)
 
     def start(self, transport: Transport) -> None:
         """Serve a transport that listens, and begin to reach the contacts."""
@@ -109,30 +113,19 @@ class Network:
 
     def gate(self, peer_id: str) -> Admission:
         """Judge a peer id inside the Noise handshake."""
-        contact_id = self._by_peer_id.get(peer_id)
-        if contact_id is None:
+        claimants = list(self._roster.claimants(peer_id))
+        if not claimants:
             return Admission.STRANGER
-        if self.peers[contact_id].contact.state == "blocked":
+        welcome = [c for c in claimants if self.peers[c].contact.state != "blocked"]
+        if not self._connected.has_room(welcome, CONNECTIONS_PER_CONTACT):
             return Admission.REFUSED
         return Admission.KNOWN
 
     # -- contacts
 
-    def _index(self, peer: Peer) -> None:
-        self.peers[peer.contact.id] = peer
-        for peer_id in self._peer_ids(peer.contact):
-            self._by_peer_id[peer_id] = peer.contact.id
-
-    @staticmethod
-    def _peer_ids(contact: contacts.Contact) -> list[str]:
-        return [crypto_keys.peer_id(public) for public in contact.transport_publics]
-
     def named(self, name: str) -> contacts.Contact | None:
         """Return the contact of exactly this name, or None."""
-        for peer in self.peers.values():
-            if peer.contact.name == name:
-                return peer.contact
-        return None
+        return self._roster.named(name)
 
     async def find(self, text: str) -> contacts.Contact:
         """Return a contact by its exact name or id. Raises NotFoundError naming the near miss."""
@@ -141,25 +134,35 @@ class Network:
         return await self.services.store.read(contacts.find, text)
 
     def add(self, contact: contacts.Contact) -> Peer:
-        """Begin to live with a new contact, or with a changed one."""
-        peer = self.peers.get(contact.id)
+        """Begin to live with a contact that was stored just now, or take what has changed about one."""
+        peer = self.update(contact)
         if peer is None:
             peer = Peer(self, contact, hurry=True)
-            self._index(peer)
+            self._roster.put(peer, contact)
             if self._transport is not None:
                 peer.start()
-        else:
-            peer.contact = contact
-            self._index(peer)
         return peer
 
-    async def remove(self, contact_id: str) -> None:
-        """Forget a contact: its session ends, its keys open nothing any more."""
-        peer = self.peers.pop(contact_id, None)
+    def update(self, contact: contacts.Contact) -> Peer | None:
+        """Take what has changed about a contact; None where it was removed meanwhile, and stays so."""
+        peer = self.peers.get(contact.id)
         if peer is not None:
-            for peer_id in [p for p, c in self._by_peer_id.items() if c == contact_id]:
-                del self._by_peer_id[peer_id]
-            await peer.stop()
+            self._roster.put(peer, contact)
+            if not contact.served:
+                peer.cut(f"the contact is {contact.state}")
+        return peer
+
+    async def remove(self, contact_id: str) -> list[Transfer]:
+        """Forget a contact; return the transfers that ended with it.
+
+        The store forgets it first: from then on no HELLO finds it, whatever is half open. Then it is gone here, before
+        anything else has a turn, and its session with it.
+        """
+        files = await self.services.store.write(_remove, contact_id)
+        peer = self._roster.pop(contact_id)
+        if peer is not None:
+            await peer.stop("the contact was removed")
+        return files
 
     def poke(self, contact_id: str) -> None:
         """Tell a contact's peer that its outbox changed."""
@@ -199,13 +202,15 @@ class Network:
                     and expires_s is not None
                     and expires_s * 1000 <= now_ms()
                 ):
-                    changed = await self.services.store.write(
-                        contacts.set_state, peer.contact.id, "expired"
-                    )
-                    self.add(changed)
-                    peer.last_error = "the ticket expired before its maker could be reached"
-                    self.services.events.publish("contact", changed.id, "expired")
+                    why = "the ticket expired before its maker could be reached"
+                    await self.expire(peer.contact.id, why, now_ms())
             await asyncio.sleep(EXPIRY_CHECK_S)
+
+    async def expire(self, contact_id: str, why: str, at_ms: int | None = None) -> None:
+        """End the wait of a contact whose ticket came to nothing, if it still waits."""
+        changed = await self.services.store.write(contacts.expire, contact_id, why, at_ms)
+        if changed is not None and self.update(changed) is not None:
+            self.services.events.publish("contact", changed.id, changed.state)
 
     async def _expire_messages(self) -> None:
         while True:
@@ -228,21 +233,52 @@ class Network:
         contact = peer.contact
         connection = await self._dial_any(transport, contact)
         try:
-            # A laptop answers elsewhere once its network is another one.
-            where = reachable(transport.addresses, self.services.config.network.announce)
-            await self._me.announce(self.services.store, where)
-            policy = await self._policy(contact, dialling=True)
+            await self._announce(transport)
+            policy = await self._whom(contact)
+            meeting = Meeting(self, policy)
             greeting = await greet(
-                connection, me=self._me.party, my_encryption=self._me.encryption, policy=policy
+                connection,
+                me=self._me.party,
+                my_encryption=self._me.encryption,
+                policy=policy,
+                decide=meeting.decide,
             )
-            await self._welcome(connection, greeting, peer)
+            await self._attach(connection, greeting, meeting.peer)
+        except (HelloDeniedError, StorageError):
+            # Not dropped: why is still on its way.
+            await connection.close()
+            raise
         except BaseException:
             connection.abort()
             raise
 
+    async def refused(self, peer: Peer, error: HelloRefusedError) -> None:
+        """Do what can be done about a contact that does not serve us."""
+        refusal = error.refusal
+        if error.is_final and peer.contact.state == "pending":
+            said = (
+                refusal.reason
+                if refusal is not None and refusal.reason
+                else "it was used, or is no longer good"
+            )
+            peer.last_error = f"whoever made the ticket does not take it: {said}"
+            await self.expire(peer.contact.id, peer.last_error)
+        elif refusal is not None and refusal.code == RefusalCode.ROLLBACK:
+            log.info("%s has a newer key statement of ours", peer.contact.name)
+            if await self._overtake(refusal):
+                peer.dial_now()
+        elif refusal is not None and refusal.code == RefusalCode.EQUIVOCATION:
+            log.info("%s has to verify us: %s", peer.contact.name, error.message)
+
+    async def _overtake(self, refusal: Refusal) -> bool:
+        if refusal.statement is None or refusal.statement_sig is None:
+            return False
+        kept = Signed(body=refusal.statement, sig=refusal.statement_sig)
+        return await self._me.overtake(self.services.store, kept)
+
     async def _dial_any(self, transport: Transport, contact: contacts.Contact) -> Connection:
         errors: list[str] = []
-        for peer_id in self._peer_ids(contact):
+        for peer_id in peer_ids(contact):
             try:
                 return await transport.dial(peer_id, contact.addresses, timeout_s=DIAL_TIMEOUT_S)
             except (DialError, ConnectionLostError) as error:
@@ -251,86 +287,87 @@ class Network:
 
     # -- inbound
 
+    async def _announce(self, transport: Transport) -> None:
+        # A laptop answers elsewhere once its network is another one.
+        where = reachable(transport.addresses, self.services.config.network.announce)
+        await self._me.announce(self.services.store, where)
+
     async def _accept(self, transport: Transport) -> None:
+        try:
+            # Before anybody is answered: of two HELLOs at once one would show an older statement than the other.
+            await self._announce(transport)
+        except StorageError as error:
+            log.warning("cannot keep a key statement: %s", error.message)
         while True:
             connection = await transport.accept()
             self._tasks.spawn(self._receive(connection), name="receive")
 
     async def _receive(self, connection: Connection) -> None:
+        claimants = list(self._roster.claimants(connection.peer_id))
+        with self._connected.counted(claimants):
+            if claimants and not self._greeted.has_room(claimants, GREETINGS_PER_CONTACT):
+                log.info("turned away %s: too many connections at once", connection.remote_address)
+                connection.abort()
+                return
+            await self._greet(connection, claimants)
+            await connection.wait_closed()
+
+    async def _greet(self, connection: Connection, claimants: Sequence[str]) -> None:
+        policy = await self._anybody()
+        meeting = Meeting(self, policy)
         try:
-            async with self._greetings:
-                contact_id = self._by_peer_id.get(connection.peer_id)
-                guest = self.peers[contact_id].contact if contact_id is not None else None
-                policy = await self._policy(guest, dialling=False)
-                greeting = await greet(
-                    connection, me=self._me.party, my_encryption=self._me.encryption, policy=policy
-                )
-                peer = await self._resolve(greeting.result)
-                connection.admit()
-                await self._welcome(connection, greeting, peer)
-        except (RemoteError, ConnectionLostError, TicketError) as error:
+            with self._greeted.counted(claimants):
+                async with self._greetings:
+                    greeting = await greet(
+                        connection,
+                        me=self._me.party,
+                        my_encryption=self._me.encryption,
+                        policy=policy,
+                        decide=meeting.decide,
+                    )
+                    connection.admit()
+                    await self._attach(connection, greeting, meeting.peer)
+        except HelloRefusedError as error:
+            peer = meeting.peer
+            log.info("%s does not go on: %s", peer.contact.name, error.message)
+            peer.last_error = error.message
+            connection.abort()
+            await self._heed_refusal(peer, error)
+        except (RemoteError, ConnectionLostError) as error:
             log.info("turned away %s: %s", connection.remote_address, error.message)
             # Not dropped: the refusal is still on its way, and a guest should hear it.
             await connection.close()
         except PeerpostError as error:
             log.warning("cannot serve %s: %s", connection.remote_address, error.message)
-            connection.abort()
+            await connection.close()
         except BaseException:
             connection.abort()
             raise
 
-    async def _resolve(self, result: HelloResult) -> Peer:
-        """Find the contact who proved itself, or make the one whose invitation was redeemed."""
-        if result.invite_id is not None:
-            contact = await self.services.store.write(
-                invites.redeem, result.invite_id, result.id_public, now_ms()
-            )
-            log.info("%s accepted the invitation", contact.name)
-            self.services.events.publish("contact", contact.id, contact.state)
-            return self.add(contact)
-        known = await self.services.store.read(contacts.by_public, result.id_public)
-        if known is None:
-            raise UntrustedError("an unknown identity")
-        return self.peers.get(known.id) or self.add(known)
+    async def _heed_refusal(self, peer: Peer, error: HelloRefusedError) -> None:
+        try:
+            await self.refused(peer, error)
+        except StorageError as failure:
+            log.warning("cannot note that %s refused: %s", peer.contact.name, failure.message)
 
-    # -- both
-
-    async def _policy(self, contact: contacts.Contact | None, *, dialling: bool) -> Acquaintances:
-        """Look up all that HELLO may ask. `contact` is who the other end should be."""
-        store = self.services.store
-        have: dict[bytes, list[Watermark]] = {}
-        tops: dict[bytes, list[tuple[int, bytes]]] = {}
-        if contact is not None:
-            marks = await store.read(inbox.watermarks, contact.id)
-            have[contact.id_public] = [(m.outbox_id, m.lane, m.watermark) for m in marks]
-            tops[contact.id_public] = [(m.top, m.top_link) for m in marks]
-        known = frozenset(
-            peer.contact.id_public
-            for peer in self.peers.values()
-            if peer.contact.state != "blocked"
-        )
-        if not dialling or contact is None:
-            invitations = await store.read(invites.secrets, now_ms())
-            return Acquaintances(known=known, invitations=invitations, have=have, tops=tops)
-        return Acquaintances(
-            known=known,
-            invitations={},
-            have=have,
-            tops=tops,
-            expected_id=contact.id_public,
-            ticket_secret=contact.ticket_secret if contact.state == "pending" else None,
-            ticket_transport=contact.transport_publics[0] if contact.transport_publics else None,
-        )
-
-    async def _welcome(self, connection: Connection, greeting: Greeting, peer: Peer) -> None:
-        contact = await self.services.store.write(
-            contacts.met, peer.contact.id, greeting.result.signed, now_ms()
-        )
-        if contact.state == "blocked":
-            raise UntrustedError("a blocked contact")
-        first_time = peer.contact.state != contact.state
-        self.add(contact)
+    async def _attach(self, connection: Connection, greeting: Greeting, peer: Peer) -> None:
         if await peer.attach(connection, greeting):
-            self.services.events.publish("contact", contact.id, "online")
-        if first_time:
-            self.services.events.publish("contact", contact.id, contact.state)
+            self.services.events.publish("contact", peer.contact.id, "online")
+
+    # -- whom HELLO may serve
+
+    async def _anybody(self) -> Acquaintances:
+        invitations = await self.services.store.read(invites.secrets, now_ms())
+        return Acquaintances(knows=self._roster.knows, invitations=invitations)
+
+    async def _whom(self, contact: contacts.Contact) -> Acquaintances:
+        marks = await self.services.store.read(inbox.watermarks, contact.id)
+        return Acquaintances(
+            knows=self._roster.knows, invitations={}, marks=marks, expected=contact
+        )
+
+
+def _remove(db: apsw.Connection, contact_id: str) -> list[Transfer]:
+    files = of_contact(db, contact_id)
+    contacts.remove(db, contact_id)
+    return files

@@ -14,8 +14,9 @@ import random  # noqa: TID251 - full jitter needs no secrecy
 import time
 from typing import TYPE_CHECKING
 
-from peerpost.errors import PeerpostError, RefusedError, StorageError, UntrustedError
+from peerpost.errors import PeerpostError, RollbackError, StorageError, UntrustedError
 from peerpost.protocol.backoff import Backoff
+from peerpost.protocol.hello import HelloDeniedError, HelloRefusedError
 from peerpost.wire.history import TOPS
 
 from .exchange import Exchange
@@ -40,6 +41,8 @@ TIE_S = 3.0
 
 LOOK_AGAIN_DIALS = 16
 """How many dials after it was found waiting the outbox is looked into again: it may have been cancelled or expired."""
+WARN_EVERY_S = 60.0
+"""How often at most the log tells of a contact that is not served."""
 STEADY_S = 1.0
 """A session that ends sooner says that the next will too, as on a full disk: it is waited for."""
 
@@ -55,7 +58,9 @@ class Peer:
         """Monotonic time of the next dial, while one is waited for."""
         self.attempts = 0
         self.refused = False
-        """Whether the peer answered the last dial, and said no."""
+        """Whether the peer answered the last dial, and said no for good."""
+        self.closed = False
+        """Whether the contact was removed, or the node stops: no session may begin any more."""
         self._network = network
         self._exchange: Exchange | None = None
         self._backoff = Backoff()
@@ -68,6 +73,7 @@ class Peer:
         self._dialled = asyncio.Event()
         self._queued = False
         self._busy_until_s = 0.0
+        self._warn_after_s = 0.0
         self._hurry = hurry
         """Whether somebody waits for the next dial."""
         self._tasks = Tasks()
@@ -76,10 +82,10 @@ class Peer:
         """Begin to reach the contact."""
         self._tasks.spawn(self._keep_reaching(), name=f"reach-{self.contact.id}")
 
-    async def stop(self) -> None:
-        """Leave the contact alone: end the session and the dialling."""
-        if self.session is not None:
-            self.session.abort("the node is stopping")
+    async def stop(self, cause: str = "the node is stopping") -> None:
+        """Leave the contact alone for good: end the session and the dialling."""
+        self.closed = True
+        self.cut(cause)
         await self._tasks.stop()
 
     @property
@@ -124,8 +130,23 @@ class Peer:
 
     async def drop(self, cause: str) -> None:
         """End the session, if there is one."""
+        self.cut(cause)
+
+    def cut(self, cause: str) -> None:
+        """End the session in this turn of the loop, if there is one."""
         if self.session is not None:
             self.session.abort(cause)
+
+    def turned_away(self, problem: UntrustedError) -> None:
+        """Take note of why the contact, who has proved itself, is not served."""
+        went_back = isinstance(problem, RollbackError)
+        self.last_error = (
+            f"{problem.message}: it was told, and goes on" if went_back else problem.message
+        )
+        now_s = time.monotonic()
+        if now_s >= self._warn_after_s:
+            self._warn_after_s = now_s + WARN_EVERY_S
+            log.warning("%s is not served: %s", self.contact.name, self.last_error)
 
     # -- reaching
 
@@ -171,28 +192,48 @@ class Peer:
         self.refused = False
         try:
             await self._network.dial(self)
+        except HelloRefusedError as error:
+            self.last_error = error.message
+            log.info("%s refuses us: %s", self.contact.name, error.message)
+            self.refused = error.is_final
+            await self._heed(error)
+        except HelloDeniedError as error:
+            log.debug("%s is not served: %s", self.contact.name, error.message)
         except PeerpostError as error:
-            self.refused = isinstance(error, RefusedError)
             self.last_error = error.message
             level = logging.WARNING if isinstance(error, UntrustedError) else logging.DEBUG
             log.log(level, "cannot reach %s: %s", self.contact.name, error.message)
         self._dialled.set()
+
+    async def _heed(self, error: HelloRefusedError) -> None:
+        try:
+            await self._network.refused(self, error)
+        except StorageError as failure:
+            log.warning("cannot note that %s refused: %s", self.contact.name, failure.message)
 
     # -- sessions
 
     async def attach(self, connection: Connection, greeting: Greeting) -> bool:
         """Take over a connection whose HELLO is done; False where another one stays.
 
-        Raises ProtocolError or ConnectionLostError where the lanes do not open.
+        Raises ProtocolError or ConnectionLostError where the lanes do not open, HelloDeniedError where the contact
+        was removed, blocked or found changed since HELLO.
         """
+        self._require_served()
         if self._prefers(connection):
             # Where both have dialled, neither may wait for the one before it has opened its lanes on the other.
-            streams = await open_lanes(connection)
+            streams = await open_lanes(connection, greeting)
+            self._require_served()
             if self._prefers(connection):
                 self._take(connection, streams, greeting)
                 return True
         await connection.close()
         return False
+
+    def _require_served(self) -> None:
+        """Raise HelloDeniedError where no session may begin, whatever HELLO said: each await may have changed it."""
+        if self.closed or not self.contact.served:
+            raise HelloDeniedError("the contact was removed, blocked or is to be verified")
 
     def _take(
         self, connection: Connection, streams: dict[Lane, Stream], greeting: Greeting

@@ -4,20 +4,26 @@
     responder <- Hello1  the same
     dialer    -> Hello2  key statement, invitation, watermarks, signature
     responder <- Hello2  key statement, watermarks, signature        or a refusal
+    dialer    -> nothing, and goes on                                or a refusal
 
 The dialer proves itself first, and the responder shows its statement only to an identity that it
-knows or that holds a live invitation. All refusals look alike, and come after the signature was
-checked: so that nobody learns whom we know but by being it. A signature covers the role, both
-nonces, both transport keys and all that was said, which leaves nothing to replay, reflect or move
-to another connection.
+knows or that holds a live invitation. Refusals of anybody else look alike, and come after the
+signature was checked: so that nobody learns whom we know but by being it. Who has proved to be a
+contact or a guest is told why.
+
+What an identity that proved itself is worth is not decided here: the machine stops with `asked`,
+and goes on with `answer` or `refuse` once the verdict is kept. Success is said after it is so.
+
+A signature covers the role, both nonces, both transport keys and all that was said, which leaves
+nothing to replay, reflect or move to another connection.
 """
 
 from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from peerpost.crypto import invite, keys, labels
@@ -30,6 +36,7 @@ from peerpost.wire.statement import FLAG_REVOKED, KeyStatement, Signed
 
 from .parties import (
     Cause,
+    HelloDeniedError,
     HelloProtocolError,
     HelloRefusedError,
     HelloResult,
@@ -44,6 +51,7 @@ __all__ = [
     "VERSION",
     "Cause",
     "Hello",
+    "HelloDeniedError",
     "HelloProtocolError",
     "HelloRefusedError",
     "HelloResult",
@@ -58,12 +66,18 @@ VERSION: Final = 1
 """The only version of the protocol behind HELLO so far."""
 
 _SECRET_BYTES: Final = 16
+_NO_COMMON_VERSION: Final = wire.Refusal(
+    code=wire.RefusalCode.VERSION,
+    reason=Cause.VERSION.value,
+    ext={wire.VERSIONS: bytes([VERSION, VERSION])},
+)
 
 
 class _State(enum.Enum):
     START = enum.auto()
     AWAIT_FIRST = enum.auto()
     AWAIT_SECOND = enum.auto()
+    ASKING = enum.auto()
     DONE = enum.auto()
     FAILED = enum.auto()
 
@@ -101,7 +115,9 @@ class Hello:
     """One HELLO, from one end.
 
     Driven by `start` and then by `receive` with each frame payload, until `done` holds the result
-    or an error is raised; after an error, `farewell` is what to send before closing.
+    or an error is raised; after an error, `farewell` is what to send before closing. A responder
+    has to `answer` or to `refuse` once there is what it is `asked`; a dialer may `refuse` when
+    it is done.
     """
 
     def __init__(
@@ -132,12 +148,18 @@ class Hello:
         self._said = _Said()
         self._after_first = b""
         self._state = _State.START
+        self._asked: HelloResult | None = None
         self._done: HelloResult | None = None
         self._farewell = b""
 
     @property
+    def asked(self) -> HelloResult | None:
+        """Who has proved itself to a responder, that has not answered yet."""
+        return self._asked if self._state is _State.ASKING else None
+
+    @property
     def done(self) -> HelloResult | None:
-        """The result, once there is one. What `receive` returned with it is still to be sent."""
+        """The result, once there is one. What was returned with it is still to be sent."""
         return self._done
 
     @property
@@ -157,6 +179,26 @@ class Hello:
         self._state = _State.AWAIT_FIRST
         return self._said.my_first if self._role is Role.DIALER else b""
 
+    def answer(self, have: Sequence[Watermark] | None = None) -> bytes:
+        """Serve who asked; return the payload to send, by which it knows that all is kept.
+
+        `have` is how far we have got in what it sent, where the policy does not say.
+        """
+        asked = self.asked
+        if asked is None:
+            raise ValueError("nobody has asked")
+        reply = self._second(asked.id_public, have)
+        self._done = replace(asked, transcript=self._said.transcript)
+        self._state = _State.DONE
+        return reply
+
+    def refuse(self, refusal: wire.Refusal | None) -> bytes:
+        """Turn away who has proved itself; return the payload to send. None is for whom nobody knows."""
+        if self._state not in (_State.ASKING, _State.DONE):
+            raise ValueError("nobody has proved itself")
+        self._state, self._done = _State.FAILED, None
+        return wire.encode_refusal(refusal)
+
     def receive(self, payload: bytes) -> bytes:
         """Take a frame payload; return the one to send, or b"".
 
@@ -169,7 +211,12 @@ class Hello:
             if self._role is Role.RESPONDER:
                 self._farewell = wire.REFUSED
             raise
-        except (HelloProtocolError, HelloRefusedError):
+        except HelloProtocolError as error:
+            if self._role is Role.RESPONDER and error.cause is Cause.VERSION:
+                self._farewell = wire.encode_refusal(_NO_COMMON_VERSION)
+            raise
+        except HelloRefusedError:
+            self._done = None
             raise
         except ProtocolError:
             raise HelloProtocolError(Cause.MALFORMED) from None
@@ -180,8 +227,8 @@ class Hello:
         if self._said.received_bytes > limits.MAX_HELLO_BYTES:
             raise HelloProtocolError(Cause.TOO_LONG)
         dialer = self._role is Role.DIALER
-        if dialer and payload == wire.REFUSED and state is not _State.DONE:
-            raise HelloRefusedError
+        if wire.is_refusal(payload) and dialer is not (state is _State.DONE):
+            raise HelloRefusedError(wire.decode_refusal(payload))
         if state is _State.AWAIT_FIRST:
             self._take_first(payload)
             reply = self._second(self._policy.expected_id) if dialer else self._said.my_first
@@ -189,9 +236,12 @@ class Hello:
         if state is not _State.AWAIT_SECOND:
             raise HelloProtocolError(Cause.OUT_OF_TURN)
         checked = self._take_second(payload)
-        reply = b"" if dialer else self._second(checked.statement.id_public)
-        self._done = self._result(checked)
-        return reply, _State.DONE
+        result = self._result(checked)
+        if not dialer:
+            self._asked = result
+            return b"", _State.ASKING
+        self._done = result
+        return b"", _State.DONE
 
     # -- first flight
 
@@ -210,8 +260,8 @@ class Hello:
 
     # -- second flight, ours
 
-    def _second(self, peer_id: bytes | None) -> bytes:
-        proof = wire.encode_proof(self._proof(peer_id))
+    def _second(self, peer_id: bytes | None, have: Sequence[Watermark] | None = None) -> bytes:
+        proof = wire.encode_proof(self._proof(peer_id, have))
         message = _signed_message(
             role=self._role,
             nonce=self._said.peer_nonce,
@@ -224,13 +274,14 @@ class Hello:
         self._said.add(sig)
         return wire.encode_hello2(wire.Hello2(proof=proof, sig=sig))
 
-    def _proof(self, peer_id: bytes | None) -> wire.Proof:
+    def _proof(self, peer_id: bytes | None, have: Sequence[Watermark] | None) -> wire.Proof:
         secret = self._policy.ticket_secret if self._role is Role.DIALER else None
         invite_id = mac = None
         if secret is not None and peer_id is not None:
             invite_id = invite.invite_id(secret)
             mac = invite.mac(secret, self._after_first, self._me.id_public, peer_id)
-        have = self._policy.have(peer_id) if peer_id is not None else ()
+        if have is None:
+            have = self._policy.have(peer_id) if peer_id is not None else ()
         tops = self._policy.tops(peer_id) if peer_id is not None else None
         ext = dict(self._ext)
         if tops is not None:

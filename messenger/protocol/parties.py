@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from peerpost.crypto.keys import Ed25519KeyPair
-from peerpost.errors import ProtocolError, RefusedError, UntrustedError
+from peerpost.errors import ProtocolError, RefusedError, RemoteError, UntrustedError
+from peerpost.wire.hello import Refusal, RefusalCode
 from peerpost.wire.statement import KeyStatement, Signed
 
 __all__ = [
     "Cause",
+    "HelloDeniedError",
     "HelloProtocolError",
     "HelloRefusedError",
     "HelloResult",
@@ -43,7 +45,7 @@ class Role(enum.IntEnum):
 
 
 class Cause(enum.Enum):
-    """Why HELLO failed; the peer is told none of it."""
+    """Why HELLO failed; of these the peer is told nothing but VERSION."""
 
     MALFORMED = "a malformed flight"
     TOO_LONG = "more bytes than it may have"
@@ -79,11 +81,31 @@ class HelloUntrustedError(UntrustedError):
 
 
 class HelloRefusedError(RefusedError):
-    """The peer does not know us, or our invitation is used or expired."""
+    """The peer does not serve us; what it says of the reason comes along."""
 
-    def __init__(self) -> None:
-        super().__init__(f"HELLO: {Cause.REFUSED.value}")
+    def __init__(self, refusal: Refusal | None = None) -> None:
+        said = f": {refusal.reason}" if refusal is not None and refusal.reason else ""
+        super().__init__(f"HELLO: {Cause.REFUSED.value}{said}")
         self.cause = Cause.REFUSED
+        self.refusal = refusal
+
+    @property
+    def is_final(self) -> bool:
+        """Whether to try again as we are is in vain."""
+        return self.refusal is None or self.refusal.code in (
+            RefusalCode.TICKET,
+            RefusalCode.REVOKED,
+        )
+
+
+class HelloDeniedError(RemoteError):
+    """We do not serve the peer, who has proved who it is; `refusal` is what it is told, None for nothing."""
+
+    code = "untrusted"
+
+    def __init__(self, message: str, refusal: Refusal | None = None) -> None:
+        super().__init__(message)
+        self.refusal = refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +164,10 @@ class HelloResult:
     """X25519 key of the peer for this connection: what we send is sealed to it."""
     epk_id: bytes
     invite_id: bytes | None
-    """The invitation that the peer redeemed: burn it in the transaction that stores the contact."""
+    """The invitation that the peer redeems: burn it in the transaction that stores the contact, and only then
+    answer."""
     have: tuple[Watermark, ...]
     """How far the peer has got in what we sent."""
     ext: Mapping[str, bytes]
     transcript: bytes
-    """32 bytes, the same on both sides, unlike on any other connection."""
+    """32 bytes, the same on both sides once HELLO is done, unlike on any other connection."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import apsw
 
-from peerpost.crypto.statement import Change, follow
 from peerpost.errors import ExistsError, NotFoundError
 from peerpost.wire.address import dialable
 from peerpost.wire.statement import KeyStatement, Signed, decode_statement
@@ -19,20 +18,24 @@ __all__ = [
     "Contact",
     "Traffic",
     "add",
+    "block",
     "by_public",
     "edit",
+    "expire",
     "find",
+    "get",
     "list_all",
-    "met",
     "remove",
     "set_state",
     "touch",
     "traffic",
+    "unblock",
 ]
 
 _COLUMNS = (
     "id, name, state, id_public, statement_body, statement_sig, transport_public, addresses,"
-    " ticket_secret, ticket_expires_s, note, accept, verified_at_ms, added_ms, last_seen_ms"
+    " ticket_secret, ticket_expires_s, note, accept, verified_at_ms, added_ms, last_seen_ms,"
+    " conflict_body, conflict_sig, went_back_ms, why"
 )
 
 REMEMBERED = 4096
@@ -46,7 +49,7 @@ class Contact:
     id: str
     name: str
     state: str
-    """pending, active, expired or blocked."""
+    """pending, active, expired, changed (it has signed two statements of one number) or blocked."""
     id_public: bytes
     signed: Signed | None
     """Its newest key statement, once we have met."""
@@ -61,6 +64,17 @@ class Contact:
     verified_at_ms: int | None
     added_ms: int
     last_seen_ms: int | None
+    conflict: Signed | None = None
+    """The newest statement that contradicts the one kept, until the user has verified the contact."""
+    went_back_ms: int | None = None
+    """When it last showed an older statement than before: it was put back from a copy."""
+    why: str | None = None
+    """Why it is in this state, for people."""
+
+    @property
+    def served(self) -> bool:
+        """Whether messages may go to it and come from it."""
+        return self.state not in ("blocked", "changed")
 
     @property
     def statement(self) -> KeyStatement | None:
@@ -103,7 +117,9 @@ class Traffic:
 
 def _contact(row: tuple[object, ...]) -> Contact:
     (id_, name, state, id_public, body, sig, transport, addresses, *rest) = row
-    secret, expires_s, note, accept, verified, added, seen = rest
+    secret, expires_s, note, accept, verified, added, seen, other, other_sig, back, why = rest
+    if other is not None and state != "blocked":
+        state = "changed"
     return Contact(
         id=id_,  # type: ignore[arg-type]
         name=name,  # type: ignore[arg-type]
@@ -119,6 +135,9 @@ def _contact(row: tuple[object, ...]) -> Contact:
         verified_at_ms=verified,  # type: ignore[arg-type]
         added_ms=added,  # type: ignore[arg-type]
         last_seen_ms=seen,  # type: ignore[arg-type]
+        conflict=None if other is None else Signed(body=other, sig=other_sig),  # type: ignore[arg-type]
+        went_back_ms=back,  # type: ignore[arg-type]
+        why=why,  # type: ignore[arg-type]
     )
 
 
@@ -148,11 +167,11 @@ def add(
         )
     if same is not None:
         db.execute(
-            "UPDATE contacts SET state = 'pending', transport_public = ?, addresses = ?,"
+            "UPDATE contacts SET state = 'pending', why = NULL, transport_public = ?, addresses = ?,"
             " ticket_secret = ?, ticket_expires_s = ? WHERE id = ?",
             (transport_public, " ".join(addresses), ticket_secret, ticket_expires_s, same.id),
         )
-        return _get(db, same.id)
+        return get(db, same.id)
     id_ = ids.contact_id(db, id_public)
     db.execute(
         "INSERT INTO contacts (id, name, state, id_public, transport_public, addresses,"
@@ -169,10 +188,11 @@ def add(
             now_ms,
         ),
     )
-    return _get(db, id_)
+    return get(db, id_)
 
 
-def _get(db: apsw.Connection, id_: str) -> Contact:
+def get(db: apsw.Connection, id_: str) -> Contact:
+    """Return the contact with this id. Raises NotFoundError."""
     row = db.execute(f"SELECT {_COLUMNS} FROM contacts WHERE id = ?", (id_,)).fetchone()  # noqa: S608
     if row is None:
         raise NotFoundError("the contact was removed")
@@ -228,27 +248,35 @@ def list_all(db: apsw.Connection) -> list[Contact]:
 def set_state(db: apsw.Connection, id_: str, state: str) -> Contact:
     """Move a contact to another state."""
     db.execute("UPDATE contacts SET state = ? WHERE id = ?", (state, id_))
-    return _get(db, id_)
+    return get(db, id_)
 
 
-def met(db: apsw.Connection, id_: str, signed: Signed, now_ms: int) -> Contact:
-    """Note a HELLO that succeeded: keep a newer statement, use up the ticket, become active.
+def expire(db: apsw.Connection, id_: str, why: str, now_ms: int | None = None) -> Contact | None:
+    """End the wait of a contact whose ticket came to nothing; None where it waits no more.
 
-    Raises EquivocationError, RollbackError, RevokedError where the statement is not to be followed.
+    With now_ms only a ticket that has expired by then.
     """
-    contact = _get(db, id_)
-    if follow(contact.signed, signed) is not Change.SAME:
-        db.execute(
-            "UPDATE contacts SET statement_body = ?, statement_sig = ? WHERE id = ?",
-            (signed.body, signed.sig, id_),
-        )
     db.execute(
-        "UPDATE contacts SET last_seen_ms = ?, ticket_secret = NULL, ticket_expires_s = NULL,"
-        " state = CASE WHEN state IN ('pending', 'expired') THEN 'active' ELSE state END"
-        " WHERE id = ?",
-        (now_ms, id_),
+        "UPDATE contacts SET state = 'expired', why = ? WHERE id = ? AND state = 'pending'"
+        " AND ticket_secret IS NOT NULL AND (?3 IS NULL OR ticket_expires_s * 1000 <= ?3)",
+        (why, id_, now_ms),
     )
-    return _get(db, id_)
+    return get(db, id_) if db.changes() else None
+
+
+def block(db: apsw.Connection, id_: str) -> Contact:
+    """Serve a contact no more, whatever it proves. Raises NotFoundError."""
+    return set_state(db, id_, "blocked")
+
+
+def unblock(db: apsw.Connection, id_: str) -> Contact:
+    """Serve a blocked contact again: as one that we have met, or else have yet to meet. Raises NotFoundError."""
+    db.execute(
+        "UPDATE contacts SET state = CASE WHEN statement_body IS NULL THEN 'pending' ELSE 'active' END"
+        " WHERE id = ? AND state = 'blocked'",
+        (id_,),
+    )
+    return get(db, id_)
 
 
 def touch(db: apsw.Connection, id_: str, now_ms: int) -> None:
@@ -281,7 +309,7 @@ def edit(
         " accept = nullif(coalesce(?, accept), 'default') WHERE id = ?",
         (name, note, None if addresses is None else " ".join(addresses), accept, id_),
     )
-    return _get(db, id_)
+    return get(db, id_)
 
 
 def remove(db: apsw.Connection, id_: str) -> None:

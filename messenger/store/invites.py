@@ -8,7 +8,7 @@ from peerpost.errors import ExistsError, TicketError
 
 from . import contacts
 
-__all__ = ["create", "redeem", "secrets"]
+__all__ = ["burn", "create", "redeem", "secrets"]
 
 
 def create(
@@ -37,31 +37,34 @@ def secrets(db: apsw.Connection, now_ms: int) -> dict[bytes, bytes]:
     )
 
 
+def burn(db: apsw.Connection, invite_id: bytes, now_ms: int) -> str | None:
+    """Use up an invitation and forget its secret; return its name, or None where it is not live any more."""
+    name: str | None = db.execute(
+        "UPDATE invites SET used_ms = ?2, secret = NULL"
+        " WHERE invite_id = ?1 AND used_ms IS NULL AND expires_s * 1000 > ?2 RETURNING name",
+        (invite_id, now_ms),
+    ).get
+    return name
+
+
 def redeem(
     db: apsw.Connection, invite_id: bytes, id_public: bytes, now_ms: int
 ) -> contacts.Contact:
-    """Make the guest a contact and burn the invitation, in one transaction.
+    """Make the guest a contact, burn the invitation and forget its secret, in one transaction.
 
     A guest that redeems twice because our answer was lost is the same contact. Raises TicketError.
     """
     known = contacts.by_public(db, id_public)
-    row = db.execute(
-        "SELECT name FROM invites WHERE invite_id = ? AND used_ms IS NULL AND expires_s * 1000 > ?",
-        (invite_id, now_ms),
-    ).fetchone()
-    if row is None:
-        if known is not None:
-            return known
-        raise TicketError("the invitation was used or has expired")
-    db.execute("UPDATE invites SET used_ms = ? WHERE invite_id = ?", (now_ms, invite_id))
+    invited = burn(db, invite_id, now_ms)
     if known is not None:
         return known
-    name = str(row[0])
-    number = 1
+    if invited is None:
+        raise TicketError("the invitation was used or has expired")
+    name, number = invited, 1
     while True:
         try:
             return contacts.add(db, name=name, id_public=id_public, state="active", now_ms=now_ms)
         except ExistsError:
             # Two invitations for one name were both redeemed: nobody is turned away for it.
             number += 1
-            name = f"{row[0]}-{number}"
+            name = f"{invited}-{number}"

@@ -6,6 +6,7 @@ within it, because those bytes are what is signed.
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -14,26 +15,50 @@ from msgspec import Meta
 from peerpost.errors import ProtocolError
 
 from . import limits
-from .codec import B8, B16, B32, B64, Codec, Ext
+from .codec import B8, B16, B32, B64, Codec, Ext, Reason
 
 __all__ = [
     "REFUSED",
+    "VERSIONS",
     "Have",
     "Hello1",
     "Hello2",
     "Proof",
+    "Refusal",
+    "RefusalCode",
     "decode_hello1",
     "decode_hello2",
     "decode_proof",
+    "decode_refusal",
     "encode_hello1",
     "encode_hello2",
     "encode_proof",
+    "encode_refusal",
+    "is_refusal",
 ]
 
 _HELLO1: Final = 0x11
 _HELLO2: Final = 0x12
 REFUSED: Final = b"\x13"
-"""The whole payload of a refusal: one for all reasons."""
+"""The whole payload of a refusal to whom nobody knows: one for all reasons."""
+VERSIONS: Final = "versions"
+"""Entry of a Refusal's `ext`: the lowest and the highest version spoken, an octet each."""
+
+
+class RefusalCode(enum.IntEnum):
+    """Why somebody who proved itself is refused, and whether to try again."""
+
+    VERSION = 1
+    """No common version; the only one that is told before the proof."""
+    NOT_NOW = 2
+    """Nothing is wrong with the peer: it tries again."""
+    TICKET = 3
+    """The invitation was used by another, or expired."""
+    EQUIVOCATION = 4
+    """Two statements of one number; the refuser's user has to verify the identity."""
+    ROLLBACK = 5
+    """An older statement than the one kept, which comes along: its number is the one to exceed."""
+    REVOKED = 6
 
 
 class Hello1(
@@ -79,10 +104,27 @@ class Hello2(
     sig: B64
 
 
+class Refusal(
+    msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, kw_only=True
+):
+    """Why the peer is refused."""
+
+    code: Annotated[int, Meta(ge=1, le=255)]
+    """A `RefusalCode`, or that of a later version."""
+    reason: Reason
+    statement: (
+        Annotated[bytes, Meta(min_length=1, max_length=limits.MAX_STATEMENT_BYTES)] | None
+    ) = None
+    """The statement kept of the one who is refused, by which it sees what it has signed."""
+    statement_sig: B64 | None = None
+    ext: Ext = {}
+
+
 _T = TypeVar("_T", bound=msgspec.Struct)
 _HELLO1_CODEC: Final = Codec(Hello1)
 _HELLO2_CODEC: Final = Codec(Hello2)
 _PROOF_CODEC: Final = Codec(Proof)
+_REFUSAL_CODEC: Final = Codec(Refusal)
 
 
 def encode_hello1(hello: Hello1) -> bytes:
@@ -121,6 +163,26 @@ def decode_proof(data: bytes) -> Proof:
     if len({(have.outbox_id, have.lane) for have in proof.have}) != len(proof.have):
         raise ProtocolError("two watermarks for one lane")
     return proof
+
+
+def is_refusal(payload: bytes) -> bool:
+    """Tell whether a payload is a refusal, with a reason or without."""
+    return payload[:1] == REFUSED
+
+
+def encode_refusal(refusal: Refusal | None) -> bytes:
+    """Return the payload of a refusal; None is for whom nobody knows."""
+    return REFUSED if refusal is None else REFUSED + _REFUSAL_CODEC.encode(refusal)
+
+
+def decode_refusal(payload: bytes) -> Refusal | None:
+    """Parse a refusal. Raises ProtocolError."""
+    if payload == REFUSED:
+        return None
+    refusal = _decode(REFUSED[0], _REFUSAL_CODEC, payload)
+    if (refusal.statement is None) != (refusal.statement_sig is None):
+        raise ProtocolError("half a key statement")
+    return refusal
 
 
 def _decode(first: int, codec: Codec[_T], payload: bytes) -> _T:

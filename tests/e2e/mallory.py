@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Sequence
 from typing import Any, Self
 
 from peerpost.crypto import statement as statements
@@ -14,10 +15,9 @@ from peerpost.net.interface import Admission, Connection, Stream
 from peerpost.net.libp2p import LibP2PTransport
 from peerpost.node.handshake import Greeting, greet, open_lanes
 from peerpost.node.limits import RateLimits
-from peerpost.node.meeting import Acquaintances
 from peerpost.node.node import PROTOCOLS
 from peerpost.node.session import Session
-from peerpost.protocol.hello import LocalParty
+from peerpost.protocol.hello import HelloResult, LocalParty, Policy, Watermark
 from peerpost.wire import inner as wire
 from peerpost.wire.statement import KeyStatement, TransportKey, encode_statement
 from peerpost.wire.ticket import Ticket
@@ -69,31 +69,35 @@ class Mallory:
         connection = await self._transport.dial(
             peer_id(ticket.transport_public), ticket.addresses, timeout_s=30
         )
-        policy = Acquaintances(
-            known=frozenset({ticket.id_public}),
-            invitations={},
-            have={},
-            expected_id=ticket.id_public,
-            ticket_secret=None if self._joined else ticket.secret,
-            ticket_transport=ticket.transport_public,
-        )
+        policy = Policy()
+        policy.expected_id = ticket.id_public
+        policy.ticket_secret = None if self._joined else ticket.secret
+        policy.ticket_transport = ticket.transport_public
+
+        async def decide(_result: HelloResult) -> Sequence[Watermark]:
+            return ()
+
         greeting = await greet(
-            connection, me=self._party, my_encryption=self._encryption, policy=policy
+            connection,
+            me=self._party,
+            my_encryption=self._encryption,
+            policy=policy,
+            decide=decide,
         )
         self._joined = True
         return connection, greeting
 
     async def lanes(self) -> tuple[Connection, dict[wire.Lane, Stream]]:
         """Get as far as the two lanes."""
-        connection, _ = await self.hello()
-        return connection, await open_lanes(connection)
+        connection, greeting = await self.hello()
+        return connection, await open_lanes(connection, greeting)
 
     async def session(self, peer: HostilePeer) -> tuple[Session, asyncio.Task[None]]:
         """Begin a session in which `peer` answers; the task runs it."""
         connection, greeting = await self.hello()
         session = Session(
             connection=connection,
-            streams=await open_lanes(connection),
+            streams=await open_lanes(connection, greeting),
             keys=greeting.keys,
             buckets=None,
             receiver=peer,

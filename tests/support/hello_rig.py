@@ -87,6 +87,14 @@ class Terms(Policy):
         return self._have
 
 
+class Willing(Hello):
+    """One end that serves whoever has proved itself."""
+
+    def receive(self, payload: bytes) -> bytes:
+        reply = super().receive(payload)
+        return self.answer() if self.asked is not None else reply
+
+
 ALICE, BOB, EVE = Party("alice"), Party("bob"), Party("eve")
 
 
@@ -99,7 +107,7 @@ def end(role: Role, who: Party, peer: Party, policy: Policy, /, **changes: objec
         "epk": who.epk,
         "policy": policy,
     }
-    return Hello(**{**fields, **changes})  # type: ignore[arg-type]
+    return Willing(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 def dialer(policy: Policy | None = None, who: Party = BOB, **changes: object) -> Hello:

@@ -29,7 +29,7 @@ from peerpost.store import contacts, identity, outbox
 from peerpost.store.engine import Store
 from tests.support.store_rig import text_maker
 
-__all__ = ["WAIT_S", "Somebody", "acquainted", "until"]
+__all__ = ["WAIT_S", "Somebody", "acquainted", "strangers", "until"]
 
 WAIT_S = 20.0
 
@@ -161,6 +161,18 @@ async def acquainted(
             somebody.home.network.start(somebody.transport)
         await until(lambda: one.peer.online and two.peer.online)
         yield one, two
+
+
+@contextlib.asynccontextmanager
+async def strangers(folder: Path, *names: str) -> AsyncIterator[list[Somebody]]:
+    """Make people who listen and know nobody yet, with their addresses in their key statements."""
+    net = MemoryNetwork()
+    async with contextlib.AsyncExitStack() as stack:
+        people = [await stack.enter_async_context(_somebody(folder, name, net)) for name in names]
+        for somebody in people:
+            await somebody.home.me.announce(somebody.store, somebody.transport.addresses)
+            somebody.home.network.start(somebody.transport)
+        yield people
 
 
 async def until(condition: Any, *, timeout_s: float = WAIT_S) -> None:

@@ -126,7 +126,8 @@ def make_hello() -> list[Case]:
     flights = [dialer.start()]
     flights.append(responder.receive(flights[0]))
     flights.append(dialer.receive(flights[1]))
-    flights.append(responder.receive(flights[2]))
+    responder.receive(flights[2])
+    flights.append(responder.answer())
     dialer.receive(flights[3])
     if dialer.done is None or responder.done is None:
         raise RuntimeError("HELLO did not finish")

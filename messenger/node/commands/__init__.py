@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..rpc import Request
-from . import contacts, identity, inbox, limits, node, queue, send, transfers
+from . import contacts, identity, inbox, limits, node, queue, send, transfers, trust
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -29,6 +29,9 @@ METHODS: dict[str, Method] = {
     "contacts.show": contacts.show,
     "contacts.edit": contacts.edit,
     "contacts.remove": contacts.remove,
+    "contacts.verify": trust.verify,
+    "contacts.block": trust.block,
+    "contacts.unblock": trust.unblock,
     "send-net": send.send_net,
     "send-net.confirm": send.confirm,
     "queue.list": queue.list_,

@@ -17,7 +17,6 @@ from peerpost.store import inbox as store_inbox
 from peerpost.store import invites as store_invites
 from peerpost.store import limits as store_limits
 from peerpost.store import outbox as store_outbox
-from peerpost.store import transfers as store_transfers
 from peerpost.wire import address as addresses
 from peerpost.wire.ticket import Ticket
 
@@ -125,7 +124,6 @@ async def _join(opened: Opened, contact: store_contacts.Contact) -> store_contac
         await peer.dialled(FIRST_DIAL_S)
     if peer.refused:
         await opened.network.remove(contact.id)
-        await opened.store.write(store_contacts.remove, contact.id)
         raise TicketError(
             "whoever made the ticket does not take it: it was used, or is no longer good",
             hint="ask for a new one: peerpost contacts invite NAME",
@@ -229,7 +227,8 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
         "restored": rfc3339(max(put_back.values(), default=None)),
         "restored_side": max(put_back, key=put_back.__getitem__, default=None),
         "limits": limits.describe(limit),
-        "last_error": peer.last_error if peer is not None else None,
+        "went_back": rfc3339(contact.went_back_ms),
+        "last_error": (peer.last_error if peer is not None else None) or contact.why,
     }
 
 
@@ -266,7 +265,9 @@ async def edit(node: Node, request: Request) -> dict[str, Any]:
             raise UsageError("a quota is a number of bytes that a disk can have")
         quota_bytes = None if params.quota == "default" else params.quota
         await opened.store.write(quota.set_quota, contact.id, quota_bytes)
-    opened.network.add(changed).dial_now()
+    peer = opened.network.update(changed)
+    if peer is not None:
+        peer.dial_now()
     return {"id": changed.id, "name": changed.name, "state": changed.state}
 
 
@@ -274,8 +275,6 @@ async def remove(node: Node, request: Request) -> dict[str, Any]:
     """Forget a contact and what was queued for it; what it sent stays in the inbox."""
     opened = node.opened()
     contact = await opened.store.read(store_contacts.find, request.params_as(_Name).name)
-    await opened.network.remove(contact.id)
-    files = await opened.store.read(store_transfers.of_contact, contact.id)
-    await opened.store.write(store_contacts.remove, contact.id)
+    files = await opened.network.remove(contact.id)
     await opened.transfers.spool.tidy_after([row for row in files if not row.incoming])
     return {"id": contact.id, "name": contact.name}

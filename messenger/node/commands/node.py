@@ -67,6 +67,16 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
     rows.append(
         _row("listening", listening, where, status["error"] or "the node is still starting")
     )
+    changed = [
+        peer.contact.name
+        for peer in node.opened().network.peers.values()
+        if peer.contact.state == "changed"
+    ]
+    rows.append(
+        _row("contacts", not changed, f"changed: {', '.join(changed)}" if changed else "none is changed",
+             "two key statements of one number: compare safety numbers, "
+             f"peerpost contacts verify {(changed or ['NAME'])[0]}")
+    )  # fmt: skip
     return rows
 
 

@@ -104,7 +104,9 @@ async def _send(opened: Opened, params: _Send, request: Request) -> object:
 
 def _require_unblocked(contact: store_contacts.Contact) -> None:
     if contact.state == "blocked":
-        raise UsageError(f"{contact.name} is blocked", hint="peerpost contacts unblock NAME")
+        raise UsageError(
+            f"{contact.name} is blocked", hint=f"peerpost contacts unblock {contact.name}"
+        )
 
 
 async def _wait(

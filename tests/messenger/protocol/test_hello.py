@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
@@ -12,9 +13,11 @@ from peerpost.protocol.hello import (
     Cause,
     Hello,
     HelloProtocolError,
+    HelloRefusedError,
     HelloUntrustedError,
     Policy,
     Role,
+    Watermark,
 )
 from peerpost.wire import hello as wire
 from peerpost.wire import limits
@@ -26,6 +29,7 @@ from tests.support.hello_rig import (
     SECRET,
     Party,
     Terms,
+    Willing,
     dialer,
     end,
     meet,
@@ -64,6 +68,66 @@ def test_a_known_peer_with_a_used_invitation_is_served_as_known() -> None:
     b = responder(Terms(BOB))
     meet(a, b)
     assert results(a, b)[1].invite_id is None
+
+
+def asked_by_bob(secret: bytes | None = None) -> tuple[Hello, Hello]:
+    """Run HELLO up to the verdict of the responder."""
+    a = dialer(Terms(expected=ALICE, secret=secret))
+    b = Hello(
+        role=Role.RESPONDER,
+        me=ALICE.local,
+        peer_transport_public=BOB.tk.public,
+        nonce=ALICE.nonce,
+        epk=ALICE.epk,
+        policy=Terms(live=(SECRET,)) if secret else Terms(BOB),
+    )
+    b.start()
+    assert b.receive(a.receive(b.receive(a.start()))) == b""
+    return a, b
+
+
+def test_nothing_is_said_before_the_verdict() -> None:
+    a, b = asked_by_bob(SECRET)
+    assert b.asked is not None
+    assert b.asked.invite_id == invite.invite_id(SECRET)
+    assert a.done is b.done is None
+    mark = (b"q" * 16, 1, 3)
+    a.receive(b.answer([mark]))
+    assert b.asked is None
+    at_bob, at_alice = results(a, b)
+    assert at_bob.have == (mark,)
+    assert at_bob.transcript == at_alice.transcript
+    for again in (b.answer, asked_by_bob()[0].answer):
+        with pytest.raises(ValueError, match="nobody has asked"):
+            again()
+
+
+def test_whoever_proved_itself_is_told_why_it_is_refused() -> None:
+    kept = BOB.local.statement
+    refusal = wire.Refusal(
+        code=wire.RefusalCode.ROLLBACK, reason="older", statement=kept.body, statement_sig=kept.sig
+    )
+    for told in (refusal, None):
+        a, b = asked_by_bob()
+        with pytest.raises(HelloRefusedError) as caught:
+            a.receive(b.refuse(told))
+        assert caught.value.refusal == told
+        assert caught.value.is_final is (told is None)
+        assert a.done is b.done is None
+
+
+def test_a_dialer_may_refuse_once_it_knows_the_responder() -> None:
+    a, b = asked_by_bob()
+    a.receive(b.answer())
+    refusal = wire.Refusal(code=wire.RefusalCode.EQUIVOCATION, reason="two of one number")
+    said = a.refuse(refusal)
+    assert a.done is None
+    with pytest.raises(HelloRefusedError) as caught:
+        b.receive(said)
+    assert caught.value.refusal == refusal
+    assert b.done is None
+    with pytest.raises(ValueError, match="proved"):
+        dialer().refuse(None)
 
 
 def test_both_sides_stay_within_their_bytes() -> None:
@@ -124,7 +188,14 @@ def test_no_common_version(versions: tuple[int, int]) -> None:
     with pytest.raises(HelloProtocolError) as caught:
         b.receive(wire.encode_hello1(first))
     assert caught.value.cause is Cause.VERSION
-    assert b.farewell == b""
+    a = dialer()
+    a.start()
+    with pytest.raises(HelloRefusedError) as told:
+        a.receive(b.farewell)
+    assert told.value.refusal is not None
+    assert told.value.refusal.code == wire.RefusalCode.VERSION
+    assert told.value.refusal.ext == {wire.VERSIONS: bytes([1, 1])}
+    assert not told.value.is_final, "the other may be updated"
 
 
 def test_a_range_of_versions_that_includes_ours_is_served() -> None:
@@ -154,9 +225,11 @@ def test_a_responder_takes_no_refusal_and_a_dialer_no_invitation() -> None:
     with pytest.raises(HelloProtocolError):
         responder().receive(wire.REFUSED)
 
-    class Inviting(Hello):
-        def _proof(self, peer_id: bytes | None) -> wire.Proof:
-            proof = super()._proof(peer_id)
+    class Inviting(Willing):
+        def _proof(
+            self, peer_id: bytes | None, have: Sequence[Watermark] | None = None
+        ) -> wire.Proof:
+            proof = super()._proof(peer_id, have)
             return msgspec.structs.replace(proof, invite_id=bytes(8), invite_mac=bytes(32))
 
     a = dialer()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
@@ -19,6 +20,7 @@ from peerpost.protocol.hello import (
     HelloUntrustedError,
     LocalParty,
     Role,
+    Watermark,
 )
 from peerpost.wire import hello as wire
 from peerpost.wire import limits
@@ -61,8 +63,10 @@ def test_an_invitation_proof_does_not_serve_on_another_connection() -> None:
     seen = wire.decode_proof(wire.decode_hello2(meet(a, responder(Terms(live=(SECRET,))))[2]).proof)
 
     class Replaying(Hello):
-        def _proof(self, peer_id: bytes | None) -> wire.Proof:
-            own = super()._proof(peer_id)
+        def _proof(
+            self, peer_id: bytes | None, have: Sequence[Watermark] | None = None
+        ) -> wire.Proof:
+            own = super()._proof(peer_id, have)
             return msgspec.structs.replace(
                 own, invite_id=seen.invite_id, invite_mac=seen.invite_mac
             )

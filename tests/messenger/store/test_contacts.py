@@ -14,14 +14,21 @@ from peerpost.errors import (
     RevokedError,
     RollbackError,
     TicketError,
+    UntrustedError,
 )
-from peerpost.store import contacts, identity, inbox, invites, outbox, transfers
+from peerpost.store import contacts, identity, inbox, invites, meetings, outbox, transfers
 from peerpost.wire import inner as wire
-from peerpost.wire.statement import FLAG_REVOKED
+from peerpost.wire.statement import FLAG_REVOKED, Signed
 from tests.support.store_rig import NOW_MS, Rig, chain, public_of, statement_of
 
 INVITE, SECRET = bytes(8), bytes([5]) * 16
 NOW_S = NOW_MS // 1000
+
+
+def meet(
+    rig: Rig, name: str, signed: Signed, invite_id: bytes | None = None, at_ms: int = NOW_MS
+) -> meetings.Met:
+    return rig.write(meetings.met, public_of(name), signed, invite_id, at_ms)
 
 
 def by_ticket(rig: Rig, name: str, identity_name: str | None = None) -> contacts.Contact:
@@ -46,7 +53,7 @@ def test_a_contact_by_ticket_is_pending_until_met(rig: Rig) -> None:
     assert added.transport_publics == (bytes([3]) * 32,)
     assert added.addresses == ("/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.2/tcp/2")
     signed = statement_of("bob", 1)
-    met = rig.write(contacts.met, added.id, signed, NOW_MS + 1)
+    met = meet(rig, "bob", signed, at_ms=NOW_MS + 1).contact
     assert (met.state, met.ticket_secret, met.ticket_expires_s) == ("active", None, None)
     assert (met.signed, met.last_seen_ms) == (signed, NOW_MS + 1)
     assert met.addresses[0] == "/ip4/192.0.2.7/tcp/4001"
@@ -134,7 +141,6 @@ def test_changes_to_a_contact_that_is_gone(rig: Rig) -> None:
     for work, args in (
         (contacts.set_state, ("nobody", "active")),
         (contacts.edit, ("nobody",)),
-        (contacts.met, ("nobody", statement_of("bob", 1), NOW_MS)),
     ):
         with pytest.raises(NotFoundError):
             rig.write(work, *args)  # type: ignore[operator, arg-type]
@@ -146,25 +152,58 @@ def test_changes_to_a_contact_that_is_gone(rig: Rig) -> None:
 
 
 def test_a_newer_statement_is_kept_and_others_are_not(rig: Rig) -> None:
-    bob = rig.make_contact("bob")
+    rig.make_contact("bob")
     first = statement_of("bob", 1)
     second = statement_of("bob", 2, first)
-    rig.write(contacts.met, bob.id, first, NOW_MS)
-    assert rig.write(contacts.met, bob.id, second, NOW_MS).signed == second
-    with pytest.raises(RollbackError):
-        rig.write(contacts.met, bob.id, first, NOW_MS)
-    with pytest.raises(EquivocationError):
-        rig.write(contacts.met, bob.id, statement_of("bob", 2, second), NOW_MS)
+    meet(rig, "bob", first)
+    assert meet(rig, "bob", second).contact.signed == second
+    back = meet(rig, "bob", first, at_ms=NOW_MS + 5)
+    assert isinstance(back.problem, RollbackError)
+    assert (back.contact.state, back.contact.went_back_ms) == ("active", NOW_MS + 5)
+    assert back.contact.signed == second
     revoked = statement_of("bob", 3, second, FLAG_REVOKED)
-    rig.write(contacts.met, bob.id, revoked, NOW_MS)
-    with pytest.raises(RevokedError):
-        rig.write(contacts.met, bob.id, statement_of("bob", 4, revoked), NOW_MS)
+    meet(rig, "bob", revoked)
+    assert isinstance(meet(rig, "bob", statement_of("bob", 4, revoked)).problem, RevokedError)
     assert rig.read(contacts.find, "bob").signed == revoked
 
 
-def test_meeting_does_not_unblock(rig: Rig) -> None:
+@pytest.mark.parametrize("seq", [2, 3])
+def test_equivocation_is_remembered_until_the_user_has_verified(rig: Rig, seq: int) -> None:
+    bob = rig.make_contact("bob")
+    first = statement_of("bob", 1)
+    second = statement_of("bob", 2, first)
+    meet(rig, "bob", first)
+    meet(rig, "bob", second)
+    rig.write(meetings.verify, bob.id, NOW_MS)
+    other = statement_of("bob", seq, first if seq == 3 else statement_of("carol", 1))
+    found = meet(rig, "bob", other)
+    assert isinstance(found.problem, EquivocationError)
+    assert (found.contact.state, found.contact.conflict) == ("changed", other)
+    assert found.contact.verified_at_ms is None
+    assert not found.contact.served
+    # The one kept before, and a newer one, are not served either; the newest waits for the user.
+    newest = statement_of("bob", 9, other)
+    for signed in (second, newest, second):
+        assert isinstance(meet(rig, "bob", signed).problem, EquivocationError)
+    with pytest.raises(ExistsError):
+        by_ticket(rig, "bob")
+    assert rig.read(contacts.find, "bob").state == "changed"
+    settled = rig.write(meetings.verify, bob.id, NOW_MS + 7)
+    assert (settled.state, settled.signed, settled.conflict) == ("active", newest, None)
+    assert settled.verified_at_ms == NOW_MS + 7
+    assert meet(rig, "bob", newest).problem is None
+    assert isinstance(meet(rig, "bob", second).problem, RollbackError)
+
+
+def test_who_is_blocked_is_a_stranger_and_burns_no_invitation(rig: Rig) -> None:
     bob = rig.make_contact("bob", state="blocked")
-    assert rig.write(contacts.met, bob.id, statement_of("bob", 1), NOW_MS).state == "blocked"
+    invite(rig, name="guest")
+    with pytest.raises(UntrustedError):
+        meet(rig, "bob", statement_of("bob", 1), INVITE)
+    assert rig.read(contacts.get, bob.id) == bob
+    assert rig.read(invites.secrets, NOW_MS) == {INVITE: SECRET}
+    with pytest.raises(UntrustedError):
+        meet(rig, "nobody", statement_of("nobody", 1))
 
 
 # -- removing
@@ -251,6 +290,36 @@ def test_an_invitation_admits_one_guest_once(rig: Rig) -> None:
     assert rig.write(invites.redeem, INVITE, public_of("bob"), NOW_MS) == guest
     with pytest.raises(TicketError):
         rig.write(invites.redeem, INVITE, public_of("mallory"), NOW_MS)
+    # Of a ticket that was used the secret is nowhere, not even beside its id.
+    assert rig.rows("SELECT used_ms, secret FROM invites") == [(NOW_MS, None)]
+
+
+def test_an_invitation_is_used_up_in_the_transaction_that_keeps_its_guest(rig: Rig) -> None:
+    invite(rig)
+    signed = statement_of("bob", 1)
+    guest = meet(rig, "bob", signed, INVITE).contact
+    assert (guest.state, guest.signed) == ("active", signed)
+    assert rig.rows("SELECT secret FROM invites") == [(None,)]
+    assert meet(rig, "bob", signed, INVITE).contact.id == guest.id
+    with pytest.raises(TicketError):
+        meet(rig, "mallory", statement_of("mallory", 1), INVITE)
+    assert [contact.name for contact in rig.read(contacts.list_all)] == ["bob"]
+    # A known contact uses one up as well.
+    invite(rig, b"eightbyt", "another")
+    assert meet(rig, "bob", signed, b"eightbyt").contact.name == "bob"
+    assert rig.read(invites.secrets, NOW_MS) == {}
+
+
+def test_only_a_contact_that_still_waits_expires(rig: Rig) -> None:
+    bob = by_ticket(rig, "bob")
+    assert rig.write(contacts.expire, bob.id, "late", NOW_MS) is None
+    meet(rig, "bob", statement_of("bob", 1))
+    assert rig.write(contacts.expire, bob.id, "late", NOW_MS + 10**9) is None
+    carol = by_ticket(rig, "carol")
+    expired = rig.write(contacts.expire, carol.id, "late", NOW_MS + 60_000)
+    assert expired is not None
+    assert (expired.state, expired.why) == ("expired", "late")
+    assert rig.write(contacts.expire, "nobody", "late") is None
 
 
 def test_an_invitation_ends_at_its_time(rig: Rig) -> None:

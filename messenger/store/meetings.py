@@ -1,0 +1,98 @@
+"""What a HELLO comes to, decided and kept in one transaction before the other end is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import apsw
+
+from peerpost.crypto.statement import Change, follow, newer
+from peerpost.errors import EquivocationError, RollbackError, UntrustedError
+from peerpost.wire.statement import Signed
+
+from . import contacts, invites
+
+__all__ = ["Met", "met", "verify"]
+
+_UNVERIFIED = "its identity has signed two key statements of one number"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Met:
+    """What became of a HELLO."""
+
+    contact: contacts.Contact
+    """As it is kept now."""
+    problem: UntrustedError | None = None
+    """Why the contact is not served."""
+    joined: bool = False
+    """Whether it became a contact just now, by an invitation."""
+
+
+def met(
+    db: apsw.Connection, id_public: bytes, signed: Signed, invite_id: bytes | None, now_ms: int
+) -> Met:
+    """Decide on an identity that proved itself: keep a newer statement, use up the ticket, become active.
+
+    A verdict against it is kept as well. Raises TicketError where the invitation was used in the meantime,
+    UntrustedError for whom nobody knows or the user has blocked.
+    """
+    contact = contacts.by_public(db, id_public)
+    joined = contact is None
+    if contact is not None and contact.state == "blocked":
+        raise UntrustedError("a blocked contact")
+    if contact is None:
+        if invite_id is None:
+            raise UntrustedError("an unknown identity")
+        contact = invites.redeem(db, invite_id, id_public, now_ms)
+    elif (problem := _judge(db, contact, signed, now_ms)) is not None:
+        return Met(contact=contacts.get(db, contact.id), problem=problem)
+    elif invite_id is not None:
+        invites.burn(db, invite_id, now_ms)
+    db.execute(
+        "UPDATE contacts SET statement_body = ?, statement_sig = ?, last_seen_ms = ?,"
+        " ticket_secret = NULL, ticket_expires_s = NULL, state = 'active', why = NULL WHERE id = ?",
+        (signed.body, signed.sig, now_ms, contact.id),
+    )
+    return Met(contact=contacts.get(db, contact.id), joined=joined)
+
+
+def _judge(
+    db: apsw.Connection, contact: contacts.Contact, signed: Signed, now_ms: int
+) -> UntrustedError | None:
+    """Compare a statement with what is kept, and note what speaks against it."""
+    try:
+        change = follow(contact.signed, signed)
+    except EquivocationError as error:
+        _note_conflict(db, contact, signed)
+        return error
+    except RollbackError as error:
+        db.execute("UPDATE contacts SET went_back_ms = ? WHERE id = ?", (now_ms, contact.id))
+        return error
+    except UntrustedError as error:
+        return error
+    if contact.conflict is None:
+        return None
+    if change is not Change.SAME:
+        _note_conflict(db, contact, signed)
+    return EquivocationError(_UNVERIFIED)
+
+
+def _note_conflict(db: apsw.Connection, contact: contacts.Contact, signed: Signed) -> None:
+    if contact.conflict is None or newer(signed, contact.conflict):
+        db.execute(
+            "UPDATE contacts SET conflict_body = ?, conflict_sig = ?, verified_at_ms = NULL, why = ?"
+            " WHERE id = ?",
+            (signed.body, signed.sig, _UNVERIFIED, contact.id),
+        )
+
+
+def verify(db: apsw.Connection, id_: str, now_ms: int) -> contacts.Contact:
+    """Note that the user has verified a contact; of one that is `changed` the newest statement then holds."""
+    db.execute(
+        "UPDATE contacts SET verified_at_ms = ?, statement_body = coalesce(conflict_body, statement_body),"
+        " statement_sig = coalesce(conflict_sig, statement_sig), conflict_body = NULL,"
+        " conflict_sig = NULL, why = CASE WHEN conflict_body IS NULL THEN why END WHERE id = ?",
+        (now_ms, id_),
+    )
+    return contacts.get(db, id_)
