@@ -8,6 +8,7 @@ each lane's own affair (`lane`). Any breach of PROTOCOL.md ends the session; not
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import time
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from peerpost.crypto.envelope import ReceiveEpochs
-from peerpost.errors import PeerpostError, ProtocolError
+from peerpost.errors import PeerpostError, ProtocolError, RemoteError
 from peerpost.net.interface import Connection, Stream
 from peerpost.protocol.replay import ReplayGuard
 from peerpost.wire import inner as wire
@@ -54,6 +55,8 @@ LIMITED_SEGMENT_BYTES = 32 << 10
 """Under a limit upward: what leaves is what the bucket holds, in even steps."""
 UNREAD_ANSWERS_S = 60.0
 """How long a peer may leave a megabyte of answers unread while it asks for more."""
+PARTING_S = 0.5
+"""How long a session that the peer broke stays to say so."""
 _NO_PSK = bytes(32)
 
 
@@ -109,6 +112,7 @@ class Session:
         )
         self.cause: str | None = None
         """Why it ended, once it has."""
+        self._parting = False
 
     def send(self, lane: wire.Lane, inner: bytes, *, messages: int = 0) -> None:
         """Queue one encoded inner message; it is sealed when it leaves.
@@ -166,6 +170,28 @@ class Session:
         raise _ClosedError(self.cause or "the connection closed")
 
     async def _read(self, lane: wire.Lane) -> None:
+        try:
+            await self._read_on(lane)
+        except RemoteError as error:
+            await self._part(error.message)
+            raise
+
+    async def _part(self, cause: str) -> None:
+        """Tell the peer, once, what it did wrong; what it does not take soon it does not hear."""
+        if self._parting:
+            await self.connection.wait_closed()
+            return
+        self._parting = True
+        self.cause = self.cause or cause
+        goodbye = wire.Goodbye(reason=cause[: limits.MAX_REASON_CHARS])
+        self.send(wire.Lane.URGENT, wire.encode(goodbye))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PARTING_S):
+                while self.queued_bytes(wire.Lane.URGENT):  # noqa: ASYNC110 - rare, and short
+                    await asyncio.sleep(PARTING_S / 20)
+                await self.connection.close()
+
+    async def _read_on(self, lane: wire.Lane) -> None:
         stream = self._streams[lane]
         take = functools.partial(self._take, lane, LaneReader(), ReplayGuard())
         while True:
@@ -190,6 +216,8 @@ class Session:
         self, lane: wire.Lane, frames: LaneReader, replays: ReplayGuard, pieces: list[memoryview]
     ) -> Later | None:
         """Hand on what one read brought; return what is to be awaited before the next."""
+        if self._parting:
+            return self.connection.wait_closed
         batch: list[Received] = []
         segments: list[Segment] = []
         for piece in pieces:
@@ -222,10 +250,13 @@ class Session:
             raise ProtocolError("an envelope of another sender")
         replays.accept(opened.epoch, opened.n)
         try:
-            return Received(message=wire.decode(opened.inner), raw=opened.inner)
+            message = wire.decode(opened.inner)
         except wire.UnknownTypeError:
             # A later version's control message: this reader goes on without it.
             return None
+        if isinstance(message, wire.Goodbye):
+            raise _ClosedError(f"the contact ended the session: {message.reason}")
+        return Received(message=message, raw=opened.inner)
 
 
 async def _in_turn(later: Later, rest: Callable[[], Later | None]) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "Cancel",
     "Complete",
     "Finish",
+    "Goodbye",
     "Inner",
     "Kind",
     "Lane",
@@ -209,6 +210,13 @@ class Busy(_Array, frozen=True, kw_only=True):
     ext: Ext = {}
 
 
+class Goodbye(_Array, frozen=True, kw_only=True):
+    """The sender ends the session because of what the receiver did (type 27)."""
+
+    reason: Reason
+    ext: Ext = {}
+
+
 class Pause(_Array, frozen=True, kw_only=True):
     """Either side has paused the file, or goes on with it (type 26)."""
 
@@ -247,6 +255,7 @@ Inner: TypeAlias = (
     | Statement
     | Busy
     | Pause
+    | Goodbye
 )
 
 _TYPES: Final[dict[int, type[msgspec.Struct]]] = {
@@ -262,6 +271,7 @@ _TYPES: Final[dict[int, type[msgspec.Struct]]] = {
     24: Statement,
     25: Busy,
     26: Pause,
+    27: Goodbye,
 }
 _CODECS: Final = {number: Codec(kind) for number, kind in _TYPES.items()}
 _BY_CLASS: Final = {

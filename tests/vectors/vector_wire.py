@@ -91,6 +91,7 @@ def make_inner() -> list[Case]:
         "cancel": inner.Cancel(file_id=FILE_ID, reason="cancelled by the sender"),
         "statement": inner.Statement(body=ALICE.signed.body, sig=ALICE.signed.sig),
         "busy": inner.Busy(reason="the disk is full", retry_ms=60_000),
+        "goodbye": inner.Goodbye(reason="a segment on the urgent lane"),
         "pause": inner.Pause(file_id=FILE_ID, paused=True, reason="paused by the sender"),
         "going on": inner.Pause(file_id=FILE_ID, paused=False),
     }

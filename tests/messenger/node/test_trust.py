@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,16 @@ import apsw
 import pytest
 
 from peerpost.crypto import statement as statements
+from peerpost.crypto.keys import Ed25519KeyPair, peer_id
 from peerpost.errors import UntrustedError
-from peerpost.net.interface import ConnectionLostError
+from peerpost.net.interface import Admission, ConnectionLostError
 from peerpost.node import me as my_own
 from peerpost.node.commands import contacts, trust
+from peerpost.node.doorway import Doorway
 from peerpost.protocol.hello import Hello
 from peerpost.store import contacts as store_contacts
 from peerpost.store import identity, meetings
+from peerpost.wire import inner as wire
 from peerpost.wire.statement import Signed, decode_statement
 from peerpost.wire.ticket import Ticket
 from tests.support.network_rig import Somebody, acquainted, strangers, until
@@ -68,11 +73,11 @@ async def test_a_guest_is_told_nothing_before_the_host_has_it_on_disk(
 async def test_an_answer_that_was_lost_makes_no_second_contact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really, lost = Hello.answer, 0
+    really, lost, loses = Hello.answer, 0, True
 
     def answer(hello: Hello, *arguments: Any) -> bytes:
         nonlocal lost
-        if lost < 2:
+        if loses:
             lost += 1
             raise ConnectionLostError("killed between the commit and the answer")
         return really(hello, *arguments)
@@ -83,8 +88,10 @@ async def test_an_answer_that_was_lost_makes_no_second_contact(
         assert (await add(guest, ticket))["state"] == "pending"
         assert host.peer.contact.state == "active"
         assert (await guest.store.read(store_contacts.find, "host")).ticket_secret is not None
+        loses = False
+        guest.peer.retry_now()
         await until(lambda: guest.peer.online and host.peer.online)
-        assert lost == 2
+        assert lost
         assert guest.peer.contact.state == "active"
         assert [c.name for c in await host.store.read(store_contacts.list_all)] == ["bob"]
 
@@ -313,3 +320,101 @@ async def test_who_is_blocked_is_told_nothing_and_what_is_queued_waits(tmp_path:
         assert told["state"] == "active"
         bob.peer.retry_now()
         await until(lambda: alice.delivered(entry))
+
+
+# -- why a session ended
+
+
+@pytest.mark.parametrize("lane", list(wire.Lane))
+async def test_who_breaks_the_protocol_is_told_what_it_did(tmp_path: Path, lane: wire.Lane) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        session = bob.peer.session
+        assert session is not None
+        entry = await alice.queue("on its way")
+        # A receipt for what Alice never sent on that lane, without its fields.
+        session.send(lane, b"\x10\x90")
+        await until(lambda: session.cause is not None)
+        assert session.cause == "the contact ended the session: malformed Receipt"
+        await until(lambda: alice.delivered(entry))
+
+
+async def test_who_does_not_read_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        session = bob.peer.session
+        mine = alice.peer.session
+        assert session is not None
+        assert mine is not None
+        monkeypatch.setattr(type(mine), "queued_bytes", lambda *_: 1)
+        session.send(wire.Lane.URGENT, b"\x10\x90")
+        began = asyncio.get_running_loop().time()
+        await until(lambda: alice.peer.session is not mine)
+        assert asyncio.get_running_loop().time() - began < 2
+        assert "malformed Receipt" in str(mine.cause)
+
+
+# -- the door
+
+
+async def test_a_claimed_key_shuts_nobody_out_and_many_keys_open_no_more_places(
+    tmp_path: Path,
+) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        network = alice.home.network
+        mallory = await alice.store.write(
+            store_contacts.add,
+            name="mallory",
+            id_public=bytes(range(32)),
+            state="active",
+            transport_public=bob.home.me.transport.public,
+            now_ms=1,
+        )
+        network.add(mallory)
+        peer_id = bob.home.me.peer_id
+        assert set(network._roster.claimants(peer_id)) == set(network.peers)
+        door = Doorway()
+        with contextlib.ExitStack() as stack:
+            for _ in range(4):
+                stack.enter_context(door.counted([mallory.id]))
+            assert not door.has_room([mallory.id], 4)
+            # Her other keys count as well, and what she claims of Bob's counts as his.
+            for _ in range(4):
+                assert door.has_room([mallory.id, "bob"], 4)
+                stack.enter_context(door.counted([mallory.id, "bob"]))
+            assert not door.has_room([mallory.id, "bob"], 4)
+        assert door.has_room([mallory.id], 1)
+        # Only Mallory is cut off, and goes: the key stays Bob's, and Bob himself is served.
+        await trust.block(alice.node, alice.request("contacts.block", name="mallory"))
+        assert network.gate(peer_id) is Admission.KNOWN
+        await contacts.remove(alice.node, alice.request("contacts.remove", name="mallory"))
+        assert network.gate(peer_id) is Admission.KNOWN
+        was = network.named("bob")
+        assert was is not None
+        await bob.peer.drop("to meet again")
+        entry = await alice.queue("to Bob")
+        await until(lambda: alice.delivered(entry))
+
+
+async def test_a_former_transport_key_opens_nothing_and_a_former_name_names_nobody(
+    tmp_path: Path,
+) -> None:
+    async with strangers(tmp_path, "alice") as (alice,):
+        network = alice.home.network
+        keys = [Ed25519KeyPair.from_seed(bytes([number]) * 32).public for number in range(8)]
+        bob = await alice.store.write(
+            store_contacts.add,
+            name="bob",
+            id_public=bytes(32),
+            transport_public=keys[0],
+            now_ms=1,
+        )
+        network.add(bob)
+        for number, key in enumerate(keys):
+            changed = replace(bob, name=f"bob-{number}", ticket_transport=key)
+            assert network.update(changed) is not None
+            admitted = [network.gate(peer_id(key)) for key in keys]
+            assert admitted.count(Admission.KNOWN) == 1
+            assert network.gate(peer_id(key)) is Admission.KNOWN
+            assert network.named("bob") is None
+            assert network.named(changed.name) == changed

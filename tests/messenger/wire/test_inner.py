@@ -92,6 +92,7 @@ messages = st.one_of(
         ext=ext,
     ),
     st.builds(inner.Busy, reason=reasons, retry_ms=st.integers(0, limits.MAX_RETRY_MS), ext=ext),
+    st.builds(inner.Goodbye, reason=reasons, ext=ext),
     st.builds(inner.Pause, file_id=b16, paused=st.booleans(), reason=reasons, ext=ext),
 )
 
@@ -131,7 +132,7 @@ def test_every_cut_and_every_extension_is_refused(message: inner.Inner) -> None:
         inner.decode(encoded + b"\xc0")
 
 
-@given(st.sampled_from([1, *range(16, 27)]), st.binary(max_size=200))
+@given(st.sampled_from([1, *range(16, 28)]), st.binary(max_size=200))
 @example(1, b"\x99" + b"\x91" * 5000)
 @example(1, b"\x99" + b"\xdd\xff\xff\xff\xff" * 10)
 @example(17, b"\x92\xc4\x10" + bytes(16) + b"\xdf\xff\xff\xff\xff")
@@ -149,7 +150,7 @@ def test_deep_nesting_does_not_reach_the_interpreters_limit() -> None:
             inner.decode(b"\x01\x99" + opener * 20_000)
 
 
-@pytest.mark.parametrize("first", [0, 2, 15, 27, 255])
+@pytest.mark.parametrize("first", [0, 2, 15, 28, 255])
 def test_an_unknown_type_is_told_apart(first: int) -> None:
     with pytest.raises(inner.UnknownTypeError):
         inner.decode(bytes([first, 0x90]))
