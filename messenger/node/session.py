@@ -187,9 +187,8 @@ class Session:
         self.send(wire.Lane.URGENT, wire.encode(goodbye))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PARTING_S):
-                while self.queued_bytes(wire.Lane.URGENT):  # noqa: ASYNC110 - rare, and short
-                    await asyncio.sleep(PARTING_S / 20)
-                await self.connection.close()
+                # Who has heard it closes the connection; to close first could overtake what was said.
+                await self.connection.wait_closed()
 
     async def _read_on(self, lane: wire.Lane) -> None:
         stream = self._streams[lane]

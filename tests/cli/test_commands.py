@@ -86,6 +86,21 @@ def test_add_with_no_ticket_to_be_found(node: FakeNode, shell: Shell, tmp_path: 
     assert not node.asked
 
 
+def test_contacts_verify_block_unblock(node: FakeNode, shell: Shell) -> None:
+    bob = {"id": "c1", "name": "bob", "state": "active", "safety_number": "12345 67890"}
+    node.answers |= {
+        "contacts.verify": bob,
+        "contacts.block": bob | {"state": "blocked"},
+        "contacts.unblock": bob,
+    }
+    assert shell("contacts", "verify", "bob").out == "12345 67890\n"
+    assert node.params == {"name": "bob"}
+    assert shell("contacts", "verify", "bob", "12345", "67890").out == "bob  verified\n"
+    assert node.params == {"name": "bob", "safety_number": "12345 67890"}
+    assert shell("contacts", "block", "bob").out == "bob  blocked\n"
+    assert shell("contacts", "unblock", "bob").out == "bob  active\n"
+
+
 def test_contacts_list_show_edit(node: FakeNode, shell: Shell) -> None:
     bob = {"id": "c1", "name": "bob", "online": True, "queued": 0, "last_seen": None}
     node.answers |= {

@@ -148,3 +148,19 @@ def test_a_full_disk_during_a_step_is_called_that(
             Rig(rig.path.parent)
     with Rig(rig.path.parent) as again:
         assert ("big",) not in again.rows("SELECT name FROM sqlite_schema")
+
+
+def test_the_secrets_of_invitations_that_were_used_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts = migrations._scripts()
+    db = apsw.Connection(":memory:")
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "_scripts", lambda: scripts[:4])
+        migrations.migrate(db)
+    for number, used_ms in ((1, None), (2, 7)):
+        db.execute(
+            "INSERT INTO invites VALUES (?, ?, 'bob', 9, 1, ?)",
+            (bytes([number]) * 8, bytes([number]) * 16, used_ms),
+        )
+    migrations.migrate(db)
+    found = db.execute("SELECT secret, used_ms FROM invites ORDER BY invite_id").fetchall()
+    assert found == [(bytes([1]) * 16, None), (None, 7)]
