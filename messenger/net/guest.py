@@ -126,7 +126,12 @@ class Guest:
             over = self._over.result() if self._over.done() else None
             cause = over.error if isinstance(over, outcome.Error) else None
             raise ConnectionAbortedError("the transport has stopped") from cause
-        return job.result.unwrap()
+        result, job.result = job.result, None
+        try:
+            return result.unwrap()
+        finally:
+            # An error holds this frame: holding the error in turn, it would be freed by the collector alone.
+            del result
 
 
 class _Job(Generic[T]):

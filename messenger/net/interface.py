@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from peerpost.errors import UnavailableError
 
@@ -39,6 +39,16 @@ class ConnectionLostError(UnavailableError):
     """The connection ended: closed by the peer, cut, or found dead."""
 
     code = "connection_lost"
+
+    def again(self) -> Self:
+        """Return the same error, to be raised once.
+
+        An error that is kept is not raised itself: it holds the frames it was raised through, these hold whoever keeps
+        it, and only the collector would ever free them, with all their buffers.
+        """
+        same = type(self)(self.message, hint=self.hint)
+        same.__cause__ = self.__cause__
+        return same
 
 
 class StreamResetError(ConnectionLostError):

@@ -298,7 +298,7 @@ class MemoryConnection:
     async def open_stream(self, protocol: str, *, timeout_s: float = 10.0) -> MuxedStream:
         """Open a stream (`interface.Connection`)."""
         if self._lost is not None:
-            raise self._lost
+            raise self._lost.again()
         stream_id, self._next_id = self._next_id, self._next_id + 2
         stream = self._add(stream_id, protocol)
         agreed = self._opening[stream_id] = self._loop.create_future()
@@ -321,7 +321,7 @@ class MemoryConnection:
         stream = await self._accepted.get()
         if stream is None:
             self._accepted.put_nowait(None)
-            raise self._lost or ConnectionLostError("the connection closed")
+            raise (self._lost or ConnectionLostError("the connection closed")).again()
         return stream
 
     async def wait_closed(self) -> None:

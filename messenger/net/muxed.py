@@ -88,6 +88,8 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._pulse = Pulse(keepalive or Keepalive(), time.monotonic())
         self._pace = Pace(self._yamux)
         self._timer: asyncio.TimerHandle | None = None
+        self._grace: asyncio.TimerHandle | None = None
+        """Ends a connection that was broken here and does not take what is left."""
 
     # -- the loop's side
 
@@ -131,7 +133,20 @@ class MuxedConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake everybody: the connection is gone."""
         self._lose("the connection broke" if exc is not None else "the connection closed", exc)
+        self._let_go()
         self._closed.set()
+
+    def _let_go(self) -> None:
+        """Forget whatever leads back to here, so that the connection is freed with its last user.
+
+        Its buffers are a third of a megabyte, and the collector may not come for hours.
+        """
+        self._socket = None
+        self._pace.end()
+        self._inbound.close()
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
 
     # -- receiving
 
@@ -332,7 +347,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
     async def open_stream(self, protocol: str, *, timeout_s: float = 10.0) -> MuxedStream:
         """Open a stream (`interface.Connection`)."""
         if self._lost is not None:
-            raise self._lost
+            raise self._lost.again()
         try:
             stream_id = self._yamux.open(Priority.URGENT, time.monotonic())
         except ProtocolError as error:
@@ -359,7 +374,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         stream = await self._accepted.get()
         if stream is None:
             self._accepted.put_nowait(None)
-            raise self._lost or ConnectionLostError("the connection closed")
+            raise (self._lost or ConnectionLostError("the connection closed")).again()
         return stream
 
     async def wait_closed(self) -> None:
@@ -369,7 +384,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
     async def close(self) -> None:
         """Flush for at most `FLUSH_TIMEOUT_S`, say goodbye, and end."""
         if self._socket is None:
-            self._lose("the connection was closed here", None)
+            self.abort()
             return
         try:
             async with asyncio.timeout(FLUSH_TIMEOUT_S):
@@ -399,6 +414,10 @@ class MuxedConnection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Drop the connection now."""
         self._lose("the connection was closed here", None)
+        # Nobody takes any more what waits to be accepted.
+        while not self._accepted.empty():
+            self._accepted.get_nowait()
+        self._accepted.put_nowait(None)
         if self._socket is not None:
             self._socket.abort()
 
@@ -413,7 +432,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._lose(why, None)
         if self._socket is not None:
             self._socket.close()
-            self._loop.call_later(FLUSH_TIMEOUT_S, self._socket.abort)
+            self._grace = self._loop.call_later(FLUSH_TIMEOUT_S, self.abort)
 
     def _lose(self, why: str, cause: Exception | None) -> None:
         if self._lost is not None:
@@ -422,6 +441,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._lost.__cause__ = cause
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         for stream in list(self._streams.values()):
             stream.fail(self._lost)
         self._streams.clear()

@@ -35,6 +35,12 @@ class Pace:
         self._unsent = Unsent(socket, again)
         self._unsent.keep(self._flight.unsent_bytes)
 
+    def end(self) -> None:
+        """Let go of the socket, which is gone."""
+        if self._unsent is not None:
+            self._unsent.end()
+            self._unsent = None
+
     @property
     def write_bytes(self) -> int:
         """How much to write at once on a stream."""

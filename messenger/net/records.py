@@ -116,6 +116,11 @@ class Inbound:
         self._view = memoryview(bytearray(RECEIVE_BYTES + MAX_WIRE_BYTES))
         self._start = self._end = 0
 
+    def close(self) -> None:
+        """Give the room back: nothing comes any more."""
+        self._view = memoryview(b"")
+        self._start = self._end = 0
+
     def room(self) -> memoryview:
         """Return where to put what comes next: room for one record at least."""
         if len(self._view) - self._end < MAX_WIRE_BYTES:

@@ -159,6 +159,8 @@ class MuxedStream:
                 log.debug("what came last was not taken: %r", error)
             else:
                 reader.set_exception(error)
+            # The error holds this frame, and the reader the error: only the collector would free them.
+            del reader
         else:
             if found is not None and not reader.done():
                 reader.set_result(found)
@@ -168,7 +170,7 @@ class MuxedStream:
         if self._discarding:
             raise StreamResetError("the stream was closed here")
         if self._error is not None and not self._ended:
-            raise self._error
+            raise self._error.again()
         return self._ended
 
     async def _woken(self) -> Any:
@@ -231,7 +233,7 @@ class MuxedStream:
 
     def _check_open(self) -> None:
         if self._error is not None:
-            raise self._error
+            raise self._error.again()
         if self._write_ended:
             raise StreamResetError("the stream is closed for writing")
 

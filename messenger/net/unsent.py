@@ -29,6 +29,12 @@ class Unsent:
         self._kept_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
+    def end(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def keep(self, size_bytes: int) -> None:
         """Let so much wait."""
         if size_bytes != self._kept_bytes:

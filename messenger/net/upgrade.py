@@ -170,7 +170,7 @@ def _take_over(stream: trio.SocketStream, secure: ISecureConn) -> Secured:
     family = stream.socket.family
     sock = socket.socket(family, socket.SOCK_STREAM, fileno=stream.socket.detach())
     sock.setblocking(False)
-    return Secured(
+    secured = Secured(
         sock=sock,
         peer_id=str(secure.get_remote_peer()),
         send_key=bytes(send.k),
@@ -179,3 +179,6 @@ def _take_over(stream: trio.SocketStream, secure: ISecureConn) -> Secured:
         receive_counter=int(receive.n),
         early=session._drain(None),  # noqa: SLF001 - all that the session has read ahead
     )
+    # It refers to itself, so that only the collector would free it, and the keys.
+    session.conn.noise_state.__dict__.clear()
+    return secured

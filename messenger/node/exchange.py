@@ -13,6 +13,7 @@ import contextlib
 import functools
 import logging
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -90,7 +91,7 @@ class Exchange:
         self._committing = False
         self._room = asyncio.Event()
         self._room.set()
-        self._tasks = Tasks(lambda error: self._session.abort(f"internal error: {error}"))
+        self._tasks = Tasks(functools.partial(_end_session, weakref.ref(self)))
         self._session: Session
         self._memory: LaneMemory
 
@@ -117,6 +118,7 @@ class Exchange:
             self._receipts.clear()
             self._transfers.session_down(self._contact_id, session)
             await self._tasks.stop()
+            session.let_go()
 
     async def _begin(self, have: list[tuple[bytes, int, int]], tops: bytes | None) -> None:
         """Send, and take what receipts say, once both homes remember the same; a full disk delays no reading."""
@@ -263,9 +265,13 @@ class Exchange:
             if settled and window.end is None:
                 self._pump_wake[lane].set()
 
+    def end_session(self, error: BaseException) -> None:
+        """End the session because of a failure of ours."""
+        self._session.abort(f"internal error: {error}")
+
     def _fail(self, error: BaseException) -> None:
         log.error("the exchange with %s failed: %r", self._contact_id, error, exc_info=error)
-        self._session.abort(f"internal error: {error}")
+        self.end_session(error)
 
     # -- in
 
@@ -386,3 +392,9 @@ class Exchange:
     async def _abort_soon(self, cause: str) -> None:
         await asyncio.sleep(0.5)
         self._session.abort(cause)
+
+
+def _end_session(exchange: weakref.ref[Exchange], error: BaseException) -> None:
+    # Weak, for the exchange holds its tasks, and these hold this: they are to be freed with their last user.
+    if (failed := exchange()) is not None:
+        failed.end_session(error)

@@ -12,9 +12,9 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from peerpost.crypto.envelope import ReceiveEpochs
 from peerpost.errors import PeerpostError, ProtocolError, RemoteError
@@ -28,6 +28,7 @@ from peerpost.wire.segment import Segment
 from .keys import Keys
 from .lane import Frame, LaneWriter
 from .limits import Traffic
+from .together import until_one_ends
 
 __all__ = [
     "BULK_PROTOCOL",
@@ -150,20 +151,26 @@ class Session:
     async def run(self) -> None:
         """Carry both lanes until the connection ends. Never raises but for cancellation."""
         try:
-            async with asyncio.TaskGroup() as group:
-                for lane, writer in self._writers.items():
-                    group.create_task(writer.run(), name=f"write-{lane.name.lower()}")
-                    group.create_task(self._read(lane), name=f"read-{lane.name.lower()}")
-                group.create_task(self._watch(), name="watch")
-        except* PeerpostError as errors:
-            self.cause = self.cause or str(errors.exceptions[0])
-        except* Exception as errors:
-            self.cause = self.cause or "internal error"
-            log.exception("session failed", exc_info=errors)
+            error = await until_one_ends(self._parts())
+            if isinstance(error, PeerpostError):
+                self.cause = self.cause or str(error)
+            elif error is not None:
+                self.cause = self.cause or "internal error"
+                log.error("session failed", exc_info=error)
         finally:
             for writer in self._writers.values():
                 writer.close()
             self.connection.abort()
+
+    def _parts(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+        for lane, writer in self._writers.items():
+            yield f"write-{lane.name.lower()}", writer.run()
+            yield f"read-{lane.name.lower()}", self._read(lane)
+        yield "watch", self._watch()
+
+    def let_go(self) -> None:
+        """Forget who took the messages, once none comes any more: that one refers to the session."""
+        del self._receiver
 
     async def _watch(self) -> None:
         await self.connection.wait_closed()

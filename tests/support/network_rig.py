@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
-from peerpost.net.memory import MemoryNetwork, MemoryTransport
+from peerpost.net.interface import Transport
+from peerpost.net.memory import MemoryNetwork
 from peerpost.node import me as my_own
 from peerpost.node.clock import now_ms
 from peerpost.node.config import Config
@@ -37,7 +38,7 @@ WAIT_S = 20.0
 class Somebody:
     """One side, with an open home and one contact."""
 
-    def __init__(self, opened: Opened, transport: MemoryTransport) -> None:
+    def __init__(self, opened: Opened, transport: Transport) -> None:
         self.home = opened
         self.transport = transport
 
@@ -97,7 +98,9 @@ class _Opener:
 
 
 @contextlib.asynccontextmanager
-async def _somebody(folder: Path, name: str, net: MemoryNetwork) -> AsyncIterator[Somebody]:
+async def _somebody(
+    folder: Path, name: str, make: Callable[..., Transport]
+) -> AsyncIterator[Somebody]:
     home = folder / name
     home.mkdir()
     loop = asyncio.get_running_loop()
@@ -116,9 +119,7 @@ async def _somebody(folder: Path, name: str, net: MemoryNetwork) -> AsyncIterato
         me, transfers = await my_own.load(store), Transfers(services)
         network = Network(services, me, transfers)
         opened = Opened(services=services, me=me, network=network, transfers=transfers)
-        transport = net.transport(
-            me.transport.seed, ["/ip4/127.0.0.1/tcp/0"], network.gate, PROTOCOLS
-        )
+        transport = make(me.transport.seed, ["/ip4/127.0.0.1/tcp/0"], network.gate, PROTOCOLS)
         await transport.start()
         try:
             yield Somebody(opened, transport)
@@ -146,15 +147,21 @@ async def _add(somebody: Somebody, other: Somebody, addresses: Sequence[str]) ->
 
 @contextlib.asynccontextmanager
 async def acquainted(
-    folder: Path, first: str, second: str, *, latency_s: float = 0.0, at_once: bool = False
+    folder: Path,
+    first: str,
+    second: str,
+    *,
+    latency_s: float = 0.0,
+    at_once: bool = False,
+    make: Callable[..., Transport] | None = None,
 ) -> AsyncIterator[tuple[Somebody, Somebody]]:
     """Make two contacts of each other, either of whom can dial the other.
 
     The first dials, and the second learns its addresses; both dial where it shall be `at_once`, and then the session
-    that they are online with may still give way to another.
+    that they are online with may still give way to another. `make` makes transports of another kind than in memory.
     """
-    net = MemoryNetwork(latency_s=latency_s)
-    async with _somebody(folder, first, net) as one, _somebody(folder, second, net) as two:
+    make = make or MemoryNetwork(latency_s=latency_s).transport
+    async with _somebody(folder, first, make) as one, _somebody(folder, second, make) as two:
         await _add(one, two, two.transport.addresses)
         await _add(two, one, one.transport.addresses if at_once else ())
         for somebody in (one, two):
