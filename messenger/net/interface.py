@@ -106,6 +106,11 @@ class Stream(Protocol):
         ...
 
     @property
+    def unread_bytes(self) -> int:
+        """What has come and was not read, also where the stream has broken since."""
+        ...
+
+    @property
     def writable(self) -> bool:
         """Whether `write` would return, or raise, without waiting."""
         ...

@@ -66,6 +66,8 @@ class MuxedStream:
         self._write_ended = False
         self._discarding = False
         self._over = False
+        self._dropped_bytes = 0
+        """What had come and was not read when the stream was reset."""
         self._error: ConnectionLostError | None = None
         self._reader: asyncio.Future[Any] | None = None
         self._give: Callable[[], object] | None = None
@@ -101,6 +103,7 @@ class MuxedStream:
         if self._error is None:
             self._error = error
         if isinstance(error, StreamResetError) and not self._ended:
+            self._dropped_bytes += sum(map(len, self._chunks))
             self._chunks.clear()
         self.tell_over()
         self._wake_reader()
@@ -197,6 +200,11 @@ class MuxedStream:
             size += len(parts[-1])
         self._connection.stream_consumed(self, frames, size)
         return parts
+
+    @property
+    def unread_bytes(self) -> int:
+        """What has come and was not read (`interface.Stream`)."""
+        return self._dropped_bytes + sum(map(len, self._chunks))
 
     # -- writing
 

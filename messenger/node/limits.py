@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from peerpost.protocol.limit import Limit, Rate
 from peerpost.protocol.scheduler import Flow
@@ -36,9 +36,20 @@ class Traffic:
     reading: Dispatcher
     flows: dict[Lane, Flow]
     """Of what was read."""
+    unpaid: dict[Lane, tuple[int, int]] = field(default_factory=dict)
+    """Bytes and messages that were read and have not had their turn."""
 
-    def count(self, size_bytes: int) -> None:
-        """Note what was read without a limit."""
+    def came(self, lane: Lane, size_bytes: int, messages: int) -> None:
+        """Note what was read just now; `count` or `pace` follows, unless the session ends before."""
+        self._unpaid(lane, size_bytes, messages)
+
+    def _unpaid(self, lane: Lane, size_bytes: int, messages: int) -> None:
+        before = self.unpaid.get(lane, (0, 0))
+        self.unpaid[lane] = (before[0] + size_bytes, before[1] + messages)
+
+    def count(self, lane: Lane, size_bytes: int, messages: int) -> None:
+        """Note that what was read is under no limit."""
+        self._unpaid(lane, -size_bytes, -messages)
         self.down.take(size_bytes, 0, 0)
 
     async def pace(self, lane: Lane, size_bytes: int, messages: int) -> None:
@@ -50,8 +61,19 @@ class Traffic:
                 part = -(-size_bytes // left)
                 size_bytes -= part
                 await self.reading.turn(flow, max(1, part), min(1, messages))
+                self._unpaid(lane, -part, -min(1, messages))
         finally:
             self.reading.release(flow)
+
+    def end(self, unread_bytes: int) -> None:
+        """Charge the contact's next session with what this one leaves: read and not paid, or come and not read.
+
+        Else a contact whose connections break often would have a window's worth for nothing each time.
+        """
+        for size_bytes, messages in self.unpaid.values():
+            self.down.owe(size_bytes, messages)
+        self.unpaid.clear()
+        self.down.owe(unread_bytes, 0)
 
 
 class RateLimits:

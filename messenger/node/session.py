@@ -161,6 +161,7 @@ class Session:
             for writer in self._writers.values():
                 writer.close()
             self.connection.abort()
+            self._traffic.end(sum(stream.unread_bytes for stream in self._streams.values()))
 
     def _parts(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         for lane, writer in self._writers.items():
@@ -234,20 +235,24 @@ class Session:
                     batch.append(received)
         if segments and lane is not wire.Lane.BULK:
             raise ProtocolError("a segment on the urgent lane")
+        size, messages = (
+            sum(map(len, pieces)),
+            sum(isinstance(r.message, wire.Message) for r in batch),
+        )
+        self._traffic.came(lane, size, messages)
         later = self._receiver.on_inner(self, lane, batch) if batch else None
-        rest = functools.partial(self._take_rest, lane, batch, segments, sum(map(len, pieces)))
+        rest = functools.partial(self._take_rest, lane, segments, size, messages)
         return rest() if later is None else functools.partial(_in_turn, later, rest)
 
     def _take_rest(
-        self, lane: wire.Lane, batch: list[Received], segments: list[Segment], size_bytes: int
+        self, lane: wire.Lane, segments: list[Segment], size_bytes: int, messages: int
     ) -> Later | None:
         """Hand on what came behind the messages; under a limit downward all has to be paid for."""
         if segments:
             self._receiver.on_segments(self, segments)
         if self._traffic.down.limited:
-            messages = sum(isinstance(r.message, wire.Message) for r in batch)
             return functools.partial(self._traffic.pace, lane, size_bytes, messages)
-        self._traffic.count(size_bytes)
+        self._traffic.count(lane, size_bytes, messages)
         return None
 
     def _open(self, payload: bytes, replays: ReplayGuard) -> Received | None:

@@ -34,6 +34,8 @@ class Limit:
         self._parent = parent
         self._bytes: TokenBucket | None = None
         self._messages: TokenBucket | None = None
+        self._owed_bytes = self._owed_messages = 0
+        """What has passed and was not taken: it is paid before anything else may pass."""
         self.taken_bytes = 0
         """All that has passed, limited or not."""
         self.rate = rate
@@ -46,6 +48,10 @@ class Limit:
         per_s = rate.messages_s
         burst = max(1, (per_s or 0) // BURST_S_DIVISOR)
         self._messages = self._changed(self._messages, per_s, burst, now_ns)
+        if self._bytes is None:
+            self._owed_bytes = 0
+        if self._messages is None:
+            self._owed_messages = 0
 
     @staticmethod
     def _changed(
@@ -66,6 +72,8 @@ class Limit:
 
     def take(self, size_bytes: int, messages: int, now_ns: int) -> int:
         """Take a frame's tokens and return 0, or take none and return nanoseconds to wait."""
+        if due := self.repay(now_ns):
+            return max(b.wait_time(min(n, b.burst), now_ns) for b, n in due)
         wanted = self.wanted(size_bytes, messages)
         if not wanted:
             self.taken_bytes += size_bytes
@@ -77,6 +85,27 @@ class Limit:
             bucket.take(min(count, bucket.burst), now_ns)
         self.taken_bytes += size_bytes
         return 0
+
+    def owe(self, size_bytes: int, messages: int) -> None:
+        """Note what has passed although nobody could wait for it, here and above: what comes next pays for it."""
+        self.taken_bytes += size_bytes
+        if self._bytes is not None:
+            self._owed_bytes += size_bytes
+        if self._messages is not None:
+            self._owed_messages += messages
+        if self._parent is not None:
+            self._parent.owe(size_bytes, messages)
+
+    def repay(self, now_ns: int) -> list[tuple[TokenBucket, int]]:
+        """Pay what is owed as far as there is anything; name what still is, the parent's too."""
+        due = [] if self._parent is None else self._parent.repay(now_ns)
+        if self._owed_bytes and self._bytes is not None:
+            self._owed_bytes -= _drain(self._bytes, self._owed_bytes, now_ns)
+            due += [(self._bytes, self._owed_bytes)] if self._owed_bytes else []
+        if self._owed_messages and self._messages is not None:
+            self._owed_messages -= _drain(self._messages, self._owed_messages, now_ns)
+            due += [(self._messages, self._owed_messages)] if self._owed_messages else []
+        return due
 
     def is_common(self, size_bytes: int, messages: int, now_ns: int) -> bool:
         """Tell whether nothing is short but everybody's bytes: then all wait, in their order."""
@@ -96,6 +125,13 @@ class Limit:
         if self._messages is not None and messages:
             wanted.append((self._messages, messages))
         return wanted
+
+
+def _drain(bucket: TokenBucket, most: int, now_ns: int) -> int:
+    """Take what a bucket has, up to so much, and return it."""
+    paid = min(most, bucket.level(now_ns))
+    bucket.take(paid, now_ns)
+    return paid
 
 
 def _burst(rate: Rate) -> int:
