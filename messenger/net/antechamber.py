@@ -1,23 +1,35 @@
-"""Where unknown peer ids wait: few at once, each for few seconds, and the oldest gives way."""
+"""Where unknown peer ids wait: few at once, each for few seconds, and the places shared by networks.
+
+Where all are taken, the oldest of the network with the most gives way, and before it those of that network that have
+said nothing in their first second: a guest says HELLO at once. So whoever floods from one network only drives its own
+strangers out, and a guest from any other finds a place.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from typing import Protocol
 
 from .interface import Admission
+from .shares import Places, network_of
 
-__all__ = ["STRANGERS", "STRANGER_TIMEOUT_S", "Antechamber"]
+__all__ = ["STRANGERS", "STRANGERS_PER_NETWORK", "STRANGER_TIMEOUT_S", "Antechamber"]
 
 STRANGERS = 8
+STRANGERS_PER_NETWORK = 2
+"""Of those, once all places are taken; until then a network may have more."""
 STRANGER_TIMEOUT_S = 5.0
+SILENT_S = 1.0
+"""Who has said nothing for so long gives way first."""
 
 
 class Guest(Protocol):
     """A connection that may be a stranger's."""
 
     admission: Admission
+    remote_address: str
+    spoken: bool
+    """Whether anything has come on a stream."""
 
     def abort(self) -> None:
         """Drop the connection."""
@@ -27,27 +39,39 @@ class Guest(Protocol):
 class Antechamber:
     """The strangers that have not been admitted yet."""
 
-    def __init__(self, places: int = STRANGERS, timeout_s: float = STRANGER_TIMEOUT_S) -> None:
-        self._places = places
+    def __init__(
+        self,
+        places: int = STRANGERS,
+        timeout_s: float = STRANGER_TIMEOUT_S,
+        share: int = STRANGERS_PER_NETWORK,
+    ) -> None:
+        self._places: Places[Guest] = Places(places, share)
         self._timeout_s = timeout_s
-        self._waiting: OrderedDict[Guest, asyncio.TimerHandle] = OrderedDict()
+        self._timers: dict[Guest, tuple[float, asyncio.TimerHandle]] = {}
 
     def enter(self, connection: Guest) -> None:
-        """Let a stranger in, in the place of the oldest where all are taken."""
-        for guest in [g for g in self._waiting if g.admission is not Admission.STRANGER]:
+        """Let a stranger in, in the place of another where all are taken."""
+        for guest in [g for g in self._timers if g.admission is not Admission.STRANGER]:
             self.leave(guest)
-        if len(self._waiting) >= self._places:
-            oldest = next(iter(self._waiting))
-            self.leave(oldest)
-            oldest.abort()
+        network = network_of(connection.remote_address.split("/")[2])
+        leaver = self._places.take(connection, network, self._is_silent)
+        if leaver is not None:
+            self.leave(leaver)
+            leaver.abort()
         loop = asyncio.get_running_loop()
-        self._waiting[connection] = loop.call_later(self._timeout_s, self._expel, connection)
+        timer = loop.call_later(self._timeout_s, self._expel, connection)
+        self._timers[connection] = loop.time(), timer
+
+    def _is_silent(self, guest: Guest) -> bool:
+        since_s, _ = self._timers[guest]
+        return not guest.spoken and asyncio.get_running_loop().time() - since_s >= SILENT_S
 
     def leave(self, connection: Guest) -> None:
         """Forget a connection, if it is here at all."""
-        timer = self._waiting.pop(connection, None)
-        if timer is not None:
-            timer.cancel()
+        self._places.leave(connection)
+        entry = self._timers.pop(connection, None)
+        if entry is not None:
+            entry[1].cancel()
 
     def _expel(self, connection: Guest) -> None:
         self.leave(connection)

@@ -1,7 +1,8 @@
 """The transport over py-libp2p: TCP, Noise and yamux, dialled and accepted in trio, carried by the loop itself.
 
-Everything that a stranger could exhaust is bounded here: handshakes in progress (the oldest gives way, so that a
-slow loris holds no one out), connections in all and for each peer, and the antechamber of unknown peer ids.
+Everything that a stranger could exhaust is bounded here: handshakes in progress (one of the network with the most
+gives way, so that a slow loris holds no one out) and how often each network may begin one, connections in all and for
+each peer, and the antechamber of unknown peer ids.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import errno
 import functools
 import logging
 import socket
-from collections import OrderedDict
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +27,7 @@ from .interface import Admission, Connection, ConnectionLostError, DialError, Ga
 from .keepalive import Keepalive
 from .muxed import MuxedConnection
 from .records import Opener, Sealer
+from .shares import Pacer, Places, network_of
 from .upgrade import Secured, Upgrade
 from .yamux import Limits
 
@@ -37,6 +38,13 @@ log = logging.getLogger(__name__)
 HANDSHAKE_TIMEOUT_S = 5.0
 HANDSHAKES = 128
 """Inbound handshakes in progress at once."""
+HANDSHAKES_PER_NETWORK = 16
+"""Of those, once all places are taken."""
+NETWORK_HANDSHAKES_S = 16.0
+NETWORK_BURST = 256
+"""How often one network may begin a handshake, each some milliseconds of ours, in the long run and at once, while
+others want one too.
+"""
 CONNECTIONS = 512
 CONNECTIONS_PER_PEER = 8
 STAGGER_S = 0.25
@@ -71,7 +79,8 @@ class LibP2PTransport:
         self._connections: set[MuxedConnection] = set()
         self._strangers = Antechamber()
         self._watchers: set[asyncio.Task[None]] = set()
-        self._handshakes: OrderedDict[trio.CancelScope, None] = OrderedDict()
+        self._handshakes: Places[trio.CancelScope] = Places(HANDSHAKES, HANDSHAKES_PER_NETWORK)
+        self._pacer = Pacer(NETWORK_HANDSHAKES_S, NETWORK_BURST)
         self._stopped = False
         self._dials: set[trio.CancelScope] = set()
 
@@ -153,21 +162,26 @@ class LibP2PTransport:
         async with trio.open_nursery() as nursery:
             while True:
                 try:
-                    sock, _ = await listener.accept()
+                    sock, address = await listener.accept()
                 except OSError as error:
                     # The peer may be gone already; without descriptors, wait for one to come free.
                     if error.errno in NO_DESCRIPTORS:
                         log.warning("cannot accept: %s", error.strerror)
                         await trio.sleep(0.1)
                     continue
-                nursery.start_soon(self._receive, sock)
+                network = network_of(str(address[0]))
+                allowed = self._pacer.allows(network, trio.current_time())
+                # Beyond its pace a network keeps the processor from the others: while there are any.
+                if allowed or not self._handshakes.contested(network):
+                    nursery.start_soon(self._receive, sock, network)
+                else:
+                    sock.close()
 
-    async def _receive(self, sock: trio.socket.SocketType) -> None:
-        if len(self._handshakes) >= HANDSHAKES:
-            oldest, _ = self._handshakes.popitem(last=False)
-            oldest.cancel()
+    async def _receive(self, sock: trio.socket.SocketType, network: str) -> None:
         scope = trio.CancelScope(deadline=trio.current_time() + HANDSHAKE_TIMEOUT_S)
-        self._handshakes[scope] = None
+        leaver = self._handshakes.take(scope, network)
+        if leaver is not None:
+            leaver.cancel()
         stream = trio.SocketStream(sock)
         try:
             with scope:
@@ -179,7 +193,7 @@ class LibP2PTransport:
             # Nothing that one peer does may end the nursery of all.
             log.exception("an inbound handshake failed")
         finally:
-            self._handshakes.pop(scope, None)
+            self._handshakes.leave(scope)
             sock.close()  # Does nothing to a socket that was handed on.
 
     # -- inbound, on the loop

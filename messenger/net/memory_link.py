@@ -110,6 +110,7 @@ class MemoryConnection:
         self.inbound = inbound
         self.remote_address = remote_address
         self.admission = admission
+        self.spoken = False
         self.other: MemoryConnection
         self._network = network
         self._on_closed = on_closed
@@ -212,6 +213,7 @@ class MemoryConnection:
                 return
         stream = self._streams.get(stream_id)
         if stream is not None:
+            self.spoken = True
             stream.feed(memoryview(data))
             stream.deliver()
 

@@ -59,6 +59,8 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self.inbound = inbound
         self.remote_address = remote_address
         self.admission = admission
+        self.spoken = False
+        """Whether anything has come on a stream."""
         self._loop = asyncio.get_running_loop()
         self._sealer = sealer
         self._protocols = protocols
@@ -173,6 +175,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
 
     def _handle(self, event: Event, fed: dict[MuxedStream, None]) -> None:
         if isinstance(event, Data):
+            self.spoken = True
             stream = self._streams.get(event.stream_id)
             if stream is not None:
                 stream.feed(event.data)

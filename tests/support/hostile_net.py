@@ -78,9 +78,13 @@ class RawPeer:
         self._plaintext = bytearray(secured.early)
 
     @classmethod
-    async def dial(cls, transport: Reachable, name: str = "mallory") -> RawPeer:
-        """Connect as somebody. Raises PeerpostError where the handshake fails."""
-        secured = await asyncio.to_thread(trio.run, _secure, transport, Upgrade(seed(name), bool))
+    async def dial(
+        cls, transport: Reachable, name: str = "mallory", source: str | None = None
+    ) -> RawPeer:
+        """Connect as somebody, from an address. Raises PeerpostError where the handshake fails."""
+        secured = await asyncio.to_thread(
+            trio.run, _secure, transport, Upgrade(seed(name), bool), source
+        )
         return cls(secured, *await asyncio.open_connection(sock=secured.sock))
 
     @classmethod
@@ -143,8 +147,8 @@ class RawPeer:
         self.writer.transport.abort()
 
 
-async def _secure(transport: Reachable, upgrade: Upgrade) -> Secured:
-    stream = await trio.open_tcp_stream(*target(transport))
+async def _secure(transport: Reachable, upgrade: Upgrade, source: str | None) -> Secured:
+    stream = await trio.open_tcp_stream(*target(transport), local_address=source)
     try:
         return await upgrade.outbound(stream, transport.peer_id)
     finally:
