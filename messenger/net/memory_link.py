@@ -128,6 +128,7 @@ class MemoryConnection:
         self._remote_open: set[int] = set()
         self._opening: dict[int, asyncio.Future[None]] = {}
         self._waiting: list[tuple[int, str]] = []
+        self._antechamber: int | None = None
         self._allowance_bytes = STRANGER_BYTES
         network.add(self)
 
@@ -179,7 +180,11 @@ class MemoryConnection:
     # -- what the other end did
 
     def _on_open(self, stream_id: int, protocol: str) -> None:
-        if self.admission is Admission.STRANGER and stream_id > 2:
+        if (
+            self.admission is Admission.STRANGER
+            and self._antechamber is not None
+            and protocol in self._protocols
+        ):
             # A stranger has HELLO alone; what it opens behind it waits until it is admitted.
             self._waiting.append((stream_id, protocol))
             return
@@ -192,6 +197,7 @@ class MemoryConnection:
             return
         stream = self._add(stream_id, protocol)
         self._remote_open.add(stream_id)
+        self._antechamber = self._antechamber or stream_id
         self._accepted.put_nowait(stream)
         self._send(MemoryConnection._on_agreed, stream_id)
 

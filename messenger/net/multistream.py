@@ -71,8 +71,17 @@ async def propose(read: Read, write: Write, protocol: str) -> None:
         raise ProtocolError(f"the peer does not speak {protocol}")
 
 
-async def answer(read: Read, write: Write, protocols: Collection[str]) -> str:
-    """Take the first of our protocols that the peer asks for, and return it.
+async def _at_once() -> None:
+    """Agree without waiting for anything."""
+
+
+async def answer(
+    read: Read,
+    write: Write,
+    protocols: Collection[str],
+    may_agree: Callable[[], Awaitable[None]] = _at_once,
+) -> str:
+    """Take the first of our protocols that the peer asks for, and return it; agree once `may_agree` returns.
 
     Raises ProtocolError after `MAX_PROPOSALS` of others.
     """
@@ -83,6 +92,7 @@ async def answer(read: Read, write: Write, protocols: Collection[str]) -> str:
     for _ in range(MAX_PROPOSALS):
         wanted = await _read_line(read)
         if wanted in ours:
+            await may_agree()
             await write(line(wanted))
             return ours[wanted]
         # What we speak is nobody's business: `ls` is answered like any unknown protocol.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -70,6 +71,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         if admission is Admission.STRANGER:
             self._yamux.limits.streams = STRANGER_STREAMS
         self._antechamber: int | None = None
+        """The one stream that a stranger has: the first that agrees on a protocol of ours."""
         self._admitted = asyncio.Event()
         if admission is not Admission.STRANGER:
             self._admitted.set()
@@ -207,8 +209,6 @@ class MuxedConnection(asyncio.BufferedProtocol):
     def _opened(self, stream: MuxedStream) -> None:
         if len(self._negotiations) >= max(self._full_streams, STRANGER_STREAMS):
             raise ProtocolError("the peer opens streams faster than they can be told apart")
-        if self._antechamber is None:
-            self._antechamber = stream.id
         task = self._loop.create_task(self._negotiate(stream), name="negotiate")
         self._negotiations.add(task)
         task.add_done_callback(self._negotiations.discard)
@@ -221,11 +221,16 @@ class MuxedConnection(asyncio.BufferedProtocol):
     async def _negotiate(self, stream: MuxedStream) -> None:
         """Agree on the protocol of a stream that the peer opened, and offer it to `accept_stream`."""
         try:
-            if stream.id != self._antechamber:
+            if self._antechamber is not None:
                 # A stranger has HELLO alone; what it opens behind it waits until it is admitted.
                 await self._admitted.wait()
             async with asyncio.timeout(NEGOTIATE_TIMEOUT_S):
-                protocol = await multistream.answer(stream.read, stream.write, self._protocols)
+                protocol = await multistream.answer(
+                    stream.read,
+                    stream.write,
+                    self._protocols,
+                    functools.partial(self._may_agree, stream),
+                )
             if self._accepted.qsize() >= self._full_streams:
                 raise ProtocolError("too many streams wait to be accepted")
             self._agreed(stream, protocol)
@@ -233,6 +238,16 @@ class MuxedConnection(asyncio.BufferedProtocol):
         except (ProtocolError, ConnectionLostError, TimeoutError) as error:
             log.debug("a stream of %s came to nothing: %s", self.peer_id, error)
             stream.reset()
+
+    async def _may_agree(self, stream: MuxedStream) -> None:
+        """Return once a stream may have its protocol.
+
+        What a stranger opens for other protocols, as stock libp2p does for identify, ends in `na` and takes nothing.
+        """
+        if self._antechamber is None:
+            self._antechamber = stream.id
+        else:
+            await self._admitted.wait()
 
     def _agreed(self, stream: MuxedStream, protocol: str) -> None:
         stream.protocol = protocol

@@ -213,7 +213,9 @@ async def _accept_lanes(connection: Connection) -> dict[wire.Lane, Stream]:
     while len(streams) < len(LANE_PROTOCOLS):
         stream = await connection.accept_stream()
         if stream.protocol in streams or stream.protocol == HELLO_PROTOCOL:
-            raise ProtocolError("a lane was opened twice")
+            # A second one is refused alone: the dialer has what it needs.
+            stream.reset()
+            continue
         streams[stream.protocol] = stream
     return {
         wire.Lane.URGENT: streams[URGENT_PROTOCOL],

@@ -84,6 +84,10 @@ class Opened:
         return self.services.threads
 
 
+STREAMS = 16
+"""What a peer may have open on one connection: it needs three, and unknown ones end at once."""
+
+
 class Node:
     """One home, served."""
 
@@ -214,7 +218,9 @@ class Node:
     async def _listen_somewhere(self, opened: Opened, module: Any) -> Transport:
         def make(listen: list[str]) -> Transport:
             seed, gate = opened.me.transport.seed, opened.network.gate
-            transport: Transport = module.LibP2PTransport(seed, listen, gate, PROTOCOLS)
+            transport: Transport = module.LibP2PTransport(
+                seed, listen, gate, PROTOCOLS, limits=module.Limits(streams=STREAMS)
+            )
             return transport
 
         port = opened.me.row.listen_port

@@ -168,10 +168,18 @@ class Session:
             yield f"write-{lane.name.lower()}", writer.run()
             yield f"read-{lane.name.lower()}", self._read(lane)
         yield "watch", self._watch()
+        yield "refuse-streams", self._refuse_streams()
 
     def let_go(self) -> None:
         """Forget who took the messages, once none comes any more: that one refers to the session."""
         del self._receiver
+
+    async def _refuse_streams(self) -> None:
+        """Reset what the peer opens beside the lanes: nobody reads it, and the session goes on."""
+        while True:
+            stream = await self.connection.accept_stream()
+            log.debug("refusing another %s of %s", stream.protocol, self.connection.peer_id)
+            stream.reset()
 
     async def _watch(self) -> None:
         await self.connection.wait_closed()

@@ -19,7 +19,6 @@ T7 = "defect T7: to stock, a reset and a loss look like the end, or take away wh
 T6 = "defect T6: stock is the one that gives up"
 T9 = "defect T9: stock is the one that dials"
 GATE = "stock has no gate"
-IDENTIFY = "stock opens identify first, and a stranger has one stream"
 NOT_QUEUED = "stock's write returns only when the reader has taken it all; it does not queue"
 
 FAILS = {
@@ -44,8 +43,7 @@ NOT_TRIED = {
     ): "stock gives no credit for what it does not read: enough only where its window has grown",
     ("ours-stock", "test_stranger_that_says_too_much_is_shown_out"): GATE,
     ("ours-stock", "test_ninth_stranger_evicts_the_oldest_that_was_not_admitted"): GATE,
-    ("stock-ours", "test_stranger_has_one_stream_until_it_is_admitted"): IDENTIFY,
-    ("stock-ours", "test_stranger_that_says_too_much_is_shown_out"): IDENTIFY,
+    ("stock-ours", "test_stranger_has_one_stream_until_it_is_admitted"): NOT_QUEUED,
     ("stock-ours", "test_wrong_peer_id_is_refused"): "stock is the one that refuses",
     ("stock-ours", "test_dead_address_does_not_hide_a_live_one"): T9,
     ("stock-ours", "test_dial_names_the_cause_of_each_address"): T9,

@@ -308,6 +308,33 @@ async def test_strangers_hold_neither_contacts_nor_strangers_out() -> None:
 
 
 @on_loop
+async def test_strangers_other_protocols_do_not_use_up_its_stream() -> None:
+    async with victim() as witness:
+        peer = await witness.mallory("stranger 0")
+        for number in (1, 3, 5):
+            # As stock does: identify comes first, and is left open, broken off or ended.
+            await peer.send(frame(DATA, SYN, number, MULTISTREAM + line(b"/ipfs/id/1.0.0")))
+            said = b""
+            async with asyncio.timeout(5):
+                while not said.endswith(line(b"na")):
+                    kind, _, stream_id, data = await peer.frame()
+                    if kind == DATA and stream_id == number:
+                        assert isinstance(data, bytes)
+                        said += data
+            if number > 1:
+                await peer.send(frame(WINDOW, RST if number == 3 else FIN, number, 0))
+        await peer.agree(7)
+        # That was its one.
+        await peer.send(frame(DATA, SYN, 9, AGREE))
+        await peer.send(frame(PING, SYN, 0, 77))
+        async with asyncio.timeout(5):
+            while (got := await peer.frame())[:2] != (PING, ACK):
+                assert (got[0], got[2]) != (DATA, 9)
+        peer.close()
+        await witness.is_well()
+
+
+@on_loop
 async def test_stranger_has_four_kibibytes_and_no_second_stream() -> None:
     async with victim() as witness:
         peer = await witness.mallory("stranger 0")
