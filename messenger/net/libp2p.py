@@ -13,6 +13,7 @@ import errno
 import functools
 import logging
 import socket
+from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -46,7 +47,8 @@ NETWORK_BURST = 256
 others want one too.
 """
 CONNECTIONS = 512
-CONNECTIONS_PER_PEER = 8
+CONNECTIONS_PER_PEER = 3
+"""Inbound: a newer one takes the place of the oldest, for a peer that comes again has lost it."""
 STAGGER_S = 0.25
 """Between dialling two addresses of one peer (RFC 8305, section 5)."""
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -202,14 +204,12 @@ class LibP2PTransport:
         self._spawn(self._welcome(secured))
 
     async def _welcome(self, secured: Secured) -> None:
-        same = sum(c.peer_id == secured.peer_id for c in self._connections)
         # Asked again: much may have changed since the handshake began.
         admission = self._gate(secured.peer_id)
         if (
             self._guest is None
             or admission is Admission.REFUSED
-            or len(self._connections) >= CONNECTIONS
-            or same >= CONNECTIONS_PER_PEER
+            or not self._has_room(secured.peer_id)
         ):
             secured.close()
             return
@@ -224,6 +224,26 @@ class LibP2PTransport:
         if admission is Admission.STRANGER:
             self._strangers.enter(connection)
         self._incoming.put_nowait(connection)
+
+    def _has_room(self, peer_id: str) -> bool:
+        """Make room for one more of a peer, at the cost of whoever has several; tell whether there is any."""
+        inbound = [c for c in self._connections if c.inbound]
+        inbound.sort(key=lambda connection: connection.opened_s)
+        same = [c for c in inbound if c.peer_id == peer_id]
+        if len(same) >= CONNECTIONS_PER_PEER:
+            self._drop(same[0])
+        elif len(self._connections) >= CONNECTIONS:
+            counts = Counter(c.peer_id for c in inbound)
+            many = [c for c in inbound if counts[c.peer_id] > max(1, len(same))]
+            if not many:
+                return False
+            most = max(counts[c.peer_id] for c in many)
+            self._drop(next(c for c in many if counts[c.peer_id] == most))
+        return True
+
+    def _drop(self, connection: MuxedConnection) -> None:
+        self._connections.discard(connection)
+        connection.abort()
 
     async def _adopt(
         self, secured: Secured, admission: Admission, *, inbound: bool

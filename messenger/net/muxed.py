@@ -59,6 +59,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self.peer_id = peer_id
         self.inbound = inbound
         self.remote_address = remote_address
+        self.opened_s = time.monotonic()
         self.admission = admission
         self.spoken = False
         """Whether anything has come on a stream."""

@@ -12,6 +12,7 @@ from peerpost.net.interface import Admission, Connection, ConnectionLostError, D
 from peerpost.protocol.hello import HelloDeniedError, HelloRefusedError
 from peerpost.store import contacts, inbox, invites, outbox
 from peerpost.store.transfers import Transfer, of_contact
+from peerpost.wire.address import dialable
 from peerpost.wire.hello import Refusal, RefusalCode
 from peerpost.wire.statement import Signed
 
@@ -75,6 +76,14 @@ class Network:
     def bound(self) -> Sequence[str]:
         """Multiaddrs that the transport listens on."""
         return () if self._transport is None else self._transport.addresses
+
+    def where(self, contact: contacts.Contact) -> tuple[str, ...]:
+        """Return the addresses at which a contact is dialled.
+
+        A node that listens on this machine alone dials here too: its user wants it.
+        """
+        bound = list(dialable(self.bound))
+        return contact.where(local=bool(bound) and all(address.is_local for address in bound))
 
     # -- life
 
@@ -280,7 +289,7 @@ class Network:
         errors: list[str] = []
         for peer_id in peer_ids(contact):
             try:
-                return await transport.dial(peer_id, contact.addresses, timeout_s=DIAL_TIMEOUT_S)
+                return await transport.dial(peer_id, self.where(contact), timeout_s=DIAL_TIMEOUT_S)
             except (DialError, ConnectionLostError) as error:
                 errors.append(error.message)
         raise DialError("; ".join(errors) or f"no transport key of {contact.name} is known")

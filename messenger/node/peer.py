@@ -157,7 +157,7 @@ class Peer:
                 if self.session is None and self._unsteady is not None:
                     await self._pause(self._unsteady, queued=True)
                 continue
-            if self.contact.state in ("active", "pending") and self.contact.addresses:
+            if self.contact.state in ("active", "pending") and self._network.where(self.contact):
                 await self._network.dials.turn(self.contact.id, soon=self._hurry)
                 self._hurry = False
                 if self.session is None:

@@ -92,9 +92,17 @@ class Contact:
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where to dial: what its statement says, then what the user or the ticket said."""
+        return self.where(local=False)
+
+    def where(self, *, local: bool) -> tuple[str, ...]:
+        """Return the same; `local` says whether a statement may name this machine and its own link.
+
+        Else it may only where the user or the ticket did: a contact is not to choose which ports here are knocked at.
+        """
         statement = self.statement
         told = () if statement is None else statement.tk[0].addresses
-        return _dialable((*told, *self.given_addresses))
+        local = local or any(address.is_local for address in dialable(self.given_addresses))
+        return _dialable(told, self.given_addresses, local=local)
 
 
 @functools.lru_cache(REMEMBERED)
@@ -103,8 +111,9 @@ def _decoded(body: bytes) -> KeyStatement:
 
 
 @functools.lru_cache(REMEMBERED)
-def _dialable(texts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(address.text for address in dialable(texts))
+def _dialable(told: tuple[str, ...], given: tuple[str, ...], *, local: bool) -> tuple[str, ...]:
+    wanted = [a for a in dialable(told) if local or not a.is_local]
+    return tuple(dict.fromkeys(address.text for address in (*wanted, *dialable(given))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

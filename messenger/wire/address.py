@@ -48,6 +48,14 @@ class Address:
     """Who should be there, where the text said so."""
 
     @property
+    def is_local(self) -> bool:
+        """Whether it leads to this machine, or no further than its own link."""
+        if self.protocol.startswith("dns"):
+            return self.host == "localhost" or self.host.endswith(".localhost")
+        ip = ipaddress.ip_address(self.host)
+        return ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast
+
+    @property
     def text(self) -> str:
         """The multiaddr without a peer id."""
         return f"/{self.protocol}/{self.host}/tcp/{self.port}"

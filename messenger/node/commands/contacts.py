@@ -211,7 +211,7 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
     return {
         **_row(opened, contact, queued, unread),
         "notes": contact.note,
-        "addresses": list(contact.addresses),
+        "addresses": list(opened.network.where(contact)),
         "safety_number": safety_number(opened.me.id_public, contact.id_public),
         "verified_at": rfc3339(contact.verified_at_ms),
         "added": rfc3339(contact.added_ms),

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from peerpost.errors import PeerpostError
-from peerpost.net import antechamber
+from peerpost.net import antechamber, libp2p
 from peerpost.net.antechamber import Antechamber
 from peerpost.net.interface import Admission
 from peerpost.net.shares import MOST_NETWORKS, Pacer, Places, network_of
@@ -122,3 +122,31 @@ async def test_an_invited_guest_gets_in_through_a_flood() -> None:
             await asyncio.gather(*floods)
             for peer in crowd:
                 peer.close()
+
+
+@on_loop
+async def test_connections_of_one_peer_take_places_from_itself_alone() -> None:
+    async with victim() as witness:
+        mallory = [await RawPeer.dial(witness.victim, "mallory") for _ in range(12)]
+        await until(lambda: len(witness.victim._connections) <= 3 + 1)
+        for peer in mallory[:-3]:
+            await peer.until_closed(2)
+        await mallory[-1].agree()
+        await witness.is_well()
+        for peer in mallory:
+            peer.close()
+
+
+@on_loop
+async def test_a_full_house_takes_a_place_from_whoever_has_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(libp2p, "CONNECTIONS", 6)
+    async with victim() as witness:
+        mallory = [await RawPeer.dial(witness.victim, f"mallory {n // 3}") for n in range(9)]
+        guest = await RawPeer.dial(witness.victim, "guest")
+        await guest.agree()
+        assert len(witness.victim._connections) <= 6
+        await mallory[0].until_closed(2)
+        for peer in (*mallory, guest):
+            peer.close()
