@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import cast
 from peerpost.errors import ProtocolError
 
 from . import multistream
+from .arrivals import STRANGER_STREAMS, Arrivals
 from .events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
 from .interface import Admission, ConnectionLostError, Priority, StreamResetError
 from .keepalive import MARK, Keepalive, Pulse
@@ -33,10 +33,8 @@ log = logging.getLogger(__name__)
 BATCH_BYTES = 256 * 1024
 """Sealed and handed to the socket in one go."""
 FLUSH_TIMEOUT_S = 1.0
-NEGOTIATE_TIMEOUT_S = 10.0
 STRANGER_BYTES = 4096 + 512
 """All a stranger may send before `admit`: a HELLO, and the agreeing on its streams."""
-STRANGER_STREAMS = 4
 
 
 class MuxedConnection(asyncio.BufferedProtocol):
@@ -71,11 +69,12 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._allowance_bytes = STRANGER_BYTES
         if admission is Admission.STRANGER:
             self._yamux.limits.streams = STRANGER_STREAMS
-        self._antechamber: int | None = None
-        """The one stream that a stranger has: the first that agrees on a protocol of ours."""
-        self._admitted = asyncio.Event()
-        if admission is not Admission.STRANGER:
-            self._admitted.set()
+        self._arrivals = Arrivals(
+            protocols,
+            self._full_streams,
+            self._agreed,
+            admitted=admission is not Admission.STRANGER,
+        )
         self._early = early
         self._socket: asyncio.Transport | None = None
         self._paused = False
@@ -84,8 +83,6 @@ class MuxedConnection(asyncio.BufferedProtocol):
         """Whether something urgent has left ahead of its turn, and the flush of the turn is yet to come."""
         self._inbound = Inbound(opener)
         self._streams: dict[int, MuxedStream] = {}
-        self._accepted: asyncio.Queue[MuxedStream | None] = asyncio.Queue()
-        self._negotiations: set[asyncio.Task[None]] = set()
         self._lost: ConnectionLostError | None = None
         self._closed = asyncio.Event()
         self._writable: set[MuxedStream] = set()
@@ -162,7 +159,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
             self._break(error.message)
 
     def _receive(self, plaintext: bytes | memoryview) -> None:
-        if not self._admitted.is_set():
+        if not self._arrivals.admitted:
             self._allowance_bytes -= len(plaintext)
             if self._allowance_bytes < 0:
                 raise ProtocolError("a stranger sent more than a HELLO")
@@ -184,7 +181,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
                 stream.feed(event.data)
                 fed[stream] = None
         elif isinstance(event, Opened):
-            self._opened(self._add(event.stream_id))
+            self._arrivals.opened(self._add(event.stream_id), self.peer_id)
         elif isinstance(event, Ended):
             stream = self._streams.get(event.stream_id)
             if stream is not None:
@@ -207,48 +204,10 @@ class MuxedConnection(asyncio.BufferedProtocol):
             if self._socket is not None:
                 self._socket.close()
 
-    def _opened(self, stream: MuxedStream) -> None:
-        if len(self._negotiations) >= max(self._full_streams, STRANGER_STREAMS):
-            raise ProtocolError("the peer opens streams faster than they can be told apart")
-        task = self._loop.create_task(self._negotiate(stream), name="negotiate")
-        self._negotiations.add(task)
-        task.add_done_callback(self._negotiations.discard)
-
     def _add(self, stream_id: int) -> MuxedStream:
         stream = MuxedStream(self, stream_id)
         self._streams[stream_id] = stream
         return stream
-
-    async def _negotiate(self, stream: MuxedStream) -> None:
-        """Agree on the protocol of a stream that the peer opened, and offer it to `accept_stream`."""
-        try:
-            if self._antechamber is not None:
-                # A stranger has HELLO alone; what it opens behind it waits until it is admitted.
-                await self._admitted.wait()
-            async with asyncio.timeout(NEGOTIATE_TIMEOUT_S):
-                protocol = await multistream.answer(
-                    stream.read,
-                    stream.write,
-                    self._protocols,
-                    functools.partial(self._may_agree, stream),
-                )
-            if self._accepted.qsize() >= self._full_streams:
-                raise ProtocolError("too many streams wait to be accepted")
-            self._agreed(stream, protocol)
-            self._accepted.put_nowait(stream)
-        except (ProtocolError, ConnectionLostError, TimeoutError) as error:
-            log.debug("a stream of %s came to nothing: %s", self.peer_id, error)
-            stream.reset()
-
-    async def _may_agree(self, stream: MuxedStream) -> None:
-        """Return once a stream may have its protocol.
-
-        What a stranger opens for other protocols, as stock libp2p does for identify, ends in `na` and takes nothing.
-        """
-        if self._antechamber is None:
-            self._antechamber = stream.id
-        else:
-            await self._admitted.wait()
 
     def _agreed(self, stream: MuxedStream, protocol: str) -> None:
         stream.protocol = protocol
@@ -356,7 +315,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         """Lift the limits of a stranger."""
         self.admission = Admission.KNOWN
         self._yamux.limits.streams = self._full_streams
-        self._admitted.set()
+        self._arrivals.admit()
 
     @property
     def bulk_write_bytes(self) -> int:
@@ -390,9 +349,8 @@ class MuxedConnection(asyncio.BufferedProtocol):
 
     async def accept_stream(self) -> MuxedStream:
         """Wait for the peer's next stream (`interface.Connection`)."""
-        stream = await self._accepted.get()
+        stream = await self._arrivals.accept()
         if stream is None:
-            self._accepted.put_nowait(None)
             raise (self._lost or ConnectionLostError("the connection closed")).again()
         return stream
 
@@ -433,10 +391,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Drop the connection now."""
         self._lose("the connection was closed here", None)
-        # Nobody takes any more what waits to be accepted.
-        while not self._accepted.empty():
-            self._accepted.get_nowait()
-        self._accepted.put_nowait(None)
+        self._arrivals.clear()
         if self._socket is not None:
             self._socket.abort()
 
@@ -466,9 +421,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._streams.clear()
         self._writable.clear()
         self._finishing.clear()
-        for task in self._negotiations:
-            task.cancel()
-        self._accepted.put_nowait(None)
+        self._arrivals.end()
 
     # -- a sign of life
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from peerpost.net import libp2p, muxed
+from peerpost.net import arrivals, libp2p
 from peerpost.net.antechamber import STRANGER_TIMEOUT_S, STRANGERS, Antechamber
 from peerpost.net.interface import StreamResetError
 from peerpost.net.upgrade import Upgrade
@@ -383,8 +383,8 @@ async def test_peer_that_does_not_agree_on_a_stream_in_time() -> None:
 async def test_stream_that_is_opened_and_never_agreed_on_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert muxed.NEGOTIATE_TIMEOUT_S <= 10
-    monkeypatch.setattr(muxed, "NEGOTIATE_TIMEOUT_S", 0.2)
+    assert arrivals.NEGOTIATE_TIMEOUT_S <= 10
+    monkeypatch.setattr(arrivals, "NEGOTIATE_TIMEOUT_S", 0.2)
     async with victim() as witness:
         peer = await witness.mallory()
         await peer.send(frame(DATA, SYN, 1, MULTISTREAM[:5]))
