@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from peerpost.errors import PeerpostError, RemoteError, StorageError, UnavailableError
@@ -96,13 +96,16 @@ class Network:
         """Serve a transport that listens, and begin to reach the contacts."""
         self._transport = transport
         self.ready.set()
-        self._tasks.spawn(self._accept(transport), name="accept")
-        self._tasks.spawn(self._expire_tickets(), name="expire-tickets")
-        self._tasks.spawn(self._expire_messages(), name="expire-messages")
+        self._keep("accept", lambda: self._accept(transport))
+        self._keep("expire-tickets", self._expire_tickets)
+        self._keep("expire-messages", self._expire_messages)
         # Who was here last is the likeliest to be here now.
         seen = sorted(self.peers.values(), key=lambda peer: -(peer.contact.last_seen_ms or 0))
         for peer in seen:
             peer.start()
+
+    def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.spawn(self.services.duties.keep(name, work), name=name)
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Wait until the transport listens. Raises UnavailableError after timeout_s."""
@@ -308,7 +311,13 @@ class Network:
         except StorageError as error:
             log.warning("cannot keep a key statement: %s", error.message)
         while True:
-            connection = await transport.accept()
+            try:
+                connection = await transport.accept()
+            except ConnectionLostError:
+                # A listener that has failed answers nobody any more: listen anew, and have the failure shown.
+                await transport.stop()
+                await transport.start()
+                raise
             self._tasks.spawn(self._receive(connection), name="receive")
 
     async def _receive(self, connection: Connection) -> None:

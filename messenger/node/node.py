@@ -12,7 +12,7 @@ import importlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from .clock import now_ms
 from .commands import METHODS, WITHOUT_IDENTITY
 from .config import Config
 from .control import ControlServer
+from .duties import Duties
 from .events import Events
 from .limits import RateLimits
 from .me import Me
@@ -105,6 +106,7 @@ class Node:
         self.home = home
         self.config = config
         self.network_error: str | None = None
+        self.duties = Duties()
         self._opened: Opened | None = None
         self._started_s = time.monotonic()
         self._listen = listen or []
@@ -133,10 +135,13 @@ class Node:
             if self._opened is not None:
                 await self._go_online(self._opened)
             on_ready()
-            self._tasks.spawn(self._watch_idle(), name="watch-idle")
+            self._keep("watch-idle", self._watch_idle)
             await self._stopping.wait()
         finally:
             await self._close()
+
+    def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.spawn(self.duties.keep(name, work), name=name)
 
     def stay(self) -> None:
         """Leave no more by itself."""
@@ -186,10 +191,11 @@ class Node:
             events=Events(),
             threads=ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files"),
             limits=RateLimits(),
+            duties=self.duties,
         )
         services.limits.load(await store.read(rate_limits.list_all))
         if windows := [schedule.parse(text) for text in self.config.limits.schedule]:
-            self._tasks.spawn(services.limits.follow(windows), name="follow-schedule")
+            self._keep("follow-schedule", lambda: services.limits.follow(windows))
         me = await load_me(store)
         transfers = self.transfers_class(services)
         await transfers.recover()
@@ -303,6 +309,7 @@ class Node:
             "online": sum(peer.online for peer in peers),
             "contacts": len(peers),
             "error": self.network_error,
+            "failing": self.duties.failing(),
         }
 
 

@@ -80,7 +80,8 @@ class Peer:
 
     def start(self) -> None:
         """Begin to reach the contact."""
-        self._tasks.spawn(self._keep_reaching(), name=f"reach-{self.contact.id}")
+        name = f"reach-{self.contact.id}"
+        self._tasks.spawn(self._network.services.duties.keep(name, self._keep_reaching), name=name)
 
     async def stop(self, cause: str = "the node is stopping") -> None:
         """Leave the contact alone for good: end the session and the dialling."""
@@ -203,7 +204,11 @@ class Peer:
             self.last_error = error.message
             level = logging.WARNING if isinstance(error, UntrustedError) else logging.DEBUG
             log.log(level, "cannot reach %s: %s", self.contact.name, error.message)
-        self._dialled.set()
+        except Exception as error:
+            self.last_error = f"internal error: {error!r}"
+            raise
+        finally:
+            self._dialled.set()
 
     async def _heed(self, error: HelloRefusedError) -> None:
         try:

@@ -14,6 +14,7 @@ from peerpost import system
 from peerpost.store.engine import Store
 
 from .config import Config
+from .duties import Duties
 from .events import Events
 from .limits import RateLimits
 
@@ -36,6 +37,7 @@ class Services:
     events: Events
     threads: ThreadPoolExecutor
     limits: RateLimits
+    duties: Duties = field(default_factory=Duties)
     _turns: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     @property

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["config_show", "doctor", "status", "stay", "stop"]
 
+WELL_KNOWN_STATES = frozenset({"pending", "active", "expired", "blocked"})
+"""Of a contact; any other asks for the user."""
+
 
 async def status(node: Node, _request: Request) -> dict[str, Any]:
     """Describe the running node."""
@@ -67,16 +70,15 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
     rows.append(
         _row("listening", listening, where, status["error"] or "the node is still starting")
     )
-    changed = [
-        peer.contact.name
-        for peer in node.opened().network.peers.values()
-        if peer.contact.state == "changed"
-    ]
-    rows.append(
-        _row("contacts", not changed, f"changed: {', '.join(changed)}" if changed else "none is changed",
-             "two key statements of one number: compare safety numbers, "
-             f"peerpost contacts verify {(changed or ['NAME'])[0]}")
-    )  # fmt: skip
+    for failing in status["failing"]:
+        found = f"{failing['error']} (since {failing['since']}, {failing['failures']} times)"
+        hint = f"tried again in {failing['next_try_s']} s; see the log of the node"
+        rows.append(_row(f"duty {failing['name']}", False, found, hint))
+    for peer in node.opened().network.peers.values():
+        contact = peer.contact
+        if contact.state not in WELL_KNOWN_STATES:
+            hint = f"compare safety numbers: peerpost contacts verify {contact.name}"
+            rows.append(_row(f"contact {contact.name}", False, contact.state, hint))
     return rows
 
 

@@ -1,0 +1,102 @@
+"""Duties: what the node does for as long as it runs, begun again after every failure, and never dead in silence.
+
+A task that a failure ends is as good as none, and nobody is told. A duty that fails is noted, waits with backoff and
+begins again, for ever; what fails now is shown by `node status` and `doctor`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random  # noqa: TID251 - full jitter needs no secrecy
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from peerpost.errors import PeerpostError
+from peerpost.protocol.backoff import Backoff
+
+from .clock import now_ms, rfc3339
+
+__all__ = ["STEADY_S", "Duties"]
+
+log = logging.getLogger(__name__)
+
+STEADY_S = 5.0
+"""A duty that has run so long since it was begun again is well."""
+
+
+@dataclass(slots=True)
+class _Failure:
+    since_ms: int
+    error: str
+    count: int
+    at_s: float
+    """When it is begun again, or was."""
+
+
+class Duties:
+    """The duties of a node, and which of them fail."""
+
+    def __init__(
+        self,
+        *,
+        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+        now_s: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._sleep = sleep
+        self._now_s = now_s
+        self._draw = draw
+        self._failures: dict[str, _Failure] = {}
+
+    async def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work`, and begin it again after every failure, until it returns or is cancelled."""
+        backoff = Backoff()
+        try:
+            while True:
+                began_s = self._now_s()
+                try:
+                    await work()
+                except Exception as error:  # noqa: BLE001 - whatever it is, the duty goes on
+                    if self._now_s() - began_s >= STEADY_S:
+                        self._failures.pop(name, None)
+                        backoff.reset()
+                    wait_s = backoff.next_wait_s(self._draw(), queued=True)
+                    self._note(name, error, wait_s)
+                    await self._sleep(wait_s)
+                else:
+                    return
+        finally:
+            self._failures.pop(name, None)
+
+    def _note(self, name: str, error: Exception, wait_s: float) -> None:
+        known = isinstance(error, (PeerpostError, OSError))
+        text = error.message if isinstance(error, PeerpostError) else repr(error)
+        failure = self._failures.get(name)
+        # The traceback once: what fails every half minute must not fill the log with it.
+        trace = None if known or (failure is not None and failure.error == text) else error
+        log.error("%s failed, again in %.1f s: %s", name, wait_s, text, exc_info=trace)
+        at_s = self._now_s() + wait_s
+        if failure is None:
+            self._failures[name] = _Failure(now_ms(), text, 1, at_s)
+        else:
+            failure.error, failure.count, failure.at_s = text, failure.count + 1, at_s
+
+    def failing(self) -> list[dict[str, Any]]:
+        """Describe the duties that fail now, for `node status` and `doctor`."""
+        now_s = self._now_s()
+        for name, failure in list(self._failures.items()):
+            if now_s - failure.at_s >= STEADY_S:
+                del self._failures[name]
+        return [
+            {
+                "name": name,
+                "since": rfc3339(failure.since_ms),
+                "error": failure.error,
+                "failures": failure.count,
+                "next_try_s": round(max(0.0, failure.at_s - now_s), 1),
+            }
+            for name, failure in self._failures.items()
+        ]
