@@ -8,6 +8,7 @@ each peer, and the antechamber of unknown peer ids.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import errno
 import functools
@@ -49,6 +50,9 @@ others want one too.
 CONNECTIONS = 512
 CONNECTIONS_PER_PEER = 3
 """Inbound: a newer one takes the place of the oldest, for a peer that comes again has lost it."""
+LISTEN_AGAIN_S = 1.0
+"""First wait before an address that could not be had is tried again; it doubles."""
+LISTEN_AGAIN_CAP_S = 30.0
 STAGGER_S = 0.25
 """Between dialling two addresses of one peer (RFC 8305, section 5)."""
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -66,13 +70,22 @@ class LibP2PTransport:
         *,
         limits: Limits | None = None,
         keepalive: Keepalive | None = None,
+        patient: bool = False,
     ) -> None:
+        """Make it of a transport key.
+
+        A `patient` one starts with the addresses that can be had, and tries the others for ever; any other raises
+        UnavailableError from `start`.
+        """
         self._upgrade = Upgrade(seed, lambda peer_id: gate(peer_id) is not Admission.REFUSED)
         self._listen = list(listen)
         self._gate = gate
         self._protocols = protocols
         self._limits = limits or Limits()
         self._keepalive = keepalive
+        self._patient = patient
+        self.listen_errors: dict[str, str] = {}
+        """Why it does not listen on an address, for each that is still tried."""
         self._bound: list[str] = []
         self._listeners: list[socket.socket] = []
         self._guest: Guest | None = None
@@ -100,9 +113,10 @@ class LibP2PTransport:
 
     async def start(self) -> None:
         """Bind and listen (`interface.Transport`)."""
+        self.listen_errors.clear()
         try:
             for address in self._listen:
-                self._listeners.append(sockets.bind(address))
+                self._listen_on(address)
             self._guest = await Guest.acquire()
         except BaseException:
             self._unlisten()
@@ -114,6 +128,18 @@ class LibP2PTransport:
         self._accepting = asyncio.get_running_loop().create_task(
             self._serve(self._guest), name="listen"
         )
+
+    def _listen_on(self, address: str) -> None:
+        try:
+            self._listeners.append(sockets.bind(address))
+        except PeerpostError as error:
+            if not self._patient:
+                raise
+            self.listen_errors[address] = error.message
+            log.warning("%s; it is tried again, and a free port meanwhile", error.message)
+            with contextlib.suppress(PeerpostError):
+                self._listeners.append(sockets.bind(f"{address.rpartition('/')[0]}/0"))
+                self.listen_errors[address] += "; listening on another port"
 
     def _unlisten(self) -> None:
         for listener in self._listeners:
@@ -159,6 +185,25 @@ class LibP2PTransport:
         async with trio.open_nursery() as nursery:
             for listener in self._listeners:
                 nursery.start_soon(self._accept_on, trio.socket.from_stdlib_socket(listener))
+            for address in self.listen_errors:
+                nursery.start_soon(self._listen_later, address, nursery)
+
+    async def _listen_later(self, address: str, nursery: trio.Nursery) -> None:
+        wait_s = LISTEN_AGAIN_S
+        while True:
+            await trio.sleep(wait_s)
+            wait_s = min(wait_s * 2, LISTEN_AGAIN_CAP_S)
+            try:
+                listener = sockets.bind(address)
+            except PeerpostError as error:
+                log.debug("%s", error.message)
+                continue
+            self._listeners.append(listener)
+            self._bound.append(sockets.bound_address(listener))
+            self.listen_errors.pop(address, None)
+            log.info("listening on %s now", address)
+            nursery.start_soon(self._accept_on, trio.socket.from_stdlib_socket(listener))
+            return
 
     async def _accept_on(self, listener: trio.socket.SocketType) -> None:
         async with trio.open_nursery() as nursery:

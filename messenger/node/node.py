@@ -12,14 +12,14 @@ import importlib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from peerpost import __version__
-from peerpost.errors import ExistsError, NoIdentityError, PeerpostError, UnavailableError
+from peerpost.errors import ExistsError, NoIdentityError, PeerpostError, StorageError
 from peerpost.net.interface import Priority, Transport
 from peerpost.store import identity, keyfile, outbox
 from peerpost.store import limits as rate_limits
@@ -107,6 +107,7 @@ class Node:
         self.config = config
         self.network_error: str | None = None
         self.duties = Duties()
+        self._listen_errors: Mapping[str, str] = {}
         self._opened: Opened | None = None
         self._started_s = time.monotonic()
         self._listen = listen or []
@@ -218,28 +219,24 @@ class Node:
         gc.freeze()
         gc.set_threshold(COLLECT_OBJECTS)
         where = reachable(transport.addresses, self.config.network.announce)
-        await opened.me.announce(opened.store, where)
+        try:
+            await opened.me.announce(opened.store, where)
+        except StorageError as error:
+            # Each dial announces again; a full disk is no reason to stay away.
+            log.warning("cannot note where we listen: %s", error.message)
         opened.network.start(transport)
 
     async def _listen_somewhere(self, opened: Opened, module: Any) -> Transport:
-        def make(listen: list[str]) -> Transport:
-            seed, gate = opened.me.transport.seed, opened.network.gate
-            transport: Transport = module.LibP2PTransport(
-                seed, listen, gate, PROTOCOLS, limits=module.Limits(streams=STREAMS)
-            )
-            return transport
-
+        """Listen where it can be had; the transport goes on trying the rest, and dials meanwhile."""
         port = opened.me.row.listen_port
         listen = self._listen or list(self.config.network.listen) or ["/ip4/0.0.0.0/tcp/0"]
         chosen = [_with_port(a, port) if a.endswith("/tcp/0") else a for a in listen]
-        try:
-            transport = make(chosen)
-            await transport.start()
-        except UnavailableError as error:
-            log.warning("cannot listen on %s: %s; taking a free port", chosen, error.message)
-            self.network_error = f"{error.message}; listening on another port"
-            transport = make([_with_port(address, 0) for address in chosen])
-            await transport.start()
+        seed, gate = opened.me.transport.seed, opened.network.gate
+        limits = module.Limits(streams=STREAMS)
+        made = module.LibP2PTransport(seed, chosen, gate, PROTOCOLS, limits=limits, patient=True)
+        transport: Transport = made
+        await transport.start()
+        self._listen_errors = made.listen_errors
         return transport
 
     async def _close(self) -> None:
@@ -308,7 +305,8 @@ class Node:
             "addresses": list(opened.network.bound) if opened else [],
             "online": sum(peer.online for peer in peers),
             "contacts": len(peers),
-            "error": self.network_error,
+            "error": self.network_error or "; ".join(self._listen_errors.values()) or None,
+            "not_listening": dict(self._listen_errors),
             "failing": self.duties.failing(),
         }
 
