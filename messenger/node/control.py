@@ -74,6 +74,27 @@ class ControlServer:
         self._listener = self._bind(self._path)
         asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
+    @property
+    def lost(self) -> bool:
+        """Whether the socket is no longer in its place."""
+        if self._listener is None:
+            return False
+        try:
+            return self._path.lstat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def bind_again(self) -> None:
+        """Make the socket anew where it was deleted; connections that are open stay. Raises OSError."""
+        old = self._listener
+        if old is None:
+            return
+        self._listener = self._bind(self._path)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(old)
+        old.close()
+        loop.add_reader(self._listener, self._accept)
+
     async def stop(self, drain_s: float = DRAIN_S) -> None:
         """Take no more requests, let the running ones end for up to `drain_s` seconds, and close
         everything.

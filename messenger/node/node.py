@@ -33,6 +33,7 @@ from .config import Config
 from .control import ControlServer
 from .duties import Duties
 from .events import Events
+from .health import Health
 from .limits import RateLimits
 from .me import Me
 from .me import load as load_me
@@ -107,6 +108,7 @@ class Node:
         self.config = config
         self.network_error: str | None = None
         self.duties = Duties()
+        self._health: Health | None = None
         self._listen_errors: Mapping[str, str] = {}
         self._opened: Opened | None = None
         self._started_s = time.monotonic()
@@ -203,6 +205,8 @@ class Node:
         network = Network(services, me, transfers)
         await network.load()
         self._opened = Opened(services=services, me=me, network=network, transfers=transfers)
+        self._health = Health(self.home, store, self._control)
+        self._keep("watch-home", self._health.watch)
         return self._opened
 
     async def _go_online(self, opened: Opened) -> None:
@@ -307,6 +311,7 @@ class Node:
             "contacts": len(peers),
             "error": self.network_error or "; ".join(self._listen_errors.values()) or None,
             "not_listening": dict(self._listen_errors),
+            "unwell": dict(self._health.unwell) if self._health else {},
             "failing": self.duties.failing(),
         }
 

@@ -92,6 +92,8 @@ class Store:
         self._writer: threading.Thread | None = None
         self._ballast: Ballast
         self._closed = False
+        self.lost: str | None = None
+        """Why what is written now would be lost, where the file is no longer in its place."""
         self._lazy = False
         """Whether a commit returns before the disk has it."""
         self._unsynced = False
@@ -193,6 +195,11 @@ class Store:
     def _put(self, operation: _Operation) -> None:
         if self._closed:
             raise StorageError("the store is closed")
+        if self.lost is not None:
+            raise StorageError(
+                f"nothing can be kept: {self.lost}",
+                hint="stop the node and put the home back from a backup; see: peerpost doctor",
+            )
         self._queue.put(operation)
 
     async def read(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["config_show", "doctor", "status", "stay", "stop"]
 
+HOME_HINT = "make room, or stop the node and put the home back from a backup"
 WELL_KNOWN_STATES = frozenset({"pending", "active", "expired", "blocked"})
 """Of a contact; any other asks for the user."""
 
@@ -70,6 +71,8 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
     rows.append(
         _row("listening", listening, where, status["error"] or "the node is still starting")
     )
+    for what, found in status["unwell"].items():
+        rows.append(_row(f"home {what}", False, found, HOME_HINT))
     for failing in status["failing"]:
         found = f"{failing['error']} (since {failing['since']}, {failing['failures']} times)"
         hint = f"tried again in {failing['next_try_s']} s; see the log of the node"

@@ -1,0 +1,59 @@
+"""A home that is deleted under its node: it is said, refused, and mended where it can be."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from peerpost.errors import StorageError
+from peerpost.node.control import ControlServer
+from peerpost.node.health import Health
+from tests.support.network_rig import acquainted
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_what_cannot_be_kept_is_refused(tmp_path: Path, how: str) -> None:
+    async def scenario() -> None:
+        async with acquainted(tmp_path, "alice", "bob") as (alice, _):
+            home = tmp_path / "alice"
+            health = Health(home, alice.store, ControlServer(home / "c.sock", lambda _: None))
+            health.check()
+            assert not health.unwell
+            kept = tmp_path / "kept"
+            (home / "store.db").rename(kept)
+            if how == "replaced":
+                (home / "store.db").write_bytes(kept.read_bytes())
+            health.check()
+            assert health.unwell["store.db"] == f"store.db was {how}"
+            with pytest.raises(StorageError, match=how) as refused:
+                await alice.queue("lost")
+            assert refused.value.exit_code == 74
+            kept.replace(home / "store.db")
+            health.check()
+            await alice.queue("kept")
+
+    asyncio.run(scenario())
+
+
+def test_socket_and_folders_are_made_anew(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with acquainted(tmp_path, "alice", "bob") as (alice, _):
+            home = tmp_path / "alice"
+            (home / "blobs").mkdir(exist_ok=True)
+            control = ControlServer(home / "control.sock", lambda _: None)
+            await control.start()
+            try:
+                health = Health(home, alice.store, control)
+                (home / "blobs").rmdir()
+                control.path.unlink()
+                health.check()
+                assert not health.unwell
+                assert (home / "blobs").is_dir()
+                _, writer = await asyncio.open_unix_connection(control.path)
+                writer.close()
+            finally:
+                await control.stop(0)
+
+    asyncio.run(scenario())
