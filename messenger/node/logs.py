@@ -12,8 +12,11 @@ import orjson
 
 from .clock import rfc3339
 
-__all__ = ["setup"]
+__all__ = ["LINES_PER_MIN", "Bounded", "setup"]
 
+LINES_PER_MIN = 30
+"""Lines of one cause, which is its logger and its template."""
+MOST_CAUSES = 1024
 _QUIET = ("libp2p", "trio", "multiaddr", "asyncio", "async_service")
 """Libraries that log what is no news to whoever runs a node; their errors stay."""
 
@@ -44,9 +47,32 @@ class _TextFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
+class Bounded(logging.Filter):
+    """Let through so many lines of one cause in a minute, and count the others: strangers write the log too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._causes: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a line is written; the first of the next minute says how many were not."""
+        cause = (record.name, str(record.msg))
+        began_s, count = self._causes.get(cause, (record.created, 0))
+        if not 0 <= record.created - began_s < 60:
+            if count > LINES_PER_MIN:
+                left_out = f" ... and {count - LINES_PER_MIN} more like it before"
+                record.msg, record.args = record.getMessage() + left_out, None
+            began_s, count = record.created, 0
+        if len(self._causes) >= MOST_CAUSES:
+            self._causes.clear()
+        self._causes[cause] = (began_s, count + 1)
+        return count < LINES_PER_MIN
+
+
 def setup(level: str, format_: str) -> None:
     """Send what is at least `level` (a stdlib level name, any case) to stderr as `text` or `json`."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Bounded())
     handler.setFormatter(_JsonFormatter() if format_ == "json" else _TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
