@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peerpost.errors import NotFoundError
-from peerpost.store import disk, inbox
+from peerpost.store import blobs, disk, inbox
 from peerpost.store import transfers as rows
 from peerpost.store.chunks import Sealer
 from peerpost.store.sealed import End, SealedFile
@@ -68,7 +68,7 @@ class Arrived:
 
     def _blob(self, row: rows.Transfer) -> SealedFile:
         sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
-        return SealedFile.open(self._folder / f"{row.file_id.hex()}.sealed", sealer)
+        return SealedFile.open(blobs.path(self._folder, row, ".sealed"), sealer)
 
 
 def _end(row: rows.Transfer) -> End:

@@ -50,7 +50,7 @@ class Download:
     def __init__(self, services: Services, row: rows.Transfer, folder: Path) -> None:
         self._services = services
         self._row = row
-        self._part = Part(folder, row.file_id)
+        self._part = Part(folder, row)
         self._session: Session | None = None
         self._machine: Receiving | None = None
         self._wake = asyncio.Event()

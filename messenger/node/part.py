@@ -1,7 +1,6 @@
 """What has come of an incoming file, on the disk.
 
-<file id>.part, .leaves      while it comes
-<file id>.sealed, .leaves    whole
+Where it lies is said by `store.blobs`.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from peerpost.errors import StorageError
+from peerpost.store import blobs
 from peerpost.store import transfers as rows
 from peerpost.store.chunks import Sealer
 from peerpost.store.sealed import End, SealedFile
@@ -19,9 +19,9 @@ __all__ = ["Part"]
 class Part:
     """The part of one file. All of it blocks."""
 
-    def __init__(self, folder: Path, file_id: bytes) -> None:
-        self._path = folder / f"{file_id.hex()}.part"
-        self._final = folder / f"{file_id.hex()}.sealed"
+    def __init__(self, folder: Path, row: rows.Transfer) -> None:
+        self._path = blobs.path(folder, row, ".part")
+        self._final = blobs.path(folder, row, ".sealed")
         self._file: SealedFile | None = None
 
     @property

@@ -6,9 +6,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from peerpost.errors import StoreFullError
-from peerpost.store import endings
+from peerpost.store import blobs, endings
+from peerpost.store import transfers as rows
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .services import Services
     from .spool import Spool
     from .streams import Streams
@@ -18,7 +21,7 @@ __all__ = ["recover"]
 log = logging.getLogger(__name__)
 
 
-async def recover(services: Services, streams: Streams, spool: Spool) -> None:
+async def recover(services: Services, streams: Streams, spool: Spool, blobs_folder: Path) -> None:
     """End what was cut off, and what had ended by half; sweep away what no row names."""
     await streams.fail_cut_off()
     try:
@@ -27,3 +30,5 @@ async def recover(services: Services, streams: Streams, spool: Spool) -> None:
     except StoreFullError as error:
         log.warning("cannot look for files that ended by half: %s", error.message)
     await spool.sweep()
+    incoming = await services.store.read(rows.select, "incoming = 1")
+    await services.in_thread(blobs.sweep, blobs_folder, incoming)

@@ -1,8 +1,7 @@
 """Every file on its way: who drives which machine, what becomes of offers, and what is kept where.
 
     spool/                               what we send, sealed when it was queued (`spool`)
-    blobs/<file id>.part, .leaves        what we are receiving, sealed as it came
-    blobs/<file id>.sealed, .leaves      what we have received whole
+    blobs/                               what we receive, sealed as it came (`store.blobs`)
 
 A session that begins wakes the open transfers of its contact; one that ends puts them to sleep. Nothing about a
 transfer lives only in memory but what a restart can find again.
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from peerpost.errors import NotFoundError, UsageError
 from peerpost.protocol.transfer import clip_reason
-from peerpost.store import endings, outbox
+from peerpost.store import blobs, endings, outbox
 from peerpost.store import transfers as rows
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
@@ -81,7 +80,7 @@ class Transfers:
 
     async def recover(self) -> None:
         """Put in order what an earlier run left; call it at the start, before anything moves."""
-        await recover(self._services, self.streams, self.spool)
+        await recover(self._services, self.streams, self.spool, self._folders["blobs"])
 
     @property
     def busy(self) -> bool:
@@ -265,8 +264,7 @@ class Transfers:
         await self._services.in_thread(self._discard_part, row)
 
     def _discard_part(self, row: rows.Transfer) -> None:
-        for suffix in (".part", ".leaves"):
-            (self._folders["blobs"] / f"{row.file_id.hex()}{suffix}").unlink(missing_ok=True)
+        blobs.discard(self._folders["blobs"], row)
 
     async def _set_state(self, row: rows.Transfer, state: str, error: str | None) -> rows.Transfer:
         changed = await self._services.store.write(rows.set_state, row.id, state, error)

@@ -104,6 +104,11 @@ async def incoming(home: Path, sender: Sender) -> AsyncIterator[Incoming]:
         await store.close()
 
 
+def part_of(home: Path) -> Path:
+    """Return where the part of the file lies."""
+    return home / "blobs" / f"{(home / 'transfer').read_text()}.part"
+
+
 @pytest.fixture
 def content() -> Content:
     return Content(CHUNKS * CHUNK - 5)
@@ -133,6 +138,7 @@ def home(tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch) -> P
         row = rig.read(transfers.get, bob, content.file_id, incoming=True)
         assert row is not None
         rig.write(transfers.set_state, row.id, "active")
+        (tmp_path / "transfer").write_text(row.id)
     return tmp_path
 
 
@@ -276,7 +282,7 @@ def test_nothing_is_believed_of_a_file_whose_flush_has_failed(
     home: Path, content: Content, disk: Disk, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """The system says so once: the next flush of the same file succeeds. Then the file comes whole all the same."""
-    path = home / "blobs" / f"{content.file_id.hex()}.part"
+    path = part_of(home)
     causes: list[str | None] = []
 
     async def work() -> None:
@@ -340,7 +346,7 @@ def test_an_error_of_the_store_leaves_one_download_that_goes_on_by_itself(
 def test_who_rejects_a_file_while_it_rests_does_not_wait(
     home: Path, content: Content, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = home / "blobs" / f"{content.file_id.hex()}.part"
+    path = part_of(home)
     monkeypatch.setattr(module, "RETRY_DISK_S", 3600)
 
     async def work() -> None:
@@ -362,7 +368,7 @@ def test_who_rejects_a_file_while_it_rests_does_not_wait(
 
 
 def test_a_file_whose_part_cannot_be_opened_can_be_rejected(home: Path, content: Content) -> None:
-    (home / "blobs" / f"{content.file_id.hex()}.part").symlink_to(home / "elsewhere")
+    part_of(home).symlink_to(home / "elsewhere")
     (home / "elsewhere").touch()
 
     async def work() -> None:
