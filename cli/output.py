@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +19,11 @@ __all__ = ["target"]
 def target(out: str, *, force: bool) -> Iterator[int]:
     """Open a new file beside `out` and give its descriptor; it takes that name when all went well.
 
-    Raises ExistsError where the path exists and `force` does not say to replace it,
-    CannotCreateError where its folder does not let us, StoreFullError when the disk is full.
+    Raises ExistsError where a file or link exists and `force` does not say to replace it,
+    CannotCreateError where something else does or its folder does not let us, StoreFullError when the disk is full.
     """
     path = Path(out)
-    if path.is_dir():
-        raise CannotCreateError(f"{path} is a folder", hint=f"name a file in it: {path / 'FILE'}")
-    if not force and os.path.lexists(path):
-        raise _exists(path)
+    _look_at(path, force=force)
     draft = path.with_name(f".{secrets.token_hex(6)}.peerpost-part")
     try:
         fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -44,6 +42,36 @@ def target(out: str, *, force: bool) -> Iterator[int]:
         raise StorageError(f"cannot write {path}: {error.strerror}") from None
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _look_at(path: Path, *, force: bool) -> None:
+    """Refuse what is there and is not to be replaced. A link counts as itself: nothing goes through it."""
+    try:
+        status = path.lstat()
+    except OSError:
+        # There is nothing, or its folder is not to be read: then making the file tells why.
+        return
+    if stat.S_ISDIR(status.st_mode):
+        raise CannotCreateError(f"{path} is a folder", hint=f"name a file in it: {path / 'FILE'}")
+    is_link = stat.S_ISLNK(status.st_mode)
+    if not (is_link or stat.S_ISREG(status.st_mode)) or (is_link and _is_systems(path)):
+        raise CannotCreateError(
+            f"{path} is a pipe or a device", hint=f"write to stdout instead: --out - > {path}"
+        )
+    if not force:
+        raise _exists(path)
+
+
+def _is_systems(path: Path) -> bool:
+    """Tell whether a link belongs to the system, as /dev/stdout does: root would replace it for everybody."""
+    try:
+        folder = path.absolute().parent.resolve(strict=True)
+        if folder == Path("/dev") or folder.is_relative_to("/proc"):
+            return True
+        goal = path.stat()
+    except (OSError, RuntimeError):
+        return False
+    return not (stat.S_ISREG(goal.st_mode) or stat.S_ISDIR(goal.st_mode))
 
 
 def _give_name(draft: Path, path: Path, *, force: bool) -> None:

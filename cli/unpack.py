@@ -1,27 +1,26 @@
 """Unpack a folder that was received: an archive by a stranger's hand, of which nothing is believed.
 
-The standard library reads the headers, and no more than that: what they say is judged here, and files are made here.
-Everything goes into a new folder beside the one that was asked for, which takes its place when all is there. In it
+`tarform` reads the headers; what they say is judged here, and things are made here, by open folders and never by a
+path (`folders`). Everything goes into a new folder beside the one that was asked for, which takes its place when all
+is there. In it
 
 - a name is relative, without `..`, and is made only once, also where a disk does not tell case apart;
-- there are files, folders and symbolic links and nothing else; links come last, so that nothing is written through
-  one, and stay within the folder;
+- there are files, folders and symbolic links and nothing else; links come last, so that nothing can lie behind one,
+  and stay within the folder;
 - rights are the umask's, and whether a file may be run: no setuid, no owner.
 """
 
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import secrets
-import shutil
-import tarfile
+import select
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, cast
 
 from peerpost.errors import (
     BadInputError,
@@ -32,12 +31,19 @@ from peerpost.errors import (
     StoreFullError,
 )
 
+from .folders import Folder
+from .tarform import CutError, Member, members
+
 __all__ = ["unpack"]
 
 _COPY_BYTES = 1 << 18
-_MAX_HEADER_BYTES = 1 << 20
-"""Most that one header may take, its long names included: the library holds it in memory."""
 _MAX_DEPTH = 256
+_MAX_KEPT_BYTES = 128 << 20
+"""Names of links and folders that are remembered until the end: a million of usual length."""
+_KEPT_BYTES = 200
+"""What each of those takes beside its name."""
+_LOOK_S = 0.2
+"""How long the reader waits before it looks whether it is still wanted."""
 
 
 def unpack(out: str, write: Callable[[int], None], *, force: bool) -> int:
@@ -48,33 +54,61 @@ def unpack(out: str, write: Callable[[int], None], *, force: bool) -> int:
     trusted: then nothing is left.
     """
     path = Path(out)
-    if os.path.lexists(path) and not path.is_dir():
+    with _disk_errors(path):
+        there = _look_at(path, force=force)
+        # Where the folder is, since what is beside it may be another disk.
+        beside = _open_beside(path, there=there)
+        with beside:
+            return _into(beside, path, write, there=there)
+
+
+def _look_at(path: Path, *, force: bool) -> bool:
+    """Tell whether the folder is there. Raises ExistsError for what may not be written to."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    if stat.S_ISLNK(status.st_mode):
+        raise ExistsError(f"{path} is a link", hint="name the folder itself, or another")
+    if not stat.S_ISDIR(status.st_mode):
         raise ExistsError(f"{path} exists and is no folder", hint="name another")
-    if path.is_dir() and not force and any(path.iterdir()):
+    if not force and any(path.iterdir()):
         raise ExistsError(
             f"{path} is not empty",
             hint="another folder, or --force to replace what has the same name",
         )
-    there = path.is_dir()
-    # Where the folder is, since what is beside it may be another disk.
-    beside = path if there else path.absolute().parent
-    draft = beside / f".{secrets.token_hex(6)}.peerpost-part"
+    return True
+
+
+def _open_beside(path: Path, *, there: bool) -> Folder:
     try:
-        draft.mkdir(mode=0o700)
+        # The user's own way to the folder may lead through links; the folder itself is none.
+        return Folder.open(path) if there else Folder.open(path.absolute().parent, follow=True)
+    except OSError as error:
+        raise CannotCreateError(f"cannot create {path}: {error.strerror}") from None
+
+
+def _into(beside: Folder, path: Path, write: Callable[[int], None], *, there: bool) -> int:
+    name = f".{secrets.token_hex(6)}.peerpost-part"
+    try:
+        beside.make(name, 0o700)
     except OSError as error:
         raise CannotCreateError(f"cannot create {path}: {error.strerror}") from None
     try:
-        with _disk_errors(path):
+        with beside.folder(name) as draft:
             files = _through_pipe(write, _Unpacking(draft))
             getattr(os, "sync", lambda: None)()
             if there:
-                _merge(draft, path, try_only=True)
-                _merge(draft, path)
+                _merge(draft, beside, path, try_only=True)
+                _merge(draft, beside, path)
             else:
-                draft.chmod(0o777 & ~_umask())
-                draft.rename(path)
+                draft.set_mode(0o777 & ~_umask())
+        if not there:
+            if beside.status(path.name) is not None:
+                raise ExistsError(f"{path} exists", hint="name another")
+            beside.move(name, beside, path.name)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        beside.remove_tree(name)
     return files
 
 
@@ -84,10 +118,12 @@ def _through_pipe(write: Callable[[int], None], unpacking: _Unpacking) -> int:
 
     def read() -> None:
         try:
-            with os.fdopen(read_end, "rb") as archive:
-                unpacking.run(archive)
+            unpacking.run(read_end)
         except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
             failures.append(error)
+        finally:
+            # Whoever writes learns by this that nothing more is wanted.
+            os.close(read_end)
 
     reader = threading.Thread(target=read, name="unpack")
     reader.start()
@@ -97,7 +133,7 @@ def _through_pipe(write: Callable[[int], None], unpacking: _Unpacking) -> int:
         os.close(write_end)
         reader.join()
         # That the reader gave up is why nothing more could be written.
-        if failures and not isinstance(failures[0], _CutError):
+        if failures and not isinstance(failures[0], CutError):
             raise failures[0] from None
         raise
     except BaseException:
@@ -112,87 +148,105 @@ def _through_pipe(write: Callable[[int], None], unpacking: _Unpacking) -> int:
     return unpacking.files
 
 
-class _CutError(BadInputError):
-    """The archive ends before its end."""
+class _Pipe:
+    """The archive as it comes."""
 
-
-class _Forward:
-    """A pipe that can be read, and skipped forward: what tarfile needs of a file."""
-
-    def __init__(self, pipe: IO[bytes], stopped: Callable[[], bool]) -> None:
-        self._pipe = pipe
+    def __init__(self, fd: int, stopped: Callable[[], bool]) -> None:
+        self._fd = fd
         self._stopped = stopped
-        self._at = 0
+        self._have = memoryview(b"")
 
-    def tell(self) -> int:
-        return self._at
+    def take(self, size: int) -> memoryview:
+        """Return up to so many bytes; none at the end."""
+        if not self._have:
+            self._wait()
+            self._have = memoryview(os.read(self._fd, _COPY_BYTES))
+        taken, self._have = self._have[:size], self._have[size:]
+        return taken
 
-    def seek(self, offset: int) -> int:
-        if offset < self._at:
-            raise tarfile.ReadError("an archive that goes back")
-        while self._at < offset:
-            if not self.take(min(offset - self._at, _COPY_BYTES)):
-                raise _CutError("the archive is cut short")
-        return self._at
+    def exactly(self, size: int) -> bytes:
+        """Return so many bytes, for headers, of which each is bounded."""
+        data = bytearray()
+        while len(data) < size:
+            more = self.take(size - len(data))
+            if not more:
+                raise CutError("the archive is cut short")
+            data += more
+        return bytes(data)
 
-    def read(self, size: int) -> bytes:
-        if not 0 <= size <= _MAX_HEADER_BYTES:
-            raise tarfile.ReadError("a header that is too long")
-        return self.take(size)
-
-    def take(self, size: int) -> bytes:
-        if self._stopped():
-            raise _CutError("interrupted")
-        data = self._pipe.read(size)
-        self._at += len(data)
-        return data
+    def _wait(self) -> None:
+        while not self._stopped():
+            # Windows knows no waiting for a pipe.
+            if os.name == "nt" or select.select([self._fd], [], [], _LOOK_S)[0]:
+                return
+        raise CutError("interrupted")
 
 
 class _Unpacking:
     """One archive on its way into a new folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Folder) -> None:
         self.files = 0
         self.stopped = False
         self._folder = folder
         self._top: str | None = None
-        self._links: list[tuple[Path, str]] = []
-        self._times: list[tuple[Path, float]] = []
+        self._links: list[tuple[list[str], str]] = []
+        self._times: list[tuple[list[str], float]] = []
+        self._kept_bytes = 0
+        self._open: tuple[list[str], Folder] | None = None
+        """The folder that the last thing went into: what follows mostly goes there too."""
 
-    def run(self, pipe: IO[bytes]) -> None:
+    def run(self, fd: int) -> None:
         """Unpack all of it. Raises BadInputError, OSError."""
-        source = _Forward(pipe, lambda: self.stopped)
-        for member in _members(source):
-            self._take(member, source)
-        while source.take(_COPY_BYTES):
-            pass
-        if self._top is None:
-            raise BadInputError("what was received is no archive of a folder: it is empty")
-        for path, link in self._links:
-            self._new(path, functools.partial(Path.symlink_to, target=link))
-        for path, mtime in reversed(self._times):
-            with suppress(OSError, OverflowError, ValueError):
-                os.utime(path, (mtime, mtime))
+        pipe = _Pipe(fd, lambda: self.stopped)
+        try:
+            for member in members(pipe.exactly):
+                self._take(member, pipe)
+            while more := pipe.take(_COPY_BYTES):
+                if any(more):
+                    raise BadInputError("the archive goes on behind its end")
+            if self._top is None:
+                raise BadInputError("what was received is no archive of a folder: it is empty")
+            # Now that no folder is made any more: a link that a later name leads through is met by nobody.
+            for parts, target in self._links:
+                with self._making(parts) as folder:
+                    folder.link(parts[-1], target)
+            for parts, mtime in reversed(self._times):
+                with suppress(OSError, OverflowError, ValueError):
+                    self._inside(parts).set_time(mtime)
+        finally:
+            if self._open is not None:
+                self._open[1].close()
 
-    def _take(self, member: tarfile.TarInfo, source: _Forward) -> None:
+    def _take(self, member: Member, pipe: _Pipe) -> None:
+        if self.stopped:
+            raise CutError("interrupted")
         parts = self._parts(member.name)
-        path = self._folder.joinpath(*parts)
-        if member.isdir():
+        if member.kind == "folder":
             if parts:
-                self._new(path, os.mkdir)
-            self._times.append((path, member.mtime))
+                with self._making(parts) as folder:
+                    folder.make(parts[-1])
+            self._keep(member)
+            self._times.append((parts, member.mtime))
             return
         if not parts:
             raise BadInputError("the archive is of no folder")
         self.files += 1
-        if member.issym():
-            if not _stays_within(parts, member.linkname):
-                raise _bad(member, "links to outside the folder")
-            self._links.append((path, member.linkname))
-        elif member.isreg() and not member.issparse():
-            self._file(path, member, source)
-        else:
-            raise _bad(member, "is neither a file, a folder nor a symbolic link")
+        if member.kind == "file":
+            self._file(parts, member, pipe)
+            return
+        if not _stays_within(parts, member.target):
+            raise _bad(member, "links to outside the folder")
+        self._keep(member)
+        self._links.append((parts, member.target))
+
+    def _keep(self, member: Member) -> None:
+        self._kept_bytes += _KEPT_BYTES + 4 * (len(member.name) + len(member.target))
+        if self._kept_bytes > _MAX_KEPT_BYTES:
+            raise BadInputError(
+                "the archive has too many folders and links",
+                hint="save it as .tar and unpack it elsewhere",
+            )
 
     def _parts(self, name: str) -> list[str]:
         """Return the components below the archive's one top folder."""
@@ -202,59 +256,62 @@ class _Unpacking:
         if (
             top in ("", ".", "..")
             or top != self._top
-            or any(part in ("", ".", "..") or "\0" in part for part in parts)
+            or any(part in ("", ".", "..") for part in parts)
             or len(parts) > _MAX_DEPTH
-            or (os.sep != "/" and any(os.sep in part or ":" in part for part in parts))
+            or (os.sep != "/" and any(_is_special(part) for part in parts))
         ):
             raise BadInputError(f"the archive has a name that leads elsewhere: {name[:200]}")
         return parts
 
-    def _new(self, path: Path, make: Callable[[Path], object]) -> Any:
+    @contextmanager
+    def _making(self, parts: list[str]) -> Iterator[Folder]:
+        """Give the open folder that something is to be made in."""
         try:
-            return make(path)
+            yield self._inside(parts[:-1])
         except FileExistsError:
-            shown = path.relative_to(self._folder)
             raise BadInputError(
-                f"two things in the archive have one name on this disk: {shown}",
+                f"two things in the archive have one name on this disk: {_shown(parts)}",
                 hint="save it as .tar and unpack it elsewhere",
             ) from None
         except (FileNotFoundError, NotADirectoryError):
-            shown = path.relative_to(self._folder)
-            raise BadInputError(f"in the archive {shown} comes before its folder") from None
+            raise BadInputError(f"in the archive {_shown(parts)} comes before its folder") from None
 
-    def _file(self, path: Path, member: tarfile.TarInfo, source: _Forward) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-        flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        mode = 0o777 if member.mode & 0o100 else 0o666
-        fd = self._new(path, lambda made: os.open(made, flags, mode))
+    def _inside(self, parts: list[str]) -> Folder:
+        if self._open is None or self._open[0] != parts:
+            folder = self._folder.descend(parts)
+            if self._open is not None:
+                self._open[1].close()
+            self._open = (parts, folder)
+        return self._open[1]
+
+    def _file(self, parts: list[str], member: Member, pipe: _Pipe) -> None:
+        with self._making(parts) as folder:
+            fd = folder.create(parts[-1], 0o777 if member.mode & 0o100 else 0o666)
         with os.fdopen(fd, "wb", buffering=0) as file:
             left = member.size
             while left:
-                data = source.take(min(left, _COPY_BYTES))
+                data = pipe.take(min(left, _COPY_BYTES))
                 if not data:
-                    raise _CutError("the archive is cut short")
+                    raise CutError("the archive is cut short")
                 left -= len(data)
-                view = memoryview(data)
-                while view:
-                    view = view[file.write(view) :]
-        with suppress(OSError, OverflowError, ValueError):
-            os.utime(path, (member.mtime, member.mtime))
+                while data:
+                    data = data[file.write(data) :]
+            if os.utime in os.supports_fd:
+                with suppress(OSError, OverflowError, ValueError):
+                    os.utime(fd, (member.mtime, member.mtime))
 
 
-def _members(source: _Forward) -> Iterator[tarfile.TarInfo]:
-    """Yield the members of an archive. Raises BadInputError for what is no good archive."""
-    try:
-        archive = tarfile.TarFile(fileobj=cast("IO[bytes]", source), errors="surrogateescape")
-        while (member := archive.next()) is not None:
-            # Else the library would remember every one of them.
-            cast("Any", archive).members.clear()
-            if member.size < 0 or member.offset_data < source.tell():
-                raise tarfile.ReadError("a member of negative size")
-            if member.isreg():
-                source.seek(member.offset_data)
-            yield member
-    except (tarfile.TarError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
-        raise BadInputError(f"what was received is no archive of a folder: {error}") from None
+def _is_special(part: str) -> bool:
+    """Tell whether Windows would read a name as more than a name: a path, a stream, a device."""
+    return (
+        any(char in part for char in '\\:*?"<>|')
+        or part != part.rstrip(". ")
+        or bool(getattr(os.path, "isreserved", lambda _: False)(part))
+    )
+
+
+def _shown(parts: list[str]) -> str:
+    return "/".join(parts)[:200]
 
 
 def _stays_within(parts: list[str], link: str) -> bool:
@@ -273,27 +330,30 @@ def _stays_within(parts: list[str], link: str) -> bool:
     )
 
 
-def _bad(member: tarfile.TarInfo, why: str) -> BadInputError:
+def _bad(member: Member, why: str) -> BadInputError:
     return BadInputError(
         f"in the archive {member.name[:200]} {why}", hint="nothing was saved; ask who sent it"
     )
 
 
-def _merge(draft: Path, folder: Path, *, try_only: bool = False) -> None:
-    """Move what is in `draft` into a folder, replacing files of the same name, never through a link."""
-    for found in sorted(draft.iterdir()):
-        goal = folder / found.name
-        is_folder = goal.is_dir() and not goal.is_symlink()
-        if found.is_dir() and not found.is_symlink():
-            if is_folder:
-                _merge(found, goal, try_only=try_only)
-                continue
-            if os.path.lexists(goal):
-                raise ExistsError(f"{goal} is no folder, and would have to become one")
-        elif is_folder:
-            raise ExistsError(f"{goal} is a folder, and would have to become a file")
+def _merge(draft: Folder, folder: Folder, path: Path, *, try_only: bool = False) -> None:
+    """Move what is in `draft` into a folder, replacing files and links of the same name, never through a link."""
+    for name in draft.names():
+        found, goal = draft.status(name), folder.status(name)
+        if found is None:
+            continue
+        if stat.S_ISDIR(found.st_mode) and goal is not None:
+            if not stat.S_ISDIR(goal.st_mode):
+                raise ExistsError(f"{path / name} is no folder, and would have to become one")
+            with draft.folder(name) as inner, folder.folder(name) as outer:
+                _merge(inner, outer, path / name, try_only=try_only)
+            continue
+        if goal is not None and stat.S_ISDIR(goal.st_mode):
+            raise ExistsError(f"{path / name} is a folder, and would have to become a file")
+        if goal is not None and not (stat.S_ISREG(goal.st_mode) or stat.S_ISLNK(goal.st_mode)):
+            raise ExistsError(f"{path / name} is a pipe or a device, and is not replaced")
         if not try_only:
-            found.replace(goal)
+            draft.move(name, folder, name)
 
 
 def _umask() -> int:

@@ -52,6 +52,43 @@ def test_save_replaces_only_by_force(node: FakeNode, shell: Shell, tmp_path: Pat
     assert out.read_text() == "new"
 
 
+def test_save_goes_through_no_link(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    out, precious = tmp_path / "a.pdf", tmp_path / "precious"
+    node.answers["inbox.save"] = saver(b"new")
+    for goal in (precious, tmp_path / "not there"):
+        precious.write_text("precious")
+        out.symlink_to(goal)
+        assert shell("inbox", "save", "k3", "--out", str(out)).code == 73
+        assert shell("inbox", "save", "k3", "--out", str(out), "--force").code == 0
+        assert not out.is_symlink()
+        assert out.read_text() == "new"
+        assert precious.read_text() == "precious"
+        out.unlink()
+    assert not (tmp_path / "not there").exists()
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_save_replaces_no_device(
+    node: FakeNode, shell: Shell, tmp_path: Path, force: tuple[str, ...]
+) -> None:
+    node.answers["inbox.save"] = saver(b"new")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    (tmp_path / "null").symlink_to("/dev/null")
+    for out in (
+        tmp_path / "fifo",
+        tmp_path / "link",
+        tmp_path / "null",
+        "/dev/null",
+        "/dev/stdout",
+    ):
+        ran = shell("inbox", "save", "k3", "--out", str(out), *force)
+        assert ran.code == 73, out
+        assert "--out -" in ran.err
+    assert "inbox.save" not in dict(node.asked)
+    assert stat.S_ISFIFO((tmp_path / "fifo").lstat().st_mode)
+
+
 def test_save_that_loses_a_race(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
     out = tmp_path / "a.pdf"
 
