@@ -38,19 +38,25 @@ _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _JOINER = "\u200d"
 _PASSED_OVER = "\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 """Between an emoji and its joiner: the presentation selector and skin tones (Unicode TR 51)."""
+_LOOK_BACK = 8
+"""How far before a joiner its emoji is looked for: a long text must not cost its length at each."""
 
 
 def safe(text: str) -> str:
     r"""Return text for one line of a terminal, everything in it that acts or hides made visible.
 
     Control characters (C0, C1, DEL), bidirectional and other format characters, zero-width ones,
-    tags, surrogates, private and unassigned code points and line separators show as `<U+202E>`; a
-    line break shows as `\n`. A joiner stays between two emoji.
+    tags, fillers, surrogates, private and unassigned code points and line separators show as
+    `<U+202E>`, as do combining marks too many; a line break shows as `\n`. A joiner stays between two
+    emoji.
     """
-    if text.isprintable():
+    if text.isascii() and text.isprintable():
         return text
+    from peerpost.invisible import is_hidden
+
     return "".join(
-        char if char.isprintable() else _visible(text, at, char) for at, char in enumerate(text)
+        char if char.isprintable() and not is_hidden(text, at) else _visible(text, at, char)
+        for at, char in enumerate(text)
     )
 
 
@@ -68,18 +74,27 @@ def _visible(text: str, at: int, char: str) -> str:
     if char == _JOINER and _joins_emoji(text, at):
         return char
     # Spaces of other widths are not "printable" to Python, and harm nobody.
-    if char in "\u00a0\u1680\u202f\u205f\u3000" or "\u2000" <= char <= "\u200a":
+    # Many of them push what follows out of sight, so a run is shown from its second on.
+    if _is_blank(char) and not (at and _is_blank(text[at - 1])):
         return char
     return f"<U+{ord(char):04X}>"
 
 
+def _is_blank(char: str) -> bool:
+    return char in "\u00a0\u1680\u202f\u205f\u3000" or "\u2000" <= char <= "\u200a"
+
+
 def _joins_emoji(text: str, at: int) -> bool:
-    before = text[:at].rstrip(_PASSED_OVER)[-1:]
+    before = text[max(0, at - _LOOK_BACK) : at].rstrip(_PASSED_OVER)[-1:]
     return _is_emoji(before) and _is_emoji(text[at + 1 : at + 2])
 
 
 def _is_emoji(char: str) -> bool:
-    return bool(char) and ("\U0001f000" <= char <= "\U0001faff" or "\u2190" <= char <= "\u2bff")
+    return bool(char) and (
+        "\U0001f000" <= char <= "\U0001faff"
+        or "\u2190" <= char <= "\u27ff"
+        or "\u2900" <= char <= "\u2bff"
+    )
 
 
 def width(text: str) -> int:

@@ -27,16 +27,17 @@ FOLDERS: dict[str, frozenset[str]] = {
     "": frozenset(),
     "errors": frozenset(),
     "system": frozenset({"errors"}),
+    "invisible": frozenset(),
     "fastpath": frozenset(),
     "wire": frozenset({"errors", "fastpath"}),
     "crypto": frozenset({"errors", "fastpath", "wire"}),
     "protocol": frozenset({"errors", "fastpath", "wire", "crypto"}),
-    "store": frozenset({"errors", "system", "fastpath", "wire", "crypto"}),
+    "store": frozenset({"errors", "system", "invisible", "fastpath", "wire", "crypto"}),
     "net": frozenset({"errors", "system", "fastpath", "wire"}),
     "node": frozenset(
         {"", "errors", "system", "fastpath", "wire", "crypto", "protocol", "store", "net"}
     ),
-    "cli": frozenset({"", "errors", "system", *CLIENT_MODULES}),
+    "cli": frozenset({"", "errors", "system", "invisible", *CLIENT_MODULES}),
     # The liar of the demonstration is a node with one part replaced.
     "demo": frozenset({"", "errors", "system", "protocol", "store", "node"}),
 }

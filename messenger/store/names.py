@@ -12,6 +12,7 @@ import unicodedata
 from typing import Final
 
 from peerpost.errors import CannotCreateError
+from peerpost.invisible import is_hidden
 from peerpost.wire.limits import NAME_BYTES
 
 __all__ = ["create_new", "numbered", "safe_name"]
@@ -37,11 +38,14 @@ _SUFFIX_BYTES: Final = 32
 def safe_name(name: str) -> str:
     """Return a name that is safe to create a file under, of at most NAME_BYTES in UTF-8.
 
-    The last component of a path; NFC; no control, format or separator characters; no run of spaces;
+    The last component of a path; NFC; no control, format, separator or unseen characters; no run of spaces;
     no leading dot, dash or space and no trailing dot or space; no device name.
     """
     base = unicodedata.normalize("NFC", name.replace("\\", "/").rstrip("/").rpartition("/")[2])
-    kept = "".join(_REPLACEMENT if _is_bad(char) else char for char in base)
+    kept = "".join(
+        _REPLACEMENT if _is_bad(char) or is_hidden(base, at) else char
+        for at, char in enumerate(base)
+    )
     kept = " ".join(kept.split()).lstrip(".-~ \u00a0").rstrip(". \u00a0")
     kept = _cut(kept, NAME_BYTES)
     if not kept.strip("_. "):
