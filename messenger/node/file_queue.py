@@ -39,6 +39,9 @@ __all__ = ["FileQueue"]
 FOLDER_SUFFIX = ".tar"
 """What the name of a folder gets in its offer: whoever does not know folders sees an archive."""
 
+LONG_TEXT_NAME = "text.txt"
+"""What a text is called that goes as a file."""
+
 
 class FileQueue:
     """Takes files to send."""
@@ -131,9 +134,11 @@ class FileQueue:
     async def put_text(
         self, contact_id: str, data: bytes, *, lane: wire.Lane, expires_ms: int | None
     ) -> outbox.Entry:
-        """Queue a text that is too long for one message."""
+        """Queue a text that is too long for one message; beyond what is shown as a text it is a file."""
+        as_text = len(data) <= limits.MAX_TEXT_BYTES
+        name = "" if as_text else LONG_TEXT_NAME
         return await self._put_spooled(
-            contact_id, io.BytesIO(data), "", lane, expires_ms, as_text=True
+            contact_id, io.BytesIO(data), name, lane, expires_ms, as_text=as_text
         )
 
     async def put_stream(

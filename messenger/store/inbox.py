@@ -201,7 +201,9 @@ def _offer(db: apsw.Connection, contact_id: str, message: wire.Message, now_ms: 
     ours = "SELECT 1 FROM transfers WHERE contact_id = ? AND file_id = ? AND incoming = 0"
     if db.execute(ours, (contact_id, offer.file_id)).fetchone() is not None:
         return False
-    files = None if offer.as_text else wire.files_in(offer)
+    # A text is held in memory to be shown. Of what may be longer the sender has no say: it is a file.
+    as_text = offer.as_text and offer.size is not None and offer.size <= limits.MAX_TEXT_BYTES
+    files = None if as_text else wire.files_in(offer)
     db.execute(
         "INSERT OR IGNORE INTO transfers (file_id, incoming, id, contact_id, state, name,"
         " as_text, size, chunk_log2, key, outbox_id, lane, seq, sent_ms, created_ms, files)"
@@ -211,7 +213,7 @@ def _offer(db: apsw.Connection, contact_id: str, message: wire.Message, now_ms: 
             ids.new_id(db, "transfers"),
             contact_id,
             offer.name if files is None else offer.name.removesuffix(".tar"),
-            offer.as_text,
+            as_text,
             offer.size,
             offer.chunk_log2,
             offer.key,

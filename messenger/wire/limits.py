@@ -62,6 +62,8 @@ EXT_RESERVE_BYTES: Final = 256
 INLINE_TEXT_MAX: Final = MAX_INNER_BYTES - INNER_HEADER_BYTES - EXT_RESERVE_BYTES
 """Longest text (UTF-8 bytes) that travels as one message and fits the largest bucket; a longer one
 goes as a file."""
+MAX_TEXT_BYTES: Final = 16 << 20
+"""Longest text that is shown as one, held in memory whole: more than any book. What is longer is a file."""
 MAX_SEQ: Final = (1 << 63) - 1
 """Largest number of a message: SQLite's largest integer."""
 MAX_TIME_MS: Final = 253_402_300_799_999

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import apsw
+import msgspec
 import pytest
 
 from peerpost.errors import NotFoundError, QuotaError
@@ -195,6 +196,20 @@ def test_a_kind_of_a_later_version_is_shown_as_such_and_acknowledged(rig: Rig, b
 
 
 # -- offers and files
+
+
+@pytest.mark.parametrize(
+    ("size", "as_text"),
+    [(0, True), (limits.MAX_TEXT_BYTES, True), (limits.MAX_TEXT_BYTES + 1, False), (None, False)],
+)
+def test_a_text_without_bound_is_a_file(
+    rig: Rig, bob: str, size: int | None, as_text: bool
+) -> None:
+    made = wire.decode_offer(offer(bytes([7]) * 16, as_text=True))
+    body = wire.encode_offer(msgspec.structs.replace(made, size=size))
+    receive(rig, bob, message(1, kind=wire.Kind.OFFER, body=body))
+    (row,) = rig.read(transfers.of_contact, bob)
+    assert (row.as_text, row.size) == (as_text, size)
 
 
 def test_an_offer_becomes_a_transfer_once(rig: Rig, bob: str) -> None:
