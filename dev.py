@@ -408,11 +408,17 @@ def kill9_command(arguments: list[str]) -> int:
     return tool("tests.e2e.kill9", *arguments)
 
 
+def putback_command(arguments: list[str]) -> int:
+    """Put a home back from a copy, sender's or receiver's, again and again (`--rounds N`)."""
+    return tool("tests.e2e.put_back", *arguments)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo_command,
     "test": test_command,
     "bench": bench_command,
     "kill9": kill9_command,
+    "putback": putback_command,
     "run": run_command,
     "lint": lint_command,
     "pytest": pytest_command,
