@@ -413,12 +413,24 @@ def putback_command(arguments: list[str]) -> int:
     return tool("tests.e2e.put_back", *arguments)
 
 
+def musts_command(arguments: list[str]) -> int:
+    """Compare the rules of PROTOCOL.md with their tests (`musts --number`: number them, too)."""
+    return tool("tests.support.musts", *arguments)
+
+
+def mutants_command(arguments: list[str]) -> int:
+    """Take out each guard of a rule (`mutants R7`, `mutants --sample 6`): its tests must notice."""
+    return tool("tests.mutants", *arguments)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo_command,
     "test": test_command,
     "bench": bench_command,
     "kill9": kill9_command,
     "putback": putback_command,
+    "mutants": mutants_command,
+    "musts": musts_command,
     "run": run_command,
     "lint": lint_command,
     "pytest": pytest_command,
