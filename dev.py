@@ -195,11 +195,6 @@ def group(groups: dict[str, list[Any]], name: str) -> list[str]:
     return found
 
 
-def write_state(state: dict[str, str]) -> None:
-    """Note what stands in .venv, only after it does."""
-    STATE.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-
-
 def ensure_venv() -> None:
     """Make .venv, again when its interpreter does not run or is of another version."""
     if PYTHON.exists() and answers(str(PYTHON), THIS_VERSION, module="pip"):
@@ -229,7 +224,7 @@ def ensure_dependencies(state: dict[str, str]) -> None:
     choose = ["--find-links", str(STAND_INS), "--only-binary", "fastecdsa"]
     pip("install", "-q", *choose, *wanted)
     state["dependencies"] = key
-    write_state(state)
+    STATE.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
 
 
 def build_wheel(source: Path, target: Path, switches: Sequence[str] = ()) -> Path:
@@ -240,7 +235,7 @@ def build_wheel(source: Path, target: Path, switches: Sequence[str] = ()) -> Pat
     """
     native = [path for path in wheel_sources() if path.suffix in NATIVE_SUFFIXES]
     base = WORK / f"{source.name}-{digest(switches, native)[:16]}"
-    for old in [*WORK.glob(f"{source.name}-*"), *base.glob("lib*/**/*.py")]:
+    for old in [*WORK.glob(f"{source.name}-*"), *base.glob("lib*/**/*.py"), *target.glob("*.whl")]:
         if old.is_file():
             old.unlink()
         elif old != base:
@@ -252,8 +247,6 @@ def build_wheel(source: Path, target: Path, switches: Sequence[str] = ()) -> Pat
         "[build_ext]\ncython_c_in_temp = 1\n",
         encoding="utf-8",
     )
-    for old in target.glob("*.whl"):
-        old.unlink()
     pip(
         *("wheel", "-v", "--no-deps", "--no-build-isolation", "--no-index"),
         *("--wheel-dir", str(target), str(source)),
@@ -273,7 +266,7 @@ def ensure_wheel(state: dict[str, str]) -> None:
         pip("install", "-q", "--no-deps", "--no-index", "--force-reinstall", str(wheel))
         state["pure"] = why_pure()
         state["wheel"] = key
-        write_state(state)
+        STATE.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
     if state.get("pure"):
         note(f"warning: running without the native modules, slower: {state['pure']}")
 
@@ -413,13 +406,8 @@ def putback_command(arguments: list[str]) -> int:
     return tool("tests.e2e.put_back", *arguments)
 
 
-def musts_command(arguments: list[str]) -> int:
-    """Compare the rules of PROTOCOL.md with their tests (`musts --number`: number them, too)."""
-    return tool("tests.support.musts", *arguments)
-
-
 def mutants_command(arguments: list[str]) -> int:
-    """Take out each guard of a rule (`mutants R7`, `mutants --sample 6`): its tests must notice."""
+    """Take out each guard of PROTOCOL.md: its tests must notice (`mutants --number`: number the rules)."""
     return tool("tests.mutants", *arguments)
 
 
@@ -430,7 +418,6 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "kill9": kill9_command,
     "putback": putback_command,
     "mutants": mutants_command,
-    "musts": musts_command,
     "run": run_command,
     "lint": lint_command,
     "pytest": pytest_command,

@@ -3,6 +3,7 @@
     python3 dev.py mutants                        # all of them
     python3 dev.py mutants R7 G2                  # these rules
     python3 dev.py mutants --sample 6 --seed 1    # some
+    python3 dev.py mutants --number               # none: compare map and document, and number the document
 
 Tests and nodes import a copy of the installed package, in which one guard is missing. Nothing else is touched.
 """
@@ -113,7 +114,11 @@ def main(words: list[str]) -> int:
     parser.add_argument("rules", nargs="*", metavar="RULE", help="such as R7 or G2; else all")
     parser.add_argument("--sample", type=int, help="how many to draw")
     parser.add_argument("--seed", type=int, default=0)
-    work = chosen(musts.load(), parser.parse_args(words))
+    parser.add_argument("--number", action="store_true", help="number the rules of the document")
+    arguments = parser.parse_args(words)
+    if arguments.number:
+        return musts.main(["--number"])
+    work = chosen(musts.load(), arguments)
     with tempfile.TemporaryDirectory(prefix="peerpost-mutants-") as folder:
         copy = Copy(Path(folder))
         code, output = copy.run(sorted({test for rule, _ in work for test in rule.tests}))

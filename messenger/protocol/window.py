@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from peerpost.wire.limits import MAX_WINDOW_BYTES
+
 __all__ = ["MAX_WINDOW_BYTES", "MIN_WINDOW_BYTES", "Window"]
 
 MIN_WINDOW_BYTES: Final = 1 << 20
 """Four usual chunks: below the 2 MB that a killed transfer may send again."""
-MAX_WINDOW_BYTES: Final = 8 << 20
-"""Fills 320 Mbit/s at 200 ms; eight transfers at once take 64 MiB."""
 _MIN_CHUNKS: Final = 2
 """One being written while the next one comes."""
 _TARGET_S: Final = 0.25

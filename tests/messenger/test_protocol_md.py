@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from peerpost.crypto import labels
+from peerpost.crypto import keys, labels
+from peerpost.errors import ProtocolError
 from peerpost.wire import inner, limits
 
 ROOT = Path(__file__).parents[2]
@@ -54,13 +58,63 @@ def test_every_refusal_is_named_with_its_rule() -> None:
 
 
 def test_the_limits_are_the_codes() -> None:
-    rows = dict(re.findall(r"^\| `([A-Z_0-9]+)` \| (.+?) \|$", TEXT, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([A-Z_0-9]+)` \| (.+?) \| .+ \|$", TEXT, re.MULTILINE))
     named = {name: value for name, value in vars(limits).items() if name.isupper()}
     shown = {
         name: f"{value:,}" if isinstance(value, int) else str(value)
         for name, value in named.items()
     }
     assert rows == shown
+
+
+def test_the_limits_are_explained_in_the_same_words_as_in_the_code() -> None:
+    code = Path(limits.__file__).read_text()
+    words = re.findall(r'^([A-Z_0-9]+): Final.*?\n"""(.*?)"""', code, re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\| `([A-Z_0-9]+)` \| .+? \| (.+) \|$", TEXT, re.MULTILINE)
+    assert dict(rows) == {name: " ".join(why.split()) for name, why in words}
+
+
+def test_every_limit_is_used() -> None:
+    own = Path(limits.__file__)
+    others = [
+        p for p in own.parents[1].rglob("*.py") if p.name != own.name or p.parent != own.parent
+    ]
+    code = "\n".join(path.read_text() for path in others)
+    # One may also stand in another limit, beside its own definition.
+    unused = [
+        name
+        for name in vars(limits)
+        if name.isupper()
+        and not re.search(rf"\blimits\.{name}\b|\blimits import .*\b{name}\b", code)
+        and len(re.findall(rf"\b{name}\b", own.read_text())) == 1
+    ]
+    assert unused == []
+
+
+def points(curve: str) -> list[bytes]:
+    """Return the points of small order that the document lists, with either highest bit."""
+    (block,) = re.findall(rf"^```points {curve}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    listed = [bytes.fromhex(line.partition(";")[0]) for line in block.splitlines()]
+    assert len(listed) == 7
+    return [p[:-1] + bytes([p[-1] & 0x7F | high]) for p in listed for high in (0, 0x80)]
+
+
+def test_the_points_of_small_order_are_refused() -> None:
+    for point in points("x25519"):
+        with pytest.raises(ProtocolError):
+            keys.check_x25519(point)
+    # R = S B with S = 1 holds for a key of small order wherever its share of the sum is neutral.
+    base = bytes([0x58]) + bytes([0x66]) * 31
+    one = (1).to_bytes(32, "little")
+    accepted_elsewhere = 0
+    for point in points("ed25519"):
+        for n in range(64):
+            message = labels.SIGN_HELLO + bytes([n])
+            assert not keys.verify(point, labels.SIGN_HELLO, bytes([n]), base + one)
+            with contextlib.suppress(ValueError, InvalidSignature):
+                Ed25519PublicKey.from_public_bytes(point).verify(base + one, message)
+                accepted_elsewhere += 1
+    assert accepted_elsewhere > 0
 
 
 def test_the_labels_are_the_codes() -> None:

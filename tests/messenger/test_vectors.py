@@ -14,7 +14,7 @@ import pytest
 
 from peerpost import fastpath
 from peerpost.crypto import file, invite, keys, labels, noise_x, statement
-from peerpost.crypto.envelope import ReceiveEpochs
+from peerpost.crypto.envelope import ReceiveEpochs, SendEpoch
 from peerpost.crypto.keys import Ed25519KeyPair, X25519KeyPair
 from peerpost.errors import BadInputError, PeerpostError, ProtocolError, UntrustedError
 from peerpost.protocol.hello import Hello, HelloProtocolError, HelloUntrustedError, Role
@@ -124,6 +124,15 @@ def test_noise(case: Case) -> None:
         assert opened().handshake_hash.hex() == case["handshake_hash"]
         sender = X25519KeyPair.from_seed(bytes.fromhex(case["sender_secret"]))
         assert opened().sender == sender.public
+        ephemeral = X25519KeyPair.from_seed(bytes.fromhex(case["ephemeral_secret"]))
+        made = noise_x.seal_message(
+            sender=sender,
+            recipient=recipient.public,
+            ephemeral=ephemeral,
+            psk=psk,
+            prologue=prologue,
+        )
+        assert made.message == message
 
 
 @pytest.mark.parametrize("case", cases("envelope"))
@@ -143,6 +152,28 @@ def test_envelope(case: Case) -> None:
             case, "sender", "epoch", "inner"
         )
         assert opened.n == case["n"]
+        assert sealed_again(case, opened.inner) == data
+
+
+def sealed_again(case: Case, message: bytes) -> bytes:
+    """Return the envelope as who has all secrets computes it."""
+    sender, ephemeral, prekey = unhex(case, "sender_secret", "ephemeral_secret", "prekey_secret")
+    (recipient_id,) = unhex(case, "recipient_id")
+    recipient = X25519KeyPair.from_seed(prekey).public
+    epoch = SendEpoch(
+        sender=X25519KeyPair.from_seed(sender),
+        recipient_id=recipient_id,
+        prekey_id=keys.prekey_id(recipient),
+        prekey_public=recipient,
+        psk=bytes(32),
+        psk_generation=0,
+        ephemeral_seed=ephemeral,
+        now_s=0.0,
+    )
+    frame_bytes = limits.FRAME_HEADER_BYTES + len(case["data"]) // 2
+    for _ in range(case["n"]):
+        epoch.seal(b"", None)
+    return epoch.seal(message, (frame_bytes,))
 
 
 @pytest.mark.parametrize("case", cases("chunk"))

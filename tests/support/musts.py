@@ -1,7 +1,8 @@
 """The rules of PROTOCOL.md and what holds them: `tests/protocol_musts.toml`, read and compared with the document.
 
-    python3 dev.py musts                 # compare, and name what does not agree
-    python3 dev.py musts --number        # write the numbers of the map into the document, as [R7] behind each MUST
+    python3 dev.py mutants --number      # name what does not agree, or else write the numbers into the document
+
+There they stand behind each MUST, as [R7].
 
 An entry names its rule by a quotation: words around one MUST that stand in the document once. So the document can be
 edited freely; only who changes a rule itself meets its entry.

@@ -75,6 +75,8 @@ def make_envelopes() -> list[Case]:
         "recipient_id": BOB.id.public,
         "prekey_secret": BOB.epk.secret,
         "prekey_id": keys.prekey_id(BOB.epk.public),
+        "sender_secret": ALICE.ik.secret,
+        "ephemeral_secret": seed("envelope e"),
     }
     opened = {"sender": ALICE.ik.public, "epoch": sending.epoch, "inner": message}
     bad = {

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from peerpost.crypto import keys
+from peerpost.crypto import envelope, keys
 from peerpost.crypto.envelope import HEADER_BYTES, Opened, ReceiveEpochs, SendEpoch
 from peerpost.crypto.keys import X25519KeyPair
 from peerpost.errors import ProtocolError
@@ -205,3 +205,27 @@ def test_a_recipient_cannot_pass_an_envelope_on_as_the_senders() -> None:
 def test_a_low_order_prekey_is_refused() -> None:
     with pytest.raises(ProtocolError):
         sending(prekey_public=bytes(32))
+
+
+def test_a_number_beyond_the_epoch_is_refused_though_its_tag_is_right() -> None:
+    epoch = sending()
+    for n in (limits.EPOCH_MESSAGES - 1, limits.EPOCH_MESSAGES):
+        header = epoch._header + n.to_bytes(8, "big")
+        payload = header + epoch._aead.encrypt(envelope._nonce(n), b"inner\x80", header)
+        if n < limits.EPOCH_MESSAGES:
+            assert receiving().open(payload).n == n
+            continue
+        with pytest.raises(ProtocolError):
+            receiving().open(payload)
+
+
+@pytest.mark.parametrize("head", [b"\x02\x01", b"\x01\x02"])
+def test_another_head_is_refused_though_its_sender_vouches_for_it(
+    monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(envelope, "_FIXED_HEAD", head)
+        payload = sending().seal(b"inner", None)
+    assert payload[:2] == head
+    with pytest.raises(ProtocolError):
+        receiving().open(payload)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 
+import base58
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -131,3 +132,10 @@ def test_seeds_of_another_length_are_refused() -> None:
             make(b"short")
     with pytest.raises(ValueError, match="32"):
         keys.peer_id(b"short")
+
+
+def test_a_peer_id_of_another_kind_and_the_same_length_is_refused() -> None:
+    text = base58.b58encode(bytes.fromhex("002408021220") + bytes([7]) * 32).decode()
+    assert len(text) == len(keys.peer_id(bytes([7]) * 32))
+    with pytest.raises(ProtocolError):
+        keys.transport_public(text)
