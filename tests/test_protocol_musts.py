@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
@@ -32,6 +33,17 @@ def test_what_does_not_agree_is_named() -> None:
     assert "no such test" in musts.problems(TEXT, [untested, *rest])[0]
     assert "0 times" in musts.problems(TEXT, [gone, *rest])[0]
     assert len(musts.problems(f"{TEXT}\nA reader\nMUST NOT wonder.", RULES)) == 1
+
+
+def test_what_reliability_md_names_is_there() -> None:
+    text = (musts.ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    tests = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text)
+    missing = [(path, name) for path, name in tests if name and name not in musts.tests_in(path)]
+    missing += [(path, "") for path, _ in tests if not (musts.ROOT / path).is_file()]
+    assert tests
+    assert missing == []
+    with_guard = {rule.name for rule in RULES if rule.mutants}
+    assert set(re.findall(r"\b[RG]\d+\b", text)) <= with_guard
 
 
 @pytest.mark.slow
