@@ -13,6 +13,7 @@ import apsw
 
 from peerpost.errors import NotFoundError
 from peerpost.wire import inner as wire
+from peerpost.wire import limits
 
 from . import ids, quota
 from .ballast import require_space
