@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from peerpost.errors import StoreFullError
-from peerpost.store import contacts, inbox, offers
+from peerpost.store import contacts, inbox, offers, quota
 from peerpost.store import transfers as rows
 from peerpost.store.space import check_space
 
@@ -162,13 +162,16 @@ class Offers:
         except (StoreFullError, OSError) as error:
             return error.message if isinstance(error, StoreFullError) else str(error)
         room = await self._room_for(row)
-        if room is not None and (row.size or 0) > room:
+        if not room or (row.size or 0) > room:
             return f"the sender's share of this disk is used up: {room} bytes of it are left"
         return None
 
-    async def _room_for(self, _row: rows.Transfer) -> int | None:
-        """Return how many bytes the contact's quota still lets in; None is any number."""
-        return None
+    async def _room_for(self, row: rows.Transfer) -> int:
+        """Return how many bytes the contact's quota still lets in beside this file."""
+        default_bytes = self._services.config.storage.quota
+        return await self._services.store.read(
+            quota.room, row.contact_id, default_bytes, besides=row.file_id
+        )
 
     async def policy(self, contact_id: str) -> int | str:
         """Return what is said of this contact, or else of everybody: bytes, `ask` or `never`."""

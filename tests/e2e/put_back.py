@@ -80,7 +80,6 @@ class _Round:
         return self.outcome
 
     async def _course(self) -> None:
-        other = self._bob if self._victim is self._alice else self._alice
         before = await self._send(self._before)
         await self._empty()
         await self._leave()
@@ -96,19 +95,15 @@ class _Round:
         if self._moved and self._draw.random() < 0.5:
             await self._move()
         if self._apart:
-            await other.stop()
-        await self._alice_again()
+            await self._bob.stop()
+        elif self._victim is self._bob:
+            await self._bob.start()
+        if self._victim is self._alice:
+            await self._alice.start()
         after = await self._send(self._after)
         if self._apart:
-            await other.start()
-        if self._victim is self._bob:
-            await self._victim.start()
+            await self._bob.start()
         await self._compare(before, after)
-
-    async def _alice_again(self) -> None:
-        """Start who sends, where it does not run: what comes next is queued with her."""
-        if self._victim is self._alice or self._apart:
-            await self._alice.start()
 
     async def _move(self) -> None:
         """Give the victim another address, which only its next statement tells."""

@@ -173,7 +173,7 @@ async def acquainted(
 @contextlib.asynccontextmanager
 async def strangers(folder: Path, *names: str) -> AsyncIterator[list[Somebody]]:
     """Make people who listen and know nobody yet, with their addresses in their key statements."""
-    net = MemoryNetwork()
+    net = MemoryNetwork().transport
     async with contextlib.AsyncExitStack() as stack:
         people = [await stack.enter_async_context(_somebody(folder, name, net)) for name in names]
         for somebody in people:

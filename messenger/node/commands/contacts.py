@@ -239,7 +239,7 @@ class _Edit(msgspec.Struct, forbid_unknown_fields=True):
     addresses: list[str] | None = None
     accept: Bytes | str | None = None
     """Bytes, `ask`, `never`, or `default`: as for everybody."""
-    quota: int | Literal["default"] | None = None
+    quota: Bytes | Literal["default"] | None = None
 
 
 async def edit(node: Node, request: Request) -> dict[str, Any]:
@@ -261,8 +261,6 @@ async def edit(node: Node, request: Request) -> dict[str, Any]:
         else tuple(addresses.parse(text).text for text in params.addresses),
     )
     if params.quota is not None:
-        if isinstance(params.quota, int) and not 0 <= params.quota < 1 << 63:
-            raise UsageError("a quota is a number of bytes that a disk can have")
         quota_bytes = None if params.quota == "default" else params.quota
         await opened.store.write(quota.set_quota, contact.id, quota_bytes)
     peer = opened.network.update(changed)

@@ -12,7 +12,6 @@ from tests.support.network_rig import acquainted, until
 pytestmark = pytest.mark.asyncio
 
 
-@pytest.mark.xfail(reason="a sender does not look for it yet", strict=True)
 async def test_a_sender_behind_its_peer_sends_under_another_outbox_id(tmp_path: Path) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         for n in range(5):

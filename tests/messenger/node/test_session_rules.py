@@ -267,4 +267,4 @@ async def test_a_text_is_numbered_once_and_without_gaps(tmp_path: Path) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, _bob):
         entries = [await alice.queue(str(n)) for n in range(5)]
         assert [entry.seq for entry in entries] == [1, 2, 3, 4, 5]
-        assert len({outbox._link(entry.inner) for entry in entries}) == 5
+        assert len({outbox.link_of(entry.inner) for entry in entries}) == 5
