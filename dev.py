@@ -396,28 +396,23 @@ def bench_command(arguments: list[str]) -> int:
     return max((subprocess.call(p, cwd=ROOT, env=environment()) for p in programs), default=0)
 
 
-def kill9_command(arguments: list[str]) -> int:
-    """Kill both nodes 200 times during 5,000 messages (`kill9 transfer`: 20 times during 1 GB)."""
-    return tool("tests.e2e.kill9", *arguments)
+def proof(module: str, about: str) -> Callable[[list[str]], int]:
+    """Make the command of a longer proof, which is a module of the tests."""
 
+    def command(arguments: list[str]) -> int:
+        return tool(module, *arguments)
 
-def putback_command(arguments: list[str]) -> int:
-    """Put a home back from a copy, sender's or receiver's, again and again (`--rounds N`)."""
-    return tool("tests.e2e.put_back", *arguments)
-
-
-def mutants_command(arguments: list[str]) -> int:
-    """Take out each guard of PROTOCOL.md: its tests must notice (`mutants --number`: number the rules)."""
-    return tool("tests.mutants", *arguments)
+    command.__doc__ = about
+    return command
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo_command,
     "test": test_command,
     "bench": bench_command,
-    "kill9": kill9_command,
-    "putback": putback_command,
-    "mutants": mutants_command,
+    "kill9": proof("tests.e2e.kill9", "Kill both nodes 200 times (`kill9 transfer`: during 1 GB)."),
+    "putback": proof("tests.e2e.put_back", "Put a home back from a copy, on either side."),
+    "mutants": proof("tests.mutants", "Take out each guard of PROTOCOL.md: a test must notice."),
     "run": run_command,
     "lint": lint_command,
     "pytest": pytest_command,

@@ -20,6 +20,7 @@ from peerpost.wire import inner as wire
 from peerpost.wire.history import Earlier
 
 from . import identity, outbox
+from .numbered import link_of
 
 __all__ = [
     "Again",
@@ -195,7 +196,7 @@ def _renumber(
             continue
         seq += 1
         inner = _moved(message, link, outbox_id, seq, prev)
-        prev = outbox.link_of(inner)
+        prev = link_of(inner)
         db.execute(
             "UPDATE outbox SET outbox_id = ?, seq = ?, inner = ?, link = ? WHERE row_id = ?",
             (outbox_id, seq, inner, prev, row_id),

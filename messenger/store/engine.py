@@ -196,10 +196,7 @@ class Store:
         if self._closed:
             raise StorageError("the store is closed")
         if self.lost is not None:
-            raise StorageError(
-                f"nothing can be kept: {self.lost}",
-                hint="stop the node and put the home back from a backup; see: peerpost doctor",
-            )
+            raise StorageError(f"nothing can be kept: {self.lost}", hint="see: peerpost doctor")
         self._queue.put(operation)
 
     async def read(

@@ -19,6 +19,7 @@ from peerpost.wire import limits
 
 from . import identity, ids, transfers
 from .ballast import require_room
+from .numbered import link_of, skip_of
 from .offered import paced
 from .rows import insert_rows
 
@@ -39,7 +40,6 @@ __all__ = [
     "find",
     "has_open",
     "id_of_file",
-    "link_of",
     "list_entries",
     "load",
     "make_tombstone",
@@ -211,16 +211,6 @@ def _load_chain(db: apsw.Connection, contact_id: str, lane: int) -> tuple[bytes,
     return outbox_id, *((0, wire.FIRST_LINK) if row is None else row)
 
 
-def link_of(inner: bytes) -> bytes:
-    """Return the link of a message by its inner bytes. Raises ValueError for what cannot be queued."""
-    if len(inner) > limits.MAX_INNER_BYTES:
-        raise ValueError("an inner message has at most MAX_INNER_BYTES bytes")
-    message = wire.decode(inner)
-    if not isinstance(message, wire.Message):
-        raise ValueError("only numbered messages are queued")  # noqa: TRY004
-    return wire.link(inner, message)
-
-
 def unsettled(
     db: apsw.Connection, contact_id: str, lane: int, after_row_id: int, limit: int
 ) -> list[Entry]:
@@ -312,20 +302,8 @@ def _beyond(watermark: int, sack: bytes) -> list[int]:
 
 def make_tombstone(db: apsw.Connection, row_id: int) -> None:
     """Have the number of an entry go on as a SKIP that carries its link."""
-    inner = _get(db, row_id).inner
-    message = wire.decode(inner)
-    if not isinstance(message, wire.Message) or message.kind == wire.Kind.SKIP:
-        return
-    skip = wire.Message(
-        kind=wire.Kind.SKIP,
-        outbox_id=message.outbox_id,
-        lane=message.lane,
-        seq=message.seq,
-        prev=message.prev,
-        sent_at_ms=message.sent_at_ms,
-        body=wire.link(inner, message),
-    )
-    db.execute("UPDATE outbox SET inner = ? WHERE row_id = ?", (wire.encode(skip), row_id))
+    if (skip := skip_of(_get(db, row_id).inner)) is not None:
+        db.execute("UPDATE outbox SET inner = ? WHERE row_id = ?", (skip, row_id))
 
 
 def entomb(db: apsw.Connection, entry: Entry, state: str, error: str | None) -> Entry:

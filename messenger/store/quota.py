@@ -78,7 +78,7 @@ def used_up() -> QuotaError:
     """Return what is raised where something does not fit into the quota of a contact."""
     return QuotaError(
         "your quota here is used up",
-        hint="delete what the contact sent, or: peerpost contacts edit NAME --quota SIZE",
+        hint="let it take up more: peerpost contacts edit NAME --quota SIZE",
     )
 
 

@@ -26,5 +26,5 @@ def check_space(
         short = size_bytes + reserve_bytes - free_bytes
         raise StoreFullError(
             f"the disk lacks {short} bytes for this file and a reserve of {reserve_bytes}",
-            hint="free some space, then accept the file again",
+            hint="free some space; the file goes on by itself",
         )

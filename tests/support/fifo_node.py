@@ -21,12 +21,16 @@ class _Behind:
     """The lane that is none: all it is given goes to the end of the other's queue."""
 
     queued_bytes = 0
+    owes_answers = False
 
     def __init__(self, queue: LaneWriter) -> None:
         self.put = queue.put
 
     async def run(self) -> None:
         await asyncio.Event().wait()
+
+    async def answered(self) -> None:
+        pass
 
     def close(self) -> None:
         pass

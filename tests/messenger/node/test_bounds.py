@@ -177,8 +177,12 @@ async def test_a_dialer_opens_nothing_before_hello_has_succeeded(
             said.append("HELLO is done")
         return answer
 
-    async with acquainted(tmp_path, "alice", "bob") as (alice, _bob):
+    async def away(*_args: Any, **_more: Any) -> Any:
+        raise DialError("bob leaves the dialling to alice")
+
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         monkeypatch.setattr(Hello, "receive", receive)
+        monkeypatch.setattr(bob.transport, "dial", away)
         dial = alice.transport.dial
 
         async def watched(*args: Any, **more: Any) -> Any:

@@ -16,7 +16,8 @@ from peerpost.crypto.envelope import SendEpoch
 from peerpost.crypto.keys import X25519KeyPair
 from peerpost.node.session import Session
 from peerpost.node.transfers import Transfers
-from peerpost.store import contacts, outbox
+from peerpost.store import contacts
+from peerpost.store.numbered import link_of
 from peerpost.wire import inner as wire
 from peerpost.wire.segment import Segment
 from tests.support.hello_rig import EVE
@@ -267,4 +268,4 @@ async def test_a_text_is_numbered_once_and_without_gaps(tmp_path: Path) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, _bob):
         entries = [await alice.queue(str(n)) for n in range(5)]
         assert [entry.seq for entry in entries] == [1, 2, 3, 4, 5]
-        assert len({outbox.link_of(entry.inner) for entry in entries}) == 5
+        assert len({link_of(entry.inner) for entry in entries}) == 5

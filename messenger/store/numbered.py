@@ -1,0 +1,35 @@
+"""What the outbox asks of a numbered message: its link, and the tombstone that takes its place."""
+
+from __future__ import annotations
+
+from peerpost.wire import inner as wire
+from peerpost.wire import limits
+
+__all__ = ["link_of", "skip_of"]
+
+
+def link_of(inner: bytes) -> bytes:
+    """Return the link of a message by its inner bytes. Raises ValueError for what cannot be queued."""
+    if len(inner) > limits.MAX_INNER_BYTES:
+        raise ValueError("an inner message has at most MAX_INNER_BYTES bytes")
+    message = wire.decode(inner)
+    if not isinstance(message, wire.Message):
+        raise ValueError("only numbered messages are queued")  # noqa: TRY004
+    return wire.link(inner, message)
+
+
+def skip_of(inner: bytes) -> bytes | None:
+    """Return the SKIP of a message, which has its number and carries its link; None of what is one already."""
+    message = wire.decode(inner)
+    if not isinstance(message, wire.Message) or message.kind == wire.Kind.SKIP:
+        return None
+    skip = wire.Message(
+        kind=wire.Kind.SKIP,
+        outbox_id=message.outbox_id,
+        lane=message.lane,
+        seq=message.seq,
+        prev=message.prev,
+        sent_at_ms=message.sent_at_ms,
+        body=wire.link(inner, message),
+    )
+    return wire.encode(skip)
