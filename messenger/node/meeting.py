@@ -118,7 +118,8 @@ class Meeting:
         contact = met.contact
         known = self._network.peers.get(contact.id)
         before = None if known is None else known.contact.state
-        peer = self._network.add(contact) if met.joined else self._network.update(contact)
+        network = self._network
+        peer = network.add(contact, coming=True) if met.joined else network.update(contact)
         if peer is None:
             # Removed, or not here yet: what its next try finds will be so.
             told = Refusal(code=RefusalCode.NOT_NOW, reason="try again later")

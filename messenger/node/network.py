@@ -145,11 +145,14 @@ class Network:
             return contact
         return await self.services.store.read(contacts.find, text)
 
-    def add(self, contact: contacts.Contact) -> Peer:
-        """Begin to live with a contact that was stored just now, or take what has changed about one."""
+    def add(self, contact: contacts.Contact, *, coming: bool = False) -> Peer:
+        """Begin to live with a contact that was stored just now, or take what has changed about one.
+
+        One that is `coming`, over a connection of its own, is dialled only where that comes to nothing.
+        """
         peer = self.update(contact)
         if peer is None:
-            peer = Peer(self, contact, hurry=True)
+            peer = Peer(self, contact, hurry=not coming, coming=coming)
             self._roster.put(peer, contact)
             if self._transport is not None:
                 peer.start()

@@ -43,6 +43,8 @@ LOOK_AGAIN_DIALS = 16
 """How many dials after it was found waiting the outbox is looked into again: it may have been cancelled or expired."""
 WARN_EVERY_S = 60.0
 """How often at most the log tells of a contact that is not served."""
+COMING_S = 5.0
+"""Longest wait for the session of a contact who joins over a connection of its own: as long as HELLO may take."""
 STEADY_S = 1.0
 """A session that ends sooner says that the next will too, as on a full disk: it is waited for."""
 
@@ -50,7 +52,9 @@ STEADY_S = 1.0
 class Peer:
     """A contact with its session, if there is one."""
 
-    def __init__(self, network: Network, contact: Contact, *, hurry: bool = False) -> None:
+    def __init__(
+        self, network: Network, contact: Contact, *, hurry: bool = False, coming: bool = False
+    ) -> None:
         self.contact = contact
         self.session: Session | None = None
         self.last_error: str | None = None
@@ -76,6 +80,8 @@ class Peer:
         self._warn_after_s = 0.0
         self._hurry = hurry
         """Whether somebody waits for the next dial."""
+        self._coming = coming
+        """Whether a connection of the contact's own is about to become its first session."""
         self._tasks = Tasks()
 
     def start(self) -> None:
@@ -152,6 +158,12 @@ class Peer:
     # -- reaching
 
     async def _keep_reaching(self) -> None:
+        if self._coming:
+            # To dial meanwhile would make two connections of one, of which one has to give way.
+            self._coming = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COMING_S):
+                    await self._wake.wait()
         while True:
             if self.session is not None:
                 await self._over.wait()

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from peerpost.crypto.keys import peer_id
-from tests.support.network_rig import acquainted
+from peerpost.net.interface import DialError
+from peerpost.node.commands import contacts
+from tests.support.network_rig import acquainted, strangers, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -52,3 +54,23 @@ async def test_of_two_connections_both_sides_keep_the_same(
         newer_stays = later or inbound == was_inbound or dialled_by_lower
         assert alice.peer._prefers(new) is newer_stays
         monkeypatch.undo()
+
+
+async def test_a_host_does_not_dial_a_guest_who_is_coming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with strangers(tmp_path, "host", "guest") as (host, guest):
+        dialled = []
+
+        async def dial(*_args: Any, **_more: Any) -> Any:
+            dialled.append("a second connection")
+            raise DialError("not now")
+
+        monkeypatch.setattr(host.transport, "dial", dial)
+        invited = await contacts.invite(host.node, host.request("contacts.invite", name="guest"))
+        ticket = str(invited["ticket"])
+        await contacts.add(guest.node, guest.request("contacts.add", name="host", ticket=ticket))
+        await until(lambda: host.peer.online and guest.peer.online)
+        assert dialled == []
+        await guest.peer.drop("it goes away again")
+        await until(lambda: dialled or host.peer.online)
