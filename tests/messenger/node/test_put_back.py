@@ -23,10 +23,12 @@ TABLES = {
 
 async def copy(who: Somebody, side: str) -> dict[str, list[Any]]:
     """Return the tables that a copy of the home made now would hold."""
-    return {
-        table: await who.store.read(lambda db, t=table: db.execute(f"SELECT * FROM {t}").fetchall())
-        for table in TABLES[side]
-    }
+
+    def work(db: Any) -> dict[str, list[Any]]:
+        return {table: db.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES[side]}
+
+    # In one transaction: tables of two moments are a home that never was.
+    return await who.store.write(work)
 
 
 async def put_back(who: Somebody, tables: dict[str, list[Any]]) -> None:
@@ -55,8 +57,14 @@ async def all_delivered(who: Somebody) -> bool:
 
 
 async def everything_arrives(who: Somebody) -> None:
+    async def arrived() -> bool:
+        if not who.peer.online:
+            # Sessions that were short are followed by longer and longer waits, which are not what is looked at here.
+            who.peer.retry_now()
+        return await all_delivered(who)
+
     who.peer.retry_now()
-    await until(lambda: all_delivered(who))
+    await until(arrived)
 
 
 async def told(who: Somebody) -> dict[str, int]:
@@ -166,8 +174,6 @@ async def test_a_stranger_under_a_known_number_is_not_acknowledged(tmp_path: Pat
 
 
 @pytest.mark.parametrize("seed", range(10))
-# Under a node that runs, which nobody promises: the real nodes of e2e/test_put_back.py are stopped or killed before.
-@pytest.mark.xfail(reason="open: under load a text may stay out, or come late", strict=False)
 @pytest.mark.parametrize("side", ["sender", "receiver"])
 async def test_a_home_put_back_at_random_moments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str, seed: int
