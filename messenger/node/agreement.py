@@ -28,7 +28,8 @@ __all__ = ["LaneMemory"]
 
 log = logging.getLogger(__name__)
 
-_SAYS = frozenset({history.CONFLICT, history.RENEWED, history.AGAIN, history.BACK})
+_ANSWERS = frozenset({history.BACK, history.EVEN, history.HEARD})
+_SAYS = _ANSWERS | {history.CONFLICT, history.RENEWED, history.AGAIN}
 
 
 class LaneMemory:
@@ -72,21 +73,14 @@ class LaneMemory:
                 "this home is older than what %s remembers of it: it was put back; what waits goes under new numbers",
                 self._contact_id,
             )
-        if agreed.renewed is not None:
-            self._say(
-                wire.Lane.URGENT, agreed.renewed, 0, 0, history.RENEWED if agreed.ours else ""
-            )
-        for again in agreed.again:
-            lane = wire.Lane(again.lane)
-            self._say(lane, again.outbox_id, again.lane, again.acknowledged, history.AGAIN)
+        for say in agreed.unheard:
+            # Before what is sent again on that lane; and in each session, until it was answered in one.
+            self._say(wire.Lane(say.lane), say.outbox_id, say.lane, say.watermark, say.what)
         return agreed.settled
 
     def _say(self, via: wire.Lane, outbox_id: bytes, lane: int, watermark: int, what: str) -> None:
-        if what:
-            receipt = wire.Receipt(
-                outbox_id=outbox_id, lane=lane, watermark=watermark, ext={what: b""}
-            )
-            self._session.send(via, wire.encode(receipt))
+        receipt = wire.Receipt(outbox_id=outbox_id, lane=lane, watermark=watermark, ext={what: b""})
+        self._session.send(via, wire.encode(receipt))
 
     # -- what comes
 
@@ -123,12 +117,24 @@ class LaneMemory:
                 now_ms=at_ms,
             )
             submit(functools.partial(self._behind, receipt), note)
+        elif what in _ANSWERS:
+            if what == history.BACK:
+                log.warning("the home of %s was put back to an older state", contact_id)
+            take = functools.partial(
+                agreement.heard,
+                contact_id=contact_id,
+                outbox_id=receipt.outbox_id,
+                lane=receipt.lane,
+                answer=what,
+                now_ms=at_ms,
+            )
+            submit(self._noted, take, lazy=True)
         else:
             log.warning("the home of %s was put back to an older state", contact_id)
             note_theirs = functools.partial(
                 agreement.put_back, contact_id=contact_id, side="theirs", now_ms=at_ms
             )
-            submit(self._noted, note_theirs, lazy=True)
+            submit(functools.partial(self._renewal_noted, receipt), note_theirs)
 
     def _renewed(self, renewed: bool, error: BaseException | None) -> None:
         if renewed or error is not None:
@@ -136,12 +142,23 @@ class LaneMemory:
             self._session.abort("numbered anew: the peer had other messages under our numbers")
 
     def _behind(self, receipt: wire.Receipt, behind: bool, error: BaseException | None) -> None:
-        if error is None and behind:
+        if error is not None:
+            self._noted(None, error)
+            return
+        if behind:
             log.warning(
                 "this home is older than what %s remembers of it: it was put back; what it lacks comes again",
                 self._contact_id,
             )
-            self._say(wire.Lane.URGENT, receipt.outbox_id, receipt.lane, 0, history.BACK)
+        answer = history.BACK if behind else history.EVEN
+        self._say(wire.Lane.URGENT, receipt.outbox_id, receipt.lane, 0, answer)
+
+    def _renewal_noted(
+        self, receipt: wire.Receipt, _result: object, error: BaseException | None
+    ) -> None:
+        self._noted(None, error)
+        if error is None:
+            self._say(wire.Lane.URGENT, receipt.outbox_id, receipt.lane, 0, history.HEARD)
 
     def _noted(self, _result: object, error: BaseException | None) -> None:
         if error is not None:

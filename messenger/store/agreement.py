@@ -25,8 +25,10 @@ from .numbered import link_of
 __all__ = [
     "Again",
     "Agreement",
+    "Unheard",
     "agree",
     "doubted",
+    "heard",
     "note_if_behind",
     "put_back",
     "put_back_at",
@@ -35,6 +37,8 @@ __all__ = [
 
 RENEW_AGAIN_MS: Final = 10_000
 """How soon numbers may be in doubt again: a contact must not have us count anew all the time."""
+ANSWER_AGAIN_MS: Final = 600_000
+"""How long the same answer is given again: sessions that follow each other at once, and a contact that restarts."""
 _KEY = "contact_id = ? AND outbox_id = ? AND lane = ?"
 
 
@@ -48,16 +52,25 @@ class Again:
     """Up to which number."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unheard:
+    """What a contact has to be told, and has not answered."""
+
+    outbox_id: bytes
+    lane: int
+    what: str
+    """history.AGAIN or history.RENEWED."""
+    watermark: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Agreement:
     """What came of comparing."""
 
     settled: list[outbox.Entry] = field(default_factory=list)
-    renewed: bytes | None = None
-    """Our outbox id until now, where another was drawn."""
     ours: bool = False
     """It was our home that was put back."""
-    again: list[Again] = field(default_factory=list)
+    unheard: list[Unheard] = field(default_factory=list)
 
 
 def agree(
@@ -95,12 +108,13 @@ def agree(
             lacking.append((again, watermark, last_seq))
     whole = [_send_again(db, contact_id, *one) for one in lacking]
     gap = not all(whole)
-    agreement.again = [again for again, _, _ in lacking]
+    for again, _, _ in lacking:
+        _tell(db, contact_id, again.outbox_id, again.lane, history.AGAIN, again.acknowledged)
     if agreement.ours or gap:
         renew(db, contact_id, now_ms, gap=gap)
-        agreement.renewed = current
     if agreement.ours:
-        put_back(db, contact_id, "ours", now_ms)
+        _found_ours(db, contact_id, current, now_ms)
+    agreement.unheard = _unheard(db, contact_id)
     return agreement
 
 
@@ -239,13 +253,16 @@ def note_if_behind(
     acknowledged: int,
     now_ms: int,
 ) -> bool:
-    """Note that our home was put back, where it has less of a lane than it had acknowledged; tell whether so."""
+    """Note that our home was put back, where it has less of a lane than it had acknowledged; tell whether so.
+
+    So it is too where that was noted just now: what was missing may have come since, and our answer not have arrived.
+    """
     watermark = db.execute(
         f"SELECT watermark FROM marks WHERE {_KEY}",  # noqa: S608
         (contact_id, outbox_id, lane),
     ).get
     if (watermark or 0) >= acknowledged:
-        return False
+        return now_ms - put_back_at(db, contact_id).get("ours", 0) < ANSWER_AGAIN_MS
     put_back(db, contact_id, "ours", now_ms)
     return True
 
@@ -258,5 +275,48 @@ def doubted(db: apsw.Connection, contact_id: str, outbox_id: bytes, now_ms: int)
     if outbox_id != identity.outbox_id_for(db, contact_id):
         return False
     renew(db, contact_id, now_ms)
-    put_back(db, contact_id, "ours", now_ms)
+    _found_ours(db, contact_id, outbox_id, now_ms)
     return True
+
+
+def _found_ours(db: apsw.Connection, contact_id: str, left: bytes, now_ms: int) -> None:
+    """Note that our home was put back, and that the contact has to hear of the outbox id that we have left."""
+    put_back(db, contact_id, "ours", now_ms)
+    db.execute(
+        "DELETE FROM unheard WHERE contact_id = ? AND what = ?", (contact_id, history.RENEWED)
+    )
+    _tell(db, contact_id, left, 0, history.RENEWED, 0)
+
+
+def _tell(
+    db: apsw.Connection, contact_id: str, outbox_id: bytes, lane: int, what: str, watermark: int
+) -> None:
+    # What was to be said of outbox ids before this one concerns nobody any more.
+    db.execute(
+        "DELETE FROM unheard WHERE contact_id = ? AND what = ? AND outbox_id <> ?",
+        (contact_id, what, outbox_id),
+    )
+    row = (contact_id, outbox_id, lane, what, watermark)
+    db.execute("INSERT OR REPLACE INTO unheard VALUES (?, ?, ?, ?, ?)", row)
+
+
+def _unheard(db: apsw.Connection, contact_id: str) -> list[Unheard]:
+    query = "SELECT outbox_id, lane, what, watermark FROM unheard WHERE contact_id = ?"
+    rows: Iterable[Any] = db.execute(query, (contact_id,))
+    return [Unheard(outbox_id=o, lane=n, what=what, watermark=w) for o, n, what, w in rows]
+
+
+def heard(
+    db: apsw.Connection,
+    contact_id: str,
+    outbox_id: bytes,
+    lane: int,
+    answer: str,
+    now_ms: int,
+) -> None:
+    """Take the answer to what was told, which is then told no more; note what it says of the contact's home."""
+    what = history.RENEWED if answer == history.HEARD else history.AGAIN
+    key = (contact_id, outbox_id, lane, what)
+    db.execute(f"DELETE FROM unheard WHERE {_KEY} AND what = ?", key)  # noqa: S608
+    if answer == history.BACK:
+        put_back(db, contact_id, "theirs", now_ms)

@@ -16,6 +16,8 @@ __all__ = [
     "AGAIN",
     "BACK",
     "CONFLICT",
+    "EVEN",
+    "HEARD",
     "MOST_EARLIER",
     "RENEWED",
     "TOPS",
@@ -39,6 +41,10 @@ AGAIN: Final = "again"
 """The same: the receiver has acknowledged up to the Receipt's watermark, and what it lacks is sent again."""
 BACK: Final = "back"
 """The answer to that, where the receiver has found its home put back."""
+EVEN: Final = "even"
+"""The answer to `again` where nothing is missing (any more)."""
+HEARD: Final = "heard"
+"""The answer to `renewed`."""
 MOST_EARLIER: Final = 3
 """Numbers in a `was`, the newest first: they fit into what is kept free beside the longest text."""
 _TOP_BYTES: Final = 8 + LINK_BYTES

@@ -40,6 +40,15 @@ CREATE TABLE put_back (
     at_ms INTEGER NOT NULL,
     PRIMARY KEY (contact_id, side)
 ) STRICT, WITHOUT ROWID;
+-- What a contact has to be told of the past, until it has answered: a session may end before.
+CREATE TABLE unheard (
+    contact_id TEXT NOT NULL,
+    outbox_id BLOB NOT NULL,
+    lane INTEGER NOT NULL,
+    what TEXT NOT NULL CHECK (what IN ('again', 'renewed')),
+    watermark INTEGER NOT NULL,
+    PRIMARY KEY (contact_id, outbox_id, lane, what)
+) STRICT, WITHOUT ROWID;
 
 -- What came, to tell a duplicate from a stranger under its number.
 ALTER TABLE inbox ADD COLUMN link BLOB;

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from peerpost.node.agreement import LaneMemory
 from peerpost.store import agreement, inbox, outbox
+from peerpost.wire import history
 from peerpost.wire import inner as wire
 from tests.support.network_rig import Somebody, acquainted, until
 
@@ -144,6 +146,45 @@ async def test_a_receiver_put_back_gets_again_what_it_lacks(
         assert [item.gap for item in reversed(items)].count(True) == int(pruned)
         await until(lambda: is_told(bob, "ours"))
         await until(lambda: is_told(alice, "theirs"))
+
+
+@pytest.mark.parametrize("lost", [history.AGAIN, history.BACK, history.RENEWED, history.HEARD])
+async def test_both_are_told_although_sessions_end_before_it_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """What is said is lost with its session, twice; nothing else is."""
+    really, left = LaneMemory._say, [2]
+
+    def say(memory: LaneMemory, *args: Any) -> None:
+        if args[-1] == lost and left[0]:
+            left[0] -= 1
+            memory._session.abort("the session ends before it is heard")
+            return
+        really(memory, *args)
+
+    monkeypatch.setattr(LaneMemory, "_say", say)
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        side = "receiver" if lost in (history.AGAIN, history.BACK) else "sender"
+        who = bob if side == "receiver" else alice
+        await send(alice, "first")
+        await everything_arrives(alice)
+        old = await copy(who, side)
+        await send(alice, "second", "third")
+        await everything_arrives(alice)
+        await put_back(who, old)
+        await alice.peer.drop("the home was put back")
+        await until(lambda: not left[0])
+        await everything_arrives(alice)
+        alice.peer.retry_now()
+        mine, yours = ("theirs", "ours") if side == "receiver" else ("ours", "theirs")
+        await until(lambda: is_told(alice, mine))
+        await until(lambda: is_told(bob, yours))
+        unheard = "SELECT count(*) FROM unheard"
+        await until(lambda: nothing(alice, unheard))
+
+
+async def nothing(who: Somebody, query: str) -> bool:
+    return not await who.store.read(lambda db: db.execute(query).get)
 
 
 async def test_a_stranger_under_a_known_number_is_not_acknowledged(tmp_path: Path) -> None:
