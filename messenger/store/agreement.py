@@ -31,6 +31,7 @@ __all__ = [
     "heard",
     "note_if_behind",
     "put_back",
+    "put_back_all",
     "put_back_at",
     "renew",
 ]
@@ -243,6 +244,14 @@ def put_back_at(db: apsw.Connection, contact_id: str) -> dict[str, int]:
         "SELECT side, at_ms FROM put_back WHERE contact_id = ?", (contact_id,)
     )
     return dict(rows)
+
+
+def put_back_all(db: apsw.Connection) -> list[tuple[str, str, int]]:
+    """Return (contact id, side, when) of all that was found put back, the latest first."""
+    rows: list[Any] = db.execute(
+        "SELECT contact_id, side, at_ms FROM put_back ORDER BY at_ms DESC"
+    ).fetchall()
+    return rows
 
 
 def note_if_behind(

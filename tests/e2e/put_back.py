@@ -149,7 +149,9 @@ class _Round:
 
     async def _shows(self, one: Friend, contact: str) -> bool:
         shown = await one.ask("contacts.show", {"name": contact})
-        return bool(shown.get("restored")) or "older" in one.log_text()
+        if shown.get("restored"):
+            return any("put back" in row["found"] for row in await one.ask("doctor"))
+        return "older" in one.log_text()
 
 
 async def put_back(folder: Path, *, seed: int, went_back: str) -> Outcome:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from peerpost import fastpath
+from peerpost.store import agreement
 from peerpost.store.engine import sqlite_version
 
+from ..clock import rfc3339
 from ..rpc import Request
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ __all__ = ["config_show", "doctor", "status", "stay", "stop"]
 HOME_HINT = "make room, or stop the node and put the home back from a backup"
 WELL_KNOWN_STATES = frozenset({"pending", "active", "expired", "blocked"})
 """Of a contact; any other asks for the user."""
+PUT_BACK = {
+    "ours": "this home was found put back to an older state",
+    "theirs": "its home was found put back to an older state",
+}
 
 
 async def status(node: Node, _request: Request) -> dict[str, Any]:
@@ -77,11 +83,22 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
         found = f"{failing['error']} (since {failing['since']}, {failing['failures']} times)"
         hint = f"tried again in {failing['next_try_s']} s; see the log of the node"
         rows.append(_row(f"duty {failing['name']}", False, found, hint))
-    for peer in node.opened().network.peers.values():
-        contact = peer.contact
+    return rows + await _contacts(node)
+
+
+async def _contacts(node: Node) -> list[dict[str, Any]]:
+    """Return a row for each contact that asks for the user, and for each put-back that was found."""
+    opened = node.opened()
+    contacts = {peer.contact.id: peer.contact for peer in opened.network.peers.values()}
+    rows = []
+    for contact in contacts.values():
         if contact.state not in WELL_KNOWN_STATES:
             hint = f"compare safety numbers: peerpost contacts verify {contact.name}"
             rows.append(_row(f"contact {contact.name}", False, contact.state, hint))
+    for contact_id, side, at_ms in await opened.store.read(agreement.put_back_all):
+        if (found := contacts.get(contact_id)) is not None:
+            what = f"{PUT_BACK[side]} at {rfc3339(at_ms)}: look for gaps in `peerpost inbox list`"
+            rows.append(_row(f"contact {found.name}", True, what))
     return rows
 
 
