@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from peerpost.crypto import keys as crypto_keys
 from peerpost.errors import ProtocolError, RemoteError, StorageError
-from peerpost.net.interface import Connection, ConnectionLostError, Stream, StreamResetError
+from peerpost.net.interface import Connection, Stream, StreamResetError
 from peerpost.protocol.hello import (
     Hello,
     HelloDeniedError,
@@ -34,6 +34,7 @@ from peerpost.wire.hello import Refusal, RefusalCode
 
 from .keys import Keys
 from .session import BULK_PROTOCOL, HELLO_PROTOCOL, LANE_PROTOCOLS, URGENT_PROTOCOL
+from .together import unless_fails
 
 __all__ = ["HELLO_TIMEOUT_S", "Decide", "Greeting", "greet", "open_lanes"]
 
@@ -188,23 +189,10 @@ async def open_lanes(connection: Connection, greeting: Greeting) -> dict[wire.La
                     lane: await connection.open_stream(protocol, timeout_s=LANES_TIMEOUT_S)
                     for lane, protocol in LANE_PROTOCOLS.items()
                 }
-            streams = await _accept_unless_refused(connection, greeting)
+            streams = await unless_fails(_heed(greeting), _accept_lanes(connection))
     except TimeoutError:
         raise ProtocolError("the peer did not open its lanes in time") from None
     await greeting.stream.close()
-    return streams
-
-
-async def _accept_unless_refused(
-    connection: Connection, greeting: Greeting
-) -> dict[wire.Lane, Stream]:
-    try:
-        async with asyncio.TaskGroup() as group:
-            heeding = group.create_task(_heed(greeting), name="heed-refusal")
-            streams = await _accept_lanes(connection)
-            heeding.cancel()
-    except* (RemoteError, ConnectionLostError) as errors:
-        raise errors.exceptions[0] from None
     return streams
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["until_one_ends"]
+__all__ = ["unless_fails", "until_one_ends"]
+
+T = TypeVar("T")
 
 
 async def until_one_ends(
@@ -34,3 +36,30 @@ async def until_one_ends(
     ]
     errors += [r for r in results if isinstance(r, Exception)]
     return errors[0] if errors else None
+
+
+async def unless_fails(watch: Coroutine[Any, Any, None], work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` comes to, or raise what `watch` failed with; its mere end matters to nobody.
+
+    What is still running then is cancelled, and waited for.
+    """
+    loop = asyncio.get_running_loop()
+    watching, working = loop.create_task(watch), loop.create_task(work)
+    try:
+        await asyncio.wait((watching, working), return_when=asyncio.FIRST_COMPLETED)
+        if not _failed(watching):
+            await asyncio.wait((working,))
+        elif not working.done() or _failed(working):
+            # Why comes before the connection that was closed upon it.
+            await watching
+        return await working
+    finally:
+        for task in (watching, working):
+            task.cancel()
+        await asyncio.gather(watching, working, return_exceptions=True)
+        # An error refers to this frame, and these to the error.
+        del task, watching, working
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None

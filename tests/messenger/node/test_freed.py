@@ -1,7 +1,7 @@
 """Connections that end leave nothing: all of them is freed with their last user, without the collector.
 
 The collector comes seldom to a node (`gc.freeze`, a high threshold), and each connection has a third of a megabyte of
-buffers. The long form is PEERPOST_FREED_ROUNDS=2000, with --timeout 0.
+buffers. The long form is PEERPOST_FREED_ROUNDS=2000 with PEERPOST_DEADLINE_S=1500 and --timeout 0.
 """
 
 from __future__ import annotations
@@ -16,9 +16,17 @@ from pathlib import Path
 
 from peerpost.net.interface import ConnectionLostError, Transport
 from peerpost.net.libp2p import LibP2PTransport
+from peerpost.node.commands.send import send_net
+from peerpost.node.rpc import Request
+from peerpost.store import transfers
+from peerpost.store.limits import RateLimit
 from tests.support.net_rig import FILE, LOOPBACK, PROTOCOLS, everybody, on_loop, running, seed
 from tests.support.network_rig import Somebody, acquainted, until
 
+SLICE_BYTES = 100_000
+"""Of the file, what has to come in each session before it breaks."""
+FAST = 4_000_000
+"""Bytes a second: some 20 times as much comes in a session before it is seen."""
 ROUNDS = int(os.environ.get("PEERPOST_FREED_ROUNDS", "40"))
 
 
@@ -101,3 +109,57 @@ async def _sessions(folder: Path) -> None:
 
 def test_sessions_that_break_are_freed(tmp_path: Path) -> None:
     _sessions(tmp_path)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def _send_file(alice: Somebody, path: Path) -> None:
+    with path.open("rb") as file:
+        params = {"contact": "bob", "file": {"name": path.name}}
+        request = Request("send-net", params, [os.dup(file.fileno())])
+        await send_net(alice.node, request)
+        request.close()
+
+
+async def _while_a_file_comes(alice: Somebody, bob: Somebody, row: transfers.Transfer) -> None:
+    """Break the session once more of the file has come in it, and have another begin."""
+
+    def came() -> int:
+        download = bob.home.transfers.driven(row.contact_id, row.file_id, incoming=True)
+        return 0 if download is None else download.progress_bytes
+
+    before = came()
+    await until(lambda: came() >= before + SLICE_BYTES)
+    assert alice.peer.session is not None
+    alice.peer.session.connection.abort()
+    await until(lambda: not alice.peer.online and not bob.peer.online)
+    alice.peer.retry_now()
+    bob.peer.retry_now()
+    await until(lambda: alice.peer.online and bob.peer.online)
+
+
+@on_loop
+async def _with_a_file(folder: Path) -> None:
+    source = folder / "file"
+    with source.open("wb") as file:
+        file.truncate((10 + ROUNDS) * FAST)
+    async with acquainted(folder, "alice", "bob", make=LibP2PTransport) as (alice, bob):
+        bob.home.services.limits.change(RateLimit(down_bytes_s=FAST))
+        await _send_file(alice, source)
+        await until(lambda: bob.store.read(transfers.select, "incoming = 1 AND state = 'asking'"))
+        (row,) = await bob.store.read(transfers.select, "incoming = 1")
+        await bob.home.transfers.accept(row.id)
+        for _ in range(3):
+            await _while_a_file_comes(alice, bob, row)
+        before = descriptors()
+        with nothing_grows():
+            for _ in range(ROUNDS):
+                await _while_a_file_comes(alice, bob, row)
+        assert descriptors() <= before + 4
+        assert (await bob.store.read(transfers.find, row.id)).state == "active"
+
+
+def test_sessions_that_break_while_a_file_comes_are_freed(tmp_path: Path) -> None:
+    _with_a_file(tmp_path)
