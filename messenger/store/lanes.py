@@ -205,10 +205,11 @@ class _Lane:
         self._db = db
         self._key = key
         self._mark = Mark(outbox_id=key[1], lane=key[2], watermark=watermark, link=link)
-        self._beyond: dict[int, bytes] = dict(
-            db.execute(f"SELECT seq, link FROM beyond WHERE {_KEY}", key)  # noqa: S608
-        )
-        self._stored = frozenset(self._beyond)
+        # In one row: thousands of rows, each read by itself, would hold up the messages of all contacts.
+        held = db.execute(f"SELECT group_concat(seq, ' ') FROM beyond WHERE {_KEY}", key).get  # noqa: S608
+        self._beyond = {int(seq) for seq in (held or "").split()}
+        self._stored = len(self._beyond)
+        self._parked: dict[int, bytes] = {}
         self._fresh: dict[int, bytes] = {}
         self.touched = False
         self.unshown: list[tuple[int, bytes]] = []
@@ -220,7 +221,7 @@ class _Lane:
     @property
     def unstored(self) -> int:
         """How many more numbers are held beyond the watermark than the store says."""
-        return len(self._beyond) - len(self._stored)
+        return len(self._beyond) - self._stored
 
     def is_new(self, seq: int) -> bool:
         """Tell whether a number has not come yet."""
@@ -241,11 +242,12 @@ class _Lane:
         elif seq > mark.watermark + 1 + limits.MAX_SPARSE:
             return Place.LATER
         elif seq in self._beyond:
-            known = self._beyond[seq]
+            known = self._held_link(seq)
         elif not may_park(self, 1):
             return Place.LATER
         else:
-            self._beyond[seq] = self._fresh[seq] = link
+            self._beyond.add(seq)
+            self._parked[seq] = self._fresh[seq] = link
             return Place.GAP
         return Place.DUPLICATE if known == link else Place.CONFLICT
 
@@ -278,14 +280,22 @@ class _Lane:
             return bool(row[1] == message.body and row[2] == message.sent_at_ms)
         return message.kind == wire.Kind.SKIP
 
+    def _held_link(self, seq: int) -> bytes:
+        """Return the link of a number that is held beyond the watermark."""
+        if seq in self._parked:
+            return self._parked[seq]
+        key = (*self._key, seq)
+        link: bytes = self._db.execute(f"SELECT link FROM beyond WHERE {_KEY} AND seq = ?", key).get  # noqa: S608
+        return link
+
     def _absorb(self, may_park: _MayPark) -> None:
         """Move the watermark over what was held beyond it."""
-        mark, count = self._mark, 0
-        while (link := self._beyond.pop(mark.watermark + 1, None)) is not None:
-            mark.watermark += 1
-            mark.link = link
-            count += 1
-        if count:
+        seq = self._mark.watermark
+        while seq + 1 in self._beyond:
+            seq += 1
+            self._beyond.remove(seq)
+        if count := seq - self._mark.watermark:
+            self._mark.watermark, self._mark.link = seq, self._held_link(seq)
             may_park(self, -count)
 
     def close(self) -> int:
@@ -293,7 +303,7 @@ class _Lane:
         count = len(self._beyond)
         if count:
             self._mark.watermark = max(self._beyond)
-            self._mark.link = self._beyond[self._mark.watermark]
+            self._mark.link = self._held_link(self._mark.watermark)
             self._beyond.clear()
         return count
 
@@ -304,12 +314,12 @@ class _Lane:
             f"UPDATE marks SET watermark = ?, link = ?, used = iif(?, ?, used) WHERE {_KEY}",  # noqa: S608
             (mark.watermark, mark.link, self.touched, used, *self._key),
         )
-        for seq in self._stored - self._beyond.keys():
-            self._db.execute(f"DELETE FROM beyond WHERE {_KEY} AND seq = ?", (*self._key, seq))  # noqa: S608
-        for seq in self._beyond.keys() - self._stored:
-            self._db.execute(
-                "INSERT INTO beyond VALUES (?, ?, ?, ?, ?)", (*self._key, seq, self._beyond[seq])
-            )
+        if self._stored:
+            passed = (*self._key, mark.watermark)
+            self._db.execute(f"DELETE FROM beyond WHERE {_KEY} AND seq <= ?", passed)  # noqa: S608
+        parked = [(*self._key, *one) for one in self._parked.items() if one[0] in self._beyond]
+        if parked:
+            self._db.executemany("INSERT INTO beyond VALUES (?, ?, ?, ?, ?)", parked)
         if self.unshown:
             rows = [(*self._key, *one) for one in self.unshown]
             self._db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)", rows)
@@ -321,14 +331,16 @@ class _Lane:
         return mark
 
     def _sack(self) -> bytes:
-        bits = bytearray()
-        for seq in sorted(self._beyond):
-            at, bit = divmod(seq - self._mark.watermark - 2, 8)
-            if at >= limits.MAX_SACK_BYTES:
-                break
-            bits.extend(bytes(at + 1 - len(bits)))
-            bits[at] |= 1 << bit
-        return bytes(bits)
+        if not self._beyond:
+            return b""
+        first = self._mark.watermark + 2
+        last = min(max(self._beyond) - first, 8 * limits.MAX_SACK_BYTES - 1)
+        # As binary digits, the lowest number last: there may be thousands, and this is for each batch.
+        digits = bytearray(b"0") * (last + 1)
+        for seq in self._beyond:
+            if seq - first <= last:
+                digits[last - (seq - first)] = ord("1")
+        return int(digits, 2).to_bytes(last // 8 + 1, "little").rstrip(b"\0")
 
 
 def watermarks(db: apsw.Connection, contact_id: str) -> list[Mark]:
