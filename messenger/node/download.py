@@ -22,6 +22,7 @@ from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from peerpost.wire.segment import Segment
 
+from .alarm import Alarm
 from .clock import now_ms
 from .meter import Meter
 from .part import Part
@@ -61,8 +62,7 @@ class Download:
         self._cancel_reason: str | None = None
         self._error: BaseException | None = None
         """Of ours, since the machine began."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_s = 0.0
+        self._alarm: Alarm | None = None
         self._pause_reason: str | None = None
         self._exceeded = False
         """It is longer than what was accepted: the user is asked, and another Download goes on."""
@@ -71,6 +71,11 @@ class Download:
         self._meter = Meter()
         self._unflushed = 0
         self._flushing = False
+
+    @property
+    def row(self) -> rows.Transfer:
+        """The file as it was when this began, or has been changed here."""
+        return self._row
 
     @property
     def moving(self) -> bool:
@@ -113,6 +118,7 @@ class Download:
         await self._tasks.stop()
         await self._writes.join()
         self._let_go()
+        self.ended.set()
 
     # -- events
 
@@ -140,8 +146,8 @@ class Download:
                 self._machine.on_segment(segment, now_s)
             if self._machine.wants_care:
                 self._wake.set()
-            else:
-                self._set_timer(self._machine)
+            elif self._alarm is not None:
+                self._alarm.look()
 
     def on_control(self, message: wire.Inner) -> None:
         """Take leaves or the end of the file."""
@@ -209,7 +215,12 @@ class Download:
         self.ended.set()
 
     async def _drive(self, machine: Receiving) -> None:
+        def ring(now_s: float) -> None:
+            machine.on_timer(now_s)
+            self._wake.set()
+
         self._machine, self._error = machine, None
+        alarm = self._alarm = Alarm(lambda: machine.next_timer_s, ring)
         if self._pause_reason is not None:
             machine.pause(self._pause_reason)
         if self._session is not None:
@@ -223,7 +234,7 @@ class Download:
                 await self._carry_out(machine, command)
             if machine.ended or (self._exceeded and not machine.checking):
                 break
-            await self._wait(machine)
+            await self._wait(alarm)
             if self._error is not None:
                 raise self._error
         if machine.state is State.CANCELLED and self._cancel_reason is not None:
@@ -266,9 +277,8 @@ class Download:
         return True
 
     def _let_go(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._part.close()
 
     async def _prepare(self) -> Receiving:
@@ -289,34 +299,11 @@ class Download:
             allocate=disk.aligned_buffer,
         )
 
-    async def _wait(self, machine: Receiving) -> None:
+    async def _wait(self, alarm: Alarm) -> None:
         """Return when something has happened, or the machine's timer is due."""
-        self._set_timer(machine)
+        alarm.look()
         await self._wake.wait()
         self._wake.clear()
-
-    def _set_timer(self, machine: Receiving) -> None:
-        """See that `_on_timer` is called when it is due.
-
-        Every piece of a chunk puts that off, so a timer that is set too early is left: it looks again.
-        """
-        due_s = machine.next_timer_s
-        if due_s is None or (self._timer is not None and self._timer_s <= due_s):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_s = due_s
-        delay_s = max(0.0, due_s - time.monotonic())
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer, machine)
-
-    def _on_timer(self, machine: Receiving) -> None:
-        self._timer = None
-        due_s, now_s = machine.next_timer_s, time.monotonic()
-        if due_s is not None and due_s <= now_s:
-            machine.on_timer(now_s)
-            self._wake.set()
-        else:
-            self._set_timer(machine)
 
     async def _carry_out(self, machine: Receiving, command: commands.ReceiveCommand) -> None:
         match command:

@@ -17,7 +17,13 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from peerpost.errors import ProtocolError, QuotaError, StoreFullError
+from peerpost.errors import (
+    NotFoundError,
+    ProtocolError,
+    QuotaError,
+    StoreFullError,
+    UntrustedError,
+)
 from peerpost.protocol.outgoing import OutgoingWindow
 from peerpost.store import inbox, outbox
 from peerpost.wire import inner as wire
@@ -125,7 +131,7 @@ class Exchange:
         self._settling += 1
         try:
             self._settled(await self._memory.agree(have, tops, retry_s=FULL_RETRY_S), None)
-        except ProtocolError as error:
+        except (ProtocolError, NotFoundError, UntrustedError) as error:
             self._session.abort(error.message)
             return
         self._settling -= 1
@@ -270,6 +276,10 @@ class Exchange:
         self._session.abort(f"internal error: {error}")
 
     def _fail(self, error: BaseException) -> None:
+        if isinstance(error, NotFoundError | UntrustedError):
+            # It was removed or blocked, and the session ends in any case.
+            self._session.abort(error.message)
+            return
         log.error("the exchange with %s failed: %r", self._contact_id, error, exc_info=error)
         self.end_session(error)
 

@@ -167,17 +167,17 @@ class Network:
                 peer.cut(f"the contact is {contact.state}")
         return peer
 
-    async def remove(self, contact_id: str) -> list[Transfer]:
-        """Forget a contact; return the transfers that ended with it.
+    async def remove(self, contact_id: str) -> None:
+        """Forget a contact, and end all that goes on with it before this returns.
 
-        The store forgets it first: from then on no HELLO finds it, whatever is half open. Then it is gone here, before
-        anything else has a turn, and its session with it.
+        The store forgets it first: from then on no HELLO finds it, whatever is half open, and nothing is written of it
+        any more. Then it is gone here, before anything else has a turn, and its session and its files with it.
         """
         files = await self.services.store.write(_remove, contact_id)
         peer = self._roster.pop(contact_id)
         if peer is not None:
             await peer.stop("the contact was removed")
-        return files
+        await self.transfers.forget(contact_id, files)
 
     def poke(self, contact_id: str) -> None:
         """Tell a contact's peer that its outbox changed."""

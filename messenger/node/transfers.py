@@ -12,9 +12,9 @@ from __future__ import annotations
 import itertools
 import logging
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from peerpost.errors import NotFoundError, UsageError
 from peerpost.protocol.transfer import clip_reason
@@ -26,6 +26,7 @@ from peerpost.wire.segment import Segment
 
 from .arrived import Arrived
 from .download import Download
+from .drivers import Drivers
 from .file_queue import FileQueue
 from .offers import Offers
 from .recovery import recover
@@ -60,8 +61,6 @@ class Transfers:
         self._folders = {name: services.home / name for name in ("spool", "blobs")}
         for folder in self._folders.values():
             folder.mkdir(mode=0o700, exist_ok=True)
-        self._uploads: dict[tuple[str, bytes], Upload] = {}
-        self._downloads: dict[tuple[str, bytes], Download] = {}
         self._sessions: dict[str, Session] = {}
         self._tasks = Tasks()
         self.on_ended: Callable[[str], object] = lambda _: None
@@ -70,6 +69,15 @@ class Transfers:
         self.queue = FileQueue(services, self.spool)
         self.streams = Streams(services, self.spool)
         self.arrived = Arrived(services, self._folders["blobs"])
+        self._drivers = Drivers(
+            services,
+            self._folders["blobs"],
+            self.spool,
+            self.streams,
+            upload_class=self.upload_class,
+            download_ended=self.offered,
+            upload_ended=self._upload_ended,
+        )
         self._offers = Offers(
             services,
             self._folders["blobs"],
@@ -85,27 +93,25 @@ class Transfers:
     @property
     def busy(self) -> bool:
         """Whether a file is moving now."""
-        return (
-            self._offers.waiting
-            or any(d.moving for d in self._downloads.values())
-            or any(u.moving for u in self._uploads.values())
-        )
+        return self._offers.waiting or self._drivers.moving
 
     def wants(self, contact_id: str) -> bool:
         """Tell whether a file of this contact is waiting to be pulled."""
-        return any(key[0] == contact_id and not d.paused for key, d in self._downloads.items())
+        return any(
+            key[0] == contact_id and not d.paused for key, d in self._drivers.downloads.items()
+        )
 
     async def stop(self) -> None:
         """Put every transfer to sleep."""
         await self.streams.stop()
         await self._offers.stop()
         await self._tasks.stop()
-        for download in list(self._downloads.values()):
-            await download.close()
-        for upload in list(self._uploads.values()):
-            await upload.close()
-        self._downloads.clear()
-        self._uploads.clear()
+        await self._drivers.stop()
+
+    async def forget(self, contact_id: str, files: Sequence[rows.Transfer]) -> None:
+        """End at once all files of a contact that was removed, rows and all; `files` are those that were open."""
+        self._offers.forget(contact_id)
+        await self._drivers.forget(contact_id, files)
 
     # -- sessions
 
@@ -119,10 +125,7 @@ class Transfers:
         if self._sessions.get(contact_id) is not session:
             return
         del self._sessions[contact_id]
-        for kept in (self._downloads, self._uploads):
-            for key, transfer in kept.items():
-                if key[0] == contact_id:
-                    transfer.session_down()
+        self._drivers.session_down(contact_id)
 
     async def _resume(self, contact_id: str, session: Session) -> None:
         if untold := await self._services.store.read(rows.untold, contact_id):
@@ -135,9 +138,9 @@ class Transfers:
             if not row.incoming:
                 now = await self._services.store.read(rows.find, row.id)
                 if now.state in rows.OPEN_STATES:
-                    (await self._upload(now)).session_up(session)
-            elif row.state == "active" or (row.contact_id, row.file_id) in self._downloads:
-                (await self._download(row)).session_up(session)
+                    (await self._drivers.upload(now)).session_up(session)
+            elif row.state == "active" or (row.contact_id, row.file_id) in self._drivers.downloads:
+                self._drivers.download(row).session_up(session)
             elif row.state == "paused":
                 pause = wire.Pause(file_id=row.file_id, paused=True, reason=BY_RECEIVER)
                 session.send(wire.Lane.URGENT, wire.encode(pause))
@@ -146,7 +149,7 @@ class Transfers:
     # -- what a session brings
 
     def offered(self, contact_id: str) -> None:
-        """Decide on what was offered just now."""
+        """Decide on what was offered just now, or waits for the place of a file that has ended."""
         self._offers.look(contact_id)
 
     async def on_control(self, contact_id: str, session: Session, message: wire.Inner) -> None:
@@ -166,14 +169,14 @@ class Transfers:
     def on_segments(self, contact_id: str, segments: list[Segment]) -> None:
         """Take chunk data."""
         for file_id, of_file in itertools.groupby(segments, operator.attrgetter("file_id")):
-            download = self._downloads.get((contact_id, file_id))
+            download = self._drivers.downloads.get((contact_id, file_id))
             if download is not None:
                 download.on_segments(of_file)
 
     async def _to_download(
         self, contact_id: str, session: Session, file_id: bytes, message: wire.Inner
     ) -> None:
-        download = self._downloads.get((contact_id, file_id))
+        download = self._drivers.downloads.get((contact_id, file_id))
         if download is not None:
             download.on_control(message)
             return
@@ -187,7 +190,7 @@ class Transfers:
     async def _to_upload(
         self, contact_id: str, session: Session, file_id: bytes, message: wire.Inner
     ) -> None:
-        upload = self._uploads.get((contact_id, file_id))
+        upload = self._drivers.uploads.get((contact_id, file_id))
         if upload is None:
             row = await self._services.store.read(rows.get, contact_id, file_id, incoming=False)
             if row is None or row.state not in rows.OPEN_STATES:
@@ -196,7 +199,7 @@ class Transfers:
                     gone = cancel_of(file_id, cause or "the sender has it no more")
                     session.send(wire.Lane.URGENT, gone)
                 return
-            upload = await self._upload(row)
+            upload = await self._drivers.upload(row)
         if self._sessions.get(contact_id) is session:
             # The request may be here before `_resume` has come to this file.
             upload.session_up(session)
@@ -204,7 +207,7 @@ class Transfers:
 
     async def _cancelled(self, contact_id: str, file_id: bytes, reason: str) -> None:
         key = (contact_id, file_id)
-        for transfer in (self._downloads.get(key), self._uploads.get(key)):
+        for transfer in (self._drivers.downloads.get(key), self._drivers.uploads.get(key)):
             if transfer is not None:
                 transfer.on_cancel(reason)
                 return
@@ -224,8 +227,8 @@ class Transfers:
 
     async def _peer_paused(self, contact_id: str, message: wire.Pause) -> None:
         key = (contact_id, message.file_id)
-        incoming = key in self._downloads
-        transfer: Download | Upload | None = self._downloads.get(key) or self._uploads.get(key)
+        incoming = key in self._drivers.downloads
+        transfer = self._drivers.of(*key, incoming=incoming)
         if transfer is not None:
             transfer.on_pause(message)
         for side in (incoming,) if transfer is not None else (True, False):
@@ -244,7 +247,7 @@ class Transfers:
         row = await self._set_state(row, "active", None)
         if row.state != "active":
             return  # It has ended meanwhile.
-        download = await self._download(row)
+        download = self._drivers.download(row)
         session = self._sessions.get(row.contact_id)
         if session is not None:
             download.session_up(session)
@@ -271,41 +274,14 @@ class Transfers:
         self._services.events.publish("transfer", row.id, state)
         return changed
 
-    async def _download(self, row: rows.Transfer) -> Download:
-        key = (row.contact_id, row.file_id)
-        download = self._downloads.get(key)
-        if download is None:
-            download = self._downloads[key] = Download(self._services, row, self._folders["blobs"])
-            download.start(lambda: self._download_ended(key, download))
-        return download
-
-    def _download_ended(self, key: tuple[str, bytes], download: Download) -> None:
-        _forget(self._downloads, key, download)
-        self._offers.look(key[0])
-
     # -- outgoing
 
-    async def _upload(self, row: rows.Transfer) -> Upload:
-        key = (row.contact_id, row.file_id)
-        upload = self._uploads.get(key)
-        if upload is None and row.source == rows.STREAM_SOURCE and not self.streams.of(row.file_id):
-            # It came to its end while its row was being read.
-            row = await self._services.store.read(rows.find, row.id)
-            upload = self._uploads.get(key)
-        if upload is None:
-            upload = self._uploads[key] = self.upload_class(
-                self._services, row, self.spool, self.streams.of(row.file_id)
-            )
-            upload.start(lambda: self._upload_ended(key, upload))
-        return upload
-
-    def _upload_ended(self, key: tuple[str, bytes], upload: Upload) -> None:
-        _forget(self._uploads, key, upload)
-        self.on_ended(key[0])
+    def _upload_ended(self, contact_id: str) -> None:
+        self.on_ended(contact_id)
 
     async def cancel_outgoing(self, contact_id: str, file_id: bytes, reason: str) -> None:
         """Carry out that a file was given up that we send: the end of its entry has ended it in the store."""
-        upload = self._uploads.get((contact_id, file_id))
+        upload = self._drivers.uploads.get((contact_id, file_id))
         if upload is not None:
             upload.cancel(reason)
             return
@@ -336,7 +312,7 @@ class Transfers:
         row = await self._services.store.read(rows.get, contact_id, file_id, incoming=False)
         if row is None or row.state not in rows.OPEN_STATES:
             return None
-        upload = await self._upload(row)
+        upload = await self._drivers.upload(row)
         session = self._sessions.get(contact_id)
         if session is not None:
             upload.session_up(session)
@@ -369,7 +345,7 @@ class Transfers:
         require_asking(row)
         # Noted first: where there is no room for it now it waits, and is not asked about again.
         await self._services.store.write(rows.let_come, row.id, limits.MAX_FILE_BYTES)
-        if (old := self._downloads.get((row.contact_id, row.file_id))) is not None:
+        if (old := self._drivers.downloads.get((row.contact_id, row.file_id))) is not None:
             await old.ended.wait()
         row = await self._services.store.read(rows.find, row.id)
         require_asking(row)
@@ -386,7 +362,7 @@ class Transfers:
                 f"transfer {row.id} is going out: it is not yours to reject",
                 hint="take it back with: peerpost queue cancel ID (see: peerpost queue list)",
             )
-        if (download := self._downloads.get((row.contact_id, row.file_id))) is not None:
+        if (download := self._drivers.downloads.get((row.contact_id, row.file_id))) is not None:
             await download.cancel(REJECTED)
             row = await self._services.store.read(rows.find, row.id)
         if row.state in rows.OPEN_STATES:
@@ -405,10 +381,10 @@ class Transfers:
         require_open(await self._set_state(row, "paused", None))
         key = (row.contact_id, row.file_id)
         if row.incoming:
-            if key in self._downloads:
-                self._downloads[key].pause(BY_RECEIVER)
+            if key in self._drivers.downloads:
+                self._drivers.downloads[key].pause(BY_RECEIVER)
         else:
-            (await self._upload(row)).pause(BY_SENDER)
+            (await self._drivers.upload(row)).pause(BY_SENDER)
         return await self._services.store.read(rows.find, row.id)
 
     async def resume(self, prefix: str) -> rows.Transfer:
@@ -423,12 +399,12 @@ class Transfers:
         session = self._sessions.get(row.contact_id)
         if row.incoming:
             row = await self._set_state(row, "active", None)
-            download = await self._download(row)
+            download = self._drivers.download(row)
             download.resume()
             if session is not None:
                 download.session_up(session)
         else:
-            upload = await self._upload(row)
+            upload = await self._drivers.upload(row)
             row = await self._set_state(row, "active" if upload.asked_for else "offered", None)
             upload.resume()
         return row
@@ -437,11 +413,4 @@ class Transfers:
         self, contact_id: str, file_id: bytes | None, *, incoming: bool
     ) -> Download | Upload | None:
         """Return what moves a file now, if anything does."""
-        kept = self._downloads if incoming else self._uploads
-        return None if file_id is None else kept.get((contact_id, file_id))
-
-
-def _forget(kept: dict[tuple[str, bytes], Any], key: tuple[str, bytes], ended: object) -> None:
-    """Drop what has ended, unless another one has its place already."""
-    if kept.get(key) is ended:
-        del kept[key]
+        return self._drivers.of(contact_id, file_id, incoming=incoming)

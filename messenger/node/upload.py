@@ -79,6 +79,11 @@ class Upload:
         self._on_end: Callable[[], object] = lambda: None
 
     @property
+    def row(self) -> rows.Transfer:
+        """The file as it was when this began, or has been changed here."""
+        return self._row
+
+    @property
     def moving(self) -> bool:
         """Whether there is a session to send over and something left to send."""
         return self._session is not None and not self._machine.ended
@@ -123,6 +128,7 @@ class Upload:
         await self._reads.join()
         if self._source is not None:
             self._source.close()
+        self.ended.set()
 
     # -- events
 
@@ -433,4 +439,3 @@ class Upload:
             await asyncio.wait([self._clearing])
         await self.close()
         self._on_end()
-        self.ended.set()

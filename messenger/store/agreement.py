@@ -21,6 +21,7 @@ from peerpost.wire.history import Earlier
 
 from . import identity, outbox
 from .numbered import link_of
+from .served import require_known, require_served
 
 __all__ = [
     "Again",
@@ -87,8 +88,9 @@ def agree(
 
     `have` is (outbox id, lane, watermark) each, `tops` the highest number held of each with its link, where the contact
     tells that; `complete` says that it has nothing of a lane that is not named. To be done before anything is sent.
-    Raises ProtocolError where numbers are in doubt again and again.
+    Raises ProtocolError where numbers are in doubt again and again, and as `served.require_served` does.
     """
+    require_served(db, contact_id)
     agreement = Agreement()
     current = identity.outbox_id_for(db, contact_id)
     told = {(o, lane): 0 for o, lane in ((current, 0), (current, 1)) if complete}
@@ -178,8 +180,9 @@ def renew(db: apsw.Connection, contact_id: str, now_ms: int, *, gap: bool = Fals
     """Draw another outbox id for a contact and number in it what it has not acknowledged; return how much.
 
     Each message says which number it had: the contact may have taken it under that. `gap`: something is missing before
-    them. Raises ProtocolError where that was done just now.
+    them. Raises ProtocolError where that was done just now, NotFoundError where the contact was removed.
     """
+    require_known(db, contact_id)
     last_ms = db.execute(
         "SELECT renewed_ms FROM outbox_ids WHERE contact_id = ?", (contact_id,)
     ).get
@@ -234,7 +237,8 @@ def _moved(message: wire.Message, link: bytes, outbox_id: bytes, seq: int, prev:
 
 
 def put_back(db: apsw.Connection, contact_id: str, side: str, now_ms: int) -> None:
-    """Note that a home was found put back to an older state: `ours` or `theirs`."""
+    """Note that a home was found put back to an older state: `ours` or `theirs`. Raises NotFoundError."""
+    require_known(db, contact_id)
     db.execute("INSERT OR REPLACE INTO put_back VALUES (?, ?, ?)", (contact_id, side, now_ms))
 
 

@@ -19,6 +19,7 @@ from . import ids, quota
 from .ballast import require_space
 from .lanes import Lanes, Mark, Place, watermarks
 from .rows import insert_rows
+from .served import require_served
 
 __all__ = [
     "MAX_OPEN_OFFERS",
@@ -116,8 +117,9 @@ def receive_many(
     """Take numbered messages of one contact, each with its link, in the order they came.
 
     Raises StoreFullError, with none of them taken, while the disk is full and one is new; QuotaError where the
-    contact has used up what it may take up here.
+    contact has used up what it may take up here; and as `served.require_served` does.
     """
+    require_served(db, contact_id)
     lanes = Lanes(db, contact_id)
     shown: list[tuple[wire.Message, bytes, bool]] = []
     offers: list[bytes] = []

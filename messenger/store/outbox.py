@@ -13,7 +13,7 @@ from typing import Any
 
 import apsw
 
-from peerpost.errors import NotFoundError, UsageError
+from peerpost.errors import UsageError
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
@@ -22,6 +22,7 @@ from .ballast import require_room
 from .numbered import link_of, skip_of
 from .offered import paced
 from .rows import insert_rows
+from .served import require_known
 
 __all__ = [
     "Draft",
@@ -201,8 +202,7 @@ def enqueue_many(db: apsw.Connection, drafts: Sequence[Draft]) -> list[Entry]:
 
 def _load_chain(db: apsw.Connection, contact_id: str, lane: int) -> tuple[bytes, int, bytes]:
     """Return our outbox id and the last number and link of a lane."""
-    if db.execute("SELECT 1 FROM contacts WHERE id = ?", (contact_id,)).fetchone() is None:
-        raise NotFoundError("the contact was removed")
+    require_known(db, contact_id)
     outbox_id = identity.outbox_id_for(db, contact_id)
     row = db.execute(
         "SELECT last_seq, link FROM chains WHERE contact_id = ? AND outbox_id = ? AND lane = ?",

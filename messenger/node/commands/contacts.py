@@ -273,6 +273,5 @@ async def remove(node: Node, request: Request) -> dict[str, Any]:
     """Forget a contact and what was queued for it; what it sent stays in the inbox."""
     opened = node.opened()
     contact = await opened.store.read(store_contacts.find, request.params_as(_Name).name)
-    files = await opened.network.remove(contact.id)
-    await opened.transfers.spool.tidy_after([row for row in files if not row.incoming])
+    await opened.network.remove(contact.id)
     return {"id": contact.id, "name": contact.name}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
-from peerpost.errors import BadInputError, PeerpostError
+from peerpost.errors import BadInputError, NotFoundError, PeerpostError
 from peerpost.store import outbox
 from peerpost.store import transfers as rows
 from peerpost.wire import inner as wire
@@ -78,8 +78,9 @@ async def read_stream(
 
 async def _record_end(opened: Opened, stream: Stream, entry: outbox.Entry) -> None:
     row = await opened.store.read(rows.get, entry.contact_id, stream.file_id, incoming=False)
-    if row is not None:
-        await opened.transfers.streams.record_end(stream, row.id)
+    if row is None:
+        raise NotFoundError("the contact was removed")
+    await opened.transfers.streams.record_end(stream, row.id)
 
 
 async def _give_up(

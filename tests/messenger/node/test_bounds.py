@@ -267,28 +267,28 @@ async def test_only_so_many_files_of_a_contact_are_open_at_once(tmp_path: Path) 
         for seq in range(1, MOST_OPEN + 21):
             session_of(alice).send(wire.Lane.BULK, an_offer(seq, size=1000))
         await until(lambda: _settled(bob), timeout_s=SOON_S)
-        assert 0 < len(bob.home.transfers._downloads) <= MOST_OPEN
+        assert 0 < len(bob.home.transfers._drivers.downloads) <= MOST_OPEN
         assert max(counts) <= MOST_OPEN
 
 
 def most_at_once(somebody: Somebody, counts: list[int]) -> None:
     """Note how many files come in, whenever another begins."""
-    opened = somebody.home.transfers
-    really = opened._download
+    drivers = somebody.home.transfers._drivers
+    really = drivers.download
 
-    async def begin(row: transfers.Transfer) -> Any:
-        download = await really(row)
-        counts.append(len(opened._downloads))
+    def begin(row: transfers.Transfer) -> Any:
+        download = really(row)
+        counts.append(len(drivers.downloads))
         return download
 
-    opened._download = begin  # type: ignore[method-assign]
+    drivers.download = begin  # type: ignore[method-assign]
 
 
 async def _settled(somebody: Somebody) -> bool:
     """Tell whether nothing more is decided: the files open are the same a little later."""
-    before = set(somebody.home.transfers._downloads)
+    before = set(somebody.home.transfers._drivers.downloads)
     await asyncio.sleep(0.3)
-    return bool(before) and set(somebody.home.transfers._downloads) == before
+    return bool(before) and set(somebody.home.transfers._drivers.downloads) == before
 
 
 @pytest.mark.parametrize("size", [9 << 30, limits.MAX_FILE_BYTES])
@@ -302,11 +302,11 @@ async def test_a_file_that_does_not_fit_beside_the_reserve_is_not_begun(
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
         await bob.store.write(contacts.edit, bob.peer.contact.id, accept=str(limits.MAX_FILE_BYTES))
         session_of(alice).send(wire.Lane.BULK, an_offer(1, size=1000))
-        await until(lambda: len(bob.home.transfers._downloads) == 1, timeout_s=SOON_S)
+        await until(lambda: len(bob.home.transfers._drivers.downloads) == 1, timeout_s=SOON_S)
         session_of(alice).send(wire.Lane.BULK, an_offer(2, size=size))
         await until(lambda: _offered(bob, 2), timeout_s=SOON_S)
         await asyncio.sleep(0.3)
-        assert len(bob.home.transfers._downloads) == 1
+        assert len(bob.home.transfers._drivers.downloads) == 1
 
 
 async def _offered(somebody: Somebody, count: int) -> bool:

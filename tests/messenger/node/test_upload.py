@@ -227,8 +227,8 @@ def test_an_upload_that_ends_late_leaves_its_successor_in_its_place(home: Path) 
         services = services_of(home, store)
         (row,) = await store.read(transfers.list_open)
         files = Transfers(services)
-        first = await files._upload(row)
-        second = files._uploads[row.contact_id, FILE_ID] = Upload(
+        first = await files._drivers.upload(row)
+        second = files._drivers.uploads[row.contact_id, FILE_ID] = Upload(
             services, row, Spool(services, home / "spool")
         )
         first._on_end()

@@ -1,0 +1,46 @@
+"""A timer for a time that is put off again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+__all__ = ["Alarm"]
+
+
+class Alarm:
+    """Rings when it is due, by the clock of `time.monotonic`."""
+
+    def __init__(self, due_s: Callable[[], float | None], ring: Callable[[float], object]) -> None:
+        """Prepare; `due_s` returns when it is due by now, or None, and `ring` is told the time."""
+        self._due_s, self._ring = due_s, ring
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = 0.0
+
+    def look(self) -> None:
+        """See that it rings in time; call it when that may have become sooner.
+
+        Every piece of a chunk puts that off, so a timer that is set too early is left: it looks again.
+        """
+        due_s = self._due_s()
+        if due_s is None or (self._timer is not None and self._timer_s <= due_s):
+            return
+        self.cancel()
+        self._timer_s = due_s
+        delay_s = max(0.0, due_s - time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._expired)
+
+    def cancel(self) -> None:
+        """Ring no more, until the next look."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expired(self) -> None:
+        self._timer = None
+        due_s, now_s = self._due_s(), time.monotonic()
+        if due_s is not None and due_s <= now_s:
+            self._ring(now_s)
+        else:
+            self.look()
