@@ -7,16 +7,15 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from peerpost.errors import PeerpostError, ProtocolError, StorageError
+from peerpost.errors import PeerpostError, ProtocolError, StorageError, StoreFullError
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.receiving import Receiving, State
+from peerpost.protocol.window import MAX_WINDOW_BYTES
 from peerpost.store import disk
 from peerpost.store import transfers as rows
-from peerpost.store.names import safe_name
 from peerpost.store.sealed import End
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
@@ -26,6 +25,7 @@ from .alarm import Alarm
 from .clock import now_ms
 from .meter import Meter
 from .part import Part
+from .room import Room, said
 from .tasks import Tasks
 
 if TYPE_CHECKING:
@@ -39,11 +39,6 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-RETRY_DISK_S = 30.0
-"""A paused transfer tries the disk again after this long."""
-FLUSH_BYTES = 16 << 20
-"""Written before it is flushed: 20 ms of a usual disk."""
-
 
 class Download:
     """The driver of one `Receiving` (peerpost.protocol.transfer says how to drive one)."""
@@ -52,6 +47,11 @@ class Download:
         self._services = services
         self._row = row
         self._part = Part(folder, row)
+        self._room = Room(folder, reserve_bytes=services.config.storage.min_free)
+        self._rests: str | None = None
+        """Why nothing drives it for now, as the sender is told."""
+        self._unwanted = asyncio.Event()
+        """Set once it is to be given up."""
         self._session: Session | None = None
         self._machine: Receiving | None = None
         self._wake = asyncio.Event()
@@ -69,8 +69,6 @@ class Download:
         self._peer_pause: wire.Pause | None = None
         self.ended = asyncio.Event()
         self._meter = Meter()
-        self._unflushed = 0
-        self._flushing = False
 
     @property
     def row(self) -> rows.Transfer:
@@ -128,6 +126,8 @@ class Download:
         if self._machine is not None:
             self._machine.session_up(time.monotonic())
             self._wake.set()
+        elif self._rests is not None:
+            self._say_paused(self._rests)
 
     def session_down(self) -> None:
         """Wait for the next session."""
@@ -168,6 +168,7 @@ class Download:
     async def cancel(self, reason: str) -> None:
         """Give the file up, tell the sender, and wait until that is recorded, or an error of ours prevents it."""
         self._cancel_reason = reason
+        self._unwanted.set()
         if self._machine is not None:
             self._machine.cancel(reason)
         self._wake.set()
@@ -219,7 +220,7 @@ class Download:
             machine.on_timer(now_s)
             self._wake.set()
 
-        self._machine, self._error = machine, None
+        self._machine, self._error, self._rests = machine, None, None
         alarm = self._alarm = Alarm(lambda: machine.next_timer_s, ring)
         if self._pause_reason is not None:
             machine.pause(self._pause_reason)
@@ -244,22 +245,21 @@ class Download:
             here = commands.Checkpoint(
                 have=machine.have, progress_bytes=machine.progress_bytes, finish=None
             )
-            await self._checkpoint(here)
+            await self._checkpoint(machine, here)
         for command in machine.take(time.monotonic()):
             await self._carry_out(machine, command)
 
     async def _rest(self, error: Exception) -> bool:
-        """Let go of the file, say why and wait a while; False where it is not to begin anew.
+        """Let go of the file, say why on both sides and wait a while; False where it is not to begin anew.
 
         Nothing that was written is believed any more: a failed flush is told once, and is a success the next time.
         """
         message = error.message if isinstance(error, PeerpostError) else repr(error)
         unknown = not isinstance(error, PeerpostError)
         log.error("%s stopped: %s", self._row.id, message, exc_info=unknown)
-        self._machine = None
+        lacking_bytes, self._machine = self._lacking_bytes, None
         await self._writes.join()
         self._let_go()
-        self._wake.clear()
         if self._cancel_reason is not None:
             return False
         try:
@@ -272,9 +272,23 @@ class Download:
             await self._trouble(message)
         except PeerpostError as worse:
             log.warning("%s: not recorded: %s", self._row.id, worse.message)
-        with suppress(TimeoutError):  # Only to give it up is not to wait.
-            await asyncio.wait_for(self._wake.wait(), RETRY_DISK_S)
+        self._rests = said(error)
+        self._say_paused(self._rests)
+        await self._room.wait(error, lacking_bytes, give_up=self._unwanted)
         return True
+
+    @property
+    def _lacking_bytes(self) -> int:
+        """What has to have room for it to go on: what is missing, up to what is asked for at once."""
+        size = self.size
+        return (
+            MAX_WINDOW_BYTES if size is None else min(size - self.progress_bytes, MAX_WINDOW_BYTES)
+        )
+
+    def _say_paused(self, reason: str) -> None:
+        if self._session is not None:
+            pause = wire.Pause(file_id=self._row.file_id, paused=True, reason=reason)
+            self._session.send(wire.Lane.URGENT, wire.encode(pause))
 
     def _let_go(self) -> None:
         if self._alarm is not None:
@@ -313,7 +327,7 @@ class Download:
             case commands.Verify():
                 self._writes.spawn(self._verify(machine, command), name="verify")
             case commands.Checkpoint():
-                self._writes.spawn(self._checkpoint(command), name="checkpoint")
+                self._writes.spawn(self._checkpoint(machine, command), name="checkpoint")
             case commands.Finalize():
                 self._writes.spawn(self._finalize(machine, command.finish), name="finalize")
             case commands.Completed():
@@ -341,26 +355,18 @@ class Download:
         try:
             await self._in_thread(file.write_verified, good)
         except StorageError as error:
-            machine.store_failed([chunk.index for chunk in chunks], error.message)
+            machine.store_failed([chunk.index for chunk in chunks], said(error))
             self._pause(machine, error)
         else:
             machine.verified([chunk.index for chunk in good], bad, time.monotonic())
-            self._unflushed += len(good) << self._row.chunk_log2
-            if self._unflushed >= FLUSH_BYTES and not self._flushing:
-                self._writes.spawn(self._flush(), name="flush")
+            self._room.wrote()
+            if self._part.wrote(len(good) << self._row.chunk_log2):
+                self._writes.spawn(self._in_thread(self._part.flush), name="flush")
             self._meter.note(machine.progress_bytes)
             await self._goes_on()
             if bad:
                 log.warning("%s: wrong chunks %s are asked for again", self._row.id, bad)
         self._wake.set()
-
-    async def _flush(self) -> None:
-        """Flush what was written by now: much at once would hold up for long whoever else writes."""
-        self._flushing, self._unflushed = True, 0
-        try:
-            await self._in_thread(self._part.file.flush_chunks)
-        finally:
-            self._flushing = False
 
     async def _goes_on(self) -> None:
         """Note that chunks come again, if it was noted why they did not."""
@@ -370,25 +376,28 @@ class Download:
             self._row = dataclasses.replace(self._row, peer_pause=None)
             await self._services.store.write(rows.set_peer_pause, self._row.id, None)
 
-    async def _checkpoint(self, command: commands.Checkpoint) -> None:
+    async def _checkpoint(self, machine: Receiving, command: commands.Checkpoint) -> None:
         await self._in_thread(self._part.file.sync)
-        await self._services.store.write(
-            rows.checkpoint, self._row.id, command.have, command.progress_bytes, command.finish
-        )
+        record = (command.have, command.progress_bytes, command.finish)
+        try:
+            await self._services.store.write(rows.checkpoint, self._row.id, *record)
+        except StoreFullError as error:  # The record may lag behind: all that was flushed is there.
+            machine.pause(said(error))
+            self._pause(machine, error)
 
     async def _finalize(self, machine: Receiving, finish: wire.Finish) -> None:
         end = End(size=finish.size, count=finish.count, root=finish.root)
         try:
             await self._in_thread(self._part.finish, end)
             item = await self._services.store.write(
-                rows.complete_incoming, self._row.id, finish, self._shown_name(), now_ms()
+                rows.complete_incoming, self._row.id, finish, self._row.shown_name, now_ms()
             )
         except ProtocolError as error:
             machine.finalize_failed(error.message)
         except StorageError as error:
             if self._part.file.flush_failed:
                 raise
-            machine.finalize_postponed(error.message)
+            machine.finalize_postponed(said(error))
             self._pause(machine, error)
         else:
             machine.finalized()
@@ -397,26 +406,30 @@ class Download:
             self._services.events.publish("transfer", self._row.id, "done")
         self._wake.set()
 
-    def _shown_name(self) -> str:
-        return "" if self._row.as_text else safe_name(self._row.name)
-
     def _pause(self, machine: Receiving, error: StorageError) -> None:
         log.warning("%s is paused: %s", self._row.id, error.message)
-        self._tasks.spawn(self._resume_later(machine, error.message), name="resume-later")
+        self._tasks.spawn(self._resume_later(machine, error), name="resume-later")
+        self._wake.set()
 
-    async def _resume_later(self, machine: Receiving, cause: str) -> None:
-        await self._trouble(cause)
-        await asyncio.sleep(RETRY_DISK_S)
+    async def _resume_later(self, machine: Receiving, error: StorageError) -> None:
+        await self._trouble(error.message)
+        await self._room.wait(error, self._lacking_bytes, give_up=self.ended)
         if not self.paused and machine is self._machine:
             machine.resume(time.monotonic())
             self._wake.set()
 
     async def _trouble(self, cause: str | None) -> None:
         """Note why nothing comes, while that lasts; what the user has paused stays paused."""
-        if not self.paused:
-            self._row = dataclasses.replace(self._row, error=cause)
+        if self.paused:
+            return
+        try:
             await self._services.store.write(rows.set_state, self._row.id, "active", cause)
-            self._services.events.publish("transfer", self._row.id, "active")
+        except StorageError as error:
+            # It says something of the file and changes nothing about it.
+            log.warning("%s: not recorded: %s", self._row.id, error.message)
+            return
+        self._row = dataclasses.replace(self._row, error=cause)
+        self._services.events.publish("transfer", self._row.id, "active")
 
     async def _end(self, state: str, cause: str) -> None:
         log.warning("%s %s: %s", self._row.id, state, cause)

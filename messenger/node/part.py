@@ -15,14 +15,19 @@ from peerpost.store.sealed import End, SealedFile
 
 __all__ = ["Part"]
 
+FLUSH_BYTES = 16 << 20
+"""Written before it is flushed: 20 ms of a usual disk."""
+
 
 class Part:
-    """The part of one file. All of it blocks."""
+    """The part of one file. All of it blocks but `wrote`."""
 
     def __init__(self, folder: Path, row: rows.Transfer) -> None:
         self._path = blobs.path(folder, row, ".part")
         self._final = blobs.path(folder, row, ".sealed")
         self._file: SealedFile | None = None
+        self._unflushed = 0
+        self._flushing = False
 
     @property
     def file(self) -> SealedFile:
@@ -44,6 +49,21 @@ class Part:
         self._path.with_suffix(".leaves").touch(mode=0o600)
         self._file = SealedFile.open(self._path, sealer, writable=True)
         return self._file.rehash(row.finish_size if row.finish is not None else row.size)
+
+    def wrote(self, size_bytes: int) -> bool:
+        """Note what was written, and tell whether to `flush` it: much at once would hold up whoever else writes."""
+        self._unflushed += size_bytes
+        if self._unflushed < FLUSH_BYTES or self._flushing:
+            return False
+        self._flushing, self._unflushed = True, 0
+        return True
+
+    def flush(self) -> None:
+        """Flush the chunks that were written by now. Raises StorageError."""
+        try:
+            self.file.flush_chunks()
+        finally:
+            self._flushing = False
 
     def finish(self, end: End) -> None:
         """Check and flush the whole, and put it in place. Raises as `SealedFile.finish` does."""

@@ -261,10 +261,11 @@ class Receiving:
         self._fail(cause)
 
     def finalize_postponed(self, cause: str) -> None:
-        """Take that the disk would not let the file be finished: pause; `resume` tries again."""
+        """Take that the disk would not let the file be finished: pause and say so; `resume` tries again."""
         if self.state is State.FINISHING:
             self._enter(State.PAUSED)
             self.cause = cause
+            self._say_paused()
 
     def on_timer(self, now_s: float) -> None:
         """Ask again for what has not come, if it is time."""

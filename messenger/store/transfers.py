@@ -11,6 +11,7 @@ from peerpost.errors import NotFoundError
 from peerpost.wire.inner import Finish
 
 from . import ids, inbox
+from .names import safe_name
 
 __all__ = [
     "OPEN",
@@ -31,6 +32,7 @@ __all__ = [
     "list_open",
     "list_transfers",
     "of_contact",
+    "peer_pauses",
     "select",
     "set_peer_pause",
     "set_state",
@@ -87,6 +89,11 @@ class Transfer:
     """Of a folder: how many files are in it, as its sender says; None for a plain file."""
     accepted_bytes: int | None
     """Of an incoming file of unknown size: how long it may be; None for any length."""
+
+    @property
+    def shown_name(self) -> str:
+        """What a received file is called, made safe; nothing for a long text."""
+        return "" if self.as_text else safe_name(self.name)
 
     @property
     def finish(self) -> Finish | None:
@@ -224,6 +231,15 @@ def activate(db: apsw.Connection, transfer_id: str) -> None:
 def set_peer_pause(db: apsw.Connection, transfer_id: str, reason: str | None) -> None:
     """Note that the peer has paused, or that it goes on (None)."""
     db.execute("UPDATE transfers SET peer_pause = ? WHERE id = ?", (reason, transfer_id))
+
+
+def peer_pauses(
+    db: apsw.Connection, files: Iterable[tuple[str, bytes]]
+) -> dict[tuple[str, bytes], str]:
+    """Return why the peer has paused files that we send; `files` are (contact id, file id) each."""
+    query = "SELECT peer_pause FROM transfers WHERE contact_id = ? AND file_id = ? AND incoming = 0"
+    found = {file: db.execute(query, file).get for file in files}
+    return {file: why for file, why in found.items() if why is not None}
 
 
 def end(

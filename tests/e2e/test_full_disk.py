@@ -12,11 +12,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from tests.support.nodes import Done, Friend, content, until
+from tests.support.nodes import Done, Friend, content, digest, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -202,3 +203,48 @@ async def test_a_disk_that_fills_up_loses_nothing(alice: Friend, bob: Small) -> 
     assert arrived[-1] == "room again"
     assert [text.split()[0] for text in arrived[:-1]] == [text.strip() for text in kept]
     assert (await bob.cli("queue", "list")).rows == []
+
+
+async def test_a_disk_that_fills_up_in_the_middle_of_a_file_pauses_it_and_says_so(
+    alice: Friend, bob: Small
+) -> None:
+    big = content(3_000_000)
+    await bob.cli("limits", "set", "--down", "300kB/s")
+    id_ = await alice.queue_file("bob", "big.bin", big)
+
+    async def of_bob() -> dict[str, Any]:
+        (row,) = (await bob.cli("transfers", "list")).rows
+        return dict(row)
+
+    async def in_the_middle() -> bool:
+        rows = (await bob.cli("transfers", "list")).rows
+        return bool(rows) and bool(rows[0]["done_bytes"])
+
+    await until(in_the_middle)
+    await bob.fill(leave_bytes=0)
+
+    async def alice_reads_why() -> bool:
+        (row,) = await alice.ask("transfers.list")
+        assert row["state"] in {"active", "paused"}, row
+        return (row["state"], row["error"]) == ("paused", "the receiver's disk is full")
+
+    await until(alice_reads_why)
+    (entry,) = await alice.ask("queue.list", {})
+    assert entry["last_error"] == "paused: the receiver's disk is full"
+    assert (await alice.ask("queue.show", {"id": id_}))["last_error"] == entry["last_error"]
+    row = await of_bob()
+    assert "No space left" in row["error"] or "the disk is full" in row["error"]
+    assert 0 < row["done_bytes"] < len(big)
+
+    # Another session brings no other news.
+    await alice.stop()
+    await alice.start()
+    await until(alice_reads_why)
+
+    await bob.make_room()
+    await bob.cli("limits", "set", "--down", "off")
+    await alice.delivered(id_)
+    (item,) = (await bob.cli("inbox", "list")).rows
+    shown = (await bob.cli("inbox", "show", item["id"])).row
+    assert shown["blake2b"] == digest(big)
+    assert [row["last_error"] for row in (await alice.ask("sent.list", {}))] == [None]

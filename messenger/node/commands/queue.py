@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import msgspec
 from peerpost.errors import UsageError
 from peerpost.store import contacts as store_contacts
 from peerpost.store import outbox as store_outbox
+from peerpost.store import transfers
 from peerpost.wire.inner import Lane
 
 from ..clock import now_ms, rfc3339
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from ..node import Node, Opened
 
 __all__ = ["cancel", "describe", "list_", "retry", "sent_list", "show"]
+
+_PENDING = ("queued", "sent")
 
 
 class _List(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,7 +62,8 @@ async def _list(opened: Opened, params: _List, *, pending: bool) -> list[dict[st
             limit=count,
             beyond_row_id=row_of(after),
         )
-        return [describe(opened, entry) | {"cursor": str(entry.row_id)} for entry in entries]
+        described = await _describe_all(opened, entries)
+        return [row | {"cursor": str(e.row_id)} for e, row in zip(entries, described, strict=True)]
 
     return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
 
@@ -67,14 +72,15 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
     """Describe one entry by id or its beginning."""
     opened = node.opened()
     entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
-    return describe(opened, entry)
+    (described,) = await _describe_all(opened, [entry])
+    return described
 
 
 async def retry(node: Node, request: Request) -> dict[str, Any]:
     """Try now to reach the contact of an entry, and send although it has asked to be left alone."""
     opened = node.opened()
     entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
-    if entry.state not in ("queued", "sent"):
+    if entry.state not in _PENDING:
         raise UsageError(f"{entry.id} is {entry.state}: there is nothing to try again")
     peer = opened.network.peers.get(entry.contact_id)
     if peer is not None:
@@ -96,13 +102,31 @@ async def cancel(node: Node, request: Request) -> dict[str, Any]:
     return describe(opened, cancelled)
 
 
-def describe(opened: Opened, entry: store_outbox.Entry) -> dict[str, Any]:
-    """Return an outbox entry with the keys of the command-line contract."""
+async def _describe_all(
+    opened: Opened, entries: Sequence[store_outbox.Entry]
+) -> list[dict[str, Any]]:
+    """Describe entries; of a file that nothing sends now, the store knows why the contact has paused it."""
+    files = [(e.contact_id, e.file_id) for e in entries if e.file_id and e.state in _PENDING]
+    pauses = await opened.store.read(transfers.peer_pauses, files) if files else {}
+    return [describe(opened, e, pauses.get((e.contact_id, e.file_id or b""))) for e in entries]
+
+
+def describe(
+    opened: Opened, entry: store_outbox.Entry, paused: str | None = None
+) -> dict[str, Any]:
+    """Return an outbox entry with the keys of the command-line contract.
+
+    `paused` is why the contact has paused its file, as far as the caller knows.
+    """
     peer = opened.network.peers.get(entry.contact_id)
-    pending = entry.state in ("queued", "sent")
+    pending = entry.state in _PENDING
     dial_s = peer.next_dial_s if peer is not None and pending else None
     wait_ms = None if dial_s is None else int((dial_s - time.monotonic()) * 1000)
     moving = opened.transfers.driven(entry.contact_id, entry.file_id, incoming=False)
+    if moving is not None and pending:
+        paused = moving.peer_pause
+    if paused is not None:
+        paused = f"paused: {paused or 'by the other side'}"
     return {
         "id": entry.id,
         "contact": peer.contact.name if peer is not None else None,
@@ -112,7 +136,7 @@ def describe(opened: Opened, entry: store_outbox.Entry) -> dict[str, Any]:
         "name": entry.name,
         "attempts": peer.attempts if peer is not None and pending else 0,
         "next_attempt": None if wait_ms is None else rfc3339(now_ms() + max(0, wait_ms)),
-        "last_error": entry.last_error or (peer.last_error if peer and pending else None),
+        "last_error": entry.last_error or paused or (peer.last_error if peer and pending else None),
         **figures(entry.size, moving),
         "created": rfc3339(entry.created_ms),
         "delivered": rfc3339(entry.delivered_ms),

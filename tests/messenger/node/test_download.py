@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,98 +14,14 @@ import pytest
 
 from peerpost import system
 from peerpost.errors import StoreFullError
-from peerpost.node import download as module
-from peerpost.node.download import Download
+from peerpost.node import part, room
 from peerpost.node.transfers import Transfers
-from peerpost.store import inbox, transfers
+from peerpost.store import transfers
 from peerpost.store.chunks import Sealer
-from peerpost.store.engine import Store
 from peerpost.store.sealed import End, SealedFile
 from peerpost.wire import inner as wire
 from tests.messenger.protocol.test_receiving import CHUNK, LOG2, Content
-from tests.support.spool_writer import services_of
-from tests.support.store_rig import KEY, NOW_MS, Rig, message
-
-CHUNKS = 40
-
-
-class Sender:
-    """The session of a sender that answers each request at once, as long as it may."""
-
-    def __init__(self, content: Content, *, withheld: int = 0) -> None:
-        self.content, self.withheld = content, withheld
-        self.download: Download | None = None
-        self.told: list[wire.Inner] = []
-
-    def send(self, _lane: wire.Lane, inner: bytes) -> None:
-        said = wire.decode(inner)
-        self.told.append(said)
-        if isinstance(said, wire.Pull):
-            asyncio.get_running_loop().call_soon(self.answer, said)
-
-    def answer(self, pull: wire.Pull) -> None:
-        download, content = self.download, self.content
-        assert download is not None
-        for first, count in pull.ranges:
-            for index in range(first, first + count):
-                if index < len(content.sealed) - self.withheld:
-                    download.on_control(content.page(index))
-                    download.on_segments(content.segments(index))
-        if not pull.ranges and not pull.leaves_count:
-            download.on_control(content.finish())
-
-    def tells(self, what: type[wire.Inner]) -> bool:
-        return any(isinstance(said, what) for said in self.told)
-
-
-class Incoming:
-    """A file that has been accepted, and what drives it."""
-
-    def __init__(self, home: Path, store: Store, row: transfers.Transfer, sender: Sender) -> None:
-        self.home, self.store, self.row, self.sender = home, store, row, sender
-        self.services = services_of(home, store)
-        self.download = Download(self.services, row, home / "blobs")
-        self.ends = 0
-        sender.download = self.download
-
-    def start(self) -> None:
-        self.download.start(self._ended)
-        self.download.session_up(cast("Any", self.sender))
-
-    def _ended(self) -> None:
-        self.ends += 1
-
-    async def now(self) -> transfers.Transfer:
-        return await self.store.read(transfers.find, self.row.id)
-
-    async def until(self, holds: Callable[[], bool | Awaitable[bool]]) -> None:
-        async with asyncio.timeout(10):
-            while True:
-                held = holds()
-                if held if isinstance(held, bool) else await held:
-                    return
-                await asyncio.sleep(0.002)
-
-
-@contextlib.asynccontextmanager
-async def incoming(home: Path, sender: Sender) -> AsyncIterator[Incoming]:
-    loop = asyncio.get_running_loop()
-    store = await Store.open(home / "store.db", KEY, loop=loop, ballast_bytes=0)
-    contact_id = (await store.read(lambda db: db.execute("SELECT id FROM contacts").fetchone()))[0]
-    row = await store.read(transfers.get, contact_id, sender.content.file_id, incoming=True)
-    assert row is not None
-    made = Incoming(home, store, row, sender)
-    try:
-        yield made
-    finally:
-        await made.download.close()
-        made.services.threads.shutdown()
-        await store.close()
-
-
-def part_of(home: Path) -> Path:
-    """Return where the part of the file lies."""
-    return home / "blobs" / f"{(home / 'transfer').read_text()}.part"
+from tests.support.incoming import CHUNKS, Sender, accepted, incoming, part_of
 
 
 @pytest.fixture
@@ -117,29 +32,9 @@ def content() -> Content:
 @pytest.fixture
 def home(tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a home with a contact whose file has been accepted; it is flushed after each few chunks."""
-    monkeypatch.setattr(module, "FLUSH_BYTES", 4 * CHUNK)
-    monkeypatch.setattr(module, "RETRY_DISK_S", 0.05)
-    (tmp_path / "blobs").mkdir()
-    body = wire.encode_offer(
-        wire.Offer(
-            file_id=content.file_id,
-            key=content.key,
-            chunk_log2=LOG2,
-            size=content.size,
-            name="a",
-            as_text=False,
-        )
-    )
-    with Rig(tmp_path) as rig:
-        rig.make_identity()
-        bob = rig.make_contact("bob").id
-        made = message(1, kind=wire.Kind.OFFER, body=body, outbox_id=bytes([3]) * 16, lane=1)
-        rig.write(inbox.receive_many, bob, [made], NOW_MS)
-        row = rig.read(transfers.get, bob, content.file_id, incoming=True)
-        assert row is not None
-        rig.write(transfers.set_state, row.id, "active")
-        (tmp_path / "transfer").write_text(row.id)
-    return tmp_path
+    monkeypatch.setattr(part, "FLUSH_BYTES", 4 * CHUNK)
+    monkeypatch.setattr(room, "RETRY_S", (0.05, 0.05))
+    return accepted(tmp_path, content)
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -288,7 +183,7 @@ def test_nothing_is_believed_of_a_file_whose_flush_has_failed(
     async def work() -> None:
         async with incoming(home, Sender(content)) as file:
             if when == "it is whole":
-                monkeypatch.setattr(module, "FLUSH_BYTES", 1 << 30)
+                monkeypatch.setattr(part, "FLUSH_BYTES", 1 << 30)
             disk.lose(path, lambda: True)
             file.start()
             async with asyncio.timeout(10):
@@ -347,7 +242,7 @@ def test_who_rejects_a_file_while_it_rests_does_not_wait(
     home: Path, content: Content, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = part_of(home)
-    monkeypatch.setattr(module, "RETRY_DISK_S", 3600)
+    monkeypatch.setattr(room, "RETRY_S", (3600, 3600))
 
     async def work() -> None:
         sender = Sender(content, withheld=1)
@@ -363,6 +258,26 @@ def test_who_rejects_a_file_while_it_rests_does_not_wait(
             assert (await file.now()).state == "cancelled"
             assert sender.tells(wire.Cancel)
             assert list((home / "blobs").iterdir()) == []
+
+    run(work())
+
+
+def test_who_comes_back_while_a_file_rests_reads_why(
+    home: Path, content: Content, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "RETRY_S", (3600, 3600))
+
+    async def work() -> None:
+        sender, again = Sender(content, withheld=1), Sender(content)
+        async with incoming(home, sender) as file:
+            disk.lose(part_of(home), lambda: True)
+            file.start()
+            await file.until(lambda: sender.tells(wire.Pause))
+            file.download.session_down()
+            file.download.session_up(cast("Any", again))
+            (pause,) = again.told
+            assert isinstance(pause, wire.Pause)
+            assert pause.reason == "the receiver's disk does not take it for now"
 
     run(work())
 

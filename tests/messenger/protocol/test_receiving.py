@@ -303,6 +303,10 @@ def test_a_disk_that_is_full_at_the_end_pauses_and_tries_again() -> None:
     rig.take()
     rig.machine.finalize_postponed("the disk is full")
     assert (rig.machine.state, rig.machine.cause) == (State.PAUSED, "the disk is full")
+    (told,) = rig.take()
+    assert isinstance(told, commands.SendControl)
+    assert isinstance(told.message, wire.Pause)
+    assert (told.message.paused, told.message.reason) == (True, "the disk is full")
     rig.machine.resume(rig.now_s)
     assert [type(c) for c in rig.take()] == [commands.Finalize]
 
