@@ -16,7 +16,9 @@ STEP_S = 0.25
 class Meter:
     """Readings of a counter, and its rate."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: int = 1) -> None:
+        """Begin; of readings that are long ago so many are kept: with two, one that comes seldom still has a rate."""
+        self._kept = kept
         self._readings: deque[tuple[float, int]] = deque()
 
     def note(self, total: int, now_s: float | None = None) -> None:
@@ -41,5 +43,5 @@ class Meter:
 
     def _forget(self, now_s: float) -> None:
         # The one before the span stays while there is none within it: it says that nothing grew.
-        while len(self._readings) > 1 and now_s - self._readings[0][0] > SPAN_S:
+        while len(self._readings) > self._kept and now_s - self._readings[0][0] > SPAN_S:
             self._readings.popleft()

@@ -65,9 +65,9 @@ class Upload:
         self._clearing: asyncio.Task[None] | None = None
         if row.state == "paused":
             self._machine.pause(row.error or "paused by the sender")
-        self._had_bytes: tuple[int, int] | None = None
-        """What the receiver had when this session began, and what had been sent by then."""
-        self._meter = Meter()
+        self._had_bytes: int | None = None
+        """What the receiver said last that it has: what leaves here may lie in buffers for long, or be lost."""
+        self._meter = Meter(kept=2)
         self._source: SpoolSource | ResealedSource | None = None
         self._session: Session | None = None
         self._wake = asyncio.Event()
@@ -100,16 +100,14 @@ class Upload:
         return self._row.size if finish is None else finish.size
 
     @property
-    def progress_bytes(self) -> int:
-        """What the receiver said it had, and what has left since."""
-        had, sent = self._had_bytes or (0, 0)
-        total = had + self._machine.sent_bytes - sent
-        return total if self.size is None else min(self.size, total)
+    def progress_bytes(self) -> int | None:
+        """What the receiver has, by its last request: at most a window less than now; None before it has asked."""
+        return self._had_bytes
 
     @property
     def rate_bytes_s(self) -> float:
-        """How fast it leaves."""
-        return self._meter.rate(self._machine.sent_bytes)
+        """How fast the receiver has more of it."""
+        return self._meter.rate(self._had_bytes or 0)
 
     @property
     def peer_pause(self) -> str | None:
@@ -136,7 +134,6 @@ class Upload:
         """Answer requests of this session."""
         if self._session is not session:
             self._session = session
-            self._had_bytes = None
             self._machine.session_up()
             self._wake.set()
 
@@ -166,8 +163,9 @@ class Upload:
 
     def _note_had(self, pull: wire.Pull) -> None:
         had = wire.had_bytes(pull)
-        if self._had_bytes is None and had is not None:
-            self._had_bytes = (min(had, self.size or 0), self._machine.sent_bytes)
+        if had is not None:
+            self._had_bytes = had if self.size is None else min(had, self.size)
+            self._meter.note(self._had_bytes)
         if self._row.peer_pause is not None:
             self._row = dataclasses.replace(self._row, peer_pause=None)
             self._tasks.spawn(
@@ -288,7 +286,6 @@ class Upload:
             await session.send_chunk(self.frames(item, session.segment_bytes))
             if session is self._session:
                 self._machine.chunk_sent(item.index)
-                self._meter.note(self._machine.sent_bytes)
                 if self._machine.wants_more:
                     self._wake.set()
 

@@ -147,11 +147,6 @@ class Sending:
         return self._accepted
 
     @property
-    def sent_bytes(self) -> int:
-        """Sealed bytes sent in this run, repeats included."""
-        return self._sent_chunks * self._geometry.sealed_bytes
-
-    @property
     def wants_more(self) -> bool:
         """Whether so little is in hand that `take` would read on, if there is something to read."""
         return self._ahead - len(self._in_hand) >= READ_CHUNKS or len(self._in_hand) < READ_CHUNKS

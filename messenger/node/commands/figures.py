@@ -15,8 +15,8 @@ class Moving(Protocol):
         """Bytes, where the end is known."""
 
     @property
-    def progress_bytes(self) -> int:
-        """How many of them the receiver has."""
+    def progress_bytes(self) -> int | None:
+        """How many of them the receiver has, as far as that is known here."""
 
     @property
     def rate_bytes_s(self) -> float:

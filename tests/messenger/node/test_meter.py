@@ -26,3 +26,16 @@ def test_a_burst_is_no_rate_for_ever() -> None:
     assert meter.rate(1_000_000, 1.001) <= 4_000_000
     meter.reset()
     assert meter.rate(1_000_000, 1.002) == 0
+
+
+def test_what_grows_seldom_has_a_rate_between() -> None:
+    meter = Meter(kept=2)
+    assert meter.rate(0, 0.0) == 0
+    for step in range(6):
+        at_s = 2 * SPAN_S * step
+        meter.note(100_000 * step, at_s)
+        if step:
+            assert meter.rate(100_000 * step, at_s) == pytest.approx(10_000, rel=0.01)
+            assert meter.rate(100_000 * step, at_s + 2 * SPAN_S) >= 4_900
+    # And one that has ended to grow comes nearer and nearer to none.
+    assert meter.rate(500_000, 1000.0) < 120
