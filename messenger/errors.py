@@ -32,6 +32,7 @@ __all__ = [
     "StoreFullError",
     "TicketError",
     "TimedOutError",
+    "TransientError",
     "UnavailableError",
     "UntrustedError",
     "UsageError",
@@ -137,7 +138,11 @@ class StorageError(LocalError):
     exit_code = 74
 
 
-class StoreFullError(StorageError):
+class TransientError(StorageError):
+    """The disk or the system does not serve for now: what lies there is there, and is tried again."""
+
+
+class StoreFullError(TransientError):
     """The disk is full: nothing was accepted and nothing is lost."""
 
     code = "disk_full"

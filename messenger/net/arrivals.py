@@ -83,6 +83,10 @@ class Arrivals:
         except (ProtocolError, ConnectionLostError, TimeoutError) as error:
             log.debug("a stream of %s came to nothing: %s", peer_id, error)
             stream.reset()
+        except Exception:
+            # Nobody waits for this task: the peer would wait for its answer for ever.
+            log.exception("a stream of %s cannot be told apart", peer_id)
+            stream.reset()
 
     async def _may_agree(self, stream: MuxedStream) -> None:
         """Return once a stream may have its protocol.

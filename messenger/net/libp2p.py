@@ -15,7 +15,7 @@ import functools
 import logging
 import socket
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import trio
@@ -246,7 +246,7 @@ class LibP2PTransport:
     # -- inbound, on the loop
 
     def _arrived(self, secured: Secured) -> None:
-        self._spawn(self._welcome(secured))
+        self._spawn(self._welcome(secured), secured.close)
 
     async def _welcome(self, secured: Secured) -> None:
         # Asked again: much may have changed since the handshake began.
@@ -317,7 +317,7 @@ class LibP2PTransport:
             connection.abort()  # The loop may have given it the socket already, and tells it nothing more.
             secured.close()
             raise
-        self._spawn(self._watch(connection))
+        self._spawn(self._watch(connection), connection.abort)
         return connection
 
     async def _watch(self, connection: MuxedConnection) -> None:
@@ -325,10 +325,18 @@ class LibP2PTransport:
         self._connections.discard(connection)
         self._strangers.leave(connection)
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], end: Callable[[], object]) -> None:
+        """Run a coroutine of one connection, which a failure of it ends: nobody else would hear of it."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._watchers.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("a connection failed: %r", error, exc_info=error)
+                end()
+
         task = asyncio.get_running_loop().create_task(coroutine)
         self._watchers.add(task)
-        task.add_done_callback(self._watchers.discard)
+        task.add_done_callback(ended)
 
     # -- the node's side
 

@@ -32,7 +32,7 @@ from .rpc import (
     Request,
     error_object,
 )
-from .tasks import Tasks
+from .tasks import EndsOwner, Tasks
 
 __all__ = ["Connection"]
 
@@ -113,7 +113,12 @@ class Connection:
         """Stop reading and close in the background, cancelling what runs."""
         self._stop_reading()
         if not self._closing:
-            self._tasks.spawn(self._close(), name="control: close a connection")
+            self._spawn(self._close(), "close a connection")
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any], what: str) -> asyncio.Task[Any]:
+        # What goes wrong in a request is its answer. A failure here is one to answer: the client is not left to wait.
+        ends = EndsOwner(lambda _: self._hang_up())
+        return self._tasks.spawn(coroutine, name=f"control: {what}", on_failure=ends)
 
     async def _close(self) -> None:
         if self._closing:
@@ -277,9 +282,7 @@ class Connection:
                     self._put(line)
                 if self._reads_too_little:
                     # It keeps its place among those that run, as one with a task does.
-                    wait = self._tasks.spawn(
-                        self._all_sent.wait(), name="control: wait for a client"
-                    )
+                    wait = self._spawn(self._all_sent.wait(), "wait for a client")
                     self._track(wait, lambda: None)
 
         self._track(future, after)
@@ -306,11 +309,15 @@ class Connection:
             if isinstance(handled, Coroutine):
                 handled.close()  # One that was cancelled before it began.
 
-        self._track(self._tasks.spawn(serve(), name=f"control: {request.method[:64]}"), after)
+        self._track(self._spawn(serve(), request.method[:64]), after)
 
     def _track(self, running: asyncio.Future[Any], after: Callable[[], None]) -> None:
         def ended(_: asyncio.Future[Any]) -> None:
-            after()
+            try:
+                after()
+            except Exception:
+                log.exception("a request was not answered")
+                self._hang_up()
             self._running.discard(running)
             self._next()
 
@@ -353,7 +360,7 @@ class Connection:
         answer = {"jsonrpc": "2.0", "id": id_, "error": {"code": number, "message": message}}
         # The connection closes by itself once nothing runs.
         send = self._send(orjson.dumps(answer))
-        self._track(self._tasks.spawn(send, name="control: reject a connection"), lambda: None)
+        self._track(self._spawn(send, "reject a connection"), lambda: None)
 
     async def _send(self, line: bytes) -> None:
         """Answer with a line; wait while the client leaves too much unread."""

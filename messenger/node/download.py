@@ -6,9 +6,9 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from peerpost.errors import PeerpostError, ProtocolError, StorageError, StoreFullError
 from peerpost.protocol import transfer as commands
@@ -26,7 +26,7 @@ from .clock import now_ms
 from .meter import Meter
 from .part import Part
 from .room import Room, said
-from .tasks import Tasks
+from .tasks import EndsOwner, Tasks
 
 if TYPE_CHECKING:
     from .services import Services
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Download"]
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -55,9 +54,10 @@ class Download:
         self._session: Session | None = None
         self._machine: Receiving | None = None
         self._wake = asyncio.Event()
-        self._tasks = Tasks(self._broken)
-        self._writes = Tasks(self._broken)
-        """What uses the file in a thread: it stays open until then."""
+        self._tasks, self._writes = Tasks(), Tasks()
+        """What uses the file in a thread is among the writes: it stays open until then."""
+        self._fails = EndsOwner(self._broken)
+        self._in_thread = services.in_thread
         self._on_end: Callable[[], object] = lambda: None
         self._cancel_reason: str | None = None
         self._error: BaseException | None = None
@@ -109,7 +109,7 @@ class Download:
     def start(self, on_end: Callable[[], object]) -> None:
         """Look at what is on the disk and begin; `on_end` is called when nothing more will come."""
         self._on_end = on_end
-        self._tasks.spawn(self._run(), name=f"download-{self._row.id}")
+        self._tasks.keep(f"download-{self._row.id}", self._run, self._services.duties)
 
     async def close(self) -> None:
         """Stop, and keep on the disk what is there."""
@@ -255,8 +255,7 @@ class Download:
         Nothing that was written is believed any more: a failed flush is told once, and is a success the next time.
         """
         message = error.message if isinstance(error, PeerpostError) else repr(error)
-        unknown = not isinstance(error, PeerpostError)
-        log.error("%s stopped: %s", self._row.id, message, exc_info=unknown)
+        log.error("%s: %s", self._row.id, message, exc_info=not isinstance(error, PeerpostError))
         lacking_bytes, self._machine = self._lacking_bytes, None
         await self._writes.join()
         self._let_go()
@@ -270,8 +269,8 @@ class Download:
                 return False
             self._row = row
             await self._trouble(message)
-        except PeerpostError as worse:
-            log.warning("%s: not recorded: %s", self._row.id, worse.message)
+        except Exception as worse:  # noqa: BLE001 - it is tried again in any case
+            log.warning("%s: not recorded: %s", self._row.id, worse)
         self._rests = said(error)
         self._say_paused(self._rests)
         await self._room.wait(error, lacking_bytes, give_up=self._unwanted)
@@ -299,7 +298,7 @@ class Download:
         """Open what an earlier run left and check it: the recorded bitmap is only a hint."""
         row = self._row
         # Among the writes: where nobody waits for it any more, the thread still uses the file.
-        opening = self._writes.spawn(self._in_thread(self._part.open, row), name="open")
+        opening = self._write("open", self._in_thread(self._part.open, row))
         have: bytes = await asyncio.shield(opening)
         if row.name or have:
             log.info("receiving %s: %d chunks are here", row.id, sum(b.bit_count() for b in have))
@@ -325,11 +324,11 @@ class Download:
                 if self._session is not None:
                     self._session.send(command.lane, wire.encode(command.message))
             case commands.Verify():
-                self._writes.spawn(self._verify(machine, command), name="verify")
+                self._write("verify", self._verify(machine, command))
             case commands.Checkpoint():
-                self._writes.spawn(self._checkpoint(machine, command), name="checkpoint")
+                self._write("checkpoint", self._checkpoint(machine, command))
             case commands.Finalize():
-                self._writes.spawn(self._finalize(machine, command.finish), name="finalize")
+                self._write("finalize", self._finalize(machine, command.finish))
             case commands.Completed():
                 log.info("received %s", self._row.id)
             case commands.Exceeded():
@@ -361,7 +360,7 @@ class Download:
             machine.verified([chunk.index for chunk in good], bad, time.monotonic())
             self._room.wrote()
             if self._part.wrote(len(good) << self._row.chunk_log2):
-                self._writes.spawn(self._in_thread(self._part.flush), name="flush")
+                self._write("flush", self._in_thread(self._part.flush))
             self._meter.note(machine.progress_bytes)
             await self._goes_on()
             if bad:
@@ -408,7 +407,8 @@ class Download:
 
     def _pause(self, machine: Receiving, error: StorageError) -> None:
         log.warning("%s is paused: %s", self._row.id, error.message)
-        self._tasks.spawn(self._resume_later(machine, error), name="resume-later")
+        later = self._resume_later(machine, error)
+        self._tasks.spawn(later, name=f"resume-{self._row.id}", on_failure=self._fails)
         self._wake.set()
 
     async def _resume_later(self, machine: Receiving, error: StorageError) -> None:
@@ -446,5 +446,5 @@ class Download:
             self._error = self._error or error
             self._wake.set()
 
-    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._services.in_thread(work, *args, **kwargs)
+    def _write(self, what: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        return self._writes.spawn(work, name=f"{what}-{self._row.id}", on_failure=self._fails)

@@ -100,7 +100,8 @@ class Drivers:
 
         Either `forget` finds the driver, which is noted by now, or the row is gone for the look that follows.
         """
-        self._tasks.spawn(self._require_row(row, driver), name=f"look-again-{row.id}")
+        name, duties = f"look-again-{row.id}", self._services.duties
+        self._tasks.keep(name, lambda: self._require_row(row, driver), duties)
 
     async def _require_row(self, row: rows.Transfer, driver: Download | Upload) -> None:
         store = self._services.store

@@ -45,10 +45,13 @@ class Duties:
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
         now_s: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
+        on_lost: Callable[[BaseException], object] = lambda _: None,
     ) -> None:
+        """Keep none yet; `on_lost` ends the node where a duty cannot even be begun again."""
         self._sleep = sleep
         self._now_s = now_s
         self._draw = draw
+        self.lost = on_lost
         self._failures: dict[str, _Failure] = {}
 
     async def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -14,8 +14,8 @@ import functools
 import logging
 import time
 import weakref
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from peerpost.errors import (
     NotFoundError,
@@ -30,12 +30,15 @@ from peerpost.wire import inner as wire
 from peerpost.wire.segment import Segment
 
 from .agreement import LaneMemory
+from .causes import cause_of
 from .clock import now_ms
 from .session import Later, Received, Session
-from .tasks import Tasks
+from .tasks import EndsOwner, Tasks
 
 if TYPE_CHECKING:
     import apsw
+
+    from peerpost.store.engine import Done
 
     from .services import Services
     from .transfers import Transfers
@@ -97,7 +100,8 @@ class Exchange:
         self._committing = False
         self._room = asyncio.Event()
         self._room.set()
-        self._tasks = Tasks(functools.partial(_end_session, weakref.ref(self)))
+        self._tasks = Tasks()
+        self._fails = EndsOwner(functools.partial(_end_session, weakref.ref(self)))
         self._session: Session
         self._memory: LaneMemory
 
@@ -114,17 +118,25 @@ class Exchange:
         self._session = session
         self._memory = LaneMemory(self._services, self._contact_id, session)
         try:
-            self._tasks.spawn(self._begin(list(have), tops), name="begin")
-            self._tasks.spawn(self._mark_sent(), name="mark-sent")
+            self._spawn(self._begin(list(have), tops), "begin")
+            self._spawn(self._mark_sent(), "mark-sent")
             self._transfers.session_up(self._contact_id, session)
             await session.run()
+        except Exception as error:
+            session.abort(cause_of(error))
+            raise
         finally:
             session.abort("the exchange has ended")
             self._pending.clear()
             self._receipts.clear()
-            self._transfers.session_down(self._contact_id, session)
-            await self._tasks.stop()
-            session.let_go()
+            try:
+                self._transfers.session_down(self._contact_id, session)
+            finally:
+                await self._tasks.stop()
+                session.let_go()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.spawn(coroutine, name=name, on_failure=self._fails)
 
     async def _begin(self, have: list[tuple[bytes, int, int]], tops: bytes | None) -> None:
         """Send, and take what receipts say, once both homes remember the same; a full disk delays no reading."""
@@ -137,7 +149,7 @@ class Exchange:
         self._settling -= 1
         for lane in wire.Lane:
             self._pump_wake[lane].set()
-            self._tasks.spawn(self._pump(lane), name=f"pump-{lane.name.lower()}")
+            self._spawn(self._pump(lane), f"pump-{lane.name.lower()}")
         self._take_receipts()
 
     def poke(self) -> None:
@@ -215,7 +227,8 @@ class Exchange:
         for receipt in receipts.values():
             self._settling += 1
             acknowledged = functools.partial(self._acknowledged, receipt)
-            self._services.store.submit(acknowledged, self._settle(receipt), lazy=True)
+            done = self._or_end(acknowledged)
+            self._services.store.submit(done, self._settle(receipt), lazy=True)
 
     def _settle(self, receipt: wire.Receipt) -> Callable[[apsw.Connection], list[outbox.Entry]]:
         return functools.partial(
@@ -244,7 +257,7 @@ class Exchange:
         if self._session.cause is not None:
             return
         log.warning("cannot note what %s has received: %s", self._contact_id, error.message)
-        self._tasks.spawn(self._settle_again(receipt), name="settle-again")
+        self._spawn(self._settle_again(receipt), "settle-again")
 
     async def _settle_again(self, receipt: wire.Receipt) -> None:
         await asyncio.sleep(FULL_RETRY_S)
@@ -271,9 +284,20 @@ class Exchange:
             if settled and window.end is None:
                 self._pump_wake[lane].set()
 
+    def _or_end(self, done: Done) -> Done:
+        """Return what takes the result of a write, and ends the session where it cannot: nothing else would follow."""
+
+        def take(result: Any, error: BaseException | None) -> None:
+            try:
+                done(result, error)
+            except Exception as failure:  # noqa: BLE001 - whatever it is
+                self._fail(failure)
+
+        return take
+
     def end_session(self, error: BaseException) -> None:
         """End the session because of a failure of ours."""
-        self._session.abort(f"internal error: {error}")
+        self._session.abort(cause_of(error))
 
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, NotFoundError | UntrustedError):
@@ -347,7 +371,7 @@ class Exchange:
             now_ms=now_ms(),
             quota_bytes=self._services.config.storage.quota,
         )
-        self._services.store.submit(self._committed, receive)
+        self._services.store.submit(self._or_end(self._committed), receive)
         self._make_room()
 
     def _committed(self, received: inbox.ReceivedBatch, error: BaseException | None) -> None:
@@ -397,7 +421,7 @@ class Exchange:
     def _ask_to_wait(self, reason: str, cause: str, retry_ms: int = BUSY_RETRY_MS) -> None:
         busy = wire.Busy(reason=reason, retry_ms=retry_ms)
         self._session.send(wire.Lane.URGENT, wire.encode(busy))
-        self._tasks.spawn(self._abort_soon(cause), name="abort")
+        self._spawn(self._abort_soon(cause), "abort")
 
     async def _abort_soon(self, cause: str) -> None:
         await asyncio.sleep(0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from .handshake import Greeting, greet
 from .meeting import Acquaintances, Meeting
 from .peer import Peer
 from .roster import Roster, peer_ids
-from .tasks import Tasks
+from .tasks import EndsOwner, Tasks
 
 if TYPE_CHECKING:
     import apsw
@@ -105,7 +106,7 @@ class Network:
             peer.start()
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        self._tasks.spawn(self.services.duties.keep(name, work), name=name)
+        self._tasks.keep(name, work, self.services.duties)
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Wait until the transport listens. Raises UnavailableError after timeout_s."""
@@ -321,7 +322,11 @@ class Network:
                 await transport.stop()
                 await transport.start()
                 raise
-            self._tasks.spawn(self._receive(connection), name="receive")
+            self._tasks.spawn(
+                self._receive(connection),
+                name="receive",
+                on_failure=EndsOwner(functools.partial(_drop, connection)),
+            )
 
     async def _receive(self, connection: Connection) -> None:
         claimants = list(self._roster.claimants(connection.peer_id))
@@ -386,6 +391,10 @@ class Network:
         return Acquaintances(
             knows=self._roster.knows, invitations={}, marks=marks, expected=contact
         )
+
+
+def _drop(connection: Connection, _error: BaseException) -> None:
+    connection.abort()
 
 
 def _remove(db: apsw.Connection, contact_id: str) -> list[Transfer]:

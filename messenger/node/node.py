@@ -27,6 +27,7 @@ from peerpost.store.engine import Store
 
 from . import schedule
 from .addresses import free_port, reachable
+from .causes import cause_of
 from .clock import now_ms
 from .commands import METHODS, WITHOUT_IDENTITY
 from .config import Config
@@ -42,7 +43,7 @@ from .paths import HomePaths
 from .rpc import MethodNotFoundError, Request
 from .services import Services
 from .session import BULK_PROTOCOL, HELLO_PROTOCOL, URGENT_PROTOCOL
-from .tasks import Tasks
+from .tasks import EndsNode, Tasks
 from .transfers import Transfers
 
 __all__ = ["Node", "Opened"]
@@ -107,7 +108,7 @@ class Node:
         self.home = home
         self.config = config
         self.network_error: str | None = None
-        self.duties = Duties()
+        self.duties = Duties(on_lost=self._fail)
         self._health: Health | None = None
         self._listen_errors: Mapping[str, str] = {}
         self._opened: Opened | None = None
@@ -117,7 +118,8 @@ class Node:
         self._stopping = asyncio.Event()
         self._opening = asyncio.Lock()
         self._control = ControlServer(HomePaths(home).socket, self._handle)
-        self._tasks = Tasks(lambda error: self.stop_soon(f"internal error: {error!r}"))
+        self._tasks = Tasks()
+        self._failure: BaseException | None = None
 
     def opened(self) -> Opened:
         """Return the open home. Raises NoIdentityError while there is no identity."""
@@ -130,7 +132,7 @@ class Node:
     # -- life
 
     async def run(self, on_ready: Callable[[], None]) -> None:
-        """Serve until `stop_soon`. Raises PeerpostError where the home cannot be opened."""
+        """Serve until `stop_soon`. Raises PeerpostError where the home cannot be opened, or a failure ends it."""
         try:
             if keyfile.exists(self.home):
                 await self._open()
@@ -142,9 +144,18 @@ class Node:
             await self._stopping.wait()
         finally:
             await self._close()
+        if self._failure is not None:
+            raise PeerpostError(
+                f"the node had to end: {cause_of(self._failure)}"
+            ) from self._failure
+
+    def _fail(self, error: BaseException) -> None:
+        """End the node for a failure without which it would be there for nothing."""
+        self._failure = self._failure or error
+        self.stop_soon(cause_of(error))
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        self._tasks.spawn(self.duties.keep(name, work), name=name)
+        self._tasks.keep(name, work, self.duties)
 
     def stay(self) -> None:
         """Leave no more by itself."""
@@ -173,7 +184,9 @@ class Node:
                 keyfile.discard(self.home)
                 raise
             opened = await self._open()
-            going = self._tasks.spawn(self._go_online(opened), name="go-online")
+            going = self._tasks.spawn(
+                self._go_online(opened), name="go-online", on_failure=EndsNode(self._fail)
+            )
         await asyncio.wait([going])
 
     async def _open_store(self, key: bytes) -> Store:

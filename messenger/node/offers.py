@@ -72,7 +72,8 @@ class Offers:
             wanted.set()
             return
         self._looking[contact_id] = asyncio.Event()
-        self._tasks.spawn(self._run(contact_id), name=f"offers-{contact_id}")
+        name = f"offers-{contact_id}"
+        self._tasks.keep(name, lambda: self._run(contact_id), self._services.duties)
 
     def forget(self, contact_id: str) -> None:
         """Wait no more for what a contact offered that was removed."""
@@ -81,25 +82,20 @@ class Offers:
 
     async def _run(self, contact_id: str) -> None:
         wanted, (wait_s, longest_s) = self._looking[contact_id], ROOM_RETRY_S
-        try:
-            while True:
-                wanted.clear()
-                try:
-                    short = await self._decide(contact_id)
-                except Exception as error:  # noqa: BLE001 - whatever it was: the offers are still there
-                    log.warning("cannot decide on offers of %s: %r", contact_id, error)
-                    short = True
-                (self._short.add if short else self._short.discard)(contact_id)
-                if not short and not wanted.is_set():
+        while True:
+            wanted.clear()
+            # Short of room until it is known that it is not: whatever fails here, the offers are still there.
+            self._short.add(contact_id)
+            if not await self._decide(contact_id):
+                self._short.discard(contact_id)
+                if not wanted.is_set():
+                    del self._looking[contact_id]
                     return
-                try:
-                    async with asyncio.timeout(wait_s):
-                        await wanted.wait()
-                except TimeoutError:
-                    wait_s = min(2 * wait_s, longest_s)
-        finally:
-            self._short.discard(contact_id)
-            del self._looking[contact_id]
+            try:
+                async with asyncio.timeout(wait_s):
+                    await wanted.wait()
+            except TimeoutError:
+                wait_s = min(2 * wait_s, longest_s)
 
     async def _decide(self, contact_id: str) -> bool:
         """Decide on all that can be decided now; return whether some wait for room."""

@@ -19,10 +19,11 @@ from peerpost.protocol.backoff import Backoff
 from peerpost.protocol.hello import HelloDeniedError, HelloRefusedError
 from peerpost.wire.history import TOPS
 
+from .causes import cause_of
 from .exchange import Exchange
 from .handshake import Greeting, open_lanes
 from .session import Session
-from .tasks import Tasks
+from .tasks import EndsOwner, Tasks
 
 if TYPE_CHECKING:
     from peerpost.net.interface import Connection, Stream
@@ -87,7 +88,7 @@ class Peer:
     def start(self) -> None:
         """Begin to reach the contact."""
         name = f"reach-{self.contact.id}"
-        self._tasks.spawn(self._network.services.duties.keep(name, self._keep_reaching), name=name)
+        self._tasks.keep(name, self._keep_reaching, self._network.services.duties)
 
     async def stop(self, cause: str = "the node is stopping") -> None:
         """Leave the contact alone for good: end the session and the dialling."""
@@ -217,7 +218,7 @@ class Peer:
             level = logging.WARNING if isinstance(error, UntrustedError) else logging.DEBUG
             log.log(level, "cannot reach %s: %s", self.contact.name, error.message)
         except Exception as error:
-            self.last_error = f"internal error: {error!r}"
+            self.last_error = cause_of(error)
             raise
         finally:
             self._dialled.set()
@@ -281,7 +282,11 @@ class Peer:
         self.attempts = 0
         self._queued = False
         self._backoff.reset()
-        self._tasks.spawn(self._run(session, exchange, greeting), name=f"session-{self.contact.id}")
+        self._tasks.spawn(
+            self._run(session, exchange, greeting),
+            name=f"session-{self.contact.id}",
+            on_failure=EndsOwner(lambda error: session.abort(cause_of(error))),
+        )
 
     def _on_busy(self, until_s: float, cause: str) -> None:
         self._busy_until_s = max(self._busy_until_s, until_s)

@@ -31,7 +31,8 @@ from peerpost.store.sealed import End
 from peerpost.store.source import Source
 from peerpost.wire import inner as wire
 
-from .tasks import Tasks
+from .causes import cause_of
+from .tasks import EndsOwner, Tasks
 
 if TYPE_CHECKING:
     from .services import Services
@@ -134,7 +135,11 @@ class Streams:
                 f"{MAX_STREAMS} streams are being read already", hint="wait for one"
             )
         self._open[stream.token] = stream
-        self._tasks.spawn(self._fill(stream), name="fill-spool")
+        self._tasks.spawn(
+            self._fill(stream),
+            name="fill-spool",
+            on_failure=EndsOwner(lambda error: stream.fail(PeerpostError(cause_of(error)))),
+        )
         return stream
 
     async def _fill(self, stream: Stream) -> None:
@@ -155,10 +160,16 @@ class Streams:
                 tidy=False,
             )
             stream.read_bytes = stream.end.size
-        except PeerpostError as error:
-            # Before anything is written about it: the disk may be full because of this.
-            await self._services.in_thread(self._spool.empty, stream.file_id)
-            stream.fail(error)
+        except Exception as error:
+            try:
+                # Before anything is written about it: the disk may be full because of this.
+                await self._services.in_thread(self._spool.empty, stream.file_id)
+            finally:
+                stream.fail(
+                    error if isinstance(error, PeerpostError) else PeerpostError(cause_of(error))
+                )
+            if not isinstance(error, PeerpostError):
+                raise
         finally:
             stream.source.stop()
             await loop.run_in_executor(None, thread.shutdown)

@@ -1,47 +1,79 @@
-"""Background tasks with an owner: kept alive, named, their failures logged, stopped together.
+"""Background tasks with an owner: kept alive, named, stopped together, and none of them dead in silence.
 
 `asyncio.create_task` alone lets the collector take a running task and swallows its exception; nothing in the node
-uses it except here.
+uses it except here. Whoever begins a task says what becomes of its failure, and there are three answers: it is begun
+again (`Tasks.keep`), or the failure ends its owner (`EndsOwner`) or the node (`EndsNode`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from peerpost.errors import PeerpostError
 
-__all__ = ["Tasks"]
+from .duties import Duties
+
+__all__ = ["EndsNode", "EndsOwner", "Tasks"]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EndsOwner:
+    """A failure ends what the task works for, so that its owner goes on with another or says why it does not.
+
+    `end` is called with the failure, once: a session ends with its cause and is dialled again, a transfer is
+    suspended and resumed, a connection closes.
+    """
+
+    end: Callable[[BaseException], object]
+
+
+@dataclass(frozen=True, slots=True)
+class EndsNode:
+    """A failure ends the node, which says why: without this task it would be there for nothing."""
+
+    end: Callable[[BaseException], object]
 
 
 class Tasks:
     """A set of running tasks."""
 
-    def __init__(self, on_failure: Callable[[BaseException], None] | None = None) -> None:
+    def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._on_failure = on_failure
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
-        """Run a coroutine until it ends or `stop` is called."""
+    def spawn(
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        *,
+        name: str,
+        on_failure: EndsOwner | EndsNode,
+    ) -> asyncio.Task[Any]:
+        """Run a coroutine until it ends or `stop` is called; `on_failure` says what its failure ends."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                known = isinstance(error, PeerpostError)
+                log.error(
+                    "%s failed: %r", task.get_name(), error, exc_info=None if known else error
+                )
+                on_failure.end(error)
+
+        task.add_done_callback(ended)
         return task
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is not None:
-            known = isinstance(error, PeerpostError)
-            log.error("%s failed: %r", task.get_name(), error, exc_info=None if known else error)
-            if self._on_failure is not None:
-                self._on_failure(error)
+    def keep(
+        self, name: str, work: Callable[[], Awaitable[None]], duties: Duties
+    ) -> asyncio.Task[Any]:
+        """Do `work` until it returns or `stop` is called: after a failure it is begun again with backoff, and shown."""
+        return self.spawn(duties.keep(name, work), name=name, on_failure=EndsNode(duties.lost))
 
     def __len__(self) -> int:
         return len(self._tasks)

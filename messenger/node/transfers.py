@@ -118,7 +118,8 @@ class Transfers:
     def session_up(self, contact_id: str, session: Session) -> None:
         """Go on with the open transfers of a contact."""
         self._sessions[contact_id] = session
-        self._tasks.spawn(self._resume(contact_id, session), name="resume-transfers")
+        name = f"resume-transfers-{contact_id}"
+        self._tasks.keep(name, lambda: self._resume(contact_id, session), self._services.duties)
 
     def session_down(self, contact_id: str, session: Session) -> None:
         """Put the transfers of a contact to sleep, unless a newer session has them."""
@@ -128,6 +129,8 @@ class Transfers:
         self._drivers.session_down(contact_id)
 
     async def _resume(self, contact_id: str, session: Session) -> None:
+        if self._sessions.get(contact_id) is not session:
+            return
         if untold := await self._services.store.read(rows.untold, contact_id):
             for row in untold:
                 session.send(wire.Lane.URGENT, cancel_of(row.file_id, row.error or "given up"))

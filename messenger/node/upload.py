@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
-import itertools
 import logging
+import random  # noqa: TID251 - full jitter needs no secrecy
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from peerpost.errors import NoInputError, PeerpostError, RefusedError, StorageError
+from peerpost.errors import PeerpostError, RefusedError, TransientError
 from peerpost.protocol import transfer as commands
+from peerpost.protocol.backoff import Backoff
 from peerpost.protocol.sending import Sending
 from peerpost.store import endings, outbox
 from peerpost.store import transfers as rows
-from peerpost.store.resealed import Piece, ResealedSource
-from peerpost.store.spool import SpoolSource
 from peerpost.wire import inner as wire
 from peerpost.wire.segment import Segment
 
+from .causes import cause_of
 from .clock import now_ms
 from .meter import Meter
-from .open_source import open_source
+from .reading import Reading
 from .streams import failed
-from .tasks import Tasks
+from .tasks import EndsOwner, Tasks
 
 if TYPE_CHECKING:
     from .services import Services
@@ -34,12 +35,23 @@ if TYPE_CHECKING:
     from .spool import Spool
     from .streams import Stream
 
-__all__ = ["Upload"]
+__all__ = ["Trouble", "Upload"]
 
 log = logging.getLogger(__name__)
 
 RETRY_S = (1.0, 30.0)
-"""What failed for now is tried again after so long, at first and at most."""
+"""What could not be recorded is tried again after so long, at first and at most."""
+TOLD = "the sender cannot read it for now"
+"""What the receiver reads while the source cannot be read: the cause may name what is none of its business."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why nothing leaves for now."""
+
+    cause: str
+    next_try_s: float
+    """Monotonic time of the next try."""
 
 
 class Upload:
@@ -63,19 +75,24 @@ class Upload:
             stream.on_change, stream.on_failure = self._grown, self.fail
         self.ended = asyncio.Event()
         self._clearing: asyncio.Task[None] | None = None
-        if row.state == "paused":
-            self._machine.pause(row.error or "paused by the sender")
+        self._paused = (row.error or "paused by the sender") if row.state == "paused" else None
+        """Why the user has paused it."""
+        if self._paused is not None:
+            self._machine.pause(self._paused)
         self._had_bytes: int | None = None
         """What the receiver said last that it has: what leaves here may lie in buffers for long, or be lost."""
         self._meter = Meter(kept=2)
-        self._source: SpoolSource | ResealedSource | None = None
+        self._reading = Reading(services, spool, row, stream, given_up=lambda: self._machine.ended)
+        self.trouble: Trouble | None = None
+        """Set while it is suspended after a failure of ours, until the next try."""
+        self._backoff = Backoff()
+        self._hurry = asyncio.Event()
         self._session: Session | None = None
         self._wake = asyncio.Event()
         self._leaving: asyncio.Queue[tuple[Session, commands.SendChunk | bytes]] = asyncio.Queue()
-        self._tasks = Tasks(self._broken)
-        self._reads = Tasks(self._broken)
-        """What uses the source in a thread: it stays open until then."""
-        self._stopping = False
+        self._tasks, self._reads = Tasks(), Tasks()
+        """What uses the source in a thread is among the reads: it stays open until then."""
+        self._fails = EndsOwner(self._suspend)
         self._on_end: Callable[[], object] = lambda: None
 
     @property
@@ -117,15 +134,17 @@ class Upload:
     def start(self, on_end: Callable[[], object]) -> None:
         """Begin; `on_end` is called when nothing more will come of it."""
         self._on_end = on_end
-        self._tasks.spawn(self._run(), name=f"upload-{self._row.id}")
-        self._tasks.spawn(self._leave(), name=f"leave-{self._row.id}")
+        self._keep("upload", self._run)
+        self._keep("leave", self._leave)
+
+    def _keep(self, what: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        return self._tasks.keep(f"{what}-{self._row.id}", work, self._services.duties)
 
     async def close(self) -> None:
         """Stop; the receiver asks again."""
         await self._tasks.stop()
         await self._reads.join()
-        if self._source is not None:
-            self._source.close()
+        self._reading.close()
         self.ended.set()
 
     # -- events
@@ -158,7 +177,7 @@ class Upload:
                 self._machine.on_complete()
         if self._machine.accepted and self._row.state == "offered":
             self._row = dataclasses.replace(self._row, state="active")
-            self._tasks.spawn(self._activate(), name="activate")
+            self._keep("note-active", self._activate)
         self._wake.set()
 
     def _note_had(self, pull: wire.Pull) -> None:
@@ -168,9 +187,10 @@ class Upload:
             self._meter.note(self._had_bytes)
         if self._row.peer_pause is not None:
             self._row = dataclasses.replace(self._row, peer_pause=None)
-            self._tasks.spawn(
-                self._services.store.write(rows.set_peer_pause, self._row.id, None), name="goes-on"
-            )
+            self._keep("note-pause", self._note_pause)
+
+    async def _note_pause(self) -> None:
+        await self._services.store.write(rows.set_peer_pause, self._row.id, self._row.peer_pause)
 
     async def _activate(self) -> None:
         await self._services.store.write_lazily(rows.activate, self._row.id)
@@ -183,7 +203,11 @@ class Upload:
 
     def pause(self, reason: str) -> None:
         """Send no more until `resume`, and tell the receiver."""
+        self._paused = reason
         self._machine.pause(reason)
+        self._rest()
+
+    def _rest(self) -> None:
         while not self._leaving.empty():
             self._leaving.get_nowait()
         self._meter.reset()
@@ -191,8 +215,17 @@ class Upload:
 
     def resume(self) -> None:
         """Go on after `pause`."""
-        self._machine.resume()
+        self._paused = None
+        if self.trouble is None:
+            self._machine.resume()
+        else:
+            self._machine.pause(TOLD)
+            self.retry_now()
         self._wake.set()
+
+    def retry_now(self) -> None:
+        """Try now what a failure of ours has suspended."""
+        self._hurry.set()
 
     def _grown(self) -> None:
         """Take that the stream that this is has grown, or has come to its end."""
@@ -202,8 +235,8 @@ class Upload:
         if stream.finish is None:
             self._machine.grown(stream.available)
         else:
-            if isinstance(self._source, SpoolSource) and stream.end is not None:
-                self._source.ended(stream.end)
+            if stream.end is not None:
+                self._reading.stream_ended(stream.end)
             self._machine.finished(stream.finish)
         self._wake.set()
 
@@ -222,8 +255,7 @@ class Upload:
         if self._machine.ended:
             return
         self._machine.cancel(reason)
-        clear_up = self._clear_up("cancelled", reason, None)
-        self._clearing = self._tasks.spawn(clear_up, name="clear-up")
+        self._clearing = self._keep("clear-up", lambda: self._clear_up("cancelled", reason, None))
         self._wake.set()
 
     # -- the machine
@@ -232,13 +264,18 @@ class Upload:
         machine = self._machine
         while True:
             for command in machine.take():
-                await self._carry_out(command)
+                try:
+                    await self._carry_out(command)
+                except Exception as error:
+                    log.exception("%s cannot go on", self._row.id)
+                    self._suspend(error)
             if machine.ended:
                 break
             await self._wake.wait()
             self._wake.clear()
         if self._clearing is not None:
             await asyncio.wait([self._clearing])
+        await self._tasks.stop()
         self._on_end()
         self.ended.set()
 
@@ -250,11 +287,11 @@ class Upload:
                 if self._session is not None:
                     self._leaving.put_nowait((self._session, command))
             case commands.ReadChunks():
-                self._reads.spawn(self._read_chunks(command), name="read-chunks")
+                self._read("chunks", self._read_chunks(command))
             case commands.ReadLeaves():
-                self._reads.spawn(self._read_leaves(command), name="read-leaves")
+                self._read("leaves", self._read_leaves(command))
             case commands.FindEnd():
-                self._reads.spawn(self._find_end(), name="find-end")
+                self._read("end", self._find_end())
             case commands.Delivered():
                 await self._delivered()
             case commands.Refused():
@@ -280,14 +317,21 @@ class Upload:
             session, item = await self._leaving.get()
             if session is not self._session:
                 continue
-            if isinstance(item, bytes):
-                session.send(wire.Lane.BULK, item)
-                continue
-            await session.send_chunk(self.frames(item, session.segment_bytes))
-            if session is self._session:
-                self._machine.chunk_sent(item.index)
-                if self._machine.wants_more:
-                    self._wake.set()
+            try:
+                await self._put_on_lane(session, item)
+            except Exception as error:
+                log.exception("%s cannot leave", self._row.id)
+                self._suspend(error)  # What is lost of it is asked for anew.
+
+    async def _put_on_lane(self, session: Session, item: commands.SendChunk | bytes) -> None:
+        if isinstance(item, bytes):
+            session.send(wire.Lane.BULK, item)
+            return
+        await session.send_chunk(self.frames(item, session.segment_bytes))
+        if session is self._session:
+            self._machine.chunk_sent(item.index)
+            if self._machine.wants_more:
+                self._wake.set()
 
     def frames(
         self, chunk: commands.SendChunk, segment_bytes: int
@@ -297,85 +341,59 @@ class Upload:
 
     # -- the source
 
+    def _read(self, what: str, work: Coroutine[Any, Any, None]) -> None:
+        async def read() -> None:
+            try:
+                await work
+            except TransientError as error:
+                self._suspend(error)
+            except PeerpostError as error:
+                self._machine.source_failed(error.message)
+            self._wake.set()
+
+        self._reads.spawn(read(), name=f"read-{what}-{self._row.id}", on_failure=self._fails)
+
     async def _read_chunks(self, command: commands.ReadChunks) -> None:
-        try:
-            piece = await self._read(command.first, command.count)
-        except PeerpostError as error:
-            self._machine.source_failed(error.message)
-        else:
-            self._machine.chunks_read(piece.first, piece.leaves, piece.sealed)
-        self._wake.set()
-
-    async def _read(self, first: int, count: int) -> Piece:
-        source = await self._opened()
-        services = self._services
-        if isinstance(source, SpoolSource) or not services.computes_here:
-            return await services.in_thread(source.read, first, count)
-        piece = await self._read_here(source, first, count)
-        if not source.note(piece):
-            await services.in_thread(source.keep, piece)
-        return piece
-
-    async def _read_here(self, source: ResealedSource, first: int, count: int) -> Piece:
-        """Read and seal on the loop, if the system has the chunks in memory: every thread less is time won."""
-        services, size = self._services, 1 << self._row.chunk_log2
-        parts = await services.computed(
-            lambda part: source.read_cached(first + part.start, part.stop - part.start), count, size
-        )
-        pieces = [piece for piece in itertools.takewhile(bool, parts) if piece is not None]
-        done = sum(len(piece.sealed) for piece in pieces)
-        if done < count:
-            at = first + done
-            plain = await services.in_thread(source.load, at, count - done)
-            pieces += await services.computed(
-                lambda part: source.seal(
-                    at + part.start, plain[part.start * size : part.stop * size]
-                ),
-                count - done,
-                size,
-            )
-        return Piece.join(pieces)
+        piece = await self._reading.chunks(command.first, command.count)
+        self._backoff.reset()
+        self._machine.chunks_read(piece.first, piece.leaves, piece.sealed)
 
     async def _read_leaves(self, command: commands.ReadLeaves) -> None:
-        try:
-            source = await self._opened()
-            leaves = await self._services.in_thread(
-                source.read_leaves, command.first, command.count
-            )
-        except PeerpostError as error:
-            self._machine.source_failed(error.message)
-        else:
-            self._machine.leaves_read(command.first, leaves)
-        self._wake.set()
+        leaves = await self._reading.leaves(command.first, command.count)
+        self._machine.leaves_read(command.first, leaves)
 
     async def _find_end(self) -> None:
-        try:
-            source = await self._opened()
-            if not isinstance(source, ResealedSource):
-                raise PeerpostError("the end of the spooled file is not recorded")
-            end = await self._services.in_thread(source.find_end)
-        except PeerpostError as error:
-            self._machine.source_failed(error.message)
-        else:
-            finish = wire.Finish(
-                file_id=self._row.file_id, size=end.size, count=end.count, root=end.root
-            )
-            await self._services.store.write(rows.finish, self._row.id, finish)
-            self._machine.finished(finish)
-        self._wake.set()
+        end = await self._reading.end()
+        finish = wire.Finish(
+            file_id=self._row.file_id, size=end.size, count=end.count, root=end.root
+        )
+        await self._services.store.write(rows.finish, self._row.id, finish)
+        self._machine.finished(finish)
 
-    async def _opened(self) -> SpoolSource | ResealedSource:
-        if self._source is None:
-            source = await open_source(self._services, self._spool, self._row, self._stream)
-            if self._machine.ended:
-                source.close()
-                await self._spool.tidy_after([self._row])  # To open it has made its leaves anew.
-                raise NoInputError("the transfer was given up")
-            if self._source is None:
-                self._source = source
-            else:
-                source.close()
-        return self._source
+    def _suspend(self, error: BaseException) -> None:
+        """Send nothing after a failure of ours, say why, and try again with backoff."""
+        self._machine.source_waits(self._paused or TOLD)
+        self._rest()
+        if self.trouble is not None or self._machine.ended:
+            return
+        wait_s = self._backoff.next_wait_s(random.random(), queued=True)  # noqa: S311
+        log.warning("%s is suspended, again in %.1f s: %s", self._row.id, wait_s, cause_of(error))
+        self.trouble = Trouble(cause_of(error), time.monotonic() + wait_s)
+        self._keep("try-again", lambda: self._try_again(wait_s))
+        self._services.events.publish("transfer", self._row.id, "paused")
+
+    async def _try_again(self, wait_s: float) -> None:
+        self._hurry.clear()
+        # What was read before may be wrong, and its descriptors may be what is short: it is opened anew.
+        await self._reads.join()
+        self._reading.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._hurry.wait()
+        self.trouble = None
+        if self._paused is None:
+            self._machine.resume()
+        self._wake.set()
 
     # -- the end
 
@@ -384,7 +402,7 @@ class Upload:
         entry = await self._recorded(
             lambda db: endings.delivered(db, row.contact_id, row.file_id, now_ms())
         )
-        await self._clear_up("done", None, entry)
+        self._clearing = self._keep("clear-up", lambda: self._clear_up("done", None, entry))
 
     async def _end(
         self, state: str, cause: str, said: str | None = None, *, peer_knows: bool
@@ -397,7 +415,7 @@ class Upload:
                 transfer=(state, cause), peer_knows=peer_knows,
             )
         )  # fmt: skip
-        await self._clear_up(state, cause, entry)
+        self._clearing = self._keep("clear-up", lambda: self._clear_up(state, cause, entry))
 
     async def _recorded(
         self, work: Callable[[apsw.Connection], outbox.Entry | None]
@@ -407,8 +425,8 @@ class Upload:
         while True:
             try:
                 return await self._services.store.write(work)
-            except StorageError as error:
-                log.warning("%s: not recorded: %s", self._row.id, error.message)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the end has to be known
+                log.warning("%s: not recorded: %s", self._row.id, error)
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, longest_s)
 
@@ -420,19 +438,5 @@ class Upload:
         if self._stream is not None and not self._stream.settled:
             self._stream.stop(RefusedError(f"it was {state}: {cause}"))
         await self._reads.join()
-        if self._source is not None:
-            self._source.close()
+        self._reading.close()
         await self._spool.tidy_after([row])
-
-    def _broken(self, error: BaseException) -> None:
-        """Stop after an error of ours: another one answers when the receiver asks again."""
-        log.error("%s stopped: %r", self._row.id, error)
-        if not self._stopping:
-            self._stopping = True
-            self._tasks.spawn(self._stop(), name="stop")
-
-    async def _stop(self) -> None:
-        if self._clearing is not None:
-            await asyncio.wait([self._clearing])
-        await self.close()
-        self._on_end()

@@ -129,6 +129,8 @@ class Sending:
         self._read = RangeSet()
         self._finding = False
         self._want_end = False
+        self._end_owed = False
+        """Whether it was being looked for when the source could not be read."""
         self._session_up = False
         self._pulls = self._policy.pull_burst
         self._pulls_s = 0.0
@@ -183,16 +185,21 @@ class Sending:
 
     def pause(self, reason: str) -> None:
         """Send nothing until `resume`, and tell the receiver, so that it does not lose patience."""
-        if not self.ended and self.state is not SendState.PAUSED:
+        if self.ended:
+            return
+        if self.state is not SendState.PAUSED:
             self._enter(SendState.PAUSED)
-            self._pause_reason = reason
             self._forget_requests()
-            self._say_paused()
+        elif reason == self._pause_reason:
+            return
+        self._pause_reason = reason
+        self._say_paused()
 
     def resume(self) -> None:
         """Go on after `pause`: the receiver, told so, asks anew."""
         if self.state is SendState.PAUSED:
             self._enter(SendState.ACTIVE if self._accepted else SendState.OFFERED)
+            self._want_end, self._end_owed = self._want_end or self._end_owed, False
             self._send(wire.Pause(file_id=self.file_id, paused=False))
 
     def cancel(self, reason: str) -> None:
@@ -245,6 +252,12 @@ class Sending:
         """Take that the source cannot be read or has changed: the transfer is over."""
         self._finding = False
         self._fail(cause)
+
+    def source_waits(self, reason: str) -> None:
+        """Take that the source cannot be read for now: a pause, until `resume`."""
+        self._end_owed = self._end_owed or self._finding
+        self._finding = False
+        self.pause(reason)
 
     def on_timer(self, now_s: float) -> None:
         """Do nothing: the receiver is the one that waits."""

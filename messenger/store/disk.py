@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Final
 
 from peerpost import system
-from peerpost.errors import StorageError, StoreFullError
+from peerpost.errors import StorageError, StoreFullError, TransientError
 
 __all__ = [
     "BLOCK_BYTES",
     "aligned_buffer",
     "errors",
     "forget_cached",
+    "is_gone",
     "open_direct",
     "open_private",
     "open_source",
@@ -32,20 +33,38 @@ __all__ = [
 BLOCK_BYTES: Final = 4096
 """What direct writes are aligned to: no disk in use has larger logical blocks."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_GONE: Final = frozenset(
+    {
+        *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO),
+        *(errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENAMETOOLONG),
+    }
+)
+"""How it says that a file is not there, is something else, or is not for us."""
 _WRITEV_MAX: Final = 512
 """Buffers per call; the system takes 1,024."""
 
 
+def is_gone(error: OSError) -> bool:
+    """Tell whether a file is not there, or not to be read, so that to try again is of no use."""
+    return error.errno in _GONE
+
+
 @contextlib.contextmanager
 def errors(doing: str) -> Iterator[None]:
-    """Turn an OSError into a StorageError, or a StoreFullError where the disk is full."""
+    """Turn an OSError into the StorageError that it is.
+
+    That is a StoreFullError where the disk is full, and a TransientError where to try again may help: for want of
+    descriptors or memory, and after an error of the device.
+    """
     try:
         yield
     except OSError as error:
         cause = f"{doing}: {error.strerror or error}"
         if error.errno in _FULL:
             raise StoreFullError(cause, hint="free some space; nothing was lost") from error
-        raise StorageError(cause) from error
+        if is_gone(error):
+            raise StorageError(cause) from error
+        raise TransientError(cause) from error
 
 
 def open_private(path: Path, flags: int) -> int:

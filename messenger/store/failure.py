@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import apsw
 
-from peerpost.errors import StorageError, StoreFullError
+from peerpost.errors import StorageError, StoreFullError, TransientError
 
 from .ballast import FULL
 
@@ -33,4 +33,4 @@ def explain(error: BaseException, connection: apsw.Connection | None = None) -> 
             "the store cannot be opened: another key, or not a Peerpost database",
             hint="was the keyfile replaced? restore both from one backup",
         )
-    return StorageError(f"the store failed: {error}", hint="see: peerpost doctor")
+    return TransientError(f"the store failed: {error}", hint="see: peerpost doctor")

@@ -22,6 +22,7 @@ from peerpost.errors import PeerpostError, SourceChangedError
 from . import disk
 from .chunks import Sealer
 from .manifest import FILE, FOLDER, LINK, Node, nodes
+from .reference import unreadable
 from .resealed import ResealedSource
 
 __all__ = ["Archive", "ArchiveStream", "FolderSource"]
@@ -55,14 +56,12 @@ class Archive:
 
     @classmethod
     def open(cls, path: bytes, manifest: bytes, prefix: str) -> Archive:
-        """Open a folder by its path. Raises SourceChangedError."""
+        """Open a folder by its path. Raises SourceChangedError, or TransientError where it may be open later."""
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         try:
             fd = os.open(path, flags)
         except OSError as error:
-            raise SourceChangedError(
-                f"{os.fsdecode(path)} cannot be read any more: {error.strerror or error}"
-            ) from error
+            raise unreadable(os.fsdecode(path), error) from error
         try:
             return cls(fd, manifest, prefix)
         except BaseException:
@@ -74,7 +73,7 @@ class Archive:
         os.close(self._folder_fd)
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return a part of the archive, shorter only at its end. Raises SourceChangedError."""
+        """Return a part of the archive, shorter only at its end. Raises SourceChangedError, TransientError."""
         size = max(0, min(size, self.size - offset))
         stop = offset + size
         out = bytearray()
@@ -135,10 +134,7 @@ class Archive:
             finally:
                 os.close(fd)
         except OSError as error:
-            name = os.fsdecode(node.path)
-            raise SourceChangedError(
-                f"{name} in the folder cannot be read any more: {error.strerror or error}"
-            ) from error
+            raise unreadable(f"{os.fsdecode(node.path)} in the folder", error) from error
         now = (status.st_size, status.st_mtime_ns, status.st_ino)
         if (
             now != (node.size, node.mtime_ns, node.inode)

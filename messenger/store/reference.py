@@ -13,13 +13,13 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from peerpost.errors import NoInputError, SourceChangedError
+from peerpost.errors import NoInputError, PeerpostError, SourceChangedError, TransientError
 
 from . import disk
 from .chunks import Sealer
 from .resealed import ResealedSource
 
-__all__ = ["Reference", "ReferenceSource", "describe"]
+__all__ = ["Reference", "ReferenceSource", "describe", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,10 @@ class ReferenceSource(ResealedSource):
     """A file read in place."""
 
     def __init__(self, reference: Reference, sealer: Sealer, leaves_path: Path) -> None:
-        """Open the file. Raises SourceChangedError if it is gone or no longer the same."""
+        """Open the file.
+
+        Raises SourceChangedError if it is gone or no longer the same, TransientError if it cannot be read for now.
+        """
         self._reference = reference
         self._buffer = memoryview(b"")
         try:
@@ -85,7 +88,10 @@ class ReferenceSource(ResealedSource):
         os.close(self._fd)
 
     def _check_unchanged(self) -> None:
-        status = os.fstat(self._fd)
+        try:
+            status = os.fstat(self._fd)
+        except OSError as error:
+            raise self._unreadable(error) from error
         now = (status.st_size, status.st_mtime_ns, status.st_ino)
         was = (self._reference.size, self._reference.mtime_ns, self._reference.inode)
         if now != was or not stat.S_ISREG(status.st_mode):
@@ -97,7 +103,13 @@ class ReferenceSource(ResealedSource):
             hint="send it again; what is sent from stdin (- < FILE) is copied first",
         )
 
-    def _unreadable(self, error: OSError) -> SourceChangedError:
-        return SourceChangedError(
-            f"{self._reference.path} cannot be read any more: {error.strerror or error}"
-        )
+    def _unreadable(self, error: OSError) -> PeerpostError:
+        return unreadable(self._reference.path, error)
+
+
+def unreadable(what: str, error: OSError) -> PeerpostError:
+    """Return what says that a file of the user's cannot be read: any more, or for now."""
+    why = error.strerror or str(error)
+    if disk.is_gone(error):
+        return SourceChangedError(f"{what} cannot be read any more: {why}")
+    return TransientError(f"{what} cannot be read now: {why}")

@@ -167,7 +167,7 @@ class ResealedSource(abc.ABC):
                 self._hash(first, count)
             with self._leaves_lock, disk.errors("cannot write a leaf list"):
                 self._write_noted()
-            root = root_of(self._leaves_fd, self._count)
+                root = root_of(self._leaves_fd, self._count)
         return End(size=self._size, count=self._count, root=root)
 
     def close(self) -> None:

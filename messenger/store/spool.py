@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-from peerpost.errors import BadInputError, NoInputError, StorageError
+from peerpost.errors import BadInputError, NoInputError, StorageError, TransientError
 from peerpost.wire.limits import LEAF_BYTES, MAX_FILE_BYTES
 
 from . import disk
@@ -167,6 +167,8 @@ class SharedSource(ResealedSource):
 def _read_checked(sealed: SealedFile, first: int, count: int, size: int | None) -> memoryview:
     try:
         return sealed.read_plain(first, count, size)
+    except TransientError:
+        raise
     except StorageError as error:
         raise StorageError(f"the copy in the spool: {error.message}; send it again") from error
 

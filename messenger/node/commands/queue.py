@@ -17,6 +17,7 @@ from peerpost.wire.inner import Lane
 
 from ..clock import now_ms, rfc3339
 from ..rpc import Request
+from ..upload import Upload
 from .figures import figures
 from .numbers import Cursor, Limit, row_of
 from .pages import collect
@@ -85,6 +86,9 @@ async def retry(node: Node, request: Request) -> dict[str, Any]:
     peer = opened.network.peers.get(entry.contact_id)
     if peer is not None:
         peer.retry_now()
+    moving = opened.transfers.driven(entry.contact_id, entry.file_id, incoming=False)
+    if isinstance(moving, Upload):
+        moving.retry_now()
     return describe(opened, entry)
 
 
@@ -120,13 +124,16 @@ def describe(
     """
     peer = opened.network.peers.get(entry.contact_id)
     pending = entry.state in _PENDING
-    dial_s = peer.next_dial_s if peer is not None and pending else None
-    wait_ms = None if dial_s is None else int((dial_s - time.monotonic()) * 1000)
+    try_s = peer.next_dial_s if peer is not None and pending else None
+    last_error = peer.last_error if peer is not None and pending else None
     moving = opened.transfers.driven(entry.contact_id, entry.file_id, incoming=False)
     if moving is not None and pending:
         paused = moving.peer_pause
     if paused is not None:
-        paused = f"paused: {paused or 'by the other side'}"
+        last_error = f"paused: {paused or 'by the other side'}"
+    if pending and isinstance(moving, Upload) and moving.trouble is not None:
+        try_s, last_error = moving.trouble.next_try_s, f"paused: {moving.trouble.cause}"
+    wait_ms = None if try_s is None else int((try_s - time.monotonic()) * 1000)
     return {
         "id": entry.id,
         "contact": peer.contact.name if peer is not None else None,
@@ -136,7 +143,7 @@ def describe(
         "name": entry.name,
         "attempts": peer.attempts if peer is not None and pending else 0,
         "next_attempt": None if wait_ms is None else rfc3339(now_ms() + max(0, wait_ms)),
-        "last_error": entry.last_error or paused or (peer.last_error if peer and pending else None),
+        "last_error": entry.last_error or last_error,
         **figures(entry.size, moving),
         "created": rfc3339(entry.created_ms),
         "delivered": rfc3339(entry.delivered_ms),

@@ -14,6 +14,7 @@ from peerpost.store import transfers as rows
 
 from ..clock import rfc3339
 from ..rpc import Final, Request
+from ..upload import Upload
 from .figures import figures
 from .numbers import Cursor, Limit
 from .pages import collect
@@ -130,6 +131,8 @@ async def _describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
     peer_pause = row.peer_pause if moving is None else moving.peer_pause
     if state in ("offered", "active") and peer_pause is not None:
         state, error = "paused", peer_pause or "paused by the other side"
+    elif state in ("offered", "active") and isinstance(moving, Upload) and moving.trouble:
+        state, error = "paused", moving.trouble.cause
     size = row.size if row.finish is None else row.finish.size
     return {
         "id": row.id,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from peerpost.errors import StoreFullError
-from peerpost.node import network
+from peerpost.errors import PeerpostError, StoreFullError
+from peerpost.node import exchange, network
 from peerpost.node.clock import now_ms
 from peerpost.node.duties import STEADY_S, Duties
+from peerpost.node.spool import Spool
 from peerpost.store import outbox
+from peerpost.store import transfers as transfer_rows
 from tests.support.network_rig import acquainted, until
 
 
@@ -96,3 +99,66 @@ async def test_a_contact_is_called_again_after_an_unforeseen_error(
         await until(failed.is_set)
         entry = await alice.queue(f"after the error, {now_ms()}")
         await until(lambda: alice.delivered(entry))
+
+
+@in_loop
+async def test_transfers_are_resumed_after_an_unforeseen_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, _):
+        real, calls = transfer_rows.untold, 0
+
+        def untold(*args: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                raise ZeroDivisionError
+            return real(*args)
+
+        monkeypatch.setattr(transfer_rows, "untold", untold)
+        session = alice.peer.session
+        await alice.peer.drop("a test")
+        await until(lambda: alice.peer.session not in (None, session))
+        first = alice.peer.session
+        await until(lambda: calls > 1)
+        assert alice.peer.session is first
+
+
+@in_loop
+async def test_a_session_whose_commit_is_not_followed_up_ends_and_another_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        real, causes = exchange.Exchange._send_receipts, list[str | None]()
+        session = bob.peer.session
+        assert session is not None
+
+        def send_receipts(self: exchange.Exchange, marks: Any) -> None:
+            if not causes:
+                causes.append("failed")
+                raise ZeroDivisionError
+            real(self, marks)
+
+        monkeypatch.setattr(exchange.Exchange, "_send_receipts", send_receipts)
+        entry = await alice.queue("its receipt fails")
+        await until(lambda: alice.delivered(entry))
+        assert session.cause == "internal error: ZeroDivisionError()"
+        assert bob.peer.session is not session
+
+
+@in_loop
+async def test_a_stream_that_meets_an_unforeseen_error_fails_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put(*_args: Any, **_kwargs: Any) -> Any:
+        raise ZeroDivisionError
+
+    async with acquainted(tmp_path, "alice", "bob") as (alice, _):
+        monkeypatch.setattr(Spool, "put", put)
+        reader, writer = os.pipe()
+        os.close(writer)
+        stream, told = alice.home.transfers.streams.open(reader), list[str]()
+        stream.on_failure = told.append
+        with pytest.raises(PeerpostError, match="ZeroDivisionError"):
+            await stream.at_end(5)
+        assert told == ["internal error: ZeroDivisionError()"]

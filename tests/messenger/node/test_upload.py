@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import threading
@@ -16,10 +17,11 @@ import pytest
 
 from peerpost import system
 from peerpost.node import services as services_module
+from peerpost.node import upload as upload_module
 from peerpost.node.spool import Spool
 from peerpost.node.transfers import Transfers
 from peerpost.node.upload import Upload
-from peerpost.store import transfers
+from peerpost.store import disk, transfers
 from peerpost.store.engine import Store
 from peerpost.store.reference import ReferenceSource, describe
 from peerpost.store.resealed import Piece
@@ -31,6 +33,8 @@ from tests.support.store_rig import KEY, NOW_MS, Rig
 
 FILE_ID = bytes([7]) * 16
 SIZE = 20 * CHUNK
+TOLD = wire.Pause(file_id=FILE_ID, paused=True, reason=upload_module.TOLD)
+GOES_ON = wire.Pause(file_id=FILE_ID, paused=False)
 
 
 class Receiver:
@@ -89,6 +93,9 @@ class Answering:
     def upload(self) -> object:
         return self._files.driven(self._contact_id, FILE_ID, incoming=False)
 
+    def told(self, kind: type[wire.Inner]) -> list[wire.Inner]:
+        return [message for message in self._session.told if isinstance(message, kind)]
+
     async def over(self) -> bool:
         return not await self._store.read(transfers.list_open)
 
@@ -114,18 +121,18 @@ async def answering(
     await store.close()
 
 
-def test_after_an_error_of_ours_nothing_is_left_and_another_answers(
+def test_after_an_error_of_ours_it_is_suspended_and_then_answers_again(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reading, read, done = threading.Event(), threading.Event(), list[str]()
     real_close = ReferenceSource.close
 
     def read_leaves(_source: ReferenceSource, _first: int, _count: int) -> bytes:
-        if reading.is_set():
+        if not reading.is_set():
+            reading.set()
+            assert read.wait(10)
+            done.append("failed")
             raise RuntimeError("a mistake")
-        reading.set()
-        assert read.wait(10)
-        done.append("read")
         return bytes(64)
 
     def close(source: ReferenceSource) -> None:
@@ -136,16 +143,93 @@ def test_after_an_error_of_ours_nothing_is_left_and_another_answers(
     monkeypatch.setattr(ReferenceSource, "close", close)
 
     async def work() -> None:
-        async with answering(home, reading) as (files, first), asyncio.timeout(10):
-            await files.ask()
-            await asyncio.sleep(0.05)
-            assert done == []
+        async with answering(home, reading) as (files, upload), asyncio.timeout(10):
             read.set()
-            await first.ended.wait()
-            assert done == ["read", "closed"]
-            assert len(first._tasks) <= 1  # The one that stopped the others.
+            await until(lambda: upload.trouble)
+            assert upload.trouble is not None
+            assert "a mistake" in upload.trouble.cause
+            await until(lambda: files.told(wire.Pause)[-1:] == [TOLD])
+            await until(lambda: done == ["failed", "closed"])
+            upload.retry_now()
+            await until(lambda: files.told(wire.Pause)[-1:] == [GOES_ON])
+            assert upload.trouble is None
             await files.ask()
-            assert files.upload not in (None, first)
+            await until(lambda: files.told(wire.Leaves))
+            assert files.upload is upload
+
+    asyncio.run(work())
+
+
+FOR_NOW = [errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM]
+
+
+@pytest.mark.parametrize("where", ["open", "read"])
+@pytest.mark.parametrize("number", FOR_NOW, ids=lambda number: errno.errorcode[number])
+def test_a_source_that_cannot_be_read_for_now_is_tried_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch, number: int, where: str
+) -> None:
+    name = {"open": "open_source", "read": "read_at"}[where]
+    real, failing, met = getattr(disk, name), True, threading.Event()
+
+    def call(*arguments: Any) -> Any:
+        met.set()
+        if failing:
+            raise OSError(number, os.strerror(number))
+        return real(*arguments)
+
+    monkeypatch.setattr(disk, name, call)
+
+    async def work() -> None:
+        nonlocal failing
+        async with answering(home, met) as (files, upload), asyncio.timeout(20):
+            await until(lambda: upload.trouble)
+            assert upload.trouble is not None
+            assert os.strerror(number) in upload.trouble.cause
+            assert not await files.over()
+            failing = False
+            await until(lambda: files.told(wire.Pause)[-1:] == [GOES_ON])
+            await files.ask()
+            await until(lambda: files.told(wire.Leaves))
+            assert not files.told(wire.Cancel)
+
+    asyncio.run(work())
+
+
+def test_a_source_that_is_gone_ends_the_transfer(home: Path) -> None:
+    (home / "source").unlink()
+
+    async def work() -> None:
+        met = threading.Event()
+        met.set()
+        async with answering(home, met) as (files, _), asyncio.timeout(20):
+            await until(files.over)
+            assert files.told(wire.Cancel)
+            assert not files.told(wire.Pause)
+
+    asyncio.run(work())
+
+
+def test_what_the_user_has_paused_stays_so_after_a_failure(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met = threading.Event()
+
+    def read_leaves(_source: ReferenceSource, _first: int, _count: int) -> bytes:
+        met.set()
+        raise OSError(errno.EIO, "EIO")
+
+    monkeypatch.setattr(ReferenceSource, "read_leaves", read_leaves)
+
+    async def work() -> None:
+        async with answering(home, met) as (files, upload), asyncio.timeout(20):
+            await until(lambda: upload.trouble)
+            upload.pause("by the user")
+            upload.retry_now()
+            await until(lambda: upload.trouble is None)
+            paused = wire.Pause(file_id=FILE_ID, paused=True, reason="by the user")
+            await until(lambda: files.told(wire.Pause)[-1:] == [paused])
+            upload.resume()
+            await until(lambda: files.told(wire.Pause)[-1:] == [GOES_ON])
 
     asyncio.run(work())
 
@@ -206,10 +290,10 @@ def test_what_the_system_has_in_memory_is_sealed_once_and_the_rest_read_in_a_thr
         (row,) = await store.read(transfers.list_open)
         (home / "spool").mkdir()
         upload = Upload(services, row, Spool(services, home / "spool"))
-        usual = await upload._opened()
+        usual = await upload._reading.opened()
         expected = await services.in_thread(usual.read, 0, 8)
         monkeypatch.setattr(ReferenceSource, "seal", noted_seal)
-        piece = await upload._read(0, 8)
+        piece = await upload._reading.chunks(0, 8)
         assert (piece.first, piece.leaves) == (0, expected.leaves)
         assert list(map(bytes, piece.sealed)) == list(map(bytes, expected.sealed))
         assert sealed == [(0, 2), (2, 2), (4, 2), (6, 2)]

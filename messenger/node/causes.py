@@ -1,0 +1,12 @@
+"""What to say of a failure to whoever reads why something has ended, or waits."""
+
+from __future__ import annotations
+
+from peerpost.errors import PeerpostError
+
+__all__ = ["cause_of"]
+
+
+def cause_of(error: BaseException) -> str:
+    """Return the message of an error of ours; what was not foreseen is named as it is."""
+    return error.message if isinstance(error, PeerpostError) else f"internal error: {error!r}"
