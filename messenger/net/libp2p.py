@@ -122,6 +122,9 @@ class LibP2PTransport:
             self._unlisten()
             raise
         self._bound = [sockets.bound_address(listener) for listener in self._listeners]
+        if not self.listen_errors:
+            # Begun again after a failure it is to be found where it was, also where the system chose the port.
+            self._listen = list(self._bound)
         if self._stopped:
             # Whoever still waits at the old queue has its answer there.
             self._stopped, self._incoming = False, asyncio.Queue()

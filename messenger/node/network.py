@@ -54,6 +54,8 @@ class Network:
         self.transfers = transfers
         self.ready = asyncio.Event()
         """Set once the transport listens."""
+        self.unreachable: str | None = None
+        """Why the transport serves nobody, while it is to be begun again."""
         self.dials = DialPace()
         self._me = me
         self._roster = Roster()
@@ -317,10 +319,14 @@ class Network:
         while True:
             try:
                 connection = await transport.accept()
-            except ConnectionLostError:
+            except ConnectionLostError as error:
                 # A listener that has failed answers nobody any more: listen anew, and have the failure shown.
+                self.unreachable = self.unreachable or error.message
                 await transport.stop()
                 await transport.start()
+                self.unreachable = None
+                for peer in list(self.peers.values()):
+                    peer.dial_now()  # The session with each ended with it, for no fault of theirs.
                 raise
             self._tasks.spawn(
                 self._receive(connection),

@@ -312,6 +312,8 @@ class Node:
         """Describe the node for `node status`."""
         opened = self._opened
         peers = opened.network.peers.values() if opened else ()
+        unreachable = opened.network.unreachable if opened else None
+        listen_errors = "; ".join(self._listen_errors.values())
         return {
             "state": "no identity" if opened is None else "running",
             "pid": os.getpid(),
@@ -322,7 +324,7 @@ class Node:
             "addresses": list(opened.network.bound) if opened else [],
             "online": sum(peer.online for peer in peers),
             "contacts": len(peers),
-            "error": self.network_error or "; ".join(self._listen_errors.values()) or None,
+            "error": self.network_error or unreachable or listen_errors or None,
             "not_listening": dict(self._listen_errors),
             "unwell": dict(self._health.unwell) if self._health else {},
             "failing": self.duties.failing(),
