@@ -13,6 +13,7 @@ __all__ = [
     "BadInputError",
     "CannotCreateError",
     "ConfigError",
+    "DamagedError",
     "EquivocationError",
     "ExistsError",
     "LocalError",
@@ -150,6 +151,16 @@ class StoreFullError(TransientError):
 
 class QuotaError(StoreFullError):
     """A contact has used up what it may take up here: only its messages wait."""
+
+
+class DamagedError(StorageError):
+    """What lies in the store is not what was written there."""
+
+    code = "damaged"
+    hint = (
+        "stop the node (peerpost node stop), copy the home folder aside, look at the disk, and put a backup of the "
+        "whole home in its place; contacts send again what the backup lacks"
+    )
 
 
 class TimedOutError(LocalError):

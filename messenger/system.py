@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import signal
 import stat
+import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from peerpost.errors import CannotCreateError, LockedError
 
 __all__ = [
+    "ProcessMark",
     "check_private_file",
     "fdatasync",
     "fsync_dir",
@@ -23,7 +27,10 @@ __all__ = [
     "private_dir",
     "processors",
     "pwritev",
+    "signal_process",
+    "this_process",
     "try_lock",
+    "who_is",
     "write_file_durably",
 ]
 
@@ -185,3 +192,111 @@ def write_file_durably(path: Path, data: bytes) -> None:
         draft.unlink(missing_ok=True)
         raise
     fsync_dir(path.parent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessMark:
+    """What tells a process from any other that ever has its number: on another machine, in a container, later."""
+
+    pid: int
+    started: str
+    """When, as the system tells it; empty where it does not."""
+    boot: str
+    namespace: str
+    """In which process ids mean what they mean here."""
+
+    def text(self) -> str:
+        """Return it as lines, the process id first."""
+        return f"{self.pid}\nstarted {self.started}\nboot {self.boot}\nnamespace {self.namespace}\n"
+
+    @classmethod
+    def parse(cls, text: str) -> ProcessMark | None:
+        """Read what `text` gave, or the process id alone; None for anything else."""
+        first, _, rest = text.partition("\n")
+        if not (first.isascii() and first.isdecimal() and len(first) < 20):
+            return None
+        found = dict(line.split(" ", 1) for line in rest.splitlines() if " " in line)
+        return cls(
+            pid=int(first),
+            started=found.get("started", ""),
+            boot=found.get("boot", ""),
+            namespace=found.get("namespace", ""),
+        )
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its number means here what it meant where it was written."""
+        return (self.boot, self.namespace) == (_boot(), _namespace())
+
+    @property
+    def runs(self) -> bool:
+        """Whether this very process runs, here: False also where that cannot be known."""
+        return self.is_here and bool(self.started) and _started(self.pid) == self.started
+
+
+def this_process() -> ProcessMark:
+    """Return the mark of this process."""
+    pid = os.getpid()
+    return ProcessMark(pid=pid, started=_started(pid), boot=_boot(), namespace=_namespace())
+
+
+def who_is(mark: ProcessMark | None) -> str:
+    """Name a process to the user; a number that means another process here, or none, is not given."""
+    if mark is None:
+        return "unknown"
+    return str(mark.pid) if mark.is_here else "in another container or on another machine"
+
+
+def signal_process(mark: ProcessMark, number: int) -> bool:
+    """Send a signal to a process, if it still is the one of this mark; tell whether it was sent."""
+    fd = -1
+    if hasattr(os, "pidfd_open"):
+        try:
+            # Taken before it is looked at: the number cannot become another process's in between.
+            fd = os.pidfd_open(mark.pid)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            pass
+    try:
+        if not mark.runs:
+            return False
+        if fd >= 0:
+            signal.pidfd_send_signal(fd, number)
+        else:
+            os.kill(mark.pid, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        if fd >= 0:
+            os.close(fd)
+    return True
+
+
+def _boot() -> str:
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
+
+
+def _namespace() -> str:
+    with contextlib.suppress(OSError):
+        return str(Path("/proc/self/ns/pid").readlink())
+    return ""
+
+
+def _started(pid: int) -> str:
+    with contextlib.suppress(OSError, IndexError):
+        # The name of the program, in brackets, may hold anything; the field is the 22nd (proc_pid_stat(5)).
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        state, *fields = status.rpartition(")")[2].split()
+        return "" if state == "Z" else fields[18]
+    if sys.platform == "darwin":
+        told = subprocess.run(
+            ["/bin/ps", "-o", "lstart=", "-p", str(pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return told.stdout.strip()
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 import click
@@ -102,7 +103,14 @@ def _need_identity(app: App) -> None:
 @pass_app
 def status(app: App) -> None:
     """Show whether the node runs, where it listens and who is connected."""
-    app.terminal.record(app.call("node.status", spawn=False))
+    from peerpost.node.holder import holder_of
+
+    row = app.call("node.status", spawn=False)
+    holder = holder_of(app.home)
+    if holder is not None:
+        # Of one in another container: its number there is the number of somebody else here.
+        row["pid"] = holder.pid
+    app.terminal.record(row)
 
 
 @node.command(examples="peerpost node stop")
@@ -110,15 +118,33 @@ def status(app: App) -> None:
 def stop(app: App) -> None:
     """Stop the node and wait until it is gone. What is queued stays queued."""
     from peerpost.node.client import dial
+    from peerpost.node.holder import holder_of
 
-    found = dial(app.home)
-    if found is None:
+    found, holder = dial(app.home), holder_of(app.home)
+    if found is None and holder is None:
         app.terminal.note("The node is not running.")
         return
-    with found:
-        pid = found.call("node.stop")["pid"]
-    if not wait_for_exit(pid, time.monotonic() + STOP_TIMEOUT_S):
+    deadline_s = time.monotonic() + STOP_TIMEOUT_S
+    # A process id of another container means another process here: there the socket alone can tell.
+    pid = None if holder is None else holder.pid
+    if found is not None:
+        with found:
+            found.call("node.stop")
+            gone = pid is not None or found.wait_closed(STOP_TIMEOUT_S)
+    elif holder is not None and holder.is_here:
+        from peerpost.system import signal_process
+
+        # Its socket is gone, but it is surely this process: nothing else of this machine has its mark.
+        signal_process(holder.mark, signal.SIGTERM)
+        gone = True
+    else:
         raise UnavailableError(
-            f"the node (process {pid}) is still stopping", hint=f"end it by force: kill -9 {pid}"
+            f"a node in another container or on another machine holds {app.home}",
+            hint="stop it there; its control socket cannot be reached from here",
+        )
+    if not gone or (pid is not None and not wait_for_exit(pid, deadline_s)):
+        raise UnavailableError(
+            f"the node ({'elsewhere' if pid is None else f'process {pid}'}) is still stopping",
+            hint="look at it where it runs" if pid is None else f"end it by force: kill -9 {pid}",
         )
     app.terminal.record({"state": "stopped", "pid": pid}, human="stopped")

@@ -272,10 +272,29 @@ def connect(
             hint="make one: peerpost identity new --name YOURNAME",
         )
     if not spawn:
-        raise UnavailableError("the node is not running", hint="start it: peerpost node start")
+        raise _not_there(paths)
     from .spawn import start
 
     return start(paths, dial=lambda: dial(paths.home), extra=tuple(node_args))
+
+
+def _not_there(paths: HomePaths) -> UnavailableError:
+    from .holder import (
+        holder_of,
+    )  # Only where something is wrong: every command pays for an import.
+
+    holder = holder_of(paths.home)
+    if holder is None:
+        return UnavailableError("the node is not running", hint="start it: peerpost node start")
+    if holder.pid is None:
+        return UnavailableError(
+            f"a node in another container or on another machine holds {paths.home}",
+            hint="ask it there; its control socket cannot be reached from here",
+        )
+    return UnavailableError(
+        f"the node (process {holder.pid}) runs, but does not answer at its control socket",
+        hint="try again: it makes a deleted socket anew; or end it: peerpost node stop",
+    )
 
 
 def call(

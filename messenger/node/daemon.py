@@ -54,8 +54,8 @@ def main(argv: list[str], node_class: type[Node] = Node) -> int:
     try:
         keep_freed_memory()
         private_dir(arguments.home)
-        with HomeLock(arguments.home), _runner() as runner:
-            return runner.run(_serve(arguments, node_class))
+        with HomeLock(arguments.home) as lock, _runner() as runner:
+            return runner.run(_serve(arguments, node_class, lock))
     except PeerpostError as error:
         _complain(error, as_json=arguments.json)
         return error.exit_code
@@ -63,7 +63,7 @@ def main(argv: list[str], node_class: type[Node] = Node) -> int:
         return 130
 
 
-async def _serve(arguments: argparse.Namespace, node_class: type[Node]) -> int:
+async def _serve(arguments: argparse.Namespace, node_class: type[Node], lock: HomeLock) -> int:
     for text in arguments.listen:
         address.parse(text, listen=True)
     config = configuration.load(arguments.home)
@@ -73,6 +73,7 @@ async def _serve(arguments: argparse.Namespace, node_class: type[Node]) -> int:
         config,
         listen=arguments.listen,
         idle_exit_s=config.node.idle_exit if arguments.idle_exit else None,
+        lock=lock,
     )
     code = 0
     loop = asyncio.get_running_loop()

@@ -38,7 +38,7 @@ from .tasks import EndsOwner, Tasks
 if TYPE_CHECKING:
     import apsw
 
-    from peerpost.store.engine import Done
+    from peerpost.store.operations import Done
 
     from .services import Services
     from .transfers import Transfers

@@ -10,9 +10,12 @@ import asyncio
 import logging
 import os
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from peerpost.errors import AlreadyRunningError
 from peerpost.store.engine import Store
+from peerpost.store.homelock import HomeLock
 from peerpost.system import private_dir
 
 from .control import ControlServer
@@ -23,20 +26,34 @@ log = logging.getLogger(__name__)
 
 CHECK_S = 2.0
 LEAST_FREE_BYTES = 1 << 20
-_FILES = ("store.db", "keyfile", "lock")
+_FILES = ("store.db", "store.db-wal", "store.db-shm", "keyfile")
+_STORE_FILES = _FILES[:3]
+"""What is written into one of these that is no longer in its place is lost, whichever it is."""
 _FOLDERS = ("blobs", "spool")
 
 
 class Health:
     """What is wrong with an open home now, by the name of what it is about."""
 
-    def __init__(self, home: Path, store: Store, control: ControlServer) -> None:
+    def __init__(
+        self,
+        home: Path,
+        store: Store,
+        control: ControlServer,
+        lock: HomeLock | None,
+        *,
+        on_taken: Callable[[BaseException], object],
+    ) -> None:
+        """Note what is there now; `on_taken` is told when another node has taken the home, which ends this one."""
+        self._lock = lock
+        self._on_taken = on_taken
         self._home = home
         self._store = store
         self._control = control
         self._inodes = {name: self._inode(name) for name in _FILES}
         self._folders = {name for name in _FOLDERS if (home / name).is_dir()}
         self.unwell: dict[str, str] = {}
+        store.look = self._lost
 
     def _inode(self, name: str) -> int | None:
         try:
@@ -50,15 +67,29 @@ class Health:
             self.check()
             await asyncio.sleep(CHECK_S)
 
+    def _changed(self, names: Iterable[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name in names:
+            was, now = self._inodes[name], self._inode(name)
+            # A keyfile is replaced by a change of the passphrase, which is no damage.
+            if was is not None and (now is None or (now != was and name != "keyfile")):
+                found[name] = f"{name} was {'deleted' if now is None else 'replaced'}"
+        return found
+
+    def _lost(self) -> str | None:
+        """Return why what is written now would be lost; called by the writer of the store too."""
+        return next(iter(self._changed(_STORE_FILES).values()), None)
+
     def check(self) -> None:
         """Look at the home, mend what can be mended, and have the store refuse what it could not keep."""
-        found: dict[str, str] = {}
-        for name, inode in self._inodes.items():
-            now = self._inode(name)
-            # A keyfile is replaced by a change of the passphrase, which is no damage.
-            if inode is not None and (now is None or (now != inode and name != "keyfile")):
-                found[name] = f"{name} was {'deleted' if now is None else 'replaced'}"
-        self._store.lost = found.get("store.db")
+        found = self._changed(_FILES)
+        self._store.lost = self._lost()
+        if self._store.damaged is not None:
+            found["store.db"] = self._store.damaged
+        if self._lock is not None and self._lock.lost:
+            self._mend(found, "lock", "the lock of the home was deleted or replaced")
+        if self._store.keep_reserve():
+            log.warning("the space in reserve (ballast) was deleted; it is set aside anew")
         for name in _FOLDERS:
             if (self._home / name).is_dir():
                 self._folders.add(name)
@@ -78,8 +109,15 @@ class Health:
         try:
             if name in _FOLDERS:
                 private_dir(self._home / name)
+            elif name == "lock":
+                if self._lock is not None:
+                    self._lock.take_again()
             else:
                 self._control.bind_again()
+        except AlreadyRunningError as error:
+            # Two nodes on one home would send and answer each for itself: this one has lost it.
+            found[name] = f"{what}, and {error.message}"
+            self._on_taken(error)
         except Exception as error:  # noqa: BLE001 - shown, and tried again with the next look
             found[name] = f"{what}, and cannot be made anew: {error}"
         else:

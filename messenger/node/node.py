@@ -24,6 +24,7 @@ from peerpost.net.interface import Priority, Transport
 from peerpost.store import identity, keyfile, outbox
 from peerpost.store import limits as rate_limits
 from peerpost.store.engine import Store
+from peerpost.store.homelock import HomeLock
 
 from . import schedule
 from .addresses import free_port, reachable
@@ -104,7 +105,10 @@ class Node:
         *,
         listen: list[str] | None = None,
         idle_exit_s: float | None = None,
+        lock: HomeLock | None = None,
     ) -> None:
+        """Prepare to serve a home, whose `lock` is held by the caller for as long as this runs."""
+        self._lock = lock
         self.home = home
         self.config = config
         self.network_error: str | None = None
@@ -144,6 +148,8 @@ class Node:
             await self._stopping.wait()
         finally:
             await self._close()
+        if isinstance(self._failure, PeerpostError):
+            raise self._failure
         if self._failure is not None:
             raise PeerpostError(
                 f"the node had to end: {cause_of(self._failure)}"
@@ -218,7 +224,7 @@ class Node:
         network = Network(services, me, transfers)
         await network.load()
         self._opened = Opened(services=services, me=me, network=network, transfers=transfers)
-        self._health = Health(self.home, store, self._control)
+        self._health = Health(self.home, store, self._control, self._lock, on_taken=self._fail)
         self._keep("watch-home", self._health.watch)
         return self._opened
 

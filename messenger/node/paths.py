@@ -43,6 +43,11 @@ class HomePaths:
         return self.home / "control.json"
 
     @property
+    def lock(self) -> Path:
+        """Held by the node for as long as it runs; says which process that is."""
+        return self.home / "lock"
+
+    @property
     def spawn_lock(self) -> Path:
         """Held by the command that starts the node, so that only one does."""
         return self.home / "spawn.lock"

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 
 from peerpost import errors
 from peerpost.errors import CannotCreateError, PeerpostError, StorageError, UnavailableError
+from peerpost.system import who_is
 
+from .holder import holder_of
 from .paths import HomePaths
 
 if TYPE_CHECKING:
@@ -72,9 +74,11 @@ def start(
             if node is not None:
                 return node
             if time.monotonic() > deadline:
+                holder = holder_of(paths.home)
+                who = "" if holder is None else f" (process {who_is(holder.mark)})"
                 raise errors.AlreadyRunningError(
-                    f"another node holds {paths.home} and does not answer",
-                    hint="it may be starting or leaving: try again, or stop that process",
+                    f"another node{who} holds {paths.home} and does not answer",
+                    hint="it may be starting or leaving: try again, or end it: peerpost node stop",
                 )
             time.sleep(_RETRY_S)
 

@@ -77,6 +77,11 @@ class Ballast:
         """Whether the reserve is in use: the disk is or was full."""
         return self._released
 
+    @property
+    def missing(self) -> bool:
+        """Whether somebody else has deleted the file."""
+        return self._size_bytes > 0 and not self._released and not self._path.exists()
+
     def low(self) -> bool:
         """Tell whether less is free than receiving is to leave, as of half a second ago at most."""
         now_s = time.monotonic()

@@ -14,19 +14,19 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from peerpost.errors import StorageError, StoreFullError
+from peerpost.errors import DamagedError, StorageError, StoreFullError, TransientError
 
 from . import migrations
 from .ballast import Ballast, WriteConnection
-from .failure import explain, is_full
+from .failure import explain, is_damage, is_full
+from .operations import Done, Operation, deliver, settle, units
 
 __all__ = ["Store", "sqlite_version"]
 
@@ -57,22 +57,6 @@ def sqlite_version() -> tuple[int, ...]:
     return tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
 
 
-Done = Callable[[Any, BaseException | None], object]
-"""Takes a result, or else an error, on the loop."""
-
-
-@dataclass(slots=True)
-class _Operation:
-    work: Callable[..., Any]
-    done: Done
-    lazy: bool = False
-    item: Any = None
-    """What `work` is given, in a list with those of others."""
-    together: bool = False
-    result: Any = None
-    error: BaseException | None = None
-
-
 class Store:
     """The open database of one home."""
 
@@ -85,7 +69,7 @@ class Store:
         self._path = path
         self._key = key
         self._loop = loop
-        self._queue: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
         self._local = threading.local()
         self._read_connections: list[apsw.Connection] = []
@@ -94,6 +78,10 @@ class Store:
         self._closed = False
         self.lost: str | None = None
         """Why what is written now would be lost, where the file is no longer in its place."""
+        self.look: Callable[[], str | None] = lambda: None
+        """Tells of `lost` now, from any thread: asked before a commit is answered."""
+        self.damaged: str | None = None
+        """What SQLite said of a page that is not what was written there, from the first one on."""
         self._lazy = False
         """Whether a commit returns before the disk has it."""
         self._unsynced = False
@@ -139,7 +127,7 @@ class Store:
         Raises what work raises, with nothing of it done; StoreFullError; StorageError.
         """
         future = self._loop.create_future()
-        self._put(_Operation(lambda db: work(db, *args, **kwargs), _settle(future)))
+        self._put(Operation(lambda db: work(db, *args, **kwargs), settle(future)))
         result: T = await future
         return result
 
@@ -156,18 +144,18 @@ class Store:
         nobody waits for the future any more.
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
-        settle = _settle(future)
+        answer = settle(future)
 
         def done(result: T, error: BaseException | None) -> None:
             if error is not None:
-                settle(None, error)
+                answer(None, error)
                 return
             try:
-                settle(then(result), None)
+                answer(then(result), None)
             except Exception as failure:  # noqa: BLE001 - it is the caller's
-                settle(None, failure)
+                answer(None, failure)
 
-        self._put(_Operation(work, done, item=item, together=True))
+        self._put(Operation(work, done, item=item, together=True))
         return future
 
     async def write_lazily(
@@ -179,7 +167,7 @@ class Store:
         `LAZY_S`. The end of the process alone takes nothing back.
         """
         future = self._loop.create_future()
-        self._put(_Operation(lambda db: work(db, *args, **kwargs), _settle(future), lazy=True))
+        self._put(Operation(lambda db: work(db, *args, **kwargs), settle(future), lazy=True))
         result: T = await future
         return result
 
@@ -190,13 +178,15 @@ class Store:
 
         It costs the loop no turn more, which counts where it is busy.
         """
-        self._put(_Operation(work, done, lazy))
+        self._put(Operation(work, done, lazy))
 
-    def _put(self, operation: _Operation) -> None:
+    def _put(self, operation: Operation) -> None:
         if self._closed:
-            raise StorageError("the store is closed")
+            raise TransientError("the store is closed")
+        if self.damaged is not None:
+            raise DamagedError(f"nothing can be kept: {self.damaged}")
         if self.lost is not None:
-            raise StorageError(f"nothing can be kept: {self.lost}", hint="see: peerpost doctor")
+            raise TransientError(f"nothing can be kept: {self.lost}", hint="see: peerpost doctor")
         self._queue.put(operation)
 
     async def read(
@@ -207,7 +197,7 @@ class Store:
         Raises what work raises; StorageError.
         """
         if self._closed:
-            raise StorageError("the store is closed")
+            raise TransientError("the store is closed")
 
         def run() -> T:
             db = self._read_connection()
@@ -221,7 +211,26 @@ class Store:
         try:
             return await self._loop.run_in_executor(self._readers, run)
         except apsw.Error as error:
-            raise explain(error) from error
+            raise self._explain(error) from error
+
+    def _explain(
+        self, error: apsw.Error, connection: apsw.Connection | None = None
+    ) -> StorageError:
+        """Return the error of ours, and note that the store is damaged where this says so."""
+        if not is_damage(error):
+            return explain(error, connection)
+        damaged = DamagedError(f"the store is damaged: {error}")
+        if self.damaged is None:
+            self.damaged = damaged.message
+            log.critical("%s", damaged.message)
+        return damaged
+
+    def keep_reserve(self) -> bool:
+        """Have the space in reserve set aside again where somebody deleted it; tell whether it was missing."""
+        if self._closed or not self._ballast.missing:
+            return False
+        self.submit(lambda *_: None, lambda _db: self._ballast.restore(), lazy=True)
+        return True
 
     async def close(self) -> None:
         """Commit what is queued and close."""
@@ -282,10 +291,7 @@ class Store:
     def _check(self, connection: apsw.Connection) -> None:
         verdict = connection.pragma("quick_check", 1)
         if verdict != "ok":
-            raise StorageError(
-                f"the store is damaged: {verdict}",
-                hint="stop, copy the home folder aside, and restore a backup",
-            )
+            raise DamagedError(f"the store is damaged: {verdict}")
 
     def _read_connection(self) -> apsw.Connection:
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
@@ -308,7 +314,7 @@ class Store:
             elif self._unsynced:
                 self._sync(connection)
             self._checkpoint(connection)
-        connection.close()
+        connection.close(force=self.damaged is not None)
 
     def _note_log(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self._log_pages = pages
@@ -324,15 +330,15 @@ class Store:
                 self._log_stays_long = False
             except apsw.Error as error:  # Nothing is lost: after the next commit, and told once.
                 if not self._log_stays_long:
-                    log.warning("the log of the store stays long: %s", error)
+                    log.warning("the log of the store stays long: %s", self._explain(error).message)
                 self._log_stays_long = True
 
-    def _gather(self) -> tuple[list[_Operation], bool]:
+    def _gather(self) -> tuple[list[Operation], bool]:
         """Wait for work and return all that is queued by then, and whether it is the last.
 
         Nothing comes back where lazy work has waited for an fsync for `LAZY_S`.
         """
-        batch: list[_Operation] = []
+        batch: list[Operation] = []
         while len(batch) < GROUP_OPERATIONS:
             try:
                 if batch:
@@ -346,21 +352,25 @@ class Store:
             batch.append(operation)
         return batch, False
 
-    def _commit(self, connection: WriteConnection, batch: list[_Operation]) -> None:
-        connection.reserve_in_use = self._ballast.released and not self._ballast.regain()
-        connection.low = self._ballast.low()
+    def _commit(self, connection: WriteConnection, batch: list[Operation]) -> None:
         try:
+            if self.damaged is not None:
+                raise DamagedError(f"nothing can be kept: {self.damaged}")
+            connection.reserve_in_use = self._ballast.released and not self._ballast.regain()
+            connection.low = self._ballast.low()
             self._set_synchronous(connection, lazy=all(operation.lazy for operation in batch))
             connection.execute("BEGIN IMMEDIATE")
-            for unit in _units(batch):
+            for unit in units(batch):
                 self._run(connection, unit)
             connection.execute("COMMIT")
+            if (lost := self.look()) is not None:
+                raise TransientError(f"nothing can be kept: {lost}", hint="see: peerpost doctor")
             self._unsynced = self._lazy
         except BaseException as error:  # noqa: BLE001 - whatever it is, each caller hears of it
             self._roll_back(connection, batch, error)
         # Nobody waits any more where the loop has ended; what was committed stays so.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(_deliver, batch)
+            self._loop.call_soon_threadsafe(deliver, batch)
 
     def _set_synchronous(self, connection: apsw.Connection, *, lazy: bool) -> None:
         """Have the next commit wait for the disk, or not; the fsync of one is that of all before."""
@@ -375,7 +385,7 @@ class Store:
             connection.pragma("user_version", connection.pragma("user_version"))
             self._unsynced = False
 
-    def _run(self, connection: apsw.Connection, unit: list[_Operation]) -> None:
+    def _run(self, connection: apsw.Connection, unit: list[Operation]) -> None:
         """Do what belongs together; where it fails, each alone."""
         first = unit[0]
         connection.execute("SAVEPOINT op")
@@ -388,7 +398,8 @@ class Store:
                 first.result = first.work(connection)
         except BaseException as error:
             # SQLite may have ended the whole transaction: then nothing of the batch is done.
-            if not connection.in_transaction or is_full(error, connection):
+            # And nothing that stands beside a damaged page is answered as kept.
+            if not connection.in_transaction or is_full(error, connection) or is_damage(error):
                 raise
             connection.execute("ROLLBACK TO op")
             if len(unit) == 1:
@@ -399,52 +410,14 @@ class Store:
         connection.execute("RELEASE op")
 
     def _roll_back(
-        self, connection: apsw.Connection, batch: list[_Operation], error: BaseException
+        self, connection: apsw.Connection, batch: list[Operation], error: BaseException
     ) -> None:
         if is_full(error, connection):
             self._ballast.release()
         for operation in batch:
             # Each gets an error of its own: one that is raised in many tasks grows with each.
-            explained = explain(error, connection) if isinstance(error, apsw.Error) else error
+            explained = self._explain(error, connection) if isinstance(error, apsw.Error) else error
             operation.error = operation.error or explained
         if connection.in_transaction:
             with contextlib.suppress(apsw.Error):
                 connection.execute("ROLLBACK")
-
-
-def _units(batch: list[_Operation]) -> Iterator[list[_Operation]]:
-    """Yield what is done in one call: an operation, or a run of them that go together."""
-    unit: list[_Operation] = []
-    for operation in batch:
-        if unit and not (operation.together and operation.work == unit[0].work):
-            yield unit
-            unit = []
-        unit.append(operation)
-    if unit:
-        yield unit
-
-
-def _deliver(batch: list[_Operation]) -> None:
-    for operation in batch:
-        try:
-            operation.done(operation.result, operation.error)
-        except Exception:
-            # The rest of the batch must have their answers.
-            log.exception("what follows a write failed")
-
-
-def _settle(future: asyncio.Future[Any]) -> Done:
-    """Return what hands the outcome to a future; who cancelled it gave up the answer, not the write."""
-
-    def done(result: Any, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if isinstance(error, StopIteration):
-            # A future does not take one.
-            error = StorageError("the operation ran out of values")
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    return done

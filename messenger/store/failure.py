@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import apsw
 
-from peerpost.errors import StorageError, StoreFullError, TransientError
+from peerpost.errors import DamagedError, StorageError, StoreFullError, TransientError
 
 from .ballast import FULL
 
-__all__ = ["explain", "is_full"]
+__all__ = ["explain", "is_damage", "is_full"]
 
 _FULL_HINT = "free some space on the disk of the home folder; nothing that was accepted is lost"
 
@@ -24,6 +24,11 @@ def is_full(error: BaseException, connection: apsw.Connection | None) -> bool:
     )
 
 
+def is_damage(error: BaseException) -> bool:
+    """Tell whether a page of an open store is not what was written there."""
+    return isinstance(error, (apsw.CorruptError, apsw.NotADBError))
+
+
 def explain(error: BaseException, connection: apsw.Connection | None = None) -> StorageError:
     """Return the error of ours that stands for one of SQLite's."""
     if is_full(error, connection):
@@ -33,4 +38,6 @@ def explain(error: BaseException, connection: apsw.Connection | None = None) -> 
             "the store cannot be opened: another key, or not a Peerpost database",
             hint="was the keyfile replaced? restore both from one backup",
         )
+    if isinstance(error, apsw.CorruptError):
+        return DamagedError(f"the store is damaged: {error}")
     return TransientError(f"the store failed: {error}", hint="see: peerpost doctor")

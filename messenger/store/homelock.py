@@ -26,6 +26,10 @@ class HomeLock:
         self._fd = -1
 
     def __enter__(self) -> Self:
+        self._take()
+        return self
+
+    def _take(self) -> None:
         with disk.errors(f"cannot lock the home by {self._path}"):
             fd = disk.open_private(self._path, os.O_RDWR | os.O_CREAT)
             try:
@@ -35,12 +39,29 @@ class HomeLock:
                         hint="see it with: peerpost node status; end it with: peerpost node stop",
                     )
                 os.ftruncate(fd, 0)
-                os.write(fd, f"{os.getpid()}\n".encode())
+                os.write(fd, system.this_process().text().encode())
             except BaseException:
                 os.close(fd)
                 raise
-        self._fd = fd
-        return self
+        old, self._fd = self._fd, fd
+        if old >= 0:
+            os.close(old)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the file is no longer in its place, so that it keeps nobody out any more."""
+        try:
+            there, here = self._path.lstat(), os.fstat(self._fd)
+        except FileNotFoundError:
+            return True
+        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+
+    def take_again(self) -> None:
+        """Lock the file that is there now, or a new one, in the place of one that was deleted.
+
+        Raises AlreadyRunningError where another node has done so meanwhile, or StorageError.
+        """
+        self._take()
 
     def __exit__(
         self,
@@ -54,8 +75,9 @@ class HomeLock:
 
 
 def _holder(fd: int) -> str:
-    """Return the process id that the holder wrote; some systems let nobody read what is locked."""
+    """Name the holder by what it wrote; some systems let nobody read what is locked."""
     try:
-        return os.read(fd, 32).decode(errors="replace").strip() or "unknown"
+        text = os.read(fd, 512).decode(errors="replace")
     except OSError:
-        return "unknown"
+        text = ""
+    return system.who_is(system.ProcessMark.parse(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from peerpost import system
 
 from .conftest import ENTRY, FakeNode, Shell
 
@@ -227,7 +230,10 @@ def test_node_status_and_stop(home: Path, shell: Shell) -> None:
 
 def test_node_stop_waits(node: FakeNode, shell: Shell) -> None:
     with subprocess.Popen(["sleep", "0.3"]) as child:
-        node.answers["node.stop"] = {"state": "stopping", "pid": child.pid}
+        node.answers["node.stop"] = {"state": "stopping", "pid": 1}
+        ours, started = system.this_process(), system._started(child.pid)
+        mark = dataclasses.replace(ours, pid=child.pid, started=started)
+        (node.home / "lock").write_text(mark.text())
         assert json.loads(shell("node", "stop", "--json").out) == {
             "state": "stopped",
             "pid": child.pid,

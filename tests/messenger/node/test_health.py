@@ -10,7 +10,11 @@ import pytest
 from peerpost.errors import StorageError
 from peerpost.node.control import ControlServer
 from peerpost.node.health import Health
-from tests.support.network_rig import acquainted
+from tests.support.network_rig import Somebody, acquainted
+
+
+def looks_after(somebody: Somebody, home: Path, control: ControlServer) -> Health:
+    return Health(home, somebody.store, control, None, on_taken=lambda _: None)
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced"])
@@ -18,7 +22,7 @@ def test_what_cannot_be_kept_is_refused(tmp_path: Path, how: str) -> None:
     async def scenario() -> None:
         async with acquainted(tmp_path, "alice", "bob") as (alice, _):
             home = tmp_path / "alice"
-            health = Health(home, alice.store, ControlServer(home / "c.sock", lambda _: None))
+            health = looks_after(alice, home, ControlServer(home / "c.sock", lambda _: None))
             health.check()
             assert not health.unwell
             kept = tmp_path / "kept"
@@ -45,7 +49,7 @@ def test_socket_and_folders_are_made_anew(tmp_path: Path) -> None:
             control = ControlServer(home / "control.sock", lambda _: None)
             await control.start()
             try:
-                health = Health(home, alice.store, control)
+                health = looks_after(alice, home, control)
                 (home / "blobs").rmdir()
                 control.path.unlink()
                 health.check()

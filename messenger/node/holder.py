@@ -1,0 +1,60 @@
+"""Who holds a home, for a command that finds no control socket there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from peerpost.system import ProcessMark
+
+from .paths import HomePaths
+
+__all__ = ["Holder", "holder_of"]
+
+_READ_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The node that runs on a home."""
+
+    mark: ProcessMark
+    is_here: bool
+    """Whether it is a process of this machine and this container, which may be named and signalled."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, where that means here what it means there."""
+        return self.mark.pid if self.is_here else None
+
+
+def holder_of(home: str | os.PathLike[str]) -> Holder | None:
+    """Return who holds a home, by what it wrote into the lock; None where nobody does, or nobody knows."""
+    try:
+        with HomePaths(home).lock.open("rb") as lock:
+            mark = ProcessMark.parse(lock.read(_READ_BYTES).decode(errors="replace"))
+            if mark is None:
+                return None
+            if mark.runs:
+                return Holder(mark, is_here=True)
+            # Of a process that is not here nobody can tell but the lock itself.
+            return (
+                Holder(mark, is_here=False)
+                if not mark.is_here and _is_locked(lock.fileno())
+                else None
+            )
+    except OSError:
+        return None
+
+
+def _is_locked(fd: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return False
