@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-__all__ = ["moment_ms", "relative"]
+__all__ = ["ago_ms", "moment_ms", "relative"]
 
 _DAY_S = 86400
 
@@ -27,6 +27,11 @@ def relative(text: str, now: datetime | None = None) -> str:
             count = f"{int(distance // length)} {unit}"
             return f"{count} ago" if seconds > 0 else f"in {count}"
     return "now"
+
+
+def ago_ms(duration_s: float) -> int:
+    """Return the moment so long ago in Unix milliseconds; what lies before 1970 is 0."""
+    return max(0, int((datetime.now(UTC).timestamp() - duration_s) * 1000))
 
 
 def moment_ms(text: str, now: datetime | None = None) -> int:

@@ -1,4 +1,4 @@
-"""`peerpost inbox list|show|save|mark`."""
+"""`peerpost inbox list|show|save|delete|mark`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import click
 from peerpost.errors import UsageError
 
 from ..app import App, Group, complete_contacts, pass_app
-from ..listing import after_option, limit_option, show_list
+from ..inputs import Duration
+from ..listing import PAGE_ROWS, after_option, limit_option, show_list
 from ..output import target
 
 __all__ = ["inbox"]
@@ -32,10 +33,11 @@ _COLUMNS = (
     peerpost inbox list --unread
     peerpost inbox show k3f9
     peerpost inbox save k3f9 --out report.pdf
+    peerpost inbox delete k3f9
     """,
 )
 def inbox() -> None:
-    """Read and save what was received."""
+    """Read, save and delete what was received."""
 
 
 class _Moment(click.ParamType[int]):
@@ -152,6 +154,74 @@ def _unpack(app: App, id_: str, out: str, *, force: bool) -> None:
         saved | {"path": out, "files": files},
         human=f"{saved['id']}  saved  {out}  ({files} files)",
     )
+
+
+@inbox.command(
+    examples="""
+    peerpost inbox delete k3f9
+    peerpost inbox delete k3f9 7hq2 --contact bob
+    peerpost inbox delete --older-than 90d
+    peerpost inbox delete --older-than 24h --contact nas --yes
+    """
+)
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option(
+    "--older-than", type=Duration(), metavar="AGE", help="What was received longer ago than this."
+)
+@click.option(
+    "--contact",
+    "-c",
+    metavar="NAME",
+    shell_complete=complete_contacts,
+    help="Only what NAME sent.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_app
+def delete(
+    app: App, ids: tuple[str, ...], older_than: float | None, contact: str | None, yes: bool
+) -> None:
+    """Delete messages, and what they take up on the disk: for good, and here alone.
+
+    By ID, all of them or, where one is not there, none; or by age. What was deleted is not shown
+    again, also where its sender sends it again. --older-than asks where it is more than one message.
+    """
+    from ..times import ago_ms
+
+    if (not ids) == (older_than is None):
+        raise UsageError("either ID... or --older-than AGE says what to delete")
+    of = {} if contact is None else {"contact": contact}
+    if older_than is None:
+        _print_deleted(app, app.call("inbox.delete", {"ids": list(ids), **of}))
+        return
+    # Fixed here: what comes while the question stands is not meant.
+    before = {"before": ago_ms(older_than), **of}
+    found = app.call("inbox.older", before)
+    if not found["count"]:
+        app.terminal.note("Nothing is that old.")
+        return
+    if found["count"] > 1 and not yes and not _is_meant(app, found):
+        app.terminal.note("Nothing was deleted.")
+        return
+    while True:
+        gone = app.call("inbox.delete", {**before, "limit": PAGE_ROWS})
+        _print_deleted(app, gone)
+        if len(gone) < PAGE_ROWS:
+            return
+
+
+def _is_meant(app: App, found: dict[str, Any]) -> bool:
+    """Ask whether so much is to be deleted. Raises UsageError where nobody can be asked."""
+    from peerpost.node.units import format_size
+
+    much = f"{found['count']} messages ({format_size(found['size'])})"
+    if not app.terminal.can_ask() or app.terminal.json:
+        raise UsageError(f"this would delete {much}", hint="say --yes if that is meant")
+    return click.confirm(f"Delete {much}?", err=True)
+
+
+def _print_deleted(app: App, gone: list[dict[str, Any]]) -> None:
+    for row in gone:
+        app.terminal.record(row, human=f"{row['id']}  deleted")
 
 
 @inbox.command(examples="peerpost inbox mark k3f9\npeerpost inbox mark k3f9 7hq2 --unread")

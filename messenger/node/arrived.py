@@ -1,22 +1,37 @@
-"""Received files that are whole: their bytes, where they lie, what they hash to."""
+"""Received files that are whole: their bytes, where they lie, what they hash to; and what goes from the inbox."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from peerpost.errors import NotFoundError
-from peerpost.store import blobs, disk, inbox
+import apsw
+
+from peerpost.errors import NotFoundError, PeerpostError, StorageError
+from peerpost.store import blobs, deletion, disk, inbox
 from peerpost.store import transfers as rows
 from peerpost.store.chunks import Sealer
 from peerpost.store.sealed import End, SealedFile
 from peerpost.wire import limits
 
+from .clock import now_ms
+from .tasks import Tasks
+
 if TYPE_CHECKING:
     from .services import Services
 
 __all__ = ["Arrived"]
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+DELETED_ROWS = 1000
+"""Deleted in one transaction where age says which: others write in between."""
 
 
 class Arrived:
@@ -25,6 +40,13 @@ class Arrived:
     def __init__(self, services: Services, folder: Path) -> None:
         self._services = services
         self._folder = folder
+        self._tasks = Tasks()
+        self.on_room: Callable[[], object] = lambda: None
+        """Told when something was deleted: what waits for room may have it now."""
+
+    async def stop(self) -> None:
+        """Delete no more; a blob whose message is gone already is removed at the next start."""
+        await self._tasks.stop()
 
     async def save(self, item: inbox.Item, out_fd: int) -> str:
         """Write a received file's bytes to an open file; return their BLAKE2b-256 in hex.
@@ -34,6 +56,7 @@ class Arrived:
         row = await self._row(item)
 
         def run() -> str:
+            # Once it is open it is read to its end, whoever deletes it meanwhile: its bytes go when it is closed.
             digest = hashlib.blake2b(digest_size=32)
             with self._blob(row) as sealed, disk.errors("cannot write the file"):
                 for piece in sealed.plain(_end(row)):
@@ -41,7 +64,7 @@ class Arrived:
                     disk.write_all(out_fd, piece)
             return digest.hexdigest()
 
-        return await self._services.in_thread(run)
+        return await self._unless_deleted(item, run)
 
     async def describe(self, item: inbox.Item) -> dict[str, Any]:
         """Return where a received file lies and its digest; the body too, for a long text."""
@@ -58,7 +81,67 @@ class Arrived:
                 digest = sealed.digest(_end(row)).hex()
                 return {"path": str(sealed.path), "sealed": True, "blake2b": digest}
 
-        return await self._services.in_thread(run)
+        return await self._unless_deleted(item, run)
+
+    async def delete(self, prefixes: list[str], contact_id: str | None) -> list[deletion.Deleted]:
+        """Delete messages, all or none, and what they take up on the disk. Raises NotFoundError, AmbiguousError."""
+        return await self._delete(lambda db: deletion.delete(db, prefixes, contact_id, now_ms()))
+
+    async def delete_older(
+        self, before_ms: int, contact_id: str | None, limit: int | None
+    ) -> list[deletion.Deleted]:
+        """Delete messages that came before a moment, the oldest first; at most `limit` where that is given."""
+        gone: list[deletion.Deleted] = []
+        while limit is None or len(gone) < limit:
+            count = DELETED_ROWS if limit is None else min(DELETED_ROWS, limit - len(gone))
+
+            def some(db: apsw.Connection, count: int = count) -> list[deletion.Deleted]:
+                return deletion.delete_older(db, before_ms, contact_id, count, now_ms())
+
+            page = await self._delete(some)
+            gone += page
+            if len(page) < count:
+                break
+        return gone
+
+    async def _delete(
+        self, work: Callable[[apsw.Connection], list[deletion.Deleted]]
+    ) -> list[deletion.Deleted]:
+        # Of its own: who asked may leave after the commit, and the blobs are to go all the same.
+        task = self._tasks.spawn(self._commit_and_discard(work), name="delete-messages")
+        gone: list[deletion.Deleted] | PeerpostError = await asyncio.shield(task)
+        if isinstance(gone, PeerpostError):
+            raise gone
+        return gone
+
+    async def _commit_and_discard(
+        self, work: Callable[[apsw.Connection], list[deletion.Deleted]]
+    ) -> list[deletion.Deleted] | PeerpostError:
+        try:
+            gone = await self._services.store.write(work)
+        except PeerpostError as error:
+            return error  # An answer, and no failure of the node.
+        await self._services.in_thread(self._discard, gone)
+        if gone:
+            self.on_room()
+        return gone
+
+    def _discard(self, gone: list[deletion.Deleted]) -> None:
+        for one in gone:
+            if one.file is None:
+                continue
+            try:
+                blobs.discard(self._folder, one.file)
+            except OSError as error:
+                log.warning("%s is left until the next start: %s", one.file.id, error)
+
+    async def _unless_deleted(self, item: inbox.Item, work: Callable[[], T]) -> T:
+        """Read a file in a thread. Raises NotFoundError where it was deleted before it was open."""
+        try:
+            return await self._services.in_thread(work)
+        except StorageError:
+            await self._services.store.read(inbox.find, item.id)
+            raise
 
     async def _row(self, item: inbox.Item) -> rows.Transfer:
         if item.file_id is None:
@@ -66,7 +149,7 @@ class Arrived:
         row = await self._services.store.read(
             rows.get, item.contact_id, item.file_id, incoming=True
         )
-        if row is None or row.finish is None:
+        if row is None or row.finish is None or not row.key:  # The key goes with the message.
             raise NotFoundError(f"the file of {item.id} is not here any more")
         return row
 

@@ -2,7 +2,7 @@
 
 Refused is only what no waiting mends. An offer beyond the places of its contact, or for which the disk or the
 contact's share of it has no room now, stays `offered` in the store, and is looked at again: when a file ends, when a
-session begins, and by timer while it is room that is short.
+session begins, when the user has made room, and by timer while it is room that is short.
 """
 
 from __future__ import annotations
@@ -74,6 +74,11 @@ class Offers:
         self._looking[contact_id] = asyncio.Event()
         name = f"offers-{contact_id}"
         self._tasks.keep(name, lambda: self._run(contact_id), self._services.duties)
+
+    def room_was_made(self) -> None:
+        """Look at once at what waits for room, of whichever contact: the disk is everybody's."""
+        for wanted in self._looking.values():
+            wanted.set()
 
     def forget(self, contact_id: str) -> None:
         """Wait no more for what a contact offered that was removed."""

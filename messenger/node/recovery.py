@@ -6,8 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from peerpost.errors import StoreFullError
-from peerpost.store import blobs, endings
-from peerpost.store import transfers as rows
+from peerpost.store import blobs, deletion, endings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,5 +29,5 @@ async def recover(services: Services, streams: Streams, spool: Spool, blobs_fold
     except StoreFullError as error:
         log.warning("cannot look for files that ended by half: %s", error.message)
     await spool.sweep()
-    incoming = await services.store.read(rows.select, "incoming = 1")
-    await services.in_thread(blobs.sweep, blobs_folder, incoming)
+    kept = await services.store.read(deletion.kept_files)
+    await services.in_thread(blobs.sweep, blobs_folder, kept)

@@ -85,6 +85,7 @@ class Transfers:
             refuse=lambda row, why: self._refuse(row, self._sessions.get(row.contact_id), why),
             tell=self._tell_waits,
         )
+        self.arrived.on_room = self._offers.room_was_made
 
     async def recover(self) -> None:
         """Put in order what an earlier run left; call it at the start, before anything moves."""
@@ -105,6 +106,7 @@ class Transfers:
         """Put every transfer to sleep."""
         await self.streams.stop()
         await self._offers.stop()
+        await self.arrived.stop()
         await self._tasks.stop()
         await self._drivers.stop()
 

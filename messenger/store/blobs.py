@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from .transfers import OPEN_STATES, Transfer
+from .transfers import Transfer
 
 __all__ = ["SUFFIXES", "discard", "path", "sweep"]
 
@@ -28,9 +28,9 @@ def discard(folder: Path, row: Transfer) -> None:
         path(folder, row, suffix).unlink(missing_ok=True)
 
 
-def sweep(folder: Path, incoming: Iterable[Transfer]) -> None:
-    """Give old files their names of today, and remove what no open or finished transfer names."""
-    kept = [row for row in incoming if row.state in (*OPEN_STATES, "done")]
+def sweep(folder: Path, kept: Iterable[Transfer]) -> None:
+    """Give old files their names of today, and remove what belongs to none of the transfers (`deletion.kept_files`)."""
+    kept = list(kept)
     for row in kept:
         for suffix in SUFFIXES:
             old, new = folder / f"{row.file_id.hex()}{suffix}", path(folder, row, suffix)

@@ -340,5 +340,9 @@ def traffic(db: apsw.Connection, id_: str) -> Traffic:
     sent = db.execute(
         "SELECT count(*) FROM outbox WHERE contact_id = ? AND state = 'delivered'", (id_,)
     ).get
-    received = db.execute("SELECT count(*) FROM inbox WHERE contact_id = ?", (id_,)).get
+    received = db.execute(
+        "SELECT (SELECT count(*) FROM inbox WHERE contact_id = ?1)"
+        " + (SELECT count(*) FROM deleted WHERE contact_id = ?1)",
+        (id_,),
+    ).get
     return Traffic(sent=sent, received=received)

@@ -96,7 +96,9 @@ class Lanes:
         for earlier in history.decode_was(message.ext.get(history.WAS, b"")):
             if earlier.outbox_id == message.outbox_id:
                 continue
-            known = known or earlier.link == self._link(*earlier[:3])
+            # A file is taken once whatever number its offer has, and its sender may have to hear how it ended.
+            if message.kind != wire.Kind.OFFER:
+                known = known or self._had(message, *earlier)
             for lane in wire.Lane:
                 self._close((earlier.outbox_id, int(lane)))
         return known
@@ -188,12 +190,13 @@ class Lanes:
         if self._parked is not None:
             self._parked -= freed
 
-    def _link(self, outbox_id: bytes, lane: int, seq: int) -> bytes | None:
-        row = self._db.execute(
-            f"SELECT link FROM inbox WHERE {_KEY} AND seq = ?",  # noqa: S608
-            (self._contact_id, outbox_id, lane, seq),
-        ).fetchone()
-        return None if row is None else row[0]
+    def _had(
+        self, message: wire.Message, outbox_id: bytes, lane: int, seq: int, link: bytes
+    ) -> bool:
+        """Tell whether a message was shown that had this number and link, be it deleted since."""
+        key = (self._contact_id, outbox_id, lane, seq)
+        shown = self._db.execute(f"SELECT link FROM inbox WHERE {_KEY} AND seq = ?", key).get  # noqa: S608
+        return link == shown or bool(_was_deleted(self._db, key, message, link))
 
 
 class _Lane:
@@ -261,6 +264,9 @@ class _Lane:
         seen = self._db.execute(f"SELECT link FROM seen WHERE {_KEY} AND seq = ?", key).get  # noqa: S608
         if seen is not None:
             return bool(link == seen)
+        deleted = _was_deleted(self._db, key, message, link)
+        if deleted is not None:
+            return deleted
         row = self._db.execute(
             f"SELECT link, body, sent_ms FROM inbox WHERE {_KEY} AND seq = ?",  # noqa: S608
             key,
@@ -341,6 +347,16 @@ class _Lane:
             if seq - first <= last:
                 digits[last - (seq - first)] = ord("1")
         return int(digits, 2).to_bytes(last // 8 + 1, "little").rstrip(b"\0")
+
+
+def _was_deleted(
+    db: apsw.Connection, key: tuple[str, bytes, int, int], message: wire.Message, link: bytes
+) -> bool | None:
+    """Tell whether the user has deleted this message; None where nothing of its number was deleted."""
+    row = db.execute(f"SELECT link, sent_ms FROM deleted WHERE {_KEY} AND seq = ?", key).fetchone()  # noqa: S608
+    if row is None:
+        return None
+    return bool(row[1] == message.sent_at_ms if row[0] is None else row[0] == link)
 
 
 def watermarks(db: apsw.Connection, contact_id: str) -> list[Mark]:

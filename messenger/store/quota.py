@@ -78,7 +78,8 @@ def used_up() -> QuotaError:
     """Return what is raised where something does not fit into the quota of a contact."""
     return QuotaError(
         "your quota here is used up",
-        hint="let it take up more: peerpost contacts edit NAME --quota SIZE",
+        hint="make room: peerpost inbox delete --older-than AGE --contact NAME;"
+        " or let it take up more: peerpost contacts edit NAME --quota SIZE",
     )
 
 

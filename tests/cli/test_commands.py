@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,57 @@ def test_remove_asks_on_a_terminal_only(
     assert [method for method, _ in node.asked] == ["contacts.show"]
     shell("contacts", "remove", "bob", "--yes")
     assert node.asked[-1][0] == "contacts.remove"
+
+
+def test_delete_by_id_asks_nothing(node: FakeNode, shell: Shell) -> None:
+    rows = [{"id": id_, "contact": "bob", "kind": "text", "size": 2} for id_ in ("k3f9", "7hq2")]
+    node.answers["inbox.delete"] = rows
+    assert shell("inbox", "delete", "k3", "7h").out == "k3f9  deleted\n7hq2  deleted\n"
+    assert node.params == {"ids": ["k3", "7h"]}
+    ran = shell("inbox", "delete", "k3", "--contact", "bob", "--json")
+    assert [json.loads(line) for line in ran.out.splitlines()] == rows
+    assert node.params == {"ids": ["k3"], "contact": "bob"}
+    node.asked.clear()
+    assert shell("inbox", "delete").code == 2
+    assert shell("inbox", "delete", "k3", "--older-than", "1d").code == 2
+    assert node.asked == []
+
+
+def test_delete_by_age_asks_where_it_is_more_than_one(
+    node: FakeNode, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"id": "k3f9", "contact": "bob", "kind": "text", "size": 2}
+    pages = iter([[row] * 1000, [row]])
+    node.answers["inbox.older"] = {"count": 1001, "size": 5_000_000}
+    node.answers["inbox.delete"] = lambda _: next(pages)
+    refused = shell("inbox", "delete", "--older-than", "30d")
+    assert (refused.code, refused.out) == (2, "")
+    assert "1001 messages" in refused.err
+    assert "--yes" in refused.err
+    monkeypatch.setattr("peerpost.cli.terminal.Terminal.can_ask", lambda _: True)
+    questions: list[str] = []
+    monkeypatch.setattr("click.confirm", lambda text, **_: questions.append(text))
+    assert "Nothing was deleted" in shell("inbox", "delete", "--older-than", "30d").err
+    assert [question[:21] for question in questions] == ["Delete 1001 messages "]
+    assert shell("inbox", "delete", "--older-than", "30d", "--json").code == 2
+    assert "inbox.delete" not in dict(node.asked)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: True)
+    assert shell("inbox", "delete", "--older-than", "30d").out.count("deleted") == 1001
+    asked = [params for method, params in node.asked if method == "inbox.delete"]
+    meant = node.asked[-3][1]["before"]
+    assert asked == [{"before": meant, "limit": 1000}] * 2
+    assert 0 <= time.time() * 1000 - 30 * 86_400_000 - meant < 60_000
+
+    node.answers["inbox.older"] = {"count": 1, "size": 2}
+    node.answers["inbox.delete"] = [row]
+    questions.clear()
+    assert shell("inbox", "delete", "--older-than", "30d", "-c", "bob").out == "k3f9  deleted\n"
+    assert questions == []
+    assert node.params["contact"] == "bob"
+    node.answers["inbox.older"] = {"count": 0, "size": 0}
+    ran = shell("inbox", "delete", "--older-than", "36500d")
+    assert (ran.code, ran.out) == (0, "")
+    assert node.params["before"] == 0
 
 
 # queue, sent, transfers

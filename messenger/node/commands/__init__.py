@@ -51,6 +51,8 @@ METHODS: dict[str, Method] = {
     "inbox.show": inbox.show,
     "inbox.peek": inbox.peek,
     "inbox.save": inbox.save,
+    "inbox.older": inbox.older,
+    "inbox.delete": inbox.delete,
     "inbox.mark": inbox.mark,
     "limits.show": limits.show,
     "limits.set": limits.set_,

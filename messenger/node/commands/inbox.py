@@ -1,4 +1,4 @@
-"""`inbox list|show|save|mark`."""
+"""`inbox list|show|save|delete|mark`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from peerpost.store import contacts as store_contacts
+from peerpost.store import deletion
 from peerpost.store import inbox as store_inbox
 
 from ..clock import rfc3339
-from ..rpc import Request
+from ..rpc import InvalidParamsError, Request
 from .numbers import Cursor, Limit, TimeMs, row_of
 from .pages import collect
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
 
-__all__ = ["list_", "mark", "peek", "save", "show"]
+__all__ = ["delete", "list_", "mark", "older", "peek", "save", "show"]
 
 
 class _List(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,13 +41,23 @@ class _Ids(msgspec.Struct, forbid_unknown_fields=True):
     unread: bool = False
 
 
+class _Delete(msgspec.Struct, forbid_unknown_fields=True):
+    ids: list[str] | None = None
+    before: TimeMs | None = None
+    contact: str | None = None
+    limit: Limit | None = None
+
+
+class _Older(msgspec.Struct, forbid_unknown_fields=True):
+    before: TimeMs
+    contact: str | None = None
+
+
 async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
     """List what was received, newest first: all of it, or `limit` rows behind the cursor `after`."""
     params = request.params_as(_List)
     opened = node.opened()
-    contact_id = None
-    if params.contact is not None:
-        contact_id = (await opened.store.read(store_contacts.find, params.contact)).id
+    contact_id = await _contact_id(opened, params.contact)
 
     async def load(after: str | None, count: int) -> list[dict[str, Any]]:
         items = await opened.store.read(
@@ -62,11 +73,20 @@ async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
     return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
 
 
+async def _contact_id(opened: Opened, name: str | None) -> str | None:
+    return None if name is None else (await opened.store.read(store_contacts.find, name)).id
+
+
+def _contact_name(opened: Opened, contact_id: str) -> str:
+    """Return what a contact is called, or the id of one that was removed."""
+    peer = opened.network.peers.get(contact_id)
+    return peer.contact.name if peer is not None else contact_id
+
+
 def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
-    peer = opened.network.peers.get(item.contact_id)
     return {
         "id": item.id,
-        "contact": peer.contact.name if peer is not None else item.contact_id,
+        "contact": _contact_name(opened, item.contact_id),
         "kind": item.kind,
         "size": item.size,
         "received_at": rfc3339(item.received_ms),
@@ -127,6 +147,41 @@ def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+async def delete(node: Node, request: Request) -> list[dict[str, Any]]:
+    """Delete messages and what they take up on the disk: `ids`, all or none, or what came `before` a moment.
+
+    Of the latter the oldest first, at most `limit`: fewer were the last.
+    """
+    params = request.params_as(_Delete)
+    opened = node.opened()
+    contact_id = await _contact_id(opened, params.contact)
+    if (params.ids is None) == (params.before is None):
+        raise InvalidParamsError("inbox.delete: either `ids` or `before`")
+    arrived = opened.transfers.arrived
+    if params.before is None:
+        gone = await arrived.delete(params.ids or [], contact_id)
+    else:
+        gone = await arrived.delete_older(params.before, contact_id, params.limit)
+    return [
+        {
+            "id": one.id,
+            "contact": _contact_name(opened, one.contact_id),
+            "kind": one.kind,
+            "size": one.size,
+        }
+        for one in gone
+    ]
+
+
+async def older(node: Node, request: Request) -> dict[str, Any]:
+    """Tell how many messages came `before` a moment, and their bytes: what `delete` would delete."""
+    params = request.params_as(_Older)
+    opened = node.opened()
+    contact_id = await _contact_id(opened, params.contact)
+    count, size = await opened.store.read(deletion.older, params.before, contact_id)
+    return {"count": count, "size": size}
 
 
 async def mark(node: Node, request: Request) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from peerpost.node.agreement import LaneMemory
-from peerpost.store import agreement, inbox, outbox
+from peerpost.store import agreement, deletion, inbox, outbox
 from peerpost.wire import history
 from peerpost.wire import inner as wire
 from tests.support.network_rig import Somebody, acquainted, until
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio
 
 TABLES = {
     "sender": ("outbox", "chains", "outbox_ids"),
-    "receiver": ("inbox", "marks", "beyond", "seen", "transfers"),
+    "receiver": ("inbox", "marks", "beyond", "seen", "deleted", "transfers"),
 }
 
 
@@ -115,6 +115,39 @@ async def test_a_sender_put_back_loses_nothing_and_says_nothing_twice(
         await send(alice, "and on")
         await everything_arrives(alice)
         assert await shown(bob) == [*before, *fresh, "and on"]
+
+
+@pytest.mark.parametrize("new", [0, 1, 5])
+@pytest.mark.parametrize("again", ["sent", "queued"])
+async def test_what_was_deleted_is_not_shown_again_by_a_sender_put_back(
+    tmp_path: Path, again: str, new: int
+) -> None:
+    """What its copy had queued comes again: with its number of then, or with another that names it."""
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        await send(alice, "first", "second")
+        await everything_arrives(alice)
+        alice.peer._exchange = None  # What is queued now waits for the next session.
+        await send(alice, "queued 1", "queued 2")
+        old = await copy(alice, "sender")
+        await alice.peer.drop("to send what is queued")
+        await everything_arrives(alice)
+        if again == "queued":
+            # Of numbers beyond those of the copy all that waits gets others.
+            await send(alice, *[f"lost {n}" for n in range(3)])
+            await everything_arrives(alice)
+        ids = [id_ for (id_,) in await bob.received()]
+        assert len(await bob.store.write(deletion.delete, ids, None, 0)) == len(ids)
+        assert await shown(bob) == []
+
+        alice.peer._exchange = None
+        await put_back(alice, old)
+        fresh = [f"new {n}" for n in range(new)]
+        await send(alice, *fresh)
+        await alice.peer.drop("the home was put back")
+        await everything_arrives(alice)
+        await send(alice, "and on")
+        await everything_arrives(alice)
+        assert await shown(bob) == [*fresh, "and on"]
 
 
 @pytest.mark.parametrize("pruned", [False, True])

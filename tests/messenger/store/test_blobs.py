@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peerpost.store import blobs, inbox, transfers
+from peerpost.store import blobs, deletion, inbox, transfers
 from peerpost.wire import inner as wire
 from tests.support.store_rig import NOW_MS, Rig, message, offer
 
@@ -35,8 +35,8 @@ def test_a_start_renames_what_is_named_and_removes_what_is_not(rig: Rig, tmp_pat
     (folder / f"{FILE.hex()}.part").write_text("part")
     (folder / f"{FILE.hex()}.leaves").touch()
     (folder / "aaaaaaaa.part").touch()
-    blobs.sweep(folder, rig.read(transfers.select, "incoming = 1"))
+    blobs.sweep(folder, rig.read(deletion.kept_files))
     assert {path.name for path in folder.iterdir()} == {f"{row.id}.part", f"{row.id}.leaves"}
     rig.write(transfers.set_state, row.id, "failed", "why")
-    blobs.sweep(folder, rig.read(transfers.select, "incoming = 1"))
+    blobs.sweep(folder, rig.read(deletion.kept_files))
     assert list(folder.iterdir()) == []

@@ -1,0 +1,150 @@
+"""What the user deletes from the inbox, and what is left of it: that it was here, and must not be shown again.
+
+Rows go in one transaction, the blobs of files after it: where the node ends in between, `kept_files` no more names
+them and the sweep of the next start removes them. The transfer of a file stays `done`, without its key, so that its
+sender, who may ask again, is told that it arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apsw
+
+from peerpost.errors import NotFoundError
+
+from . import ids, transfers
+
+__all__ = ["REMEMBERED", "Deleted", "delete", "delete_older", "kept_files", "older"]
+
+REMEMBERED: Final = 1_000_000
+"""Deleted messages remembered of one contact, as many as the inbox holds of it: below 100 MB on the disk."""
+
+_KEPT: Final = (
+    f"incoming = 1 AND ({transfers.OPEN} OR (state = 'done' AND EXISTS (SELECT 1 FROM inbox"  # noqa: S608
+    " WHERE inbox.contact_id = transfers.contact_id AND inbox.file_id = transfers.file_id)))"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleted:
+    """A message that is not in the inbox any more."""
+
+    id: str
+    contact_id: str
+    kind: str
+    """As in the inbox: text, file or unknown."""
+    size: int
+    file: transfers.Transfer | None
+    """Of a file, also one that carried a text: the transfer whose blobs are to be discarded now."""
+
+
+def delete(
+    db: apsw.Connection, prefixes: Iterable[str], contact_id: str | None, now_ms: int
+) -> list[Deleted]:
+    """Delete messages by the beginnings of their ids, all or none; with `contact_id` only messages of that contact.
+
+    Raises NotFoundError, AmbiguousError, with nothing deleted.
+    """
+    chosen = dict.fromkeys(_find(db, prefix, contact_id) for prefix in prefixes)
+    return _delete(db, list(chosen), now_ms)
+
+
+def _find(db: apsw.Connection, prefix: str, contact_id: str | None) -> str:
+    try:
+        id_ = ids.complete(db, "inbox", prefix, what="message", see="inbox list")
+    except NotFoundError:
+        _raise_if_coming(db, prefix)
+        raise
+    of = db.execute("SELECT contact_id FROM inbox WHERE id = ?", (id_,)).get
+    if contact_id is not None and of != contact_id:
+        raise NotFoundError(
+            f"message {id_} is not from this contact", hint="nothing was deleted: look at --contact"
+        )
+    return id_
+
+
+def _raise_if_coming(db: apsw.Connection, prefix: str) -> None:
+    """Raise NotFoundError for a file that has not come whole, saying how it is ended."""
+    try:
+        row = transfers.find(db, prefix)
+    except NotFoundError:
+        return
+    if row.incoming and row.state in transfers.OPEN_STATES:
+        raise NotFoundError(
+            f"{row.id} is a file that is still on its way, and not in the inbox yet",
+            hint=f"refuse it, or give it up: peerpost transfers reject {row.id}",
+        )
+
+
+def older(db: apsw.Connection, before_ms: int, contact_id: str | None) -> tuple[int, int]:
+    """Return how many messages came before a moment, and their bytes."""
+    row: Any = db.execute(
+        "SELECT count(*), coalesce(sum(size), 0) FROM inbox"
+        " WHERE received_ms < ?1 AND (?2 IS NULL OR contact_id = ?2)",
+        (before_ms, contact_id),
+    ).fetchone()
+    return int(row[0]), int(row[1])
+
+
+def delete_older(
+    db: apsw.Connection, before_ms: int, contact_id: str | None, limit: int, now_ms: int
+) -> list[Deleted]:
+    """Delete messages that came before a moment, the oldest first, at most `limit`: fewer were the last."""
+    rows: list[Any] = db.execute(
+        "SELECT id FROM inbox WHERE received_ms < ?1 AND (?2 IS NULL OR contact_id = ?2)"
+        " ORDER BY received_ms, row_id LIMIT ?3",
+        (before_ms, contact_id, limit),
+    ).fetchall()
+    return _delete(db, [id_ for (id_,) in rows], now_ms)
+
+
+def _delete(db: apsw.Connection, chosen: Sequence[str], now_ms: int) -> list[Deleted]:
+    deleted: list[Deleted] = []
+    for id_ in chosen:
+        contact_id, kind, size, file_id = db.execute(
+            "SELECT contact_id, iif(foreign_kind IS NULL, kind, 'unknown'), size, file_id"
+            " FROM inbox WHERE id = ?",
+            (id_,),
+        ).fetchone()  # type: ignore[misc]  # It was chosen in this transaction.
+        file = None
+        if file_id is not None:
+            file = transfers.get(db, contact_id, file_id, incoming=True)
+            # What the disk keeps of the blob, which is only unlinked, is not to be read by anybody any more.
+            db.execute(
+                "UPDATE transfers SET key = x'' WHERE contact_id = ? AND file_id = ? AND incoming = 1",
+                (contact_id, file_id),
+            )
+        deleted.append(Deleted(id=id_, contact_id=contact_id, kind=kind, size=size, file=file))
+        # The link of a file's offer is not with its row; below what `seen` holds its transfer tells.
+        db.execute(
+            "INSERT OR REPLACE INTO deleted SELECT contact_id, outbox_id, lane, seq,"
+            " coalesce(link, (SELECT link FROM seen WHERE seen.contact_id = inbox.contact_id"
+            " AND seen.outbox_id = inbox.outbox_id AND seen.lane = inbox.lane"
+            " AND seen.seq = inbox.seq)), sent_ms, ?2 FROM inbox WHERE id = ?1",
+            (id_, now_ms),
+        )
+        db.execute("DELETE FROM inbox WHERE id = ?", (id_,))
+    for contact_id in {one.contact_id for one in deleted}:
+        _forget(db, contact_id)
+    return deleted
+
+
+def _forget(db: apsw.Connection, contact_id: str) -> None:
+    """Forget of a contact what was deleted first, where it is more than is remembered."""
+    count = db.execute("SELECT count(*) FROM deleted WHERE contact_id = ?", (contact_id,)).get
+    if count <= REMEMBERED:
+        return
+    db.execute(
+        "DELETE FROM deleted WHERE contact_id = ?1 AND (outbox_id, lane, seq) IN ("
+        " SELECT outbox_id, lane, seq FROM deleted WHERE contact_id = ?1"
+        " ORDER BY deleted_ms, seq LIMIT ?2)",
+        (contact_id, count - REMEMBERED),
+    )
+
+
+def kept_files(db: apsw.Connection) -> list[transfers.Transfer]:
+    """Return the incoming files whose blobs are to stay: those under way, and those that the inbox shows."""
+    return transfers.select(db, _KEPT)
