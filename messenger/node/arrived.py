@@ -19,7 +19,7 @@ from peerpost.store.sealed import End, SealedFile
 from peerpost.wire import limits
 
 from .clock import now_ms
-from .tasks import Tasks
+from .tasks import EndsOwner, Tasks
 
 if TYPE_CHECKING:
     from .services import Services
@@ -108,7 +108,10 @@ class Arrived:
         self, work: Callable[[apsw.Connection], list[deletion.Deleted]]
     ) -> list[deletion.Deleted]:
         # Of its own: who asked may leave after the commit, and the blobs are to go all the same.
-        task = self._tasks.spawn(self._commit_and_discard(work), name="delete-messages")
+        # Its owner is the request, which is told by awaiting it; files that stayed the next start sweeps away.
+        ends = EndsOwner(lambda _error: self.on_room())
+        commit = self._commit_and_discard(work)
+        task = self._tasks.spawn(commit, name="delete-messages", on_failure=ends)
         gone: list[deletion.Deleted] | PeerpostError = await asyncio.shield(task)
         if isinstance(gone, PeerpostError):
             raise gone
