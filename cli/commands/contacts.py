@@ -187,8 +187,7 @@ def edit(
     if not given:
         hint = "give --rename, --note, --address, --accept or --quota"
         raise UsageError("nothing to change", hint=hint)
-    changed = app.call("contacts.edit", {"name": name, **given})
-    app.terminal.record(changed, human=f"{changed['name']}  {changed['state']}")
+    _changed(app, app.call("contacts.edit", {"name": name, **given}))
 
 
 @contacts.command(
@@ -220,8 +219,7 @@ def verify(app: App, name: str, safety_number: tuple[str, ...]) -> None:
 @pass_app
 def block(app: App, name: str) -> None:
     """Cut off NAME, who is then served like a stranger; what is queued stays queued."""
-    blocked = app.call("contacts.block", {"name": name})
-    app.terminal.record(blocked, human=f"{blocked['name']}  {blocked['state']}")
+    _changed(app, app.call("contacts.block", {"name": name}))
 
 
 @contacts.command(examples="peerpost contacts unblock bob")
@@ -229,8 +227,11 @@ def block(app: App, name: str) -> None:
 @pass_app
 def unblock(app: App, name: str) -> None:
     """Serve a blocked NAME again."""
-    unblocked = app.call("contacts.unblock", {"name": name})
-    app.terminal.record(unblocked, human=f"{unblocked['name']}  {unblocked['state']}")
+    _changed(app, app.call("contacts.unblock", {"name": name}))
+
+
+def _changed(app: App, row: dict[str, Any]) -> None:
+    app.terminal.record(row, human=f"{row['name']}  {row['state']}")
 
 
 @contacts.command(examples="peerpost contacts remove bob\npeerpost contacts remove bob --yes")

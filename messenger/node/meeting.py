@@ -90,7 +90,7 @@ class Meeting:
 
     def __init__(self, network: Network, policy: Acquaintances) -> None:
         self._network = network
-        self._policy = policy
+        self.policy = policy
         self._peer: Peer | None = None
 
     @property
@@ -130,7 +130,7 @@ class Meeting:
         if met.problem is not None:
             raise self._denied(peer, met.problem)
         self._peer = peer
-        return self._policy.look_up(await store.read(inbox.watermarks, contact.id))
+        return self.policy.look_up(await store.read(inbox.watermarks, contact.id))
 
     def _denied(self, peer: Peer, problem: UntrustedError) -> HelloDeniedError:
         """Say what speaks against a contact: here, to the user, and to itself."""

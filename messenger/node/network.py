@@ -252,15 +252,8 @@ class Network:
         connection = await self._dial_any(transport, contact)
         try:
             await self._announce(transport)
-            policy = await self._whom(contact)
-            meeting = Meeting(self, policy)
-            greeting = await greet(
-                connection,
-                me=self._me.party,
-                my_encryption=self._me.encryption,
-                policy=policy,
-                decide=meeting.decide,
-            )
+            meeting = Meeting(self, await self._whom(contact))
+            greeting = await self._prove(connection, meeting)
             await self._attach(connection, greeting, meeting.peer)
         except (HelloDeniedError, StorageError):
             # Not dropped: why is still on its way.
@@ -345,18 +338,11 @@ class Network:
             await connection.wait_closed()
 
     async def _greet(self, connection: Connection, claimants: Sequence[str]) -> None:
-        policy = await self._anybody()
-        meeting = Meeting(self, policy)
+        meeting = Meeting(self, await self._anybody())
         try:
             with self._greeted.counted(claimants):
                 async with self._greetings:
-                    greeting = await greet(
-                        connection,
-                        me=self._me.party,
-                        my_encryption=self._me.encryption,
-                        policy=policy,
-                        decide=meeting.decide,
-                    )
+                    greeting = await self._prove(connection, meeting)
                     connection.admit()
                     await self._attach(connection, greeting, meeting.peer)
         except HelloRefusedError as error:
@@ -375,6 +361,15 @@ class Network:
         except BaseException:
             connection.abort()
             raise
+
+    async def _prove(self, connection: Connection, meeting: Meeting) -> Greeting:
+        return await greet(
+            connection,
+            me=self._me.party,
+            my_encryption=self._me.encryption,
+            policy=meeting.policy,
+            decide=meeting.decide,
+        )
 
     async def _heed_refusal(self, peer: Peer, error: HelloRefusedError) -> None:
         try:

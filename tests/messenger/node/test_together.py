@@ -34,17 +34,17 @@ async def test_the_mere_end_of_the_watch_matters_to_nobody() -> None:
     assert await unless_fails(ends(), works()) == "done"
 
 
+async def forever(ended: asyncio.Event) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        ended.set()
+
+
 async def test_a_watch_that_fails_ends_the_work() -> None:
     ended = asyncio.Event()
-
-    async def forever() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
     with pytest.raises(ValueError, match="refused"):
-        await unless_fails(watch_fails("refused"), forever())
+        await unless_fails(watch_fails("refused"), forever(ended))
     assert ended.is_set()
 
 
@@ -55,15 +55,8 @@ async def test_what_the_watch_says_comes_before_the_failure_that_follows_from_it
 
 async def test_work_that_fails_ends_the_watch() -> None:
     ended = asyncio.Event()
-
-    async def forever() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
     with pytest.raises(ValueError, match="closed"):
-        await unless_fails(forever(), fails("closed"))
+        await unless_fails(forever(ended), fails("closed"))
     assert ended.is_set()
 
 
