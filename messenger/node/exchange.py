@@ -143,7 +143,11 @@ class Exchange:
         self._settling += 1
         try:
             self._settled(await self._memory.agree(have, tops, retry_s=FULL_RETRY_S), None)
-        except (ProtocolError, NotFoundError, UntrustedError) as error:
+        except ProtocolError as error:
+            await self._session.part(error.message)
+            self._session.abort(error.message)
+            return
+        except (NotFoundError, UntrustedError) as error:
             self._session.abort(error.message)
             return
         self._settling -= 1

@@ -189,10 +189,10 @@ class Session:
         try:
             await self._read_on(lane)
         except RemoteError as error:
-            await self._part(error.message)
+            await self.part(error.message)
             raise
 
-    async def _part(self, cause: str) -> None:
+    async def part(self, cause: str) -> None:
         """Tell the peer, once, what it did wrong; what it does not take soon it does not hear."""
         if self._parting:
             await self.connection.wait_closed()
