@@ -99,6 +99,8 @@ class Health:
             self._mend(found, "control socket", "the control socket was deleted or replaced")
         if hasattr(os, "ST_RDONLY") and os.statvfs(self._home).f_flag & os.ST_RDONLY:
             found["disk"] = "the file system is read-only"
+        elif (shortage := self._store.shortage()) is not None:
+            found["disk"] = shortage
         elif shutil.disk_usage(self._home).free < LEAST_FREE_BYTES:
             found["disk"] = "the disk is full"
         for name in found.keys() - self.unwell.keys():

@@ -29,6 +29,8 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """How the system says that a disk, a quota or a limit is full."""
 _CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 """How it says that this file system cannot set space aside."""
+MOST_OF_DISK = 8
+"""The reserve takes at most this part of the disk, and is made again once there is room for it twice."""
 BLOCK_BYTES = 1 << 20
 LOOK_S = 0.5
 """How old what is known of the free space may be: a second of texts is some megabytes."""
@@ -38,6 +40,8 @@ class WriteConnection(apsw.Connection):
     """The connection that writes, which knows how the disk stands."""
 
     reserve_in_use = False
+    wanted_bytes = 0
+    """What has to be free before the reserve is whole again."""
     low = False
     """Less is free than receiving is to leave."""
 
@@ -47,7 +51,8 @@ def require_room(db: apsw.Connection) -> None:
     if isinstance(db, WriteConnection) and db.reserve_in_use:
         raise StoreFullError(
             "the disk is full: nothing new is accepted",
-            hint="free some space on the disk of the home folder; what is queued is kept and sent",
+            hint=f"free {_mib(db.wanted_bytes)} on the disk of the home folder;"
+            " what is queued is kept and sent",
         )
 
 
@@ -66,6 +71,8 @@ class Ballast:
 
     def __init__(self, path: Path, size_bytes: int, min_free_bytes: int = 0) -> None:
         self._path = path
+        with contextlib.suppress(OSError):
+            size_bytes = min(size_bytes, shutil.disk_usage(path.parent).total // MOST_OF_DISK)
         self._size_bytes = size_bytes
         self._min_free_bytes = min_free_bytes
         self._released = False
@@ -81,6 +88,22 @@ class Ballast:
     def missing(self) -> bool:
         """Whether somebody else has deleted the file."""
         return self._size_bytes > 0 and not self._released and not self._path.exists()
+
+    @property
+    def wanted_bytes(self) -> int:
+        """What has to be free before the reserve is made again."""
+        return 2 * self._size_bytes
+
+    def shortage(self) -> str | None:
+        """Return what is not taken for want of space, and until when; None while all is."""
+        if self._released:
+            return f"the disk is full: nothing new is accepted until {_mib(self.wanted_bytes)} are free"
+        if self.low():
+            return (
+                "what contacts send has to wait: less is free on the disk than storage.min_free"
+                f" ({_mib(self._min_free_bytes)})"
+            )
+        return None
 
     def low(self) -> bool:
         """Tell whether less is free than receiving is to leave, as of half a second ago at most."""
@@ -140,6 +163,11 @@ class Ballast:
     def _discard(self) -> None:
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
+
+
+def _mib(size_bytes: int) -> str:
+    """Return a size, rounded up, in words."""
+    return f"{-(-size_bytes // (1 << 20))} MiB"
 
 
 def _allocate(fd: int, size_bytes: int) -> None:

@@ -226,11 +226,17 @@ class Store:
         return damaged
 
     def keep_reserve(self) -> bool:
-        """Have the space in reserve set aside again where somebody deleted it; tell whether it was missing."""
-        if self._closed or not self._ballast.missing:
-            return False
-        self.submit(lambda *_: None, lambda _db: self._ballast.restore(), lazy=True)
-        return True
+        """Have the space in reserve set aside again where it was used or deleted; tell whether it was deleted."""
+        missing = self._ballast.missing
+        if not self._closed and (missing or self._ballast.released):
+            # One that was used is made again before any commit, so that this one is there for nothing else.
+            again = self._ballast.restore if missing else lambda: None
+            self.submit(lambda *_: None, lambda _db: again(), lazy=True)
+        return missing
+
+    def shortage(self) -> str | None:
+        """Return what is not taken for want of space on the disk, and until when; None while all is."""
+        return self._ballast.shortage()
 
     async def close(self) -> None:
         """Commit what is queued and close."""
@@ -357,6 +363,7 @@ class Store:
             if self.damaged is not None:
                 raise DamagedError(f"nothing can be kept: {self.damaged}")
             connection.reserve_in_use = self._ballast.released and not self._ballast.regain()
+            connection.wanted_bytes = self._ballast.wanted_bytes
             connection.low = self._ballast.low()
             self._set_synchronous(connection, lazy=all(operation.lazy for operation in batch))
             connection.execute("BEGIN IMMEDIATE")

@@ -11,12 +11,14 @@ from typing import Final
 import apsw
 
 from peerpost.errors import QuotaError
+from peerpost.wire import limits
 
 __all__ = [
     "DEFAULT_BYTES",
     "MAX_ROWS",
     "ROW_BYTES",
     "Usage",
+    "all_used_up",
     "room",
     "set_quota",
     "usage",
@@ -72,6 +74,16 @@ def room(
         return 0
     limit = default_bytes if now.quota_bytes is None else now.quota_bytes
     return max(0, limit - now.bytes)
+
+
+def all_used_up(db: apsw.Connection, default_bytes: int) -> list[str]:
+    """Return the contacts of which not even the longest short text fits into their quota."""
+    rows = db.execute(
+        "SELECT id FROM contacts LEFT JOIN usage ON usage.contact_id = contacts.id"
+        " WHERE coalesce(bytes, 0) + ? > coalesce(quota_bytes, ?) OR rows >= ?",
+        (limits.MAX_INNER_BYTES, default_bytes, MAX_ROWS),
+    )
+    return [str(contact_id) for (contact_id,) in rows]
 
 
 def used_up() -> QuotaError:

@@ -182,9 +182,18 @@ async def test_a_disk_that_fills_up_loses_nothing(alice: Friend, bob: Small) -> 
     await until(is_turned_away)
     (waiting, *_) = await alice.ask("queue.list", {})
     assert "the disk is full" in waiting["last_error"]
+    doctor = await bob.cli("doctor", code=1)
+    (row,) = [row for row in doctor.rows if row["check"] == "home disk"]
+    assert "the disk is full" in row["found"]
     await asyncio.sleep(2)
     assert turned_away() == 1, "it did not wait as it was asked"
     await bob.make_room()
+
+    async def well() -> bool:
+        return (await bob.cli("doctor", code=None)).code == 0
+
+    # Nothing is sent meanwhile: room is all that it takes.
+    await until(well, step_s=0.5)
 
     async def takes() -> bool:
         return (await bob.cli(*send, "room again", code=None)).code == 0

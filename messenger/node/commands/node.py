@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from peerpost import fastpath
-from peerpost.store import agreement
+from peerpost.store import agreement, quota
 from peerpost.store.engine import sqlite_version
 
 from ..clock import rfc3339
@@ -95,6 +95,15 @@ async def _contacts(node: Node) -> list[dict[str, Any]]:
         if contact.state not in WELL_KNOWN_STATES:
             hint = f"compare safety numbers: peerpost contacts verify {contact.name}"
             rows.append(_row(f"contact {contact.name}", False, contact.state, hint))
+    default_bytes = opened.services.config.storage.quota
+    for contact_id in await opened.store.read(quota.all_used_up, default_bytes):
+        if (found := contacts.get(contact_id)) is not None:
+            hint = (
+                f"make room: peerpost inbox delete --older-than AGE --contact {found.name}; or let it"
+                f" take up more: peerpost contacts edit {found.name} --quota SIZE"
+            )
+            what = "its quota here is used up: what it sends waits"
+            rows.append(_row(f"contact {found.name}", False, what, hint))
     for contact_id, side, at_ms in await opened.store.read(agreement.put_back_all):
         if (found := contacts.get(contact_id)) is not None:
             what = f"{PUT_BACK[side]} at {rfc3339(at_ms)}: look for gaps in `peerpost inbox list`"

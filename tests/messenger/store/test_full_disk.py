@@ -10,6 +10,7 @@ import errno
 import functools
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,22 @@ def test_a_reserve_takes_its_blocks_and_gives_them_back(tmp_path: Path) -> None:
     assert not made(tmp_path).exists()
     assert reserve.regain()
     assert not reserve.released
+
+
+def test_a_reserve_leaves_a_small_disk_room_for_itself_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that took half of the disk could never be made again: there is no room for it twice."""
+    disk = shutil.disk_usage(tmp_path)
+    small = disk._replace(total=8 << 20, free=7 << 20, used=1 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: small)
+    reserve = Ballast(made(tmp_path), 64 << 20)
+    assert reserve.restore()
+    assert made(tmp_path).stat().st_size == 1 << 20
+    reserve.release()
+    assert "until 2 MiB are free" in (reserve.shortage() or "")
+    assert reserve.regain()
+    assert reserve.shortage() is None
 
 
 def test_a_reserve_of_another_size_is_made_to_fit(tmp_path: Path) -> None:
