@@ -8,7 +8,7 @@ import time
 
 import click
 
-from peerpost.errors import AlreadyRunningError, NoIdentityError, UnavailableError
+from peerpost.errors import AlreadyRunningError, UnavailableError
 
 from ..app import App, Group, pass_app
 from ..process import become, wait_for_exit
@@ -92,11 +92,9 @@ def start(app: App, listen: tuple[str, ...]) -> None:
 def _need_identity(app: App) -> None:
     from peerpost.node.paths import HomePaths
 
-    if not HomePaths(app.home).keyfile.exists():
-        raise NoIdentityError(
-            f"there is no identity in {app.home} yet",
-            hint="make one: peerpost identity new --name YOURNAME",
-        )
+    paths = HomePaths(app.home)
+    if not paths.keyfile.exists():
+        raise paths.no_identity()
 
 
 @node.command(examples="peerpost node status\npeerpost --json node status")

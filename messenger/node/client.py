@@ -18,7 +18,6 @@ from typing import Any, Self
 from peerpost.errors import (
     BadInputError,
     LockedError,
-    NoIdentityError,
     UnavailableError,
     UsageError,
 )
@@ -267,10 +266,7 @@ def connect(
     if node is not None:
         return node
     if identity and not paths.keyfile.exists():
-        raise NoIdentityError(
-            f"there is no identity in {paths.home} yet",
-            hint="make one: peerpost identity new --name YOURNAME",
-        )
+        raise paths.no_identity()
     if not spawn:
         raise _not_there(paths)
     from .spawn import start

@@ -19,17 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from peerpost import __version__
-from peerpost.errors import ExistsError, NoIdentityError, PeerpostError, StorageError
+from peerpost.errors import NoIdentityError, PeerpostError, StorageError
 from peerpost.net.interface import Priority, Transport
-from peerpost.store import identity, keyfile, outbox
+from peerpost.store import keyfile, outbox
 from peerpost.store import limits as rate_limits
 from peerpost.store.engine import Store
 from peerpost.store.homelock import HomeLock
 
-from . import schedule
-from .addresses import free_port, reachable
+from . import new_home, schedule
+from .addresses import reachable
 from .causes import cause_of
-from .clock import now_ms
 from .commands import METHODS, WITHOUT_IDENTITY
 from .config import Config
 from .control import ControlServer
@@ -128,9 +127,12 @@ class Node:
     def opened(self) -> Opened:
         """Return the open home. Raises NoIdentityError while there is no identity."""
         if self._opened is None:
-            raise NoIdentityError(
-                "this home has no identity yet", hint="make one: peerpost identity new"
-            )
+            if keyfile.exists(self.home):
+                raise NoIdentityError(
+                    "the keyfile has come back since the node began without it",
+                    hint="peerpost node stop, and then again",
+                )
+            raise HomePaths(self.home).no_identity()
         return self._opened
 
     # -- life
@@ -138,6 +140,7 @@ class Node:
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Serve until `stop_soon`. Raises PeerpostError where the home cannot be opened, or a failure ends it."""
         try:
+            new_home.discard_half_made(self.home)
             if keyfile.exists(self.home):
                 await self._open()
             await self._control.start()
@@ -176,28 +179,16 @@ class Node:
     async def create_identity(self, name: str) -> None:
         """Make the identity of an empty home and go online: it listens, or has said why not. Raises ExistsError."""
         async with self._opening:
-            if keyfile.exists(self.home):
-                raise ExistsError(
-                    "this home has an identity already",
-                    hint="see it with: peerpost identity show; another home: --home DIR",
-                )
-            try:
-                store = await self._open_store(keyfile.create(self.home))
-                await store.write(identity.create, name, free_port(), now_ms())
-                await store.close()
-            except PeerpostError:
-                # A key without an identity would make this home neither new nor usable.
-                keyfile.discard(self.home)
-                raise
+            await new_home.make(self.home, name, self._open_store)
             opened = await self._open()
             going = self._tasks.spawn(
                 self._go_online(opened), name="go-online", on_failure=EndsNode(self._fail)
             )
         await asyncio.wait([going])
 
-    async def _open_store(self, key: bytes) -> Store:
+    async def _open_store(self, path: Path, key: bytes) -> Store:
         return await Store.open(
-            self.home / "store.db",
+            path,
             key,
             loop=asyncio.get_running_loop(),
             ballast_bytes=self.config.storage.ballast,
@@ -205,7 +196,14 @@ class Node:
         )
 
     async def _open(self) -> Opened:
-        store = await self._open_store(keyfile.unlock(self.home))
+        path = HomePaths(self.home).store
+        if not path.exists():
+            # A new one would hide that everything is gone.
+            raise StorageError(
+                f"store.db of {self.home} is gone: its keyfile is there, and opens nothing",
+                hint="put the home back from a backup, or choose another: --home DIR",
+            )
+        store = await self._open_store(path, keyfile.unlock(self.home))
         services = Services(
             home=self.home,
             store=store,

@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from peerpost.errors import NoIdentityError
+
 __all__ = ["MAX_SOCKET_PATH_BYTES", "HomePaths", "default_home"]
 
 MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
@@ -26,6 +28,23 @@ class HomePaths:
     def keyfile(self) -> Path:
         """What opens the store; where it is missing there is no identity yet."""
         return self.home / "keyfile"
+
+    @property
+    def store(self) -> Path:
+        """The database, which the keyfile opens."""
+        return self.home / "store.db"
+
+    def no_identity(self) -> NoIdentityError:
+        """Return what is to be said of a home without a keyfile: a new one, or one that has lost it."""
+        if self.store.exists():
+            return NoIdentityError(
+                f"the keyfile of {self.home} is gone: store.db is there, and nothing else opens it",
+                hint="put the keyfile back from a backup of this home, or choose another: --home DIR",
+            )
+        return NoIdentityError(
+            f"there is no identity in {self.home} yet",
+            hint="make one: peerpost identity new --name YOURNAME",
+        )
 
     @property
     def config(self) -> Path:

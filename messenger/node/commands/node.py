@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from peerpost import fastpath
+from peerpost.errors import NoIdentityError, StorageError
 from peerpost.store import agreement, quota
 from peerpost.store.engine import sqlite_version
 
@@ -70,7 +71,10 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
     ]  # fmt: skip
     status = node.status()
     if status["peer_id"] is None:
-        rows.append(_row("identity", False, "none", "make one: peerpost identity new"))
+        try:
+            node.opened()
+        except NoIdentityError as error:
+            rows.append(_row("identity", False, error.message, error.hint))
         return rows
     listening = bool(status["addresses"]) and not status["error"]
     where = ", ".join(status["addresses"]) or "nowhere"
@@ -83,7 +87,11 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
         found = f"{failing['error']} (since {failing['since']}, {failing['failures']} times)"
         hint = f"tried again in {failing['next_try_s']} s; see the log of the node"
         rows.append(_row(f"duty {failing['name']}", False, found, hint))
-    return rows + await _contacts(node)
+    try:
+        rows += await _contacts(node)
+    except StorageError as error:
+        rows.append(_row("store", False, error.message, error.hint))
+    return rows
 
 
 async def _contacts(node: Node) -> list[dict[str, Any]]:
