@@ -16,6 +16,7 @@ __all__ = [
     "DamagedError",
     "EquivocationError",
     "ExistsError",
+    "ExpiredError",
     "LocalError",
     "LockedError",
     "NoIdentityError",
@@ -168,6 +169,13 @@ class TimedOutError(LocalError):
 
     code = "timeout"
     exit_code = 75
+
+
+class ExpiredError(LocalError):
+    """Not delivered within the time that --expires gave, and given up."""
+
+    code = "expired"
+    exit_code = 76
 
 
 class TicketError(LocalError):

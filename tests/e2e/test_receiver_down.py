@@ -39,6 +39,13 @@ def nodes(one: Friend) -> list[int]:
     return [pid for pid, _ in processes_in(one.home)]
 
 
+async def settled(one: Friend) -> list[int]:
+    """Return the nodes, without what a node that begins has forked and not yet made another program."""
+    before = nodes(one)
+    await asyncio.sleep(0.2)
+    return [pid for pid in nodes(one) if pid in before]
+
+
 async def left(one: Friend) -> None:
     async def gone() -> bool:
         return not nodes(one)
@@ -67,7 +74,7 @@ async def test_it_arrives_at_node_run_and_the_sending_node_stays_until_then(
 ) -> None:
     alice, bob = apart
     id_ = await send_to_nobody(alice, "are you there?")
-    (pid,) = nodes(alice)
+    (pid,) = await settled(alice)
     # Idle or not: with something queued the node must not leave.
     await asyncio.sleep(3 * IDLE_EXIT_S)
     assert nodes(alice) == [pid]
@@ -126,7 +133,7 @@ async def test_twenty_at_once_with_no_node_running_start_one_and_all_arrive_once
         *(alice.cli("send-net", "--contact", "bob", text) for text in texts)
     )
     assert len({one.row["id"] for one in done}) == 20
-    assert len(nodes(alice)) == 1
+    assert len(await settled(alice)) == 1
     process = await bob.run_node()
 
     async def all_there() -> bool:
@@ -173,3 +180,22 @@ async def test_many_who_are_away_do_not_hold_up_those_who_are_there(folder: Path
     assert row["took_s"] < 20
     assert row["waiting"] < 0.5
     assert sorted(row["text_ms"])[20] < 1000
+
+
+async def test_wait_gives_up_saying_where_it_stands_and_why(pair: tuple[Friend, Friend]) -> None:
+    """The contact is there, and has no room: that it is away would be the wrong thing to look into."""
+    alice, bob = pair
+    await bob.ask("contacts.edit", {"name": "alice", "quota": 0})
+    send = ("send-net", "--contact", "bob", "--wait", "--timeout", "5s", "hello?")
+    done = await alice.cli(*send, code=75)
+    assert "quota" in done.error["message"]
+    assert "reachable" not in done.error["hint"]
+
+
+async def test_what_expired_while_it_was_waited_for_was_refused_by_nobody(
+    apart: tuple[Friend, Friend],
+) -> None:
+    alice, _ = apart
+    send = ("send-net", "--contact", "bob", "--wait", "--expires", "1s", "hello?")
+    done = await alice.cli(*send, code=76)
+    assert done.error["code"] == "expired"

@@ -63,7 +63,7 @@ async def _list(opened: Opened, params: _List, *, pending: bool) -> list[dict[st
             limit=count,
             beyond_row_id=row_of(after),
         )
-        described = await _describe_all(opened, entries)
+        described = await describe_all(opened, entries)
         return [row | {"cursor": str(e.row_id)} for e, row in zip(entries, described, strict=True)]
 
     return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
@@ -73,7 +73,7 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
     """Describe one entry by id or its beginning."""
     opened = node.opened()
     entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
-    (described,) = await _describe_all(opened, [entry])
+    (described,) = await describe_all(opened, [entry])
     return described
 
 
@@ -106,7 +106,7 @@ async def cancel(node: Node, request: Request) -> dict[str, Any]:
     return describe(opened, cancelled)
 
 
-async def _describe_all(
+async def describe_all(
     opened: Opened, entries: Sequence[store_outbox.Entry]
 ) -> list[dict[str, Any]]:
     """Describe entries; of a file that nothing sends now, the store knows why the contact has paused it."""

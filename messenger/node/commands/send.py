@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from peerpost.errors import RefusedError, TimedOutError, UsageError
+from peerpost.errors import ExpiredError, RefusedError, TimedOutError, UsageError
 from peerpost.store import contacts as store_contacts
 from peerpost.store import outbox as store_outbox
 from peerpost.wire import inner as wire
@@ -23,7 +23,7 @@ from ..clock import now_ms
 from ..events import Subscription
 from ..rpc import Final, Request
 from .numbers import Bytes, Duration, Index, Wait
-from .queue import describe
+from .queue import describe, describe_all
 from .read_stream import read_stream
 
 if TYPE_CHECKING:
@@ -299,10 +299,23 @@ async def _until_delivered(
                 told = row
                 yield row
     except TimeoutError:
-        raise TimedOutError(
-            f"{entry.id} is queued, and not delivered within {timeout_s:g} s",
-            hint=f"it will be delivered when the contact is reachable; see: peerpost queue show {entry.id}",
-        ) from None
+        raise await _not_yet(opened, entry, timeout_s) from None
+    if entry.state == "expired":
+        raise ExpiredError(
+            f"{entry.id} was not delivered in time", hint="give it longer: --expires"
+        )
     if entry.state != "delivered":
         raise RefusedError(f"{entry.id} was {entry.state}: {entry.last_error or 'no reason given'}")
     yield Final(describe(opened, entry))
+
+
+async def _not_yet(opened: Opened, entry: store_outbox.Entry, timeout_s: float) -> TimedOutError:
+    """Return what is to be said of an entry that waits: where it stands, and why as far as that is known."""
+    (row,) = await describe_all(opened, [entry])
+    cause = f": {row['last_error']}" if row["last_error"] else ""
+    peer = opened.network.peers.get(entry.contact_id)
+    until = "goes on by itself" if peer is not None and peer.online else "is tried again by itself"
+    return TimedOutError(
+        f"{entry.id} is {row['state']}, and not delivered within {timeout_s:g} s{cause}",
+        hint=f"it {until}; see: peerpost queue show {entry.id}",
+    )
