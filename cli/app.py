@@ -173,6 +173,19 @@ class Command(_Page, click.Command):
         super().__init__(*args, **kwargs)
         self.examples = examples
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as click does. Raises UsageError for an option that is given twice and counts once.
+
+        The last one would hold: of two contacts the first would not be sent anything, and nobody be told.
+        """
+        if not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            for param in set(order):
+                once = isinstance(param, click.Option) and not (param.multiple or param.is_flag)
+                if once and order.count(param) > 1:
+                    raise click.UsageError(f"{param.opts[0]} is given twice", ctx=ctx)
+        return super().parse_args(ctx, args)
+
 
 class Group(_Page, click.Group):
     """A command with commands of its own, which stand in the same file."""

@@ -116,7 +116,8 @@ def add(
     added = app.call("contacts.add", params)
     app.terminal.record(added, human=f"{added['name']}  {added['state']}")
     if added["state"] == "pending":
-        app.terminal.note(f"{name} is tried until reached; see: peerpost contacts show {name}")
+        until = "until reached" if id_ is not None else "until the ticket expires"
+        app.terminal.note(f"{name} is tried {until}; see: peerpost contacts show {name}")
 
 
 @contacts.command("list", examples="peerpost contacts list\npeerpost --json contacts list")

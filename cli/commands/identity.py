@@ -10,6 +10,11 @@ from ..app import App, Group, pass_app
 
 __all__ = ["identity"]
 
+_UNPROTECTED = (
+    "This version cannot protect the home with a passphrase yet: whoever can read\n"
+    "the folder can read your messages and send in your name."
+)
+
 
 @click.group(
     cls=Group,
@@ -38,7 +43,9 @@ def new(app: App, name: str | None, no_passphrase: bool) -> None:
     The home is not protected by a passphrase: whoever can read the folder can read and send in your
     name. Passphrases come with a later version, and can then be set for this home too.
     """
-    if not no_passphrase:
+    if no_passphrase:
+        app.terminal.note(_UNPROTECTED)
+    else:
         _confirm_unprotected(app)
     made = app.call(
         "identity.new", {"name": _login_name() if name is None else name, "protect": "none"}
@@ -53,10 +60,7 @@ def _confirm_unprotected(app: App) -> None:
     hint = "say --no-passphrase to make an unprotected home; passphrases come with a later version"
     if not app.terminal.can_ask() or app.terminal.json:
         raise UsageError("no passphrase was given, and this version cannot set one", hint=hint)
-    app.terminal.note(
-        "This version cannot protect the home with a passphrase yet: whoever can read"
-    )
-    app.terminal.note("the folder can read your messages and send in your name.")
+    app.terminal.note(_UNPROTECTED)
     if not click.confirm("Make it unprotected?", err=True):
         raise UsageError("no identity was made", hint=hint)
 

@@ -263,3 +263,9 @@ def test_options_reach_the_node_that_is_started() -> None:
     assert app.node_args() == ["--log-level", "info", "--log-format", "json"]
     app.log_level = "error"
     assert app.node_args()[1] == "error"
+
+
+def test_an_option_that_counts_once_is_not_given_twice(shell: Shell) -> None:
+    ran = shell("send-net", "--contact", "bob", "-c", "dave", "hi")
+    assert ran.code == 2
+    assert "--contact is given twice" in ran.err
