@@ -93,10 +93,10 @@ def agree(
     require_served(db, contact_id)
     agreement = Agreement()
     current = identity.outbox_id_for(db, contact_id)
-    told = {(o, lane): 0 for o, lane in ((current, 0), (current, 1)) if complete}
+    told = dict.fromkeys(_given(db, contact_id), 0) if complete else {}
     told |= {(o, lane): watermark for o, lane, watermark in have}
     held = dict(zip(((o, lane) for o, lane, _ in have), tops or (), strict=False))
-    lacking = []
+    lacking, older = [], False
     for (outbox_id, lane), watermark in told.items():
         key = (contact_id, outbox_id, lane)
         chain = db.execute(f"SELECT last_seq, link FROM chains WHERE {_KEY}", key).fetchone()  # noqa: S608
@@ -107,18 +107,40 @@ def agree(
             continue
         if watermark:
             agreement.settled += outbox.acknowledge(db, *key, watermark, b"", now_ms)
-        if outbox_id == current and (again := _lacks(db, key, watermark, last_seq)) is not None:
+        if outbox_id != current:
+            older |= _open_again(db, key, watermark)
+        elif (again := _lacks(db, key, watermark, last_seq)) is not None:
             lacking.append((again, watermark, last_seq))
     whole = [_send_again(db, contact_id, *one) for one in lacking]
     gap = not all(whole)
     for again, _, _ in lacking:
         _tell(db, contact_id, again.outbox_id, again.lane, history.AGAIN, again.acknowledged)
-    if agreement.ours or gap:
+    if agreement.ours or gap or older:
+        # Of an id that was left nothing is sent any more: what is lacking there gets other numbers too.
         renew(db, contact_id, now_ms, gap=gap)
     if agreement.ours:
         _found_ours(db, contact_id, current, now_ms)
     agreement.unheard = _unheard(db, contact_id)
     return agreement
+
+
+def _given(db: apsw.Connection, contact_id: str) -> list[tuple[bytes, int]]:
+    """Return the lanes in which this contact was ever given a number."""
+    query = "SELECT outbox_id, lane FROM chains WHERE contact_id = ?"
+    rows: list[Any] = db.execute(query, (contact_id,)).fetchall()
+    return rows
+
+
+def _open_again(db: apsw.Connection, key: tuple[str, bytes, int], watermark: int) -> bool:
+    """Open what was delivered beyond a watermark of an outbox id that was left; tell whether there is any."""
+    rows: list[Any] = db.execute(
+        f"UPDATE outbox SET settled = 0 WHERE {_KEY} AND seq > ? AND settled = 1"  # noqa: S608
+        " AND state IN ('queued', 'sent', 'delivered') RETURNING seq",
+        (*key, watermark),
+    ).fetchall()
+    if rows:
+        _tell(db, *key, history.AGAIN, max(seq for (seq,) in rows))
+    return bool(rows)
 
 
 def _same(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from peerpost.node.agreement import LaneMemory
-from peerpost.store import agreement, deletion, inbox, outbox
+from peerpost.store import agreement, deletion, identity, inbox, outbox
 from peerpost.wire import history
 from peerpost.wire import inner as wire
 from tests.support.network_rig import Somebody, acquainted, until
@@ -115,6 +115,53 @@ async def test_a_sender_put_back_loses_nothing_and_says_nothing_twice(
         await send(alice, "and on")
         await everything_arrives(alice)
         assert await shown(bob) == [*before, *fresh, "and on"]
+
+
+@pytest.mark.parametrize("between", ["nothing", "a text"])
+@pytest.mark.parametrize("held", ["some", "nothing"])
+async def test_a_receiver_put_back_after_its_sender_gets_again_what_it_had_under_older_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: str, held: str
+) -> None:
+    """What it lacks was numbered under an outbox id that the sender has left since."""
+    monkeypatch.setattr(agreement, "RENEW_AGAIN_MS", 100)
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        if held == "some":
+            await send(alice, "one", "two")
+            await everything_arrives(alice)
+        bobs = await copy(bob, "receiver")
+        await send(alice, "three", "four")
+        await everything_arrives(alice)
+        alices = await copy(alice, "sender")
+        await send(alice, "lost by both")
+        await everything_arrives(alice)
+
+        await put_back(alice, alices)
+        await alice.peer.drop("the home was put back")
+        await everything_arrives(alice)
+        await until(lambda: is_told(alice, "ours"))
+        if between == "a text":
+            await send(alice, "between")
+            await everything_arrives(alice)
+        await asyncio.sleep(0.11)
+        await put_back(bob, bobs)
+        await bob.peer.drop("the home was put back")
+        await everything_arrives(alice)
+        await send(alice, "after")
+        await everything_arrives(alice)
+
+        wanted = ["one", "two"] if held == "some" else []
+        wanted += ["three", "four", *(["between"] if between == "a text" else []), "after"]
+        assert await shown(bob) == wanted
+        await until(lambda: is_told(bob, "ours"))
+        await until(lambda: is_told(alice, "theirs"))
+        # And that is the end of it: the older numbers are lacking in each HELLO that follows.
+        before = await alice.store.read(identity.outbox_id_for, alice.peer.contact.id)
+        await asyncio.sleep(0.11)
+        await alice.peer.drop("to hear HELLO again")
+        await everything_arrives(alice)
+        await until(lambda: alice.peer.online and bob.peer.online)
+        assert await alice.store.read(identity.outbox_id_for, alice.peer.contact.id) == before
+        assert await shown(bob) == wanted
 
 
 @pytest.mark.parametrize("new", [0, 1, 5])
