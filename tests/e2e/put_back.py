@@ -2,9 +2,10 @@
 
     python3 dev.py putback [--rounds N] [--seed S]
 
-Each round draws who goes back (the sender or the receiver), how much was sent before the copy, after it and after it
-was put back, whether the node was stopped or killed for the copy, whether the address changed in between, and whether
-the texts after it are queued before or after the two meet again. tests/e2e/test_put_back.py is the short form.
+Each round puts back the sender, the receiver, or the sender and then the receiver to an older copy. It draws how much
+was sent before the copy, after it and after it was put back, whether the node was stopped or killed for the copy, whose
+address changed in between, and whether the texts after it are queued before or after the two meet again.
+tests/e2e/test_put_back.py is the short form.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from pathlib import Path
 
 from tests.support.nodes import Friend, Link, leave_nothing, meet, until
 
-__all__ = ["Outcome", "put_back"]
+__all__ = ["SIDES", "Outcome", "put_back"]
 
 PATIENCE_S = 60.0
-SIDES = ("sender", "receiver")
+_SOCKETS = shutil.ignore_patterns("*.sock")
+SIDES = ("sender", "receiver", "both")
 
 
 @dataclass(kw_only=True)
@@ -49,23 +51,27 @@ class Outcome:
 
 
 class _Round:
-    """Alice sends to Bob; one of them is put back."""
+    """Alice sends to Bob; one of them is put back, or she first and then he."""
 
     def __init__(self, folder: Path, draw: random.Random, went_back: str) -> None:
         self._draw = draw
         self._alice, self._bob = Friend("alice", folder), Friend("bob", folder)
-        self._victim = self._alice if went_back == "sender" else self._bob
-        self._copy = folder / "copy"
+        # In the order in which their copies are made: who is put back last goes back furthest.
+        self._victims = {"sender": [self._alice], "receiver": [self._bob]}.get(
+            went_back, [self._bob, self._alice]
+        )
+        self._folder = folder
         self._number = 0
-        self._moved = draw.random() < 0.5
+        self._sent_last: list[str] = []
+        # Of two who both move while each has an old copy, neither could find the other.
+        self._mover = draw.choice(self._victims) if draw.random() < 0.5 else None
         self._rough = draw.random() < 0.5
         self._apart = draw.random() < 0.5
         counts = [draw.randrange(0, 5), draw.randrange(1, 6), draw.randrange(1, 9)]
         self._before, self._between, self._after = counts
-        self.outcome = Outcome(
-            went_back=went_back,
-            course=f"{counts}{' moved' * self._moved}{' rough' * self._rough}{' apart' * self._apart}",
-        )
+        moved = "" if self._mover is None else f" {self._mover.name} moved"
+        course = f"{counts}{moved}{' rough' * self._rough}{' apart' * self._apart}"
+        self.outcome = Outcome(went_back=went_back, course=course)
 
     async def run(self) -> Outcome:
         try:
@@ -80,38 +86,50 @@ class _Round:
         return self.outcome
 
     async def _course(self) -> None:
-        before = await self._send(self._before)
-        await self._empty()
-        await self._leave()
-        shutil.copytree(self._victim.home, self._copy, ignore=shutil.ignore_patterns("*.sock"))
-        if self._moved:
-            await self._move()
-        await self._victim.start()
-        before += await self._send(self._between)
-        await self._empty()
-        await self._leave()
-        shutil.rmtree(self._victim.home)
-        shutil.copytree(self._copy, self._victim.home)
-        if self._moved and self._draw.random() < 0.5:
-            await self._move()
-        if self._apart:
+        batches = [await self._send(self._before)]
+        for victim in self._victims:
+            await self._empty()
+            await self._leave(victim)
+            shutil.copytree(victim.home, self._copy(victim), ignore=_SOCKETS)
+            if victim is self._mover:
+                await self._move(victim)
+            await victim.start()
+            batches.append(await self._send(self._between))
+        # The last batch is what Alice's copy does not know.
+        owed = batches[: len(self._victims)] if self._alice in self._victims else batches
+        for victim in reversed(self._victims):
+            await self._empty()
+            await self._leave(victim)
+            shutil.rmtree(victim.home)
+            shutil.copytree(self._copy(victim), victim.home)
+            if victim is self._mover and self._draw.random() < 0.5:
+                await self._move(victim)
+            if victim is not self._victims[0]:
+                await victim.start()
+        await self._meet_again()
+        await self._compare([text for batch in owed for text in batch])
+
+    async def _meet_again(self) -> None:
+        """Start who was put back last, and send more before the two meet, or after."""
+        last = self._victims[0]
+        if self._apart and last is self._alice:
             await self._bob.stop()
-        elif self._victim is self._bob:
-            await self._bob.start()
-        if self._victim is self._alice:
-            await self._alice.start()
-        after = await self._send(self._after)
+        if not (self._apart and last is self._bob):
+            await last.start()
+        self._sent_last = await self._send(self._after)
         if self._apart:
             await self._bob.start()
-        await self._compare(before, after)
 
-    async def _move(self) -> None:
-        """Give the victim another address, which only its next statement tells."""
-        await self._victim.link.stop()
-        self._victim.link = Link(0)
+    def _copy(self, victim: Friend) -> Path:
+        return self._folder / f"copy-{victim.name}"
 
-    async def _leave(self) -> None:
-        await (self._victim.kill() if self._rough else self._victim.stop())
+    async def _move(self, victim: Friend) -> None:
+        """Give somebody another address, which only the next statement tells."""
+        await victim.link.stop()
+        victim.link = Link(0)
+
+    async def _leave(self, victim: Friend) -> None:
+        await (victim.kill() if self._rough else victim.stop())
 
     async def _send(self, count: int) -> list[str]:
         sent = []
@@ -129,9 +147,9 @@ class _Round:
 
         await until(empty, timeout_s=PATIENCE_S)
 
-    async def _compare(self, before: list[str], after: list[str]) -> None:
+    async def _compare(self, before: list[str]) -> None:
         """All that Alice's home still knows to be sent has to be with Bob, once."""
-        owed = set(before[: self._before] if self._victim is self._alice else before) | set(after)
+        owed = {*before, *self._sent_last}
         deadline_s = time.monotonic() + PATIENCE_S
         while True:
             got = Counter(await self._bob.texts())
@@ -163,7 +181,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the long form. Return the exit code."""
     parser = argparse.ArgumentParser(prog="python3 dev.py putback", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=20, help="half of them each side")
+    parser.add_argument("--rounds", type=int, default=20, help="a third of them each way")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     arguments = parser.parse_args(argv)
     wrong = 0
@@ -171,7 +189,7 @@ def main(argv: Sequence[str]) -> int:
         seed = arguments.seed + number
         with tempfile.TemporaryDirectory(prefix="pp-back-") as name:
             try:
-                side = SIDES[number % 2]
+                side = SIDES[number % 3]
                 outcome = asyncio.run(put_back(Path(name), seed=seed, went_back=side))
             finally:
                 leave_nothing(Path(name))
