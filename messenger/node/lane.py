@@ -7,6 +7,7 @@ import contextlib
 import secrets
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from peerpost.crypto.envelope import SendEpoch, envelope_bytes
@@ -37,6 +38,7 @@ class _Queued(NamedTuple):
     """What is sealed when it leaves, or else nothing and"""
     frame: Frame
     messages: int
+    on_left: Callable[[], object] | None = None
 
     @property
     def control_bytes(self) -> int:
@@ -90,9 +92,9 @@ class LaneWriter:
         size = limits.FRAME_HEADER_BYTES + envelope_bytes(len(inner), self._buckets)
         self._put(_Queued(size, inner, (), messages))
 
-    def put_frame(self, frame: Frame) -> None:
-        """Queue a frame that is sealed already."""
-        self._put(_Queued(sum(map(len, frame)), b"", frame, 0))
+    def put_frame(self, frame: Frame, on_left: Callable[[], object] | None = None) -> None:
+        """Queue a frame that is sealed already; `on_left` is called when it leaves, unless the session ends before."""
+        self._put(_Queued(sum(map(len, frame)), b"", frame, 0, on_left))
 
     def _put(self, queued: _Queued) -> None:
         if self._closed:
@@ -166,6 +168,8 @@ class LaneWriter:
             self._answered.set()
         if self._queued_bytes < ROOM_BYTES // 2:
             self._room.set()
+        if head.on_left is not None:
+            head.on_left()
         if head.frame:
             return head.frame
         payload = self._seal(head.inner)

@@ -12,7 +12,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -122,12 +122,21 @@ class Session:
         """
         self._writers[lane].put(inner, messages=messages)
 
-    async def send_chunk(self, frames: Iterable[Frame]) -> None:
-        """Queue the frames of a chunk, which is sealed already, once the bulk lane has room."""
+    async def send_chunk(
+        self, frames: Sequence[Frame], on_left: Callable[[], object] | None = None
+    ) -> None:
+        """Queue the frames of a chunk, which is sealed already, once the bulk lane has room.
+
+        `on_left` is called when the last of them has left: under a limit that may be long after.
+        """
         writer = self._writers[wire.Lane.BULK]
         await writer.room()
-        for frame in frames:
+        for frame in frames[:-1]:
             writer.put_frame(frame)
+        for frame in frames[-1:]:
+            writer.put_frame(frame, on_left)
+        if not frames and on_left is not None:
+            on_left()
 
     @property
     def segment_bytes(self) -> int:

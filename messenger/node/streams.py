@@ -43,9 +43,7 @@ __all__ = ["Stream", "Streams", "failed"]
 log = logging.getLogger(__name__)
 
 MAX_STREAMS = 32
-"""Sources read at once, each by a thread of its own."""
-CONFIRM_S = 30.0
-"""How long whoever reads a source may take to confirm its end."""
+"""Sources read at once, each by a thread of its own; more wait unread, and hold up nothing but what writes them."""
 NODE_ENDED = "the sender's node ended while the source was still being read"
 
 
@@ -87,12 +85,13 @@ class Stream:
         return True
 
     async def wait_confirmed(self) -> None:
-        """Wait until whoever reads the source says that this is its end. Raises UnavailableError."""
-        try:
-            async with asyncio.timeout(CONFIRM_S):
-                await self.confirmed.wait()
-        except TimeoutError:
-            raise UnavailableError("nobody confirmed the end of the input") from None
+        """Wait until whoever reads the source says that this is its end; a command that is stopped says so later.
+
+        Raises what ended it meanwhile.
+        """
+        await self.confirmed.wait()
+        if self.error is not None:
+            raise self.error
 
     def grown(self, available: int, read_bytes: int) -> None:
         """Take that more has come."""
@@ -104,6 +103,10 @@ class Stream:
         if not self.filled.is_set():
             self.fail(error)
             self.source.stop()
+        elif not self.settled:
+            # Nothing is read any more, and its end is still to be confirmed: that is not waited for.
+            self.fail(error)
+            self.confirmed.set()
 
     def fail(self, error: PeerpostError) -> None:
         """Take why it will not come to its end: the first cause is the one that is told."""
@@ -124,16 +127,17 @@ class Streams:
         self._services = services
         self._spool = spool
         self._open: dict[str, Stream] = {}
+        self._places = asyncio.Semaphore(MAX_STREAMS)
         self._tasks = Tasks()
 
-    def open(self, fd: int) -> Stream:
-        """Begin to read a source, which this takes ownership of. Raises UnavailableError."""
+    async def open(self, fd: int) -> Stream:
+        """Begin to read a source, which this takes ownership of, once there is a place for it."""
         stream = Stream(fd)
-        if len(self._open) >= MAX_STREAMS:
+        try:
+            await self._places.acquire()
+        except BaseException:
             stream.source.close()
-            raise UnavailableError(
-                f"{MAX_STREAMS} streams are being read already", hint="wait for one"
-            )
+            raise
         self._open[stream.token] = stream
         self._tasks.spawn(
             self._fill(stream),
@@ -211,7 +215,8 @@ class Streams:
     def settle(self, stream: Stream) -> None:
         """Forget a stream: it has become a file, or was given up."""
         stream.settled = True
-        self._open.pop(stream.token, None)
+        if self._open.pop(stream.token, None) is not None:
+            self._places.release()
 
     async def give_up(self, stream: Stream, error: PeerpostError) -> None:
         """Stop reading. What was read stays: what sends it says first why there is no more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import random  # noqa: TID251 - full jitter needs no secrecy
 import time
@@ -327,9 +328,13 @@ class Upload:
         if isinstance(item, bytes):
             session.send(wire.Lane.BULK, item)
             return
-        await session.send_chunk(self.frames(item, session.segment_bytes))
+        left = functools.partial(self._left, session, item.index)
+        await session.send_chunk(self.frames(item, session.segment_bytes), left)
+
+    def _left(self, session: Session, index: int) -> None:
+        """Take that a chunk is on its way. Until then to ask for it again is in vain: it would be sent twice."""
         if session is self._session:
-            self._machine.chunk_sent(item.index)
+            self._machine.chunk_sent(index)
             if self._machine.wants_more:
                 self._wake.set()
 

@@ -29,8 +29,8 @@ CHECK_BATCH: Final = 8
 HASH_LANES: Final = 8
 """Chunks that the widest kernel hashes at once."""
 UNASKED_WINDOWS: Final = 8
-"""Windows of data that nobody asked for, between two good chunks, before the transfer fails: a
-sender repeats at most one window for each time it was asked again."""
+"""Windows of data that nobody asked for, between two good chunks, before the transfer fails. What was
+asked for again is not among them: it may come twice."""
 
 
 class Intake:
@@ -114,11 +114,6 @@ class Intake:
         return self.finish is None and not (out.ready or out.checking or out.missing)
 
     @property
-    def waiting_for_end_alone(self) -> bool:
-        """Whether, of what is waited for, every chunk has come."""
-        return not (self._out.pending or self._out.whole)
-
-    @property
     def awaited(self) -> str:
         """What is waited for, in words."""
         first = min((*self._out.pending, *self._out.whole), default=None)
@@ -178,6 +173,8 @@ class Intake:
     def again(self) -> None:
         """Have all asked for again that is waited for."""
         self.want_end = self.finish is None
+        # Each may come twice now: where the first was only late, that is no flood.
+        self._unasked_bytes -= len(self._out.pending) * self.geometry.sealed_bytes
         for chunk in self._out.pending.values():
             self._out.again(chunk)
         for chunk in self._out.whole.values():
@@ -356,7 +353,7 @@ class Intake:
                 self._out.done(chunk)
                 self.have.add(index, index + 1)
                 self.patience.good(now_s)
-                self._unasked_bytes = 0
+                self._unasked_bytes = min(0, self._unasked_bytes)
                 news = True
         self._rest()
         return news

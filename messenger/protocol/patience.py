@@ -21,10 +21,12 @@ class Policy:
     """Silence before asking again, or four answer times if that is longer."""
     ask_timeout_max_s: float = 60.0
     """The interval doubles up to this."""
-    max_silent_asks: int = 12
-    """Requests in a row, within a session, that bring not one byte: nine minutes of them."""
-    max_silent_end_asks: int = 48
-    """The same when only the end of the file is asked for: the sender may be hashing a terabyte."""
+    max_silent_asks: int = 720
+    """Requests in a row, within a session, that bring not one byte: half a day of them.
+
+    A sender may be slow for long, under a limit that many files share, or hashing a terabyte; who waits holds one of
+    the places of this contact alone, and its user reads that it is stalled.
+    """
     max_strikes: int = 3
     """Times one chunk may be wrong."""
     max_misses: int = 6

@@ -278,9 +278,7 @@ class Receiving:
         if now_s < self._patience.ask_due_s:
             return
         asks = self._patience.ran_out(now_s, counts=not self._intake.source_may_be_slow)
-        only_end = self._intake.waiting_for_end_alone
-        patience = self._policy.max_silent_end_asks if only_end else self._policy.max_silent_asks
-        if asks > patience:
+        if asks > self._policy.max_silent_asks:
             self._fail(f"{self._intake.awaited} was asked for {asks} times and never came")
         else:
             self._intake.again()

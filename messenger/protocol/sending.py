@@ -8,7 +8,8 @@ chunk of a stream, again when a session comes up, and when a request asks for no
 
 A sender needs no memory of its own: after a crash the receiver asks for what is missing. What a
 receiver can cost is bounded: chunks in hand by `ahead_bytes`, requests by a token bucket, and all
-that is sent by a few times the file. Source: PROTOCOL.md, "Files".
+that is sent by a few times the file, and once more in each hour: a bad link may need that, and what
+waiting mends ends no file. Source: PROTOCOL.md, "Files".
 """
 
 from __future__ import annotations
@@ -55,9 +56,11 @@ class SendPolicy:
     max_fragments: int = 1024
     """Runs of chunks wanted: a receiver asks for a window, which is a few."""
     max_rounds: int = 8
-    """How many times its size a file is sent to one receiver before it must be offered anew."""
+    """How many times its size a file is sent to one receiver as fast as it asks."""
     spare_chunks: int = 1024
     """Chunks beyond that, for short files on bad links."""
+    round_s: float = 3600.0
+    """After so long it may be sent once more."""
 
 
 class SendState(enum.Enum):
@@ -135,6 +138,8 @@ class Sending:
         self._pulls = self._policy.pull_burst
         self._pulls_s = 0.0
         self._sent_chunks = 0
+        self._asked_s: float | None = None
+        """When it was asked for first."""
 
     # -- what is known
 
@@ -231,7 +236,8 @@ class Sending:
         self._send(wire.Leaves(file_id=self.file_id, first=first, leaves=leaves), wire.Lane.BULK)
 
     def chunk_sent(self, index: int) -> None:
-        """Take that a `SendChunk` has left."""
+        """Take that a `SendChunk` has left: one that waits here to leave is not read again."""
+        self._sent_chunks += 1
         self._in_hand.discard(index)
 
     def grown(self, available: int) -> None:
@@ -304,7 +310,7 @@ class Sending:
         self.peer_pause = pause.reason if pause.paused else None
 
     def on_pull(self, pull: wire.Pull, now_s: float) -> None:
-        """Take a request. One that is too many is dropped: the receiver asks again."""
+        """Take a request. One that is too many, or too much for now, is dropped: the receiver asks again."""
         if self.ended or not self._session_up or not self._admit(now_s):
             return
         self.on_accept()
@@ -312,8 +318,7 @@ class Sending:
         if self.state is SendState.PAUSED:
             self._say_paused()
             return
-        if self._sent_chunks > self._most_chunks():
-            self._fail(f"the receiver asked for the file {self._policy.max_rounds} times over")
+        if self._sent_chunks > self._most_chunks(now_s):
             return
         count = self._geometry.count or limits.MAX_CHUNKS
         for first, length in pull.ranges:
@@ -361,7 +366,6 @@ class Sending:
         self._send(page, wire.Lane.BULK)
         for index, chunk in enumerate(sealed, first):
             self._commands.append(SendChunk(index=index, sealed=chunk))
-        self._sent_chunks += len(sealed)
 
     def _answer_end(self) -> None:
         if self.finish is not None:
@@ -383,9 +387,12 @@ class Sending:
         self._pulls -= 1
         return True
 
-    def _most_chunks(self) -> int:
-        count = self._geometry.count or self._available or 0
-        return self._policy.max_rounds * count + self._policy.spare_chunks
+    def _most_chunks(self, now_s: float) -> float:
+        """Return how many chunks may have been sent by now, repeats included."""
+        if self._asked_s is None:
+            self._asked_s = now_s
+        rounds = self._policy.max_rounds + (now_s - self._asked_s) / self._policy.round_s
+        return rounds * (self._geometry.count or self._available or 0) + self._policy.spare_chunks
 
     def _fail(self, cause: str) -> None:
         if not self.ended:

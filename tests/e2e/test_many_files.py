@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.nodes import WAIT_S, Friend, content, until
+from tests.support.nodes import WAIT_S, Friend, Traffic, content, until
+
+pytestmark = pytest.mark.asyncio
 
 COUNT = int(os.environ.get("PEERPOST_MANY_FILES", "40"))
+SHARING, SHARE_BYTES = 16, 800_000
 LONG_TEXT = "x" * 70_000
 """Too long for one message: it travels as a file does."""
 
@@ -37,14 +40,14 @@ async def _queue(alice: Friend, folder: Path) -> Counter[str]:
     return expected
 
 
-@pytest.mark.asyncio
-@pytest.mark.parametrize("limit", [None, "3MB/s"])
+@pytest.mark.parametrize("limit", [None, ("bob", "--down", "3MB/s"), ("alice", "--up", "3MB/s")])
 async def test_many_files_for_a_contact_who_is_away_arrive_once(
-    pair: tuple[Friend, Friend], folder: Path, limit: str | None
+    pair: tuple[Friend, Friend], folder: Path, limit: tuple[str, ...] | None
 ) -> None:
     alice, bob = pair
     if limit is not None:
-        await bob.cli("limits", "set", "--down", limit)
+        who, *limited = limit
+        await (bob if who == "bob" else alice).cli("limits", "set", *limited)
     await bob.stop()
     expected = await _queue(alice, folder)
     await bob.start()
@@ -60,3 +63,22 @@ async def test_many_files_for_a_contact_who_is_away_arrive_once(
     arrived = Counter(item["name"] for item in items if item["kind"] == "file")
     arrived += Counter(text["body"].split()[0] for text in texts)
     assert arrived == expected
+
+
+async def test_files_that_share_a_limit_are_sent_once(pair: tuple[Friend, Friend]) -> None:
+    """Each waits longer for its turn than a receiver waits for an answer; what has not left is not sent again."""
+    alice, bob = pair
+    await alice.cli("limits", "set", "--up", "500kB/s")
+    await bob.stop()
+    for at in range(SHARING):
+        await alice.queue_file("bob", f"file-{at}", content(SHARE_BYTES, at))
+    traffic = Traffic(alice, bob)
+    await bob.start()
+
+    async def all_ended() -> bool:
+        return await alice.ask("queue.list") == []
+
+    await until(all_ended, timeout_s=2 * WAIT_S, step_s=0.2)
+    states = {row["state"] for row in await alice.ask("sent.list", {})}
+    assert states == {"delivered"}
+    assert traffic.towards_bytes < 1.1 * SHARING * SHARE_BYTES

@@ -40,7 +40,7 @@ async def read_stream(
     this was the end. If the generator is closed before, the transfer fails.
     """
     transfers = opened.transfers
-    stream = transfers.streams.open(fd)
+    stream = await transfers.streams.open(fd)
     entry: outbox.Entry | None = None
     why: PeerpostError = BadInputError("the command that read the input ended before the input did")
     try:

@@ -132,3 +132,25 @@ def test_a_connection_that_is_gone_raises_into_nobody_who_puts() -> None:
         assert len(sink.frames) == 1
 
     asyncio.run(main())
+
+
+def test_what_waits_on_the_lane_has_not_left() -> None:
+    async def main() -> None:
+        sink, scheduler = Sink(), Counting()
+        left: list[str] = []
+        async with writer(sink, scheduler) as lane:
+            lane.put(b"opens the epoch")
+            await sent(sink, 1)
+            sink.writable = False
+            lane.put_frame((b"beginning",))
+            lane.put_frame((b"end",), lambda: left.append("the chunk"))
+            await asyncio.sleep(0.01)
+            assert left == []
+            sink.writable = True
+            await sent(sink, 3)
+            assert left == ["the chunk"]
+            sink.writable = False
+            lane.put_frame((b"never",), lambda: left.append("of a session that has ended"))
+        assert left == ["the chunk"]
+
+    asyncio.run(main())

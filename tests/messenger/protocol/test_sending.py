@@ -145,7 +145,7 @@ def test_a_request_in_shreds_costs_no_memory() -> None:
     assert reads(machine) == [(0, 1), (2, 1), (4, 1)]
 
 
-def test_a_receiver_that_has_it_sent_over_and_over_is_given_up() -> None:
+def test_a_receiver_that_has_it_sent_over_and_over_has_to_wait() -> None:
     machine = sending(size=1)
     most = POLICY.max_rounds + POLICY.spare_chunks
     for at in range(most + 1):
@@ -153,11 +153,29 @@ def test_a_receiver_that_has_it_sent_over_and_over_is_given_up() -> None:
         machine.take()
         give(machine, 0, 1)
         machine.chunk_sent(0)
+    machine.take()
+    for after_s in (1, 60, 600):
+        machine.on_pull(pull((0, 1)), float(most + after_s))
+        assert machine.take() == []
+    # What waiting mends ends no file: it is sent once more after a while, and no sooner again.
     assert machine.state is SendState.ACTIVE
-    machine.on_pull(pull((0, 1)), float(most + 1))
-    assert machine.state is SendState.FAILED
-    assert machine.cause == "the receiver asked for the file 8 times over"
-    assert "Cancel" in said(machine)
+    later_s = POLICY.round_s + most
+    for expected in ([(0, 1)], []):
+        machine.on_pull(pull((0, 1)), later_s)
+        assert reads(machine) == expected
+        if expected:
+            give(machine, 0, 1)
+            machine.chunk_sent(0)
+
+
+def test_what_waits_to_leave_is_not_read_again() -> None:
+    machine = sending()
+    machine.on_pull(pull((0, 2)), 0.0)
+    assert reads(machine) == [(0, 2)]
+    give(machine, 0, 2)
+    machine.chunk_sent(0)
+    machine.on_pull(pull((0, 2)), 1.0)
+    assert reads(machine) == [(0, 1)]
 
 
 def test_of_a_session_that_is_over_nothing_is_sent() -> None:
