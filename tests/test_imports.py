@@ -20,7 +20,18 @@ ROOT = Path(__file__).parents[1]
 MAPPED = {"messenger": "peerpost", "cli": "peerpost.cli", "fastpath": "peerpost.fastpath"}
 
 # What makes a client of the node: it imports nothing of the node itself, nor asyncio.
-CLIENT = ("client", "config", "config_text", "holder", "paths", "rpc", "spawn", "schedule", "units")
+CLIENT = (
+    "client",
+    "config",
+    "config_text",
+    "holder",
+    "logfile",
+    "paths",
+    "rpc",
+    "spawn",
+    "schedule",
+    "units",
+)
 CLIENT_MODULES = frozenset(f"node.{name}" for name in CLIENT)
 
 FOLDERS: dict[str, frozenset[str]] = {

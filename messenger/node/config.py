@@ -22,6 +22,7 @@ from peerpost.errors import BadInputError, ConfigError
 from peerpost.wire.limits import MAX_BUCKETS, MIN_BUCKET_BYTES, PADDING_BUCKETS
 
 from .config_text import DEFAULT_TEXT
+from .logfile import KEPT, LIMIT_BYTES
 from .paths import HomePaths
 from .units import parse_duration, parse_size
 
@@ -112,6 +113,10 @@ class Log(_Section, frozen=True, kw_only=True):
     """The least that is logged."""
     format: Literal["text", "json"] = "text"
     """One line of text or one JSON object each."""
+    size: Annotated[int, msgspec.Meta(ge=4096, extra={"unit": "size"})] = LIMIT_BYTES
+    """Length at which the log of a node in the background is rotated."""
+    kept: Annotated[int, msgspec.Meta(ge=0, le=100)] = KEPT
+    """How many older logs stay."""
 
 
 class Metrics(_Section, frozen=True, kw_only=True):

@@ -55,6 +55,10 @@ DEFAULT_TEXT = """\
 # level = "info"
 # "text", or "json" for one object per line.
 # format = "text"
+# The log of a node in the background, node.log, is begun anew at this length.
+# size = "10MiB"
+# How many older ones stay: node.log.1 and so on.
+# kept = 3
 
 [metrics]
 """

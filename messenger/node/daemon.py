@@ -19,7 +19,9 @@ from peerpost.wire import address
 
 from . import config as configuration
 from . import logs
+from .logfile import LogFile
 from .node import Node
+from .paths import HomePaths
 
 __all__ = ["main"]
 
@@ -67,7 +69,11 @@ async def _serve(arguments: argparse.Namespace, node_class: type[Node], lock: Ho
     for text in arguments.listen:
         address.parse(text, listen=True)
     config = configuration.load(arguments.home)
-    logs.setup(arguments.log_level or config.log.level, arguments.log_format or config.log.format)
+    log_file = LogFile.of_stderr(
+        HomePaths(arguments.home).node_log, limit_bytes=config.log.size, kept=config.log.kept
+    )
+    level, format_ = arguments.log_level or config.log.level, arguments.log_format
+    logs.setup(level, format_ or config.log.format, log_file)
     node = node_class(
         arguments.home,
         config,

@@ -1,4 +1,4 @@
-"""Logging of the node: one handler on the root, text or one JSON object per line, on stderr.
+"""Logging of the node: one handler on the root, text or one JSON object per line, on stderr, whatever file that is.
 
 Bodies, keys and passphrases are never logged; contacts by their local name or id.
 """
@@ -11,6 +11,7 @@ import sys
 import orjson
 
 from .clock import rfc3339
+from .logfile import LogFile
 
 __all__ = ["LINES_PER_MIN", "Bounded", "setup"]
 
@@ -69,9 +70,27 @@ class Bounded(logging.Filter):
         return count < LINES_PER_MIN
 
 
-def setup(level: str, format_: str) -> None:
-    """Send what is at least `level` (a stdlib level name, any case) to stderr as `text` or `json`."""
-    handler = logging.StreamHandler(sys.stderr)
+class _FileHandler(logging.Handler):
+    """Lines into the log of a node in the background."""
+
+    def __init__(self, file: LogFile) -> None:
+        super().__init__()
+        self._file = file
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; nothing that goes wrong with the log may reach who logs."""
+        try:
+            self._file.write(self.format(record))
+        except Exception:  # noqa: BLE001
+            self.handleError(record)
+
+
+def setup(level: str, format_: str, file: LogFile | None = None) -> None:
+    """Send what is at least `level` (a stdlib level name, any case) to stderr as `text` or `json`.
+
+    `file` is what stderr is, where that is a log which is to be rotated.
+    """
+    handler = logging.StreamHandler(sys.stderr) if file is None else _FileHandler(file)
     handler.addFilter(Bounded())
     handler.setFormatter(_JsonFormatter() if format_ == "json" else _TextFormatter())
     root = logging.getLogger()

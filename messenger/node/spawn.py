@@ -22,6 +22,7 @@ from peerpost.errors import CannotCreateError, PeerpostError, StorageError, Unav
 from peerpost.system import who_is
 
 from .holder import holder_of
+from .logfile import KEPT, LIMIT_BYTES, rotate
 from .paths import HomePaths
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ many times that."""
 _POLL_S = 0.03
 _RETRY_S = 0.25
 """Pause before another try when a node that is just leaving still holds the home."""
-_LOG_LIMIT_BYTES = 4 << 20
-"""A log longer than this becomes node.log.1 when the next node starts."""
 _TAIL_BYTES = 16 << 10
 
 _BY_EXIT_CODE: dict[int, type[PeerpostError]] = {
@@ -182,8 +181,9 @@ def _start_once(
 def _open_log(paths: HomePaths) -> tuple[int, int]:
     """Open the log for appending. Return it and its length now."""
     with suppress(OSError):
-        if paths.node_log.stat().st_size > _LOG_LIMIT_BYTES:
-            paths.node_log.replace(paths.node_log.with_name("node.log.1"))
+        # A node that runs sees to it itself; one that never comes so far must not fill the disk either.
+        if paths.node_log.stat().st_size > LIMIT_BYTES:
+            rotate(paths.node_log, KEPT)
     fd = _open(paths.node_log, os.O_WRONLY | os.O_APPEND)
     return fd, os.fstat(fd).st_size
 
@@ -192,7 +192,8 @@ def _why(paths: HomePaths, code: int, before: int) -> PeerpostError:
     """Return what kept the node from starting, from its exit code and the last words in its log."""
     with paths.node_log.open("rb") as log:
         end = log.seek(0, os.SEEK_END)
-        log.seek(max(before, end - _TAIL_BYTES))
+        # Shorter than it was: it was begun anew meanwhile, and all of it is of this start.
+        log.seek(max(before if before <= end else 0, end - _TAIL_BYTES))
         lines = log.read().decode("utf-8", "replace").splitlines()
     message, hint = "", None
     for line in lines:

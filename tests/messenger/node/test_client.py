@@ -28,7 +28,7 @@ from peerpost.errors import (
     UnavailableError,
     UsageError,
 )
-from peerpost.node import client, spawn
+from peerpost.node import client, logfile, spawn
 from peerpost.node.paths import HomePaths
 
 NODE = """
@@ -317,7 +317,7 @@ def test_text_that_is_no_utf8_is_refused_before_it_is_sent(home: Path) -> None:
 
 def test_log_is_rotated(home: Path) -> None:
     with HomePaths(home).node_log.open("wb") as log:
-        log.truncate(spawn._LOG_LIMIT_BYTES + 1)
+        log.truncate(logfile.LIMIT_BYTES + 1)
     client.call(home, "pid.show")
     assert HomePaths(home).node_log.stat().st_size < 1000
     assert (home / "node.log.1").exists()

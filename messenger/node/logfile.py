@@ -1,0 +1,123 @@
+"""The log of a node in the background: bounded, rotated while it runs, and never a reason to stop.
+
+    node.log, node.log.1, node.log.2, node.log.3        the newest first
+
+The node has the file as its stderr, so that what libraries and the interpreter print is in it too: to rotate is to put
+another file under that descriptor. Each step leaves a log that is written to; one that fails, as on a full disk, is
+tried again later, and meanwhile the old file goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["KEPT", "LIMIT_BYTES", "LogFile", "rotate"]
+
+LIMIT_BYTES = 10 << 20
+"""A log of this length becomes node.log.1, unless the configuration says otherwise."""
+KEPT = 3
+"""Older logs that stay."""
+LOOK_S = 5.0
+"""How often it is looked whether the file is still in its place."""
+RETRY_S = 30.0
+"""After this long a rotation that failed is tried again."""
+
+
+def rotate(path: Path, kept: int) -> None:
+    """Move each log one further, and drop the oldest. Raises OSError, with the newest still in its place.
+
+    `path` is free afterwards.
+    """
+    names = [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, kept + 1))]
+    if not kept:
+        path.unlink()
+    # The newest goes last: whatever fails before, it is still where it is written to.
+    for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
+        with suppress(FileNotFoundError):
+            newer.replace(older)
+
+
+class LogFile:
+    """The file that this process has as its stderr."""
+
+    def __init__(
+        self, path: Path, fd: int, *, limit_bytes: int = LIMIT_BYTES, kept: int = KEPT
+    ) -> None:
+        """Look after what is written to `fd`, which is the file at `path`."""
+        self._path = path
+        self._fd = fd
+        self._limit_bytes = limit_bytes
+        self._kept = kept
+        self._look_after_s = 0.0
+        self._retry_after_s = 0.0
+        self._left_out = 0
+
+    @classmethod
+    def of_stderr(cls, path: Path, *, limit_bytes: int, kept: int) -> LogFile | None:
+        """Return the log of a node in the background; None where stderr is something else."""
+        made = cls(path, 2, limit_bytes=limit_bytes, kept=kept)
+        return made if made.is_in_place else None
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether what is written goes to the file of this name."""
+        try:
+            there, here = self._path.lstat(), os.fstat(self._fd)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
+    def write(self, line: str) -> None:
+        """Write a line, and rotate where it is time; what does not go is left out, counted, and told of later."""
+        self._look()
+        if self._left_out:
+            line = f"{self._left_out} lines of the log could not be written\n{line}"
+        data = memoryview(f"{line}\n".encode(errors="backslashreplace"))
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError:
+            self._left_out += 1
+        else:
+            self._left_out = 0
+
+    def _look(self) -> None:
+        now_s = time.monotonic()
+        if now_s < self._retry_after_s:
+            return
+        try:
+            if os.fstat(self._fd).st_size >= self._limit_bytes:
+                self._begin_another(full=True)
+            elif now_s >= self._look_after_s:
+                self._look_after_s = now_s + LOOK_S
+                if not self.is_in_place:
+                    self._begin_another(full=False)
+        except OSError:
+            self._retry_after_s = now_s + RETRY_S
+
+    def _begin_another(self, *, full: bool) -> None:
+        """Have the next line go to a new file. Raises OSError, with all as it was."""
+        # Made first and under another name: without one to go on with, the old one must stay in its place.
+        draft = self._path.with_name(f"{self._path.name}.new")
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC
+        new = os.open(draft, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            if full and self.is_in_place:
+                rotate(self._path, self._kept)
+            draft.replace(self._path)
+            self._put_under(new)
+        finally:
+            os.close(new)
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+
+    def _put_under(self, new: int) -> None:
+        here = os.fstat(self._fd)
+        for fd in (1, 2) if self._fd == 2 else (self._fd,):
+            with suppress(OSError):
+                status = os.fstat(fd)
+                if (status.st_dev, status.st_ino) == (here.st_dev, here.st_ino):
+                    os.dup2(new, fd)
