@@ -16,6 +16,7 @@ from peerpost.store import agreement
 from peerpost.wire import history, limits
 from peerpost.wire import inner as wire
 
+from .causes import cause_of
 from .clock import now_ms
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class LaneMemory:
         return True
 
     def _hear(self, what: str, receipt: wire.Receipt) -> None:
-        submit = self._services.store.submit
+        submit = functools.partial(self._services.store.submit, on_failure=self._fail)
         contact_id, at_ms = self._contact_id, now_ms()
         if what == history.CONFLICT:
             renew = functools.partial(
@@ -163,6 +164,10 @@ class LaneMemory:
     def _noted(self, _result: object, error: BaseException | None) -> None:
         if error is not None:
             log.warning("cannot note that the home of %s was put back: %r", self._contact_id, error)
+
+    def _fail(self, error: BaseException) -> None:
+        # What was to be said is not: the next session asks again.
+        self._session.abort(cause_of(error))
 
     # -- what goes
 

@@ -216,12 +216,8 @@ class Download:
         self.ended.set()
 
     async def _drive(self, machine: Receiving) -> None:
-        def ring(now_s: float) -> None:
-            machine.on_timer(now_s)
-            self._wake.set()
-
         self._machine, self._error, self._rests = machine, None, None
-        alarm = self._alarm = Alarm(lambda: machine.next_timer_s, ring)
+        alarm = self._alarm = Alarm(lambda: machine.next_timer_s, lambda _: self._wake.set())
         if self._pause_reason is not None:
             machine.pause(self._pause_reason)
         if self._session is not None:
@@ -235,7 +231,7 @@ class Download:
                 await self._carry_out(machine, command)
             if machine.ended or (self._exceeded and not machine.checking):
                 break
-            await self._wait(alarm)
+            await self._wait(machine, alarm)
             if self._error is not None:
                 raise self._error
         if machine.state is State.CANCELLED and self._cancel_reason is not None:
@@ -312,11 +308,14 @@ class Download:
             allocate=disk.aligned_buffer,
         )
 
-    async def _wait(self, alarm: Alarm) -> None:
+    async def _wait(self, machine: Receiving, alarm: Alarm) -> None:
         """Return when something has happened, or the machine's timer is due."""
         alarm.look()
         await self._wake.wait()
         self._wake.clear()
+        due_s, now_s = machine.next_timer_s, time.monotonic()
+        if due_s is not None and due_s <= now_s:
+            machine.on_timer(now_s)  # Here, where an error of it is met, and not in the timer.
 
     async def _carry_out(self, machine: Receiving, command: commands.ReceiveCommand) -> None:
         match command:

@@ -38,8 +38,6 @@ from .tasks import EndsOwner, Tasks
 if TYPE_CHECKING:
     import apsw
 
-    from peerpost.store.operations import Done
-
     from .services import Services
     from .transfers import Transfers
 
@@ -231,8 +229,9 @@ class Exchange:
         for receipt in receipts.values():
             self._settling += 1
             acknowledged = functools.partial(self._acknowledged, receipt)
-            done = self._or_end(acknowledged)
-            self._services.store.submit(done, self._settle(receipt), lazy=True)
+            self._services.store.submit(
+                acknowledged, self._settle(receipt), on_failure=self._fail, lazy=True
+            )
 
     def _settle(self, receipt: wire.Receipt) -> Callable[[apsw.Connection], list[outbox.Entry]]:
         return functools.partial(
@@ -287,17 +286,6 @@ class Exchange:
         for lane, window in self._windows.items():
             if settled and window.end is None:
                 self._pump_wake[lane].set()
-
-    def _or_end(self, done: Done) -> Done:
-        """Return what takes the result of a write, and ends the session where it cannot: nothing else would follow."""
-
-        def take(result: Any, error: BaseException | None) -> None:
-            try:
-                done(result, error)
-            except Exception as failure:  # noqa: BLE001 - whatever it is
-                self._fail(failure)
-
-        return take
 
     def end_session(self, error: BaseException) -> None:
         """End the session because of a failure of ours."""
@@ -375,7 +363,7 @@ class Exchange:
             now_ms=now_ms(),
             quota_bytes=self._services.config.storage.quota,
         )
-        self._services.store.submit(self._or_end(self._committed), receive)
+        self._services.store.submit(self._committed, receive, on_failure=self._fail)
         self._make_room()
 
     def _committed(self, received: inbox.ReceivedBatch, error: BaseException | None) -> None:

@@ -57,6 +57,10 @@ def sqlite_version() -> tuple[int, ...]:
     return tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
 
 
+def _ignore(*_: object) -> None:
+    """Take a result that nothing follows."""
+
+
 class Store:
     """The open database of one home."""
 
@@ -172,13 +176,19 @@ class Store:
         return result
 
     def submit(
-        self, done: Done, work: Callable[[apsw.Connection], object], *, lazy: bool = False
+        self,
+        done: Done,
+        work: Callable[[apsw.Connection], object],
+        *,
+        on_failure: Callable[[BaseException], object],
+        lazy: bool = False,
     ) -> None:
         """Do as `write` or `write_lazily` does, and call `done` with what comes of it.
 
-        It costs the loop no turn more, which counts where it is busy.
+        It costs the loop no turn more, which counts where it is busy. `on_failure` is told of an error of `done`
+        itself, which nobody else hears of: it ends what waits for that.
         """
-        self._put(Operation(work, done, lazy))
+        self._put(Operation(work, done, lazy, on_failure))
 
     def _put(self, operation: Operation) -> None:
         if self._closed:
@@ -231,7 +241,7 @@ class Store:
         if not self._closed and (missing or self._ballast.released):
             # One that was used is made again before any commit, so that this one is there for nothing else.
             again = self._ballast.restore if missing else lambda: None
-            self.submit(lambda *_: None, lambda _db: again(), lazy=True)
+            self.submit(_ignore, lambda _db: again(), on_failure=_ignore, lazy=True)
         return missing
 
     def shortage(self) -> str | None:

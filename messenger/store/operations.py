@@ -25,6 +25,8 @@ class Operation:
     work: Callable[..., Any]
     done: Done
     lazy: bool = False
+    on_failure: Callable[[BaseException], object] | None = None
+    """Told where `done` fails: what should follow the write does not, and somebody waits for it."""
     item: Any = None
     """What `work` is given, in a list with those of others."""
     together: bool = False
@@ -49,9 +51,11 @@ def deliver(batch: list[Operation]) -> None:
     for operation in batch:
         try:
             operation.done(operation.result, operation.error)
-        except Exception:
+        except Exception as error:
             # The rest of the batch must have their answers.
             log.exception("what follows a write failed")
+            if operation.on_failure is not None:
+                operation.on_failure(error)
 
 
 def settle(future: asyncio.Future[Any]) -> Done:

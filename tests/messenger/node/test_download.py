@@ -16,7 +16,8 @@ from peerpost import system
 from peerpost.errors import StoreFullError
 from peerpost.node import part, room
 from peerpost.node.transfers import Transfers
-from peerpost.store import transfers
+from peerpost.protocol.receiving import Receiving
+from peerpost.store import inbox, transfers
 from peerpost.store.chunks import Sealer
 from peerpost.store.sealed import End, SealedFile
 from peerpost.wire import inner as wire
@@ -303,3 +304,28 @@ def test_a_file_whose_part_cannot_be_opened_can_be_rejected(home: Path, content:
             await files.stop()
 
     run(work())
+
+
+def test_an_error_when_a_timer_is_due_begins_it_anew(
+    home: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender, failed = Sender(content, withheld=5), list[float]()
+    real = Receiving.on_timer
+
+    def on_timer(machine: Receiving, now_s: float) -> None:
+        if not failed:
+            failed.append(now_s)
+            sender.withheld = 0
+            raise RuntimeError("a mistake")
+        real(machine, now_s)
+
+    monkeypatch.setattr(Receiving, "on_timer", on_timer)
+
+    async def work() -> None:
+        async with incoming(home, sender) as file, asyncio.timeout(30):
+            file.start()
+            await file.download.ended.wait()
+            assert failed
+            assert (await file.now()).state == "done"
+
+    asyncio.run(work())

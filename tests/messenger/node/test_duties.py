@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from peerpost.errors import PeerpostError, StoreFullError
-from peerpost.node import exchange, network
+from peerpost.node import agreement, exchange, network
 from peerpost.node.clock import now_ms
 from peerpost.node.duties import STEADY_S, Duties
 from peerpost.node.spool import Spool
 from peerpost.store import outbox
 from peerpost.store import transfers as transfer_rows
+from peerpost.wire import history
+from peerpost.wire import inner as wire
 from tests.support.network_rig import acquainted, until
 
 
@@ -162,3 +164,24 @@ async def test_a_stream_that_meets_an_unforeseen_error_fails_and_says_so(
         with pytest.raises(PeerpostError, match="ZeroDivisionError"):
             await stream.at_end(5)
         assert told == ["internal error: ZeroDivisionError()"]
+
+
+@in_loop
+async def test_a_session_ends_that_cannot_say_what_it_has_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def behind(*_args: Any) -> None:
+        raise ZeroDivisionError
+
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        monkeypatch.setattr(agreement.LaneMemory, "_behind", behind)
+        session = bob.peer.session
+        assert session is not None
+        told = wire.Receipt(
+            outbox_id=bytes(16), lane=wire.Lane.URGENT, watermark=0, ext={history.AGAIN: b""}
+        )
+        sending = alice.peer.session
+        assert sending is not None
+        sending.send(wire.Lane.URGENT, wire.encode(told))
+        await until(lambda: session.cause)
+        assert session.cause == "internal error: ZeroDivisionError()"
