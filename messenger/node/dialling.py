@@ -59,4 +59,9 @@ class DialPace:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._grant()
+        try:
+            self._grant()
+        except Exception as error:  # noqa: BLE001 - those who wait begin again: no other timer would wake them
+            for granted in self._waiting.values():
+                if not granted.done():
+                    granted.set_exception(error)

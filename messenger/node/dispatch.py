@@ -62,7 +62,7 @@ class Dispatcher:
             return
         try:
             await granted
-        except asyncio.CancelledError:
+        except BaseException:
             self.release(flow)
             raise
 
@@ -107,4 +107,9 @@ class Dispatcher:
     def _on_timer(self) -> None:
         self._timer = None
         self._due_ns = None
-        self._grant()
+        try:
+            self._grant()
+        except Exception as error:  # noqa: BLE001 - those who wait end with it: no other timer would wake them
+            for granted in self._waiting.values():
+                if not granted.done():
+                    granted.set_exception(error)

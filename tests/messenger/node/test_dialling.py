@@ -54,3 +54,22 @@ async def test_who_gives_up_takes_no_turn() -> None:
         given_up.cancel()
         await behind
     assert time.monotonic() - begun_s < 0.095, "a turn went to nobody"
+
+
+async def test_an_error_when_the_next_is_due_ends_who_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pace = DialPace(per_s=20, burst=1)
+    await pace.turn("first", soon=False)
+    waiting = asyncio.create_task(pace.turn("a", soon=False))
+    await asyncio.sleep(0)
+
+    def fails(*_: object) -> bool:
+        monkeypatch.undo()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pace, "_grant", fails)
+    async with asyncio.timeout(10):
+        with pytest.raises(ZeroDivisionError):
+            await waiting
+        await pace.turn("a", soon=False)

@@ -91,3 +91,33 @@ def test_one_flow_alone_is_never_made_to_wait() -> None:
         return (time.perf_counter() - started) / 10_000
 
     assert asyncio.run(main()) < 200e-6
+
+
+def test_an_error_when_a_limit_is_due_ends_those_who_wait_and_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        dispatcher = Dispatcher()
+        limit = Limit(Rate(bytes_s=1_000_000), time.monotonic_ns())
+        flow, other = dispatcher.add(Lane.BULK, limit), dispatcher.add(Lane.BULK, limit)
+        real = Scheduler.next
+
+        def fails(*_: object) -> Flow | None:
+            monkeypatch.setattr(Scheduler, "next", real)
+            raise ZeroDivisionError
+
+        for _ in range(100):
+            await dispatcher.turn(flow, 52_432)
+            dispatcher.release(flow)
+            waiting = asyncio.create_task(dispatcher.turn(other, 52_432))
+            await asyncio.sleep(0)
+            if not waiting.done():
+                break
+            dispatcher.release(other)
+        monkeypatch.setattr(Scheduler, "next", fails)
+        async with asyncio.timeout(10):
+            with pytest.raises(ZeroDivisionError):
+                await waiting
+            await dispatcher.turn(flow, 100)
+
+    asyncio.run(main())

@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from peerpost.errors import DamagedError, StorageError
+from peerpost.store.ballast import Ballast
 from tests.support.store_rig import Rig
 
 ROWS = 4000
@@ -88,3 +89,18 @@ def test_a_store_whose_log_goes_is_not_answered_for(tmp_path: Path) -> None:
         rig.store.look = lambda: "store.db-wal was deleted"
         with pytest.raises(StorageError, match="wal was deleted"):
             rig.write(change, 0)
+
+
+def test_an_error_before_a_commit_is_told_and_the_writer_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Ballast) -> bool:
+        raise ZeroDivisionError
+
+    with Rig(tmp_path) as rig:
+        rig.write(fill)
+        with monkeypatch.context() as patch:
+            patch.setattr(Ballast, "low", fails)
+            with pytest.raises(ZeroDivisionError):
+                rig.run(asyncio.wait_for(rig.store.write(change, 0), 10))
+        rig.run(asyncio.wait_for(rig.store.write(change, 0), 10))
