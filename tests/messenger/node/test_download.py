@@ -17,7 +17,7 @@ from peerpost.errors import StoreFullError
 from peerpost.node import part, room
 from peerpost.node.transfers import Transfers
 from peerpost.protocol.receiving import Receiving
-from peerpost.store import inbox, transfers
+from peerpost.store import transfers
 from peerpost.store.chunks import Sealer
 from peerpost.store.sealed import End, SealedFile
 from peerpost.wire import inner as wire
