@@ -22,6 +22,8 @@ Column = tuple[str, str]
 
 _BOLD, _DIM, _RED, _CYAN, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[1;31m", "\x1b[36m", "\x1b[0m"
 
+_BLOCKS = frozenset({"body", "notes"})
+"""Texts of several lines. A name or a reason with a line break in it is one line all the same."""
 _TIMES = frozenset(
     {
         *("last_seen", "next_attempt", "received_at", "sent_at", "created"),
@@ -231,7 +233,7 @@ class Terminal:
     def _lines(self, key: str, item: Any) -> list[str]:
         if isinstance(item, list) and item:
             return [self._cell(key, part) for part in item]
-        if isinstance(item, str) and "\n" in item:
+        if key in _BLOCKS and isinstance(item, str) and "\n" in item:
             return safe_block(item).rstrip("\n").split("\n")
         return [self._cell(key, item)]
 

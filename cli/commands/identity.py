@@ -10,11 +10,6 @@ from ..app import App, Group, pass_app
 
 __all__ = ["identity"]
 
-_UNPROTECTED = (
-    "This version cannot protect the home with a passphrase yet: whoever can read\n"
-    "the folder can read your messages and send in your name."
-)
-
 
 @click.group(
     cls=Group,
@@ -44,7 +39,7 @@ def new(app: App, name: str | None, no_passphrase: bool) -> None:
     name. Passphrases come with a later version, and can then be set for this home too.
     """
     if no_passphrase:
-        app.terminal.note(_UNPROTECTED)
+        _say_unprotected(app)
     else:
         _confirm_unprotected(app)
     made = app.call(
@@ -60,9 +55,16 @@ def _confirm_unprotected(app: App) -> None:
     hint = "say --no-passphrase to make an unprotected home; passphrases come with a later version"
     if not app.terminal.can_ask() or app.terminal.json:
         raise UsageError("no passphrase was given, and this version cannot set one", hint=hint)
-    app.terminal.note(_UNPROTECTED)
+    _say_unprotected(app)
     if not click.confirm("Make it unprotected?", err=True):
         raise UsageError("no identity was made", hint=hint)
+
+
+def _say_unprotected(app: App) -> None:
+    app.terminal.note(
+        "This version cannot protect the home with a passphrase yet: whoever can read"
+    )
+    app.terminal.note("the folder can read your messages and send in your name.")
 
 
 def _login_name() -> str:

@@ -191,3 +191,14 @@ def test_terminal_that_is_not_utf8(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="latin-1"))
     Terminal().text("é漢")
     assert raw.getvalue() == b"\xe9\\u6f22\n"
+
+
+def test_a_name_or_a_reason_is_one_line_whatever_is_in_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Terminal().record({"name": "a\tb\nstate  done", "body": "one\n\ttwo"})
+    assert capsys.readouterr().out.splitlines() == [
+        "name  a\\tb\\nstate  done",
+        "body  one",
+        "      \ttwo",
+    ]
