@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from peerpost.errors import PeerpostError, RemoteError, StorageError, UnavailableError
 from peerpost.net.interface import Admission, Connection, ConnectionLostError, DialError, Transport
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["DIAL_TIMEOUT_S", "Network"]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 DIAL_TIMEOUT_S = 10.0
 """All addresses of one contact, tried in parallel."""
@@ -109,6 +111,20 @@ class Network:
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks.keep(name, work, self.services.duties)
+
+    async def to_its_end(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
+        """Return what `work` comes to. It goes on where the caller is cancelled, until the node ends at the latest."""
+
+        async def outcome() -> T | PeerpostError:
+            try:
+                return await work
+            except PeerpostError as error:  # Told to the caller, and nothing for the log.
+                return error
+
+        told: T | PeerpostError = await asyncio.shield(self._tasks.spawn(outcome(), name=name))
+        if isinstance(told, PeerpostError):
+            raise told
+        return told
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Wait until the transport listens. Raises UnavailableError after timeout_s."""

@@ -25,6 +25,7 @@ from ..names import contact_name
 from ..rpc import Request
 from . import limits
 from .numbers import Bytes
+from .whole import whole
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
@@ -269,6 +270,7 @@ async def edit(node: Node, request: Request) -> dict[str, Any]:
     return {"id": changed.id, "name": changed.name, "state": changed.state}
 
 
+@whole
 async def remove(node: Node, request: Request) -> dict[str, Any]:
     """Forget a contact and what was queued for it; what it sent stays in the inbox."""
     opened = node.opened()

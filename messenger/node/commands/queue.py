@@ -21,6 +21,7 @@ from ..upload import Upload
 from .figures import figures
 from .numbers import Cursor, Limit, row_of
 from .pages import collect
+from .whole import whole
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
@@ -92,6 +93,7 @@ async def retry(node: Node, request: Request) -> dict[str, Any]:
     return describe(opened, entry)
 
 
+@whole
 async def cancel(node: Node, request: Request) -> dict[str, Any]:
     """Take back an entry that is not delivered."""
     opened = node.opened()

@@ -18,6 +18,7 @@ from ..upload import Upload
 from .figures import figures
 from .numbers import Cursor, Limit
 from .pages import collect
+from .whole import whole
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
@@ -71,12 +72,14 @@ async def accept(node: Node, request: Request) -> dict[str, Any]:
     return await _describe(opened, await opened.transfers.accept(request.params_as(_Id).id))
 
 
+@whole
 async def reject(node: Node, request: Request) -> dict[str, Any]:
     """Refuse a file, or give up one that is coming in."""
     opened = node.opened()
     return await _describe(opened, await opened.transfers.reject(request.params_as(_Id).id))
 
 
+@whole
 async def pause(node: Node, request: Request) -> dict[str, Any]:
     """Stop a file, whichever way it goes, until it is resumed."""
     opened = node.opened()

@@ -14,6 +14,7 @@ from peerpost.store import meetings
 
 from ..clock import now_ms, rfc3339
 from ..rpc import Request
+from .whole import whole
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
@@ -52,11 +53,13 @@ async def verify(node: Node, request: Request) -> dict[str, Any]:
     }
 
 
+@whole
 async def block(node: Node, request: Request) -> dict[str, Any]:
     """Have nothing to do with a contact, who is served like a stranger; what is queued stays queued."""
     return await _set(node, request, store_contacts.block)
 
 
+@whole
 async def unblock(node: Node, request: Request) -> dict[str, Any]:
     """Serve a contact again."""
     return await _set(node, request, store_contacts.unblock)

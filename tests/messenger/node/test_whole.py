@@ -1,0 +1,72 @@
+"""Who asks for something and hangs up at once: what is recorded of it is carried out."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from peerpost.node.commands import contacts, queue, transfers, trust
+from peerpost.node.node import Node
+from peerpost.node.rpc import Request
+from tests.messenger.node.test_removal import come_to_the_middle, lie_in
+from tests.support.network_rig import Somebody, acquainted, until
+
+pytestmark = pytest.mark.asyncio
+
+Handler = Callable[[Node, Request], Awaitable[Any]]
+
+
+async def hang_up(somebody: Somebody, handler: Handler, **params: Any) -> None:
+    """Ask, and be cancelled while the record is on its way to the disk."""
+    held, begun, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
+
+    def hold(_db: apsw.Connection) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        held.wait()
+
+    holding = asyncio.ensure_future(somebody.store.write(hold))
+    await begun.wait()
+    before = somebody.store._queue.qsize()
+    asked = asyncio.ensure_future(handler(somebody.node, somebody.request("asked", **params)))
+    await until(lambda: somebody.store._queue.qsize() > before)
+    asked.cancel()
+    await asyncio.wait([asked])
+    assert asked.cancelled()
+    held.set()
+    await holding
+
+
+@pytest.mark.parametrize("handler", [contacts.remove, trust.block])
+async def test_a_contact_is_cut_off(tmp_path: Path, handler: Handler) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        await come_to_the_middle(alice, bob, tmp_path)
+        peer = bob.peer
+        await hang_up(bob, handler, name="alice")
+        await until(lambda: not peer.online)
+        if handler is contacts.remove:
+            await until(lambda: not lie_in(bob) and not bob.home.network.peers)
+            assert not bob.home.transfers._drivers.downloads
+
+
+async def test_a_file_is_taken_back(tmp_path: Path) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        await come_to_the_middle(alice, bob, tmp_path)
+        (row,) = await queue.list_(alice.node, alice.request("queue.list"))
+        await hang_up(alice, queue.cancel, id=row["id"])
+        await until(lambda: not alice.home.transfers._drivers.uploads and not lie_in(alice))
+        await until(lambda: not lie_in(bob))
+
+
+async def test_a_file_is_paused(tmp_path: Path) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        await come_to_the_middle(alice, bob, tmp_path)
+        (row,) = await transfers.list_(bob.node, bob.request("transfers.list"))
+        await hang_up(bob, transfers.pause, id=row["id"])
+        (download,) = bob.home.transfers._drivers.downloads.values()
+        await until(lambda: download.paused)
