@@ -121,7 +121,9 @@ class Network:
             except PeerpostError as error:  # Told to the caller, and nothing for the log.
                 return error
 
-        told: T | PeerpostError = await asyncio.shield(self._tasks.spawn(outcome(), name=name))
+        # Its owner is who asked, and hears of any failure by awaiting it here.
+        task = self._tasks.spawn(outcome(), name=name, on_failure=EndsOwner(lambda _: None))
+        told: T | PeerpostError = await asyncio.shield(task)
         if isinstance(told, PeerpostError):
             raise told
         return told
