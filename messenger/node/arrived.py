@@ -100,7 +100,7 @@ class Arrived:
 
             page = await self._delete(some)
             gone += page
-            if len(page) < count:
+            if not page:
                 break
         return gone
 

@@ -17,10 +17,20 @@ from peerpost.errors import NotFoundError
 
 from . import ids, transfers
 
-__all__ = ["REMEMBERED", "Deleted", "delete", "delete_older", "kept_files", "older"]
+__all__ = [
+    "AT_ONCE_BYTES",
+    "REMEMBERED",
+    "Deleted",
+    "delete",
+    "delete_older",
+    "kept_files",
+    "older",
+]
 
+AT_ONCE_BYTES: Final = 4 << 20
+"""Texts deleted by age in one transaction: they are overwritten, which takes as much of the log, on a full disk too."""
 REMEMBERED: Final = 1_000_000
-"""Deleted messages remembered of one contact, as many as the inbox holds of it: below 100 MB on the disk."""
+"""Deleted messages remembered of one contact, as many as the inbox holds of it: some hundred bytes each."""
 
 _KEPT: Final = (
     f"incoming = 1 AND ({transfers.OPEN} OR (state = 'done' AND EXISTS (SELECT 1 FROM inbox"  # noqa: S608
@@ -92,13 +102,21 @@ def older(db: apsw.Connection, before_ms: int, contact_id: str | None) -> tuple[
 def delete_older(
     db: apsw.Connection, before_ms: int, contact_id: str | None, limit: int, now_ms: int
 ) -> list[Deleted]:
-    """Delete messages that came before a moment, the oldest first, at most `limit`: fewer were the last."""
-    rows: list[Any] = db.execute(
-        "SELECT id FROM inbox WHERE received_ms < ?1 AND (?2 IS NULL OR contact_id = ?2)"
+    """Delete what came before a moment, the oldest first, at most `limit` and AT_ONCE_BYTES; none is the end."""
+    rows: Iterable[Any] = db.execute(
+        "SELECT id, iif(file_id IS NULL, size, 0) FROM inbox"
+        " WHERE received_ms < ?1 AND (?2 IS NULL OR contact_id = ?2)"
         " ORDER BY received_ms, row_id LIMIT ?3",
         (before_ms, contact_id, limit),
     ).fetchall()
-    return _delete(db, [id_ for (id_,) in rows], now_ms)
+    chosen: list[str] = []
+    bytes_ = 0
+    for id_, size in rows:
+        bytes_ += size
+        if chosen and bytes_ > AT_ONCE_BYTES:
+            break
+        chosen.append(id_)
+    return _delete(db, chosen, now_ms)
 
 
 def _delete(db: apsw.Connection, chosen: Sequence[str], now_ms: int) -> list[Deleted]:
@@ -123,7 +141,7 @@ def _delete(db: apsw.Connection, chosen: Sequence[str], now_ms: int) -> list[Del
             "INSERT OR REPLACE INTO deleted SELECT contact_id, outbox_id, lane, seq,"
             " coalesce(link, (SELECT link FROM seen WHERE seen.contact_id = inbox.contact_id"
             " AND seen.outbox_id = inbox.outbox_id AND seen.lane = inbox.lane"
-            " AND seen.seq = inbox.seq)), sent_ms, ?2 FROM inbox WHERE id = ?1",
+            " AND seen.seq = inbox.seq)), sent_ms, file_id, ?2 FROM inbox WHERE id = ?1",
             (id_, now_ms),
         )
         db.execute("DELETE FROM inbox WHERE id = ?", (id_,))
@@ -137,12 +155,22 @@ def _forget(db: apsw.Connection, contact_id: str) -> None:
     count = db.execute("SELECT count(*) FROM deleted WHERE contact_id = ?", (contact_id,)).get
     if count <= REMEMBERED:
         return
-    db.execute(
-        "DELETE FROM deleted WHERE contact_id = ?1 AND (outbox_id, lane, seq) IN ("
-        " SELECT outbox_id, lane, seq FROM deleted WHERE contact_id = ?1"
-        " ORDER BY deleted_ms, seq LIMIT ?2)",
+    rows: list[Any] = db.execute(
+        "SELECT outbox_id, lane, seq, file_id FROM deleted WHERE contact_id = ?"
+        " ORDER BY deleted_ms, seq LIMIT ?",
         (contact_id, count - REMEMBERED),
-    )
+    ).fetchall()
+    for *key, file_id in rows:
+        db.execute(
+            "DELETE FROM deleted WHERE contact_id = ? AND outbox_id = ? AND lane = ? AND seq = ?",
+            (contact_id, *key),
+        )
+        if file_id is not None:
+            db.execute(
+                "DELETE FROM transfers WHERE contact_id = ? AND file_id = ? AND incoming = 1"
+                " AND length(key) = 0",
+                (contact_id, file_id),
+            )
 
 
 def kept_files(db: apsw.Connection) -> list[transfers.Transfer]:

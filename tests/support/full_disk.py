@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from peerpost.errors import StoreFullError
-from peerpost.store import engine, inbox, keyfile, outbox
+from peerpost.store import deletion, engine, inbox, keyfile, outbox, quota
 from tests.support.store_rig import NOW_MS, Rig, chain, text_maker
 
 TEXT = "x" * 20_000
@@ -156,6 +156,27 @@ def reserve(folder: Path) -> None:
         assert len(rig.write(inbox.receive_many, bob, seen, NOW_MS).items) == 1
 
 
+def deleting(folder: Path) -> None:
+    """What was received can be deleted on the full disk: never more at once than the reserve holds."""
+    engine.WAL_CHECKPOINT_PAGES = engine.WAL_BUSY_PAGES = BALLAST_BYTES // 4096 // 16
+    deletion.AT_ONCE_BYTES = BALLAST_BYTES // 16  # type: ignore[misc]  # As 4 MiB beside 64.
+    with Rig(folder, ballast_bytes=BALLAST_BYTES) as rig:
+        rig.make_identity()
+        bob = rig.make_contact("bob").id
+        for message in chain(60, tag=TEXT):
+            rig.write(inbox.receive_many, bob, [message], NOW_MS)
+        fill(folder, 200_000)
+        queue_until_full(rig, bob)
+        assert not (folder / "ballast").exists()
+        count = 0
+        while gone := rig.write(deletion.delete_older, NOW_MS + 1, None, 1000, NOW_MS):
+            count += len(gone)
+        assert count == 60
+        assert rig.read(quota.usage, bob).rows == 0
+        assert rig.read(lambda db: db.pragma("integrity_check")) == "ok"
+        assert refused(rig.queue, bob)
+
+
 def opening(folder: Path) -> None:
     """A disk that is full from the start: a clear error; and the reserve opens what is there."""
     home, new = folder / "home", folder / "new"
@@ -229,7 +250,7 @@ def limited(folder: Path) -> None:
 
 SCENARIOS = {
     scenario.__name__: scenario
-    for scenario in (goes_on, batches, reserve, opening, every_page, limited)
+    for scenario in (goes_on, batches, reserve, deleting, opening, every_page, limited)
 }
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ async def test_a_file_goes_with_its_blob(tmp_path: Path, caplog: pytest.LogCaptu
         ]
         assert in_blobs(bob) == []
         after = await bob.store.read(quota.usage, bob.peer.contact.id)
-        assert before.bytes - after.bytes == SIZE + quota.ROW_BYTES
+        assert before.bytes - after.bytes == SIZE + 2 * quota.ROW_BYTES
         with pytest.raises(NotFoundError):
             await ask(bob, commands.delete, ids=[row["id"]])
         assert "delete-messages failed" not in caplog.text
@@ -214,6 +214,7 @@ async def test_what_is_deleted_before_it_is_open_is_not_there(
 
 async def test_by_age_and_of_one_contact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("peerpost.node.arrived.DELETED_ROWS", 2)
+    monkeypatch.setattr(deletion, "AT_ONCE_BYTES", 1)
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         for number in range(7):
             await alice.queue(f"text {number}")

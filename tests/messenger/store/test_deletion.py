@@ -107,6 +107,21 @@ def test_by_age_the_oldest_first(rig: Rig, bob: str) -> None:
     assert [item.body for item in items(rig)] == [b"carol 1", b"text 5", b"text 4"]
 
 
+def test_by_age_no_more_at_once_than_the_log_may_take(
+    rig: Rig, bob: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deletion, "AT_ONCE_BYTES", 13)
+    receive(rig, bob, *chain(5))
+    whole_file(rig, bob, seq=6)  # What lies beside the store does not count.
+    counts = []
+    while gone := rig.write(deletion.delete_older, NOW_MS + 1, None, 99, NOW_MS):
+        counts.append(len(gone))
+    assert counts == [2, 2, 2]
+    receive(rig, bob, *chain(7)[5:])
+    monkeypatch.setattr(deletion, "AT_ONCE_BYTES", 1)
+    assert len(rig.write(deletion.delete_older, NOW_MS + 1, None, 99, NOW_MS)) == 1
+
+
 def test_it_costs_what_goes_and_not_what_stays(rig: Rig, bob: str) -> None:
     """In hundreds of steps of SQLite's machine."""
 
@@ -237,7 +252,8 @@ def test_a_file_goes_and_its_transfer_stays_done(rig: Rig, bob: str, tmp_path: P
     (gone,) = delete_all(rig)
     assert gone.file is not None
     assert (gone.kind, gone.file.id) == ("file", row.id)
-    assert before - rig.read(quota.usage, bob).bytes == 1000 + quota.ROW_BYTES
+    assert before == 1000 + 2 * quota.ROW_BYTES
+    assert rig.read(quota.usage, bob) == quota.Usage(bytes=0, rows=0, quota_bytes=None)
     after = rig.read(transfers.find, row.id)
     assert (after.state, len(row.key), after.key) == ("done", 32, b"")
     for again in (made, moved(made, 1)):
@@ -247,6 +263,19 @@ def test_a_file_goes_and_its_transfer_stays_done(rig: Rig, bob: str, tmp_path: P
     assert batch.ended == [(FILE, "done")]
     end = wire.Finish(file_id=FILE, size=1000, count=1, root=bytes(32))
     assert rig.write(transfers.complete_incoming, row.id, end, "report.pdf", NOW_MS) is None
+
+
+def test_the_transfer_is_forgotten_with_what_was_deleted_first(
+    rig: Rig, bob: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deletion, "REMEMBERED", 2)
+    _, row = whole_file(rig, bob)
+    delete_all(rig)
+    receive(rig, bob, *chain(2))
+    rig.write(deletion.delete_older, NOW_MS + 1, None, 9, NOW_MS + 1)
+    assert rig.rows("SELECT count(*) FROM transfers") == [(0,)]
+    assert rig.read(quota.usage, bob) == quota.Usage(bytes=0, rows=0, quota_bytes=None)
+    assert row.id not in [kept.id for kept in rig.read(deletion.kept_files)]
 
 
 def test_an_end_between_commit_and_discard_is_mended_by_the_next_start(

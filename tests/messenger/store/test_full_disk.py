@@ -50,7 +50,9 @@ def run(command: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("scenario", ["goes_on", "batches", "reserve", "opening", "every_page"])
+@pytest.mark.parametrize(
+    "scenario", ["goes_on", "batches", "reserve", "deleting", "opening", "every_page"]
+)
 def test_on_a_small_disk(tmp_path: Path, scenario: str) -> None:
     shell = small_disk()
     if shell is None:
