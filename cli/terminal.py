@@ -13,9 +13,21 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-__all__ = ["Column", "Terminal", "safe", "safe_block", "width"]
+if TYPE_CHECKING:
+    from .block import LongRecord
+
+__all__ = [
+    "LOOK_AHEAD",
+    "LOOK_BACK",
+    "Column",
+    "Terminal",
+    "safe",
+    "safe_block",
+    "safe_span",
+    "width",
+]
 
 Column = tuple[str, str]
 """Heading and key of a table's column."""
@@ -40,8 +52,10 @@ _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _JOINER = "\u200d"
 _PASSED_OVER = "\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 """Between an emoji and its joiner: the presentation selector and skin tones (Unicode TR 51)."""
-_LOOK_BACK = 8
+LOOK_BACK = 8
 """How far before a joiner its emoji is looked for: a long text must not cost its length at each."""
+LOOK_AHEAD = 1
+"""What stands further away, before a character or behind it, has no say in how it is shown."""
 
 
 def safe(text: str) -> str:
@@ -52,13 +66,19 @@ def safe(text: str) -> str:
     `<U+202E>`, as do combining marks too many; a line break shows as `\n`. A joiner stays between two
     emoji.
     """
-    if text.isascii() and text.isprintable():
-        return text
+    return safe_span(text, 0, len(text))
+
+
+def safe_span(text: str, start: int, stop: int) -> str:
+    """Return what `safe` makes of a part of a text, of which LOOK_BACK before it and LOOK_AHEAD behind it tell."""
+    span = text[start:stop]
+    if span.isascii() and span.isprintable():
+        return span
     from peerpost.invisible import is_hidden
 
     return "".join(
         char if char.isprintable() and not is_hidden(text, at) else _visible(text, at, char)
-        for at, char in enumerate(text)
+        for at, char in enumerate(span, start)
     )
 
 
@@ -87,7 +107,7 @@ def _is_blank(char: str) -> bool:
 
 
 def _joins_emoji(text: str, at: int) -> bool:
-    before = text[max(0, at - _LOOK_BACK) : at].rstrip(_PASSED_OVER)[-1:]
+    before = text[max(0, at - LOOK_BACK) : at].rstrip(_PASSED_OVER)[-1:]
     return _is_emoji(before) and _is_emoji(text[at + 1 : at + 2])
 
 
@@ -155,6 +175,16 @@ class Terminal:
         """Print a block of text that may have been received."""
         self._data(safe_block(text).removesuffix("\n"))
 
+    def long_record(self, value: Mapping[str, Any], key: str) -> LongRecord:
+        """Print an object whose member `key`, a long text, is fed to what this returns, piece by piece."""
+        from .block import LongRecord
+
+        if not self.json:
+            self._fields(value)
+        record = LongRecord(self._write, as_json=self.json)
+        record.begin(value, key)
+        return record
+
     def drawing(self, text: str) -> None:
         """Print what we drew ourselves: a code to scan, a script for a shell."""
         self._data(text)
@@ -213,6 +243,9 @@ class Terminal:
 
     def _data(self, line: str) -> None:
         print(line, file=sys.stdout, flush=True)  # noqa: T201 - the rule of this file
+
+    def _write(self, text: str) -> None:
+        print(text, end="", file=sys.stdout, flush=True)  # noqa: T201
 
     def _say(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from ..app import App, Group, complete_contacts, pass_app
 from ..inputs import Duration
 from ..listing import PAGE_ROWS, after_option, limit_option, show_list
 from ..output import target
+
+if TYPE_CHECKING:
+    from ..block import LongRecord
 
 __all__ = ["inbox"]
 
@@ -91,20 +94,41 @@ def _for_people(row: dict[str, Any]) -> dict[str, Any]:
 @pass_app
 def show(app: App, id_: str) -> None:
     """Show one message and mark it as read. ID may be its unique beginning."""
-    item = app.call("inbox.show", {"id": id_})
+    long: list[LongRecord] = []
+
+    def on_event(event: dict[str, Any]) -> None:
+        """Take a long text piece by piece, behind what there is to say of it."""
+        if long:
+            long[0].feed(event["text"])
+        else:
+            shown = event["item"] if app.terminal.json else _about(event["item"])
+            long.append(app.terminal.long_record(shown, "body"))
+
+    item = app.call("inbox.read", {"id": id_}, on_event=on_event)
+    if long:
+        long[0].end()
+        return
     if app.terminal.json:
         app.terminal.record(item)
         return
-    body = item.pop("body", None)
-    item.pop("preview", None)  # the name or the body says it already
-    if item.pop("directory", False):
-        item["kind"] = "folder"
-    app.terminal.record({key: value for key, value in item.items() if value is not None})
+    app.terminal.record(_about(item))
+    body = item.get("body")
     if body is None:
-        where = "FOLDER" if item["kind"] == "folder" else "FILE"
+        where = "FOLDER" if item.get("directory") else "FILE"
         app.terminal.note(f"Save it: peerpost inbox save {item['id']} --out {where}")
     else:
         app.terminal.text(f"\n{body}")
+
+
+def _about(item: dict[str, Any]) -> dict[str, Any]:
+    """Return what a person reads above a message; its preview the name or the body says already."""
+    kind = "folder" if item.get("directory") else item["kind"]
+    left_out = ("body", "preview", "directory")
+    return {
+        key: kind if key == "kind" else value
+        for key, value in item.items()
+        if key not in left_out and value is not None
+    }
 
 
 @inbox.command(

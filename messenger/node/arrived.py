@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +19,7 @@ from peerpost.store.sealed import End, SealedFile
 from peerpost.wire import limits
 
 from .clock import now_ms
+from .long_text import LongText
 from .tasks import EndsOwner, Tasks
 
 if TYPE_CHECKING:
@@ -72,8 +73,7 @@ class Arrived:
 
         def run() -> dict[str, Any]:
             with self._blob(row) as sealed:
-                # One that an earlier version took for a text may have any length.
-                if row.as_text and _end(row).size <= limits.MAX_TEXT_BYTES:
+                if _is_text(row):
                     body = bytearray()
                     for piece in sealed.plain(_end(row)):
                         body += piece
@@ -82,6 +82,24 @@ class Arrived:
                 return {"path": str(sealed.path), "sealed": True, "blake2b": digest}
 
         return await self._unless_deleted(item, run)
+
+    async def text(self, item: inbox.Item) -> AsyncGenerator[str, None] | None:
+        """Return the pieces of a long text, all of it checked by the first; None where it is no text.
+
+        Raises StorageError naming a chunk that is damaged.
+        """
+        row = await self._row(item)
+        return self._pieces(item, row) if _is_text(row) else None
+
+    async def _pieces(self, item: inbox.Item, row: rows.Transfer) -> AsyncGenerator[str, None]:
+        text, in_thread = LongText(lambda: self._blob(row), _end(row)), self._services.in_thread
+        try:
+            await self._unless_deleted(item, text.check)
+            while (piece := await in_thread(text.next)) is not None:
+                if piece:
+                    yield piece
+        finally:
+            await in_thread(text.close)
 
     async def delete(self, prefixes: list[str], contact_id: str | None) -> list[deletion.Deleted]:
         """Delete messages, all or none, and what they take up on the disk. Raises NotFoundError, AmbiguousError."""
@@ -159,6 +177,11 @@ class Arrived:
     def _blob(self, row: rows.Transfer) -> SealedFile:
         sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
         return SealedFile.open(blobs.path(self._folder, row, ".sealed"), sealer)
+
+
+def _is_text(row: rows.Transfer) -> bool:
+    # One that an earlier version took for a text may have any length.
+    return row.as_text and _end(row).size <= limits.MAX_TEXT_BYTES
 
 
 def _end(row: rows.Transfer) -> End:

@@ -256,10 +256,10 @@ def test_inbox_list(node: FakeNode, shell: Shell) -> None:
 
 
 def test_inbox_show(node: FakeNode, shell: Shell) -> None:
-    node.answers["inbox.show"] = ITEM | {"body": "one\x1b[2J\ntwo\n"}
+    node.answers["inbox.read"] = ITEM | {"body": "one\x1b[2J\ntwo\n"}
     assert shell("inbox", "show", "k3").out.endswith("\n\none<U+001B>[2J\ntwo\n")
     assert json.loads(shell("inbox", "show", "k3", "--json").out)["body"] == "one\x1b[2J\ntwo\n"
-    node.answers["inbox.show"] = ITEM | {"kind": "file", "name": "a\u202efdp.exe", "blake2b": "ff"}
+    node.answers["inbox.read"] = ITEM | {"kind": "file", "name": "a\u202efdp.exe", "blake2b": "ff"}
     ran = shell("inbox", "show", "k3")
     assert "a<U+202E>fdp.exe" in ran.out
     assert "inbox save k3f9" in ran.err

@@ -49,6 +49,7 @@ METHODS: dict[str, Method] = {
     "transfers.reject": transfers.reject,
     "inbox.list": inbox.list_,
     "inbox.show": inbox.show,
+    "inbox.read": inbox.read,
     "inbox.peek": inbox.peek,
     "inbox.save": inbox.save,
     "inbox.older": inbox.older,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +16,14 @@ from peerpost.store import deletion
 from peerpost.store import inbox as store_inbox
 
 from ..clock import rfc3339
-from ..rpc import InvalidParamsError, Request
+from ..rpc import Final, InvalidParamsError, Request
 from .numbers import Cursor, Limit, TimeMs, row_of
 from .pages import collect
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
 
-__all__ = ["delete", "list_", "mark", "older", "peek", "save", "show"]
+__all__ = ["delete", "list_", "mark", "older", "peek", "read", "save", "show"]
 
 
 class _List(msgspec.Struct, forbid_unknown_fields=True):
@@ -108,9 +110,39 @@ async def peek(node: Node, request: Request) -> dict[str, Any]:
 
 
 async def show(node: Node, request: Request) -> dict[str, Any]:
-    """Show one message and mark it as read; a file's bytes come with `save`."""
+    """Show one message, of a text all of it, and mark it as read; a file's bytes come with `save`."""
+    opened = node.opened()
+    return await _show(opened, await opened.store.read(store_inbox.find, request.params_as(_Id).id))
+
+
+async def read(node: Node, request: Request) -> object:
+    """Do as `show` does, but tell a long text in events: `{"item"}` first, then `{"text"}` as often as it takes.
+
+    It is another method, as a `show` that nobody answered may be asked again: half of this was printed by then.
+    """
     opened = node.opened()
     item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
+    pieces = None if item.file_id is None else await opened.transfers.arrived.text(item)
+    return await _show(opened, item) if pieces is None else _tell(opened, item, pieces)
+
+
+async def _tell(
+    opened: Opened, item: store_inbox.Item, pieces: AsyncGenerator[str, None]
+) -> AsyncIterator[object]:
+    shown = _row(opened, item)
+    async with aclosing(pieces) as texts:
+        # Nothing is told before the text is known to be whole and right.
+        text = await anext(texts, None)
+        yield {"item": shown}
+        while text is not None:
+            yield {"text": text}
+            text = await anext(texts, None)
+    if item.unread:
+        await opened.store.write(store_inbox.mark, [item.id], unread=False)
+    yield Final(shown)
+
+
+async def _show(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
     shown = _row(opened, item)
     if item.file_id is not None:
         shown |= await opened.transfers.arrived.describe(item)

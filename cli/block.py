@@ -1,0 +1,84 @@
+"""Long texts, printed piece by piece: together just what the whole would have been printed as."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .terminal import LOOK_AHEAD, LOOK_BACK, safe_span
+
+__all__ = ["LongRecord", "SafeBlock"]
+
+
+class SafeBlock:
+    """Makes a text of several lines safe that comes in pieces, as `safe_block` makes the whole.
+
+    Whether a character is shown depends on few before it and one behind it, in its part of a line. So the last of
+    each piece waits for the next piece, and what was printed last is remembered.
+    """
+
+    def __init__(self) -> None:
+        self._before = ""
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """Return what can be printed now."""
+        text = self._held + piece
+        self._held = text[-LOOK_AHEAD:]
+        return self._shown(text[: len(text) - len(self._held)], self._held)
+
+    def end(self) -> str:
+        """Return the rest."""
+        held, self._held = self._held, ""
+        return self._shown(held, "")
+
+    def _shown(self, text: str, after: str) -> str:
+        if after == "\n":
+            text = text.removesuffix("\r")
+        shown = []
+        lines = text.replace("\r\n", "\n").split("\n")
+        for line_number, line in enumerate(lines):
+            parts = line.split("\t")
+            for number, part in enumerate(parts):
+                # The first goes on with what came before; what follows the last is known by `after`.
+                before = self._before if line_number == number == 0 else ""
+                last = line_number == len(lines) - 1 and number == len(parts) - 1
+                context = f"{before}{part}{after if last else ''}"
+                shown.append(safe_span(context, len(before), len(before) + len(part)))
+                self._before = (before + part)[-LOOK_BACK:]
+                shown.append("" if number == len(parts) - 1 else "\t")
+            shown.append("" if line_number == len(lines) - 1 else "\n")
+        return "".join(shown)
+
+
+class LongRecord:
+    """An object that is printed while its last member, a long text, still comes."""
+
+    def __init__(self, write: Callable[[str], None], *, as_json: bool) -> None:
+        self._write = write
+        self._json = as_json
+        self._block = SafeBlock()
+        self._last = "\n"
+
+    def begin(self, value: Mapping[str, Any], key: str) -> None:
+        """With JSON open the object, and in it the member `key`; else leave a line between it and the text."""
+        self._write(f'{json.dumps(value)[:-1]}, {json.dumps(key)}: "' if self._json else "\n")
+
+    def feed(self, piece: str) -> None:
+        """Print what follows of the text."""
+        self._print(json.dumps(piece)[1:-1] if self._json else self._block.feed(piece))
+
+    def end(self) -> None:
+        """Print its end, and the end of the line where that has none."""
+        if self._json:
+            self._write('"}\n')
+            return
+        self._print(self._block.end())
+        if self._last != "\n":
+            self._write("\n")
+
+    def _print(self, text: str) -> None:
+        if text:
+            self._last = text[-1]
+            self._write(text)
