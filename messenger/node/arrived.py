@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,7 +56,7 @@ class Arrived:
         """
         row = await self._row(item)
 
-        def run() -> str:
+        def run(out_fd: int) -> str:
             # Once it is open it is read to its end, whoever deletes it meanwhile: its bytes go when it is closed.
             digest = hashlib.blake2b(digest_size=32)
             with self._blob(row) as sealed, disk.errors("cannot write the file"):
@@ -65,7 +65,7 @@ class Arrived:
                     disk.write_all(out_fd, piece)
             return digest.hexdigest()
 
-        return await self._unless_deleted(item, run)
+        return await self._unless_deleted(item, self._services.with_file(out_fd, run))
 
     async def describe(self, item: inbox.Item) -> dict[str, Any]:
         """Return where a received file lies and its digest; the body too, for a long text."""
@@ -81,7 +81,7 @@ class Arrived:
                 digest = sealed.digest(_end(row)).hex()
                 return {"path": str(sealed.path), "sealed": True, "blake2b": digest}
 
-        return await self._unless_deleted(item, run)
+        return await self._unless_deleted(item, self._services.in_thread(run))
 
     async def text(self, item: inbox.Item) -> AsyncGenerator[str, None] | None:
         """Return the pieces of a long text, all of it checked by the first; None where it is no text.
@@ -94,7 +94,7 @@ class Arrived:
     async def _pieces(self, item: inbox.Item, row: rows.Transfer) -> AsyncGenerator[str, None]:
         text, in_thread = LongText(lambda: self._blob(row), _end(row)), self._services.in_thread
         try:
-            await self._unless_deleted(item, text.check)
+            await self._unless_deleted(item, in_thread(text.check))
             while (piece := await in_thread(text.next)) is not None:
                 if piece:
                     yield piece
@@ -156,10 +156,10 @@ class Arrived:
             except OSError as error:
                 log.warning("%s is left until the next start: %s", one.file.id, error)
 
-    async def _unless_deleted(self, item: inbox.Item, work: Callable[[], T]) -> T:
-        """Read a file in a thread. Raises NotFoundError where it was deleted before it was open."""
+    async def _unless_deleted(self, item: inbox.Item, reading: Awaitable[T]) -> T:
+        """Wait for the reading of a file. Raises NotFoundError where it was deleted before it was open."""
         try:
-            return await self._services.in_thread(work)
+            return await reading
         except StorageError:
             await self._services.store.read(inbox.find, item.id)
             raise

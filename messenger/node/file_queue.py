@@ -66,7 +66,7 @@ class FileQueue:
         sealed into the spool before this returns, unless the same bytes lie there already. Raises
         NoInputError, StoreFullError, StorageError.
         """
-        reference = await self._services.in_thread(self._reference, fd, path_hint)
+        reference = await self._services.with_file(fd, self._reference, path_hint)
         if reference is not None:
             source = json.dumps(asdict(reference))
             return await self._queue(
@@ -98,7 +98,7 @@ class FileQueue:
         BadInputError, StoreFullError, StorageError.
         """
         prefix = _clip(safe_name(name), limits.NAME_BYTES - len(FOLDER_SUFFIX))
-        found = await self._services.in_thread(scan, fd)
+        found = await self._services.with_file(fd, scan)
         archive = await self._services.in_thread(Archive, os.dup(fd), found.manifest, prefix)
         try:
             if copy or archive.size <= self._services.config.storage.spool_below:

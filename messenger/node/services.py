@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from peerpost import system
 from peerpost.store.engine import Store
@@ -74,3 +75,21 @@ class Services:
         """Run file work in a thread and return its result."""
         call = functools.partial(work, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self.threads, call)
+
+    async def with_file(
+        self, fd: int, work: Callable[Concatenate[int, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run file work in a thread on a descriptor of its own, closed when the work is done; return its result.
+
+        For what came with a request: who asked may leave, and then the request's own is closed while the thread goes
+        on. Its number is another file's by then, which would be read or written instead.
+        """
+        own = os.dup(fd)
+        try:
+            running = self.threads.submit(work, own, *args, **kwargs)
+        except BaseException:
+            os.close(own)
+            raise
+        # Also where it never began.
+        running.add_done_callback(lambda _: os.close(own))
+        return await asyncio.wrap_future(running)

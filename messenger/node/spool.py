@@ -58,7 +58,7 @@ class Spool:
         size = status.st_size - os.lseek(fd, 0, os.SEEK_CUR)
         if not await self._services.store.read(contents.has_size, size):
             return None
-        digest = await self._services.in_thread(digest_of, fd, size, await self.hasher())
+        digest = await self._services.with_file(fd, digest_of, size, await self.hasher())
         if digest is None:
             return None
         return await self._services.store.read(contents.by_digest, digest, limits.CHUNK_LOG2)
@@ -82,7 +82,7 @@ class Spool:
         """
         hasher = await self.hasher()
 
-        def run() -> tuple[Content, End]:
+        def run(source: int | Readable) -> tuple[Content, End]:
             sealer = Sealer(file_id=file_id, key=key, chunk_log2=limits.CHUNK_LOG2)
             with SealedFile.create(self.path(file_id), sealer) as sealed:
                 end = spool(source, sealed, hasher=hasher, on_chunks=on_chunks)
@@ -93,9 +93,11 @@ class Spool:
             return content, end
 
         try:
+            if isinstance(source, int):
+                return await self._services.with_file(source, run)
             if thread is None:
-                return await self._services.in_thread(run)
-            return await asyncio.get_running_loop().run_in_executor(thread, run)
+                return await self._services.in_thread(run, source)
+            return await asyncio.get_running_loop().run_in_executor(thread, run, source)
         except PeerpostError:
             if tidy:
                 self.remove(file_id)

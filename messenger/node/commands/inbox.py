@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -161,8 +160,7 @@ async def save(node: Node, request: Request) -> dict[str, Any]:
     if item.file_id is not None:
         digest = await opened.transfers.arrived.save(item, out)
     else:
-        body = item.body or b""
-        await asyncio.get_running_loop().run_in_executor(opened.threads, _write_all, out, body)
+        await opened.services.with_file(out, _write_all, item.body or b"")
         digest = None
     await opened.store.write(store_inbox.mark, [item.id], unread=False)
     return {

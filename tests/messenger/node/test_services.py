@@ -1,8 +1,10 @@
-"""Where work is done that only computes."""
+"""Where work is done that only computes, and what a thread holds meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -62,3 +64,44 @@ def test_what_is_computed_on_the_loop_leaves_it_a_turn_between_any_two_parts(
     asyncio.run(run())
     assert turns.count("part") == 12
     assert "part part" not in " ".join(turns)
+
+
+def test_a_descriptor_lasts_as_long_as_its_work_and_no_longer() -> None:
+    """Also where who asked has left, before the work began or during it."""
+    mine, other = os.pipe()
+    begun, go_on = threading.Event(), threading.Event()
+    seen: list[int] = []
+
+    def work(fd: int) -> int:
+        seen.append(fd)
+        begun.set()
+        assert go_on.wait(20)
+        return os.write(fd, b"x")
+
+    def is_open(fd: int) -> bool:
+        with contextlib.suppress(OSError):
+            return os.fstat(fd).st_ino == os.fstat(mine).st_ino
+        return False
+
+    def copies() -> int:
+        return sum(is_open(fd) for fd in range(256))
+
+    async def run(threads: ThreadPoolExecutor) -> None:
+        first = asyncio.ensure_future(services(threads).with_file(other, work))
+        second = asyncio.ensure_future(services(threads).with_file(other, work))
+        await asyncio.to_thread(begun.wait, 20)
+        assert copies() == 4
+        for one in (first, second):
+            one.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
+        assert copies() == 3
+        go_on.set()
+        assert await services(threads).with_file(other, work) == 1
+        assert copies() == 2
+
+    with ThreadPoolExecutor(1) as threads:
+        asyncio.run(run(threads))
+    assert len(seen) == 2
+    assert os.read(mine, 9) == b"xx"
+    os.close(mine)
+    os.close(other)

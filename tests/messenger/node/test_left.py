@@ -1,0 +1,69 @@
+"""Who asks and leaves takes the files along that came with the request, and no thread goes on with their numbers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from peerpost.node.commands import inbox as commands
+from peerpost.node.commands.send import send_net
+from peerpost.node.rpc import Request
+from tests.support.network_rig import acquainted, until
+
+from .test_deletion import SIZE, listed, send_file
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_what_is_saved_goes_into_no_other_file(tmp_path: Path) -> None:
+    """The reader of a pipe is slow, and leaves; its number is another file's by the time the thread goes on."""
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        await send_file(alice, tmp_path, os.urandom(SIZE))
+        (row,) = await listed(bob)
+        slow, out = os.pipe()
+        request = Request("inbox.save", {"id": row["id"]}, fds=[out])
+        saving = asyncio.ensure_future(commands.save(bob.node, request))
+        first = await asyncio.to_thread(os.read, slow, 1)
+        assert first
+        saving.cancel()
+        await asyncio.gather(saving, return_exceptions=True)
+        with (tmp_path / "another").open("xb") as other:
+            request.close()
+            os.dup2(other.fileno(), out)
+            read = 1
+            while some := await asyncio.to_thread(os.read, slow, 1 << 20):
+                read += len(some)
+                if read == SIZE:
+                    break
+            os.close(slow)
+            # The one thread of the rig has let go of it when it does something else.
+            await bob.home.services.in_thread(int)
+            assert os.fstat(other.fileno()).st_size == 0
+            os.close(out)
+        await until(lambda: bob.peer.online)
+
+
+async def test_what_is_sent_comes_from_no_other_file(tmp_path: Path) -> None:
+    """As above, the other way: `send-net --spool -` was interrupted, and the pipe goes on."""
+    async with acquainted(tmp_path, "alice", "bob") as (alice, _bob):
+        source, feed = os.pipe()
+        stream = {"name": "stdin", "fd_index": 0}
+        params = {"contact": "bob", "stream": stream, "spool": True}
+        request = Request("send-net", params, fds=[source])
+        sending = asyncio.ensure_future(send_net(alice.node, request))
+        os.write(feed, b"the beginning")
+        await until(lambda: list((tmp_path / "alice" / "spool").iterdir()))
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        (tmp_path / "another").write_bytes(b"secret" * 1000)
+        with (tmp_path / "another").open("rb", buffering=0) as other:
+            request.close()
+            os.dup2(other.fileno(), source)
+            os.write(feed, b"and on")
+            os.close(feed)
+            await alice.home.services.in_thread(int)
+            assert other.tell() == 0
+            os.close(source)
