@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +22,8 @@ from peerpost.wire import limits
 
 from .clock import now_ms
 from .long_text import LongText
+from .services import with_copy
+from .sink import Sink, may_wait
 from .tasks import EndsOwner, Tasks
 
 if TYPE_CHECKING:
@@ -31,6 +35,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+WAITING_THREADS = 128
+"""Commands that may have something written to a pipe at once: as many as the control socket takes."""
 DELETED_ROWS = 1000
 """Deleted in one transaction where age says which: others write in between."""
 
@@ -42,30 +48,60 @@ class Arrived:
         self._services = services
         self._folder = folder
         self._tasks = Tasks()
+        self._waiting = ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="save")
+        self._sinks: set[Sink] = set()
+        self._stopping = False
         self.on_room: Callable[[], object] = lambda: None
         """Told when something was deleted: what waits for room may have it now."""
 
     async def stop(self) -> None:
-        """Delete no more; a blob whose message is gone already is removed at the next start."""
+        """Write to nobody who keeps us waiting, and delete no more: what is left of blobs goes at the next start."""
         await self._tasks.stop()
+        self._stopping = True
+        for sink in list(self._sinks):
+            sink.stop()
+        self._waiting.shutdown(wait=False, cancel_futures=True)
 
-    async def save(self, item: inbox.Item, out_fd: int) -> str:
-        """Write a received file's bytes to an open file; return their BLAKE2b-256 in hex.
+    async def save(self, item: inbox.Item, out_fd: int) -> str | None:
+        """Write a message's bytes to an open file; return the BLAKE2b-256 of a file in hex.
 
         Raises StorageError naming a chunk that is damaged.
         """
+        if item.file_id is None:
+            return await self._to(out_fd, lambda write: write(memoryview(item.body or b"")))
         row = await self._row(item)
 
-        def run(out_fd: int) -> str:
+        def run(write: Callable[[memoryview], None]) -> str:
             # Once it is open it is read to its end, whoever deletes it meanwhile: its bytes go when it is closed.
             digest = hashlib.blake2b(digest_size=32)
-            with self._blob(row) as sealed, disk.errors("cannot write the file"):
+            with self._blob(row) as sealed:
                 for piece in sealed.plain(_end(row)):
                     digest.update(piece)
-                    disk.write_all(out_fd, piece)
+                    write(piece)
             return digest.hexdigest()
 
-        return await self._unless_deleted(item, self._services.with_file(out_fd, run))
+        return await self._unless_deleted(item, self._to(out_fd, run))
+
+    async def _to(self, out_fd: int, work: Callable[[Callable[[memoryview], None]], T]) -> T:
+        """Have a thread write. One whose reader may keep it waiting is not of those that all files share."""
+        if not may_wait(out_fd):
+            return await self._services.with_file(
+                out_fd,
+                lambda fd: work(functools.partial(_write, functools.partial(disk.write_all, fd))),
+            )
+
+        def run(fd: int) -> T:
+            sink = Sink(fd)
+            self._sinks.add(sink)
+            try:
+                if self._stopping:
+                    sink.stop()
+                return work(functools.partial(_write, sink.write))
+            finally:
+                self._sinks.discard(sink)
+                sink.close()
+
+        return await with_copy(self._waiting, out_fd, run)
 
     async def describe(self, item: inbox.Item) -> dict[str, Any]:
         """Return where a received file lies and its digest; the body too, for a long text."""
@@ -177,6 +213,11 @@ class Arrived:
     def _blob(self, row: rows.Transfer) -> SealedFile:
         sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
         return SealedFile.open(blobs.path(self._folder, row, ".sealed"), sealer)
+
+
+def _write(write: Callable[[memoryview], None], data: memoryview) -> None:
+    with disk.errors("cannot write the file"):
+        write(data)
 
 
 def _is_text(row: rows.Transfer) -> bool:

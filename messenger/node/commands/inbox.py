@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from operator import itemgetter
@@ -156,12 +155,7 @@ async def save(node: Node, request: Request) -> dict[str, Any]:
     """Write one message's bytes, as they were sent, to the file that came with the request."""
     opened = node.opened()
     item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
-    out = request.fd(0)
-    if item.file_id is not None:
-        digest = await opened.transfers.arrived.save(item, out)
-    else:
-        await opened.services.with_file(out, _write_all, item.body or b"")
-        digest = None
+    digest = await opened.transfers.arrived.save(item, request.fd(0))
     await opened.store.write(store_inbox.mark, [item.id], unread=False)
     return {
         "id": item.id,
@@ -171,12 +165,6 @@ async def save(node: Node, request: Request) -> dict[str, Any]:
         "directory": item.files is not None,
         "files": item.files,
     }
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 async def delete(node: Node, request: Request) -> list[dict[str, Any]]:

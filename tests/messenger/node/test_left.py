@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from peerpost.errors import UnavailableError
 from peerpost.node.commands import inbox as commands
 from peerpost.node.commands.send import send_net
 from peerpost.node.rpc import Request
@@ -36,11 +37,7 @@ async def test_what_is_saved_goes_into_no_other_file(tmp_path: Path) -> None:
             read = 1
             while some := await asyncio.to_thread(os.read, slow, 1 << 20):
                 read += len(some)
-                if read == SIZE:
-                    break
             os.close(slow)
-            # The one thread of the rig has let go of it when it does something else.
-            await bob.home.services.in_thread(int)
             assert os.fstat(other.fileno()).st_size == 0
             os.close(out)
         await until(lambda: bob.peer.online)
@@ -67,3 +64,29 @@ async def test_what_is_sent_comes_from_no_other_file(tmp_path: Path) -> None:
             await alice.home.services.in_thread(int)
             assert other.tell() == 0
             os.close(source)
+
+
+async def test_who_does_not_read_holds_up_neither_files_nor_the_end(tmp_path: Path) -> None:
+    """As `inbox save ID --out - | less`, in many windows."""
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        data = os.urandom(SIZE)
+        await send_file(alice, tmp_path, data)
+        (row,) = await listed(bob)
+        pipes = [os.pipe() for _ in range(8)]
+        requests = [Request("inbox.save", {"id": row["id"]}, fds=[out]) for _, out in pipes]
+        saving = [asyncio.ensure_future(commands.save(bob.node, one)) for one in requests]
+        for slow, _ in pipes:
+            assert await asyncio.to_thread(os.read, slow, 1)
+        await send_file(alice, tmp_path, data[::-1], "second.bin")
+        await listed(bob, 2)
+        # One reads on, and gets all of it; the others learn that the node stops.
+        read = 1
+        while read < SIZE:
+            read += len(await asyncio.to_thread(os.read, pipes[0][0], 1 << 20))
+        assert (await saving[0])["size"] == SIZE
+        await bob.home.transfers.arrived.stop()
+        ended = await asyncio.gather(*saving[1:], return_exceptions=True)
+        assert [type(one) for one in ended] == [UnavailableError] * 7
+        for (slow, _), request in zip(pipes, requests, strict=True):
+            request.close()
+            os.close(slow)
