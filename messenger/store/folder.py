@@ -22,7 +22,7 @@ from peerpost.errors import PeerpostError, SourceChangedError
 from . import disk
 from .chunks import Sealer
 from .manifest import FILE, FOLDER, LINK, Node, nodes
-from .reference import unreadable
+from .reference import name_of, unreadable
 from .resealed import ResealedSource
 
 __all__ = ["Archive", "ArchiveStream", "FolderSource"]
@@ -61,7 +61,7 @@ class Archive:
         try:
             fd = os.open(path, flags)
         except OSError as error:
-            raise unreadable(os.fsdecode(path), error) from error
+            raise unreadable(name_of(os.fsdecode(path)), error) from error
         try:
             return cls(fd, manifest, prefix)
         except BaseException:

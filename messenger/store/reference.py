@@ -19,7 +19,7 @@ from . import disk
 from .chunks import Sealer
 from .resealed import ResealedSource
 
-__all__ = ["Reference", "ReferenceSource", "describe", "unreadable"]
+__all__ = ["Reference", "ReferenceSource", "describe", "name_of", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,16 +99,24 @@ class ReferenceSource(ResealedSource):
 
     def _changed(self) -> SourceChangedError:
         return SourceChangedError(
-            f"{self._reference.path} changed after it was queued",
+            f"{name_of(self._reference.path)} changed after it was queued",
             hint="send it again; what is sent from stdin (- < FILE) is copied first",
         )
 
     def _unreadable(self, error: OSError) -> PeerpostError:
-        return unreadable(self._reference.path, error)
+        return unreadable(name_of(self._reference.path), error)
+
+
+def name_of(path: str) -> str:
+    """Return what a file or folder is called where a contact reads of it: where it lies is nobody's business."""
+    return Path(path).name or path
 
 
 def unreadable(what: str, error: OSError) -> PeerpostError:
-    """Return what says that a file of the user's cannot be read: any more, or for now."""
+    """Return what says that a file of the user's cannot be read: any more, or for now.
+
+    A contact reads it too, so `what` is a name, and no path.
+    """
     why = error.strerror or str(error)
     if disk.is_gone(error):
         return SourceChangedError(f"{what} cannot be read any more: {why}")

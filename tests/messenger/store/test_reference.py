@@ -184,8 +184,11 @@ def test_a_file_that_changes_while_it_is_sent_ends_it(
     source.read(0, 2)
     change(path)
     for read in (lambda: source.read(18, 3), lambda: source.read_leaves(4, 1), source.find_end):
-        with pytest.raises(SourceChangedError, match="changed after it was queued"):
+        with pytest.raises(SourceChangedError, match="changed after it was queued") as raised:
             read()
+        # The contact reads it, and is not told where the file lies.
+        assert str(path.parent) not in raised.value.message
+        assert path.name in raised.value.message
     source.close()
 
 
