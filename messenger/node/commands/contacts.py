@@ -22,6 +22,7 @@ from peerpost.wire.ticket import Ticket
 
 from ..clock import now_ms, rfc3339
 from ..names import contact_name
+from ..roster import peer_ids
 from ..rpc import Request
 from . import limits
 from .numbers import Bytes
@@ -257,9 +258,7 @@ async def edit(node: Node, request: Request) -> dict[str, Any]:
         name=None if params.rename is None else contact_name(params.rename),
         note=params.note,
         accept=None if accept is None else str(accept),
-        addresses=None
-        if params.addresses is None
-        else tuple(addresses.parse(text).text for text in params.addresses),
+        addresses=None if params.addresses is None else _given(contact, params.addresses),
     )
     if params.quota is not None:
         quota_bytes = None if params.quota == "default" else params.quota
@@ -268,6 +267,19 @@ async def edit(node: Node, request: Request) -> dict[str, Any]:
     if peer is not None:
         peer.dial_now()
     return {"id": changed.id, "name": changed.name, "state": changed.state}
+
+
+def _given(contact: store_contacts.Contact, texts: list[str]) -> tuple[str, ...]:
+    """Return addresses as they are kept. Raises BadInputError for one that says somebody else is there."""
+    parsed = [addresses.parse(text) for text in texts]
+    known = peer_ids(contact)
+    for address in parsed:
+        if address.peer_id is not None and address.peer_id not in known:
+            raise BadInputError(
+                f"{address.peer_id} is not {contact.name}, who answers as {' or '.join(known)}",
+                hint="leave out /p2p/PEER_ID, or give that of this contact",
+            )
+    return tuple(address.text for address in parsed)
 
 
 @whole
