@@ -19,22 +19,26 @@ from .session import Session
 
 __all__ = ["fill"]
 
-_DATA_BYTES: Final = 32 << 10
+_DATA_BYTES: Final = (64, 32 << 10)
+"""In one segment, at least and at most: under a limit what passes in a tenth of a second, for none is cut off."""
 _QUEUED_S: Final = 0.1
 """How much is queued at most: what still leaves when the measurement is over."""
-_LEAST_QUEUED: Final = 2 * _DATA_BYTES
 _SETTLE_S: Final = 0.5
 """Not counted: a limit's burst passes in an eighth of a second."""
 _STEP_S: Final = 0.002
 
 
-async def fill(session: Session, limit: Limit, seconds: float) -> tuple[int, float]:
+async def fill(
+    session: Session, limit: Limit, rate_bytes_s: int | None, seconds: float
+) -> tuple[int, float]:
     """Keep a session's bulk lane busy; return bytes that passed its limit, of files too, and seconds.
 
-    Raises UnavailableError where the session ends.
+    `rate_bytes_s` is what it is held to, or None. Raises UnavailableError where the session ends.
     """
-    data = memoryview(secrets.token_bytes(_DATA_BYTES))
-    frames = Segment.frames(secrets.token_bytes(16), 0, data, _DATA_BYTES)
+    least, most = _DATA_BYTES
+    size = most if rate_bytes_s is None else max(least, min(most, rate_bytes_s // 10))
+    data = memoryview(secrets.token_bytes(size))
+    frames = Segment.frames(secrets.token_bytes(16), 0, data, size)
     begun_s = from_s = time.monotonic()
     first = before = limit.taken_bytes
     counting = False
@@ -44,7 +48,9 @@ async def fill(session: Session, limit: Limit, seconds: float) -> tuple[int, flo
         if not counting and now_s >= begun_s + _SETTLE_S:
             counting, before, from_s = True, limit.taken_bytes, now_s
         pace = (limit.taken_bytes - first) / max(now_s - begun_s, _STEP_S)
-        if session.queued_bytes(Lane.BULK) > max(_LEAST_QUEUED, pace * _QUEUED_S):
+        if rate_bytes_s is not None:
+            pace = min(pace, rate_bytes_s)  # What a burst lets through at first is no pace.
+        if session.queued_bytes(Lane.BULK) > max(2 * size, pace * _QUEUED_S):
             await asyncio.sleep(_STEP_S)
         else:
             await session.send_chunk(frames)

@@ -62,6 +62,18 @@ async def test_what_a_contact_gets_is_measured(pair: tuple[Friend, Friend]) -> N
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("rate", ["20kB/s", "1kB/s"])
+async def test_a_slow_limit_is_measured_in_the_time_that_was_given(
+    pair: tuple[Friend, Friend], rate: str
+) -> None:
+    alice, _ = pair
+    await alice.cli("limits", "set", "--up", rate)
+    row = (await alice.cli("limits", "test", "--contact", "bob", "--seconds", "2")).row
+    # A little more: the last segment is waited for.
+    assert row["seconds"] < 6
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("limited", ["sender", "receiver"])
 async def test_messages_a_second(pair: tuple[Friend, Friend], limited: str) -> None:
     alice, bob = pair

@@ -106,7 +106,7 @@ async def test(node: Node, request: Request) -> dict[str, Any]:
     if peer.session is None:
         raise UnavailableError(f"{params.contact} is not online", hint="peerpost contacts list")
     limit = opened.services.limits.traffic(contact_id).up
-    sent, seconds = await fill(peer.session, limit, params.seconds)
+    sent, seconds = await fill(peer.session, limit, up, params.seconds)
     return {
         "contact": params.contact,
         "seconds": round(seconds, 3),
