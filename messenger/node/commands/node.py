@@ -114,7 +114,10 @@ async def _contacts(node: Node) -> list[dict[str, Any]]:
             rows.append(_row(f"contact {found.name}", False, what, hint))
     for contact_id, side, at_ms in await opened.store.read(agreement.put_back_all):
         if (found := contacts.get(contact_id)) is not None:
-            what = f"{PUT_BACK[side]} at {rfc3339(at_ms)}: look for gaps in `peerpost inbox list`"
+            what = (
+                f"{PUT_BACK[side]} at {rfc3339(at_ms)}: look for gaps in `peerpost inbox list`, and for"
+                " files that could not be sent again in `peerpost transfers list`"
+            )
             rows.append(_row(f"contact {found.name}", True, what))
     return rows
 
