@@ -27,8 +27,7 @@ log = logging.getLogger(__name__)
 CHECK_S = 2.0
 LEAST_FREE_BYTES = 1 << 20
 _FILES = ("store.db", "store.db-wal", "store.db-shm", "keyfile")
-_STORE_FILES = _FILES[:3]
-"""What is written into one of these that is no longer in its place is lost, whichever it is."""
+"""What is written is lost where one of these is no longer in its place: without its key nobody can read the store."""
 _FOLDERS = ("blobs", "spool")
 
 
@@ -78,7 +77,7 @@ class Health:
 
     def _lost(self) -> str | None:
         """Return why what is written now would be lost; called by the writer of the store too."""
-        return next(iter(self._changed(_STORE_FILES).values()), None)
+        return next(iter(self._changed(_FILES).values()), None)
 
     def check(self) -> None:
         """Look at the home, mend what can be mended, and have the store refuse what it could not keep."""

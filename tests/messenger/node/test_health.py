@@ -17,24 +17,28 @@ def looks_after(somebody: Somebody, home: Path, control: ControlServer) -> Healt
     return Health(home, somebody.store, control, None, on_taken=lambda _: None)
 
 
-@pytest.mark.parametrize("how", ["deleted", "replaced"])
-def test_what_cannot_be_kept_is_refused(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "how"),
+    [("store.db", "deleted"), ("store.db", "replaced"), ("keyfile", "deleted")],
+)
+def test_what_cannot_be_kept_is_refused(tmp_path: Path, file: str, how: str) -> None:
     async def scenario() -> None:
         async with acquainted(tmp_path, "alice", "bob") as (alice, _):
             home = tmp_path / "alice"
+            (home / "keyfile").touch()
             health = looks_after(alice, home, ControlServer(home / "c.sock", lambda _: None))
             health.check()
             assert not health.unwell
             kept = tmp_path / "kept"
-            (home / "store.db").rename(kept)
+            (home / file).rename(kept)
             if how == "replaced":
-                (home / "store.db").write_bytes(kept.read_bytes())
+                (home / file).write_bytes(kept.read_bytes())
             health.check()
-            assert health.unwell["store.db"] == f"store.db was {how}"
+            assert health.unwell[file] == f"{file} was {how}"
             with pytest.raises(StorageError, match=how) as refused:
                 await alice.queue("lost")
             assert refused.value.exit_code == 74
-            kept.replace(home / "store.db")
+            kept.replace(home / file)
             health.check()
             await alice.queue("kept")
 
