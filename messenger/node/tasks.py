@@ -82,7 +82,9 @@ class Tasks:
         """Wait until all that runs beside the caller has ended, and what that has started."""
         current = asyncio.current_task()
         while tasks := [task for task in self._tasks if task is not current]:
-            await asyncio.gather(*tasks, return_exceptions=True)
+            # Not `gather`: of tasks that are all done it returns without a turn of the loop from Python 3.12 on,
+            # and their callbacks, which take them out of the set, would never run.
+            await asyncio.wait(tasks)
 
     async def stop(self) -> None:
         """Cancel what runs and wait until it has unwound."""
