@@ -102,7 +102,11 @@ async def test_a_node_whose_store_was_deleted_says_so_and_takes_nothing(
         return False
 
     await until(refused, timeout_s=15)
-    assert (await alice.ask("node.status"))["unwell"]
+
+    async def unwell() -> bool:
+        return bool((await alice.ask("node.status"))["unwell"])
+
+    await until(unwell, timeout_s=15)
     assert not all(row["ok"] for row in await alice.ask("doctor"))
 
 
