@@ -158,8 +158,12 @@ class Offers:
     async def _lacks(self, row: rows.Transfer) -> str | None:
         """Return why there is no room for a file now, or None."""
         config = self._services.config.storage
+        # What was begun before has a claim to what is free.
+        promised_bytes = await self._services.store.read(offers.promised_bytes)
         try:
-            check_space(self._folder, row.size or 0, reserve_bytes=config.min_free)
+            check_space(
+                self._folder, promised_bytes + (row.size or 0), reserve_bytes=config.min_free
+            )
         except (StoreFullError, OSError) as error:
             return error.message if isinstance(error, StoreFullError) else str(error)
         room = await self._room_for(row)

@@ -13,7 +13,7 @@ import apsw
 from . import transfers
 from .transfers import Transfer
 
-__all__ = ["ask", "under_way", "unwanted", "waiting"]
+__all__ = ["ask", "promised_bytes", "under_way", "unwanted", "waiting"]
 
 _COMING: Final = "contact_id = ? AND incoming = 1"
 
@@ -23,6 +23,16 @@ def under_way(db: apsw.Connection, contact_id: str, *, as_text: bool) -> int:
     query = f"SELECT count(*) FROM transfers WHERE {_COMING} AND state = 'active' AND as_text = ?"  # noqa: S608
     count: int = db.execute(query, (contact_id, as_text)).get
     return count
+
+
+def promised_bytes(db: apsw.Connection) -> int:
+    """Return what the files that are coming in now, of all contacts, still need on the disk."""
+    query = (
+        "SELECT coalesce(sum(max(0, coalesce(finish_size, size, 0) - progress_bytes)), 0)"
+        " FROM transfers WHERE incoming = 1 AND state = 'active'"
+    )
+    needed: int = db.execute(query).get
+    return needed
 
 
 def ask(db: apsw.Connection, contact_id: str, accept_bytes: int | None) -> list[str]:

@@ -309,6 +309,26 @@ async def test_a_file_that_does_not_fit_beside_the_reserve_is_not_begun(
         assert len(bob.home.transfers._drivers.downloads) == 1
 
 
+async def test_two_files_that_fit_alone_and_not_together_are_not_begun_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil._ntuple_diskusage(20 << 30, 11 << 30, 9 << 30)  # type: ignore[attr-defined]
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        silence(alice)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+        await bob.store.write(contacts.edit, bob.peer.contact.id, accept=str(limits.MAX_FILE_BYTES))
+        for number in (1, 2):
+            session_of(alice).send(wire.Lane.BULK, an_offer(number, size=5 << 30))
+            await until(lambda n=number: _offered(bob, n), timeout_s=SOON_S)
+        await until(lambda: len(bob.home.transfers._drivers.downloads) == 1, timeout_s=SOON_S)
+        await until(lambda: _waits(bob), timeout_s=SOON_S)
+        assert len(bob.home.transfers._drivers.downloads) == 1
+
+
+async def _waits(somebody: Somebody) -> bool:
+    return bool(await somebody.store.read(transfers.select, "error LIKE 'the disk lacks%'"))
+
+
 async def _offered(somebody: Somebody, count: int) -> bool:
     query = "SELECT count(*) FROM transfers WHERE incoming = 1"
     return bool(await somebody.store.read(lambda db: db.execute(query).get) == count)
