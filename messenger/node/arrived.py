@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import hashlib
 import logging
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
 
-from peerpost.errors import NotFoundError, PeerpostError, StorageError
+from peerpost.errors import NotFoundError, StorageError
 from peerpost.store import blobs, deletion, disk, inbox
 from peerpost.store import transfers as rows
 from peerpost.store.chunks import Sealer
@@ -24,7 +23,7 @@ from .clock import now_ms
 from .long_text import LongText
 from .services import with_copy
 from .sink import Sink, may_wait
-from .tasks import EndsOwner, Tasks
+from .tasks import Tasks
 
 if TYPE_CHECKING:
     from .services import Services
@@ -161,23 +160,14 @@ class Arrived:
     async def _delete(
         self, work: Callable[[apsw.Connection], list[deletion.Deleted]]
     ) -> list[deletion.Deleted]:
-        # Of its own: who asked may leave after the commit, and the blobs are to go all the same.
-        # Its owner is the request, which is told by awaiting it; files that stayed the next start sweeps away.
-        ends = EndsOwner(lambda _error: self.on_room())
+        # Who asked may leave after the commit, and the blobs are to go all the same.
         commit = self._commit_and_discard(work)
-        task = self._tasks.spawn(commit, name="delete-messages", on_failure=ends)
-        gone: list[deletion.Deleted] | PeerpostError = await asyncio.shield(task)
-        if isinstance(gone, PeerpostError):
-            raise gone
-        return gone
+        return await self._tasks.to_its_end(commit, name="delete-messages")
 
     async def _commit_and_discard(
         self, work: Callable[[apsw.Connection], list[deletion.Deleted]]
-    ) -> list[deletion.Deleted] | PeerpostError:
-        try:
-            gone = await self._services.store.write(work)
-        except PeerpostError as error:
-            return error  # An answer, and no failure of the node.
+    ) -> list[deletion.Deleted]:
+        gone = await self._services.store.write(work)
         await self._services.in_thread(self._discard, gone)
         if gone:
             self.on_room()

@@ -113,20 +113,8 @@ class Network:
         self._tasks.keep(name, work, self.services.duties)
 
     async def to_its_end(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
-        """Return what `work` comes to. It goes on where the caller is cancelled, until the node ends at the latest."""
-
-        async def outcome() -> T | PeerpostError:
-            try:
-                return await work
-            except PeerpostError as error:  # Told to the caller, and nothing for the log.
-                return error
-
-        # Its owner is who asked, and hears of any failure by awaiting it here.
-        task = self._tasks.spawn(outcome(), name=name, on_failure=EndsOwner(lambda _: None))
-        told: T | PeerpostError = await asyncio.shield(task)
-        if isinstance(told, PeerpostError):
-            raise told
-        return told
+        """Return what `work` comes to; it goes on where the caller is cancelled."""
+        return await self._tasks.to_its_end(work, name=name)
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Wait until the transport listens. Raises UnavailableError after timeout_s."""

@@ -178,6 +178,10 @@ class Node:
 
     async def create_identity(self, name: str) -> None:
         """Make the identity of an empty home and go online: it listens, or has said why not. Raises ExistsError."""
+        # A home that is made is opened too, though whoever asked has hung up.
+        await self._tasks.to_its_end(self._create_identity(name), name="create-identity")
+
+    async def _create_identity(self, name: str) -> None:
         async with self._opening:
             await new_home.make(self.home, name, self._open_store)
             opened = await self._open()

@@ -11,13 +11,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from peerpost.errors import PeerpostError
 
 from .duties import Duties
 
 __all__ = ["EndsNode", "EndsOwner", "Tasks"]
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +76,22 @@ class Tasks:
     ) -> asyncio.Task[Any]:
         """Do `work` until it returns or `stop` is called: after a failure it is begun again with backoff, and shown."""
         return self.spawn(duties.keep(name, work), name=name, on_failure=EndsNode(duties.lost))
+
+    async def to_its_end(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
+        """Return what `work` comes to. It goes on where the caller is cancelled, until `stop` at the latest."""
+
+        async def outcome() -> T | PeerpostError:
+            try:
+                return await work
+            except PeerpostError as error:  # Told to the caller, and nothing for the log.
+                return error
+
+        # Its owner is the caller, who hears of any failure by awaiting it here.
+        task = self.spawn(outcome(), name=name, on_failure=EndsOwner(lambda _: None))
+        told: T | PeerpostError = await asyncio.shield(task)
+        if isinstance(told, PeerpostError):
+            raise told
+        return told
 
     def __len__(self) -> int:
         return len(self._tasks)

@@ -76,6 +76,7 @@ class _Add(msgspec.Struct, forbid_unknown_fields=True):
     address: str | None = None
 
 
+@whole
 async def add(node: Node, request: Request) -> dict[str, Any]:
     """Add a contact by ticket, or by identity and address."""
     params = request.params_as(_Add)
@@ -244,6 +245,7 @@ class _Edit(msgspec.Struct, forbid_unknown_fields=True):
     quota: Bytes | Literal["default"] | None = None
 
 
+@whole
 async def edit(node: Node, request: Request) -> dict[str, Any]:
     """Change what we say of a contact."""
     params = request.params_as(_Edit)

@@ -14,6 +14,7 @@ from peerpost.store import limits as store_limits
 from ..filler import fill
 from ..rpc import Request
 from .numbers import Bytes, Duration, Rate
+from .whole import whole
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
@@ -61,6 +62,7 @@ async def show(node: Node, request: Request) -> list[dict[str, Any]]:
     return [_shown(opened, row, names.get(row.contact_id or "")) for row in table]
 
 
+@whole
 async def set_(node: Node, request: Request) -> dict[str, Any]:
     """Change limits from now on. Raises UsageError for what is no rate."""
     opened = node.opened()

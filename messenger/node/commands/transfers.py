@@ -66,6 +66,7 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
     return await _describe(opened, await opened.transfers.find(request.params_as(_Id).id))
 
 
+@whole
 async def accept(node: Node, request: Request) -> dict[str, Any]:
     """Accept a file that was too large to be taken without asking."""
     opened = node.opened()
@@ -86,6 +87,7 @@ async def pause(node: Node, request: Request) -> dict[str, Any]:
     return await _describe(opened, await opened.transfers.pause(request.params_as(_Id).id))
 
 
+@whole
 async def resume(node: Node, request: Request) -> dict[str, Any]:
     """Go on with a file that was paused here."""
     opened = node.opened()

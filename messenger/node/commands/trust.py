@@ -31,6 +31,7 @@ class _Name(msgspec.Struct, forbid_unknown_fields=True):
     name: str
 
 
+@whole
 async def verify(node: Node, request: Request) -> dict[str, Any]:
     """Compare a safety number and note that the contact is verified; without one, return it."""
     params = request.params_as(_Verify)

@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 import pytest
 
-from peerpost.node.commands import contacts, queue, transfers, trust
+from peerpost.node.commands import contacts, limits, queue, transfers, trust
 from peerpost.node.node import Node
 from peerpost.node.rpc import Request
 from tests.messenger.node.test_removal import come_to_the_middle, lie_in
@@ -70,3 +70,15 @@ async def test_a_file_is_paused(tmp_path: Path) -> None:
         await hang_up(bob, transfers.pause, id=row["id"])
         (download,) = bob.home.transfers._drivers.downloads.values()
         await until(lambda: download.paused)
+
+
+async def test_a_contact_is_called_as_was_said(tmp_path: Path) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, _):
+        await hang_up(alice, contacts.edit, name="bob", rename="robert")
+        await until(lambda: alice.peer.contact.name == "robert")
+
+
+async def test_a_limit_holds_as_was_said(tmp_path: Path) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, _):
+        await hang_up(alice, limits.set_, up_bytes_s=1_000_000)
+        await until(lambda: alice.home.services.limits.everybody.up_bytes_s == 1_000_000)
