@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from peerpost.errors import PeerpostError, StorageError
+from peerpost.errors import NoInputError, PeerpostError, StorageError
 from peerpost.store import contents
 from peerpost.store.chunks import Sealer
 from peerpost.store.contents import Content
 from peerpost.store.sealed import LEAVES_SUFFIX, End, SealedFile
+from peerpost.store.source import Source
 from peerpost.store.spool import Readable, SharedSource, SpoolSource, digest_of, spool
 from peerpost.store.transfers import Transfer
 from peerpost.wire import limits
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from .services import Services
 
 __all__ = ["Spool"]
+
+T = TypeVar("T")
 
 
 class Spool:
@@ -82,7 +85,7 @@ class Spool:
         """
         hasher = await self.hasher()
 
-        def run(source: int | Readable) -> tuple[Content, End]:
+        def run(source: Readable) -> tuple[Content, End]:
             sealer = Sealer(file_id=file_id, key=key, chunk_log2=limits.CHUNK_LOG2)
             with SealedFile.create(self.path(file_id), sealer) as sealed:
                 end = spool(source, sealed, hasher=hasher, on_chunks=on_chunks)
@@ -92,16 +95,19 @@ class Spool:
             )
             return content, end
 
+        # A descriptor of its own: that of a request is closed once who asked has left.
+        own = Source(os.dup(source)) if isinstance(source, int) else None
+        given = own or _Interruptible(cast("Readable", source))
         try:
-            if isinstance(source, int):
-                return await self._services.with_file(source, run)
-            if thread is None:
-                return await self._services.in_thread(run, source)
-            return await asyncio.get_running_loop().run_in_executor(thread, run, source)
-        except PeerpostError:
-            if tidy:
+            running = asyncio.wrap_future((thread or self._services.threads).submit(run, given))
+            return await _until_left(running, given.stop)
+        except BaseException as error:
+            if tidy and isinstance(error, (PeerpostError, asyncio.CancelledError)):
                 self.remove(file_id)
             raise
+        finally:
+            if own is not None:
+                own.close()
 
     async def read(self, content_id: bytes) -> bytes:
         """Return a whole content that is small. Raises StorageError."""
@@ -185,3 +191,38 @@ class Spool:
         """Remove the files of a content that never had a row."""
         self.path(id_).unlink(missing_ok=True)
         self.leaves_path(id_).unlink(missing_ok=True)
+
+
+class _Interruptible:
+    """A source that can be given up between two reads."""
+
+    def __init__(self, source: Readable) -> None:
+        self._source = source
+        self._stopped = False
+
+    def readinto(self, room: memoryview, /) -> int:
+        """Read on. Raises NoInputError once it is stopped."""
+        if self._stopped:
+            raise NoInputError("the input was given up")
+        return self._source.readinto(room)
+
+    def stop(self) -> None:
+        """Have the reader give up."""
+        self._stopped = True
+
+
+async def _until_left(running: asyncio.Future[T], stop: Callable[[], object]) -> T:
+    """Return what a thread comes to; where the caller is cancelled, stop it and see it leave.
+
+    It must not go on for somebody who has left: its source may have no end, and what it reads is closed after this.
+    """
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        stop()
+        while not running.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait((running,))
+        if not running.cancelled():
+            running.exception()  # It was asked to fail, and nobody else takes that.
+        raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -59,11 +60,29 @@ async def test_what_is_sent_comes_from_no_other_file(tmp_path: Path) -> None:
         with (tmp_path / "another").open("rb", buffering=0) as other:
             request.close()
             os.dup2(other.fileno(), source)
-            os.write(feed, b"and on")
+            with pytest.raises(BrokenPipeError):  # Nobody reads on.
+                os.write(feed, b"and on")
             os.close(feed)
             await alice.home.services.in_thread(int)
             assert other.tell() == 0
             os.close(source)
+
+
+@pytest.mark.parametrize("kind", ["stream", "file"])
+async def test_nothing_is_read_on_for_who_has_left(tmp_path: Path, kind: str) -> None:
+    """A source without an end would fill the disk."""
+    async with acquainted(tmp_path, "alice", "bob") as (alice, _bob):
+        spool = tmp_path / "alice" / "spool"
+        with open("/dev/zero", "rb", buffering=0) as zero:  # noqa: ASYNC230, PTH123
+            params = {"contact": "bob", kind: {"name": "zero", "fd_index": 0}, "spool": True}
+            request = Request("send-net", params, fds=[os.dup(zero.fileno())])
+            sending = asyncio.ensure_future(send_net(alice.node, request))
+            await until(lambda: list(spool.iterdir()))
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            request.close()
+        assert not list(spool.iterdir())
+        assert not [t for t in threading.enumerate() if t.name.startswith("stream")]
 
 
 async def test_who_does_not_read_holds_up_neither_files_nor_the_end(tmp_path: Path) -> None:
