@@ -39,6 +39,8 @@ __all__ = [
 
 RENEW_AGAIN_MS: Final = 10_000
 """How soon numbers may be in doubt again: a contact must not have us count anew all the time."""
+RENEW_AGAIN_MS_EACH: Final = 5
+"""The same for each message that was opened or numbered anew: that takes some 60 us of everybody's time."""
 ANSWER_AGAIN_MS: Final = 600_000
 """How long the same answer is given again: sessions that follow each other at once, and a contact that restarts."""
 _KEY = "contact_id = ? AND outbox_id = ? AND lane = ?"
@@ -96,7 +98,8 @@ def agree(
     told = dict.fromkeys(_given(db, contact_id), 0) if complete else {}
     told |= {(o, lane): watermark for o, lane, watermark in have}
     held = dict(zip(((o, lane) for o, lane, _ in have), tops or (), strict=False))
-    lacking, older = [], False
+    lacking: list[tuple[Again, int, int]] = []
+    older: list[tuple[tuple[str, bytes, int], int]] = []
     for (outbox_id, lane), watermark in told.items():
         key = (contact_id, outbox_id, lane)
         chain = db.execute(f"SELECT last_seq, link FROM chains WHERE {_KEY}", key).fetchone()  # noqa: S608
@@ -108,16 +111,23 @@ def agree(
         if watermark:
             agreement.settled += outbox.acknowledge(db, *key, watermark, b"", now_ms)
         if outbox_id != current:
-            older |= _open_again(db, key, watermark)
+            if _delivered_beyond(db, key, watermark):
+                older.append((key, watermark))
         elif (again := _lacks(db, key, watermark, last_seq)) is not None:
             lacking.append((again, watermark, last_seq))
+    if lacking or older:
+        _take_pace(
+            db, contact_id, now_ms, of=sum(again.acknowledged - w for again, w, _ in lacking)
+        )
+    for key, watermark in older:
+        _open_again(db, key, watermark)
     whole = [_send_again(db, contact_id, *one) for one in lacking]
     gap = not all(whole)
     for again, _, _ in lacking:
         _tell(db, contact_id, again.outbox_id, again.lane, history.AGAIN, again.acknowledged)
     if agreement.ours or gap or older:
         # Of an id that was left nothing is sent any more: what is lacking there gets other numbers too.
-        renew(db, contact_id, now_ms, gap=gap)
+        renew(db, contact_id, now_ms, gap=gap, paced=bool(lacking or older))
     if agreement.ours:
         _found_ours(db, contact_id, current, now_ms)
     agreement.unheard = _unheard(db, contact_id)
@@ -131,16 +141,45 @@ def _given(db: apsw.Connection, contact_id: str) -> list[tuple[bytes, int]]:
     return rows
 
 
-def _open_again(db: apsw.Connection, key: tuple[str, bytes, int], watermark: int) -> bool:
-    """Open what was delivered beyond a watermark of an outbox id that was left; tell whether there is any."""
+_DELIVERED: Final = (
+    f"{_KEY} AND seq > ? AND settled = 1 AND state IN ('queued', 'sent', 'delivered')"
+)
+
+
+def _delivered_beyond(db: apsw.Connection, key: tuple[str, bytes, int], watermark: int) -> bool:
+    query = f"SELECT 1 FROM outbox WHERE {_DELIVERED} LIMIT 1"  # noqa: S608
+    return db.execute(query, (*key, watermark)).fetchone() is not None
+
+
+def _open_again(db: apsw.Connection, key: tuple[str, bytes, int], watermark: int) -> None:
+    """Open what was delivered beyond a watermark of an outbox id that was left."""
     rows: list[Any] = db.execute(
-        f"UPDATE outbox SET settled = 0 WHERE {_KEY} AND seq > ? AND settled = 1"  # noqa: S608
-        " AND state IN ('queued', 'sent', 'delivered') RETURNING seq",
+        f"UPDATE outbox SET settled = 0 WHERE {_DELIVERED} RETURNING seq",  # noqa: S608
         (*key, watermark),
     ).fetchall()
-    if rows:
-        _tell(db, *key, history.AGAIN, max(seq for (seq,) in rows))
-    return bool(rows)
+    _tell(db, *key, history.AGAIN, max(seq for (seq,) in rows))
+
+
+def _take_pace(db: apsw.Connection, contact_id: str, now_ms: int, *, of: int = 0) -> None:
+    """Note that so many messages are opened or numbered anew now. Raises ProtocolError where that is too soon.
+
+    Each takes the time of all contacts, so that a contact may not ask for it at its own pace.
+    """
+    row = db.execute(
+        "SELECT renewed_ms FROM outbox_ids WHERE contact_id = ?", (contact_id,)
+    ).fetchone()
+    if row is not None:
+        open_: int = db.execute(
+            "SELECT count(*) FROM outbox WHERE contact_id = ? AND settled = 0", (contact_id,)
+        ).get
+        since_ms = now_ms - row[0]
+        if 0 <= since_ms < max(RENEW_AGAIN_MS, RENEW_AGAIN_MS_EACH * (of + open_)):
+            raise ProtocolError("the contact doubts our numbers again and again")
+    db.execute(
+        "INSERT INTO outbox_ids VALUES (?, ?, ?) ON CONFLICT (contact_id) DO UPDATE"
+        " SET renewed_ms = excluded.renewed_ms",
+        (contact_id, identity.outbox_id_for(db, contact_id), now_ms),
+    )
 
 
 def _same(
@@ -198,24 +237,20 @@ def _send_again(
     return bool(here == last_seq - watermark)
 
 
-def renew(db: apsw.Connection, contact_id: str, now_ms: int, *, gap: bool = False) -> int:
+def renew(
+    db: apsw.Connection, contact_id: str, now_ms: int, *, gap: bool = False, paced: bool = False
+) -> int:
     """Draw another outbox id for a contact and number in it what it has not acknowledged; return how much.
 
     Each message says which number it had: the contact may have taken it under that. `gap`: something is missing before
-    them. Raises ProtocolError where that was done just now, NotFoundError where the contact was removed.
+    them. `paced`: its time was taken. Raises ProtocolError where that was done just now, NotFoundError where the
+    contact was removed.
     """
     require_known(db, contact_id)
-    last_ms = db.execute(
-        "SELECT renewed_ms FROM outbox_ids WHERE contact_id = ?", (contact_id,)
-    ).get
-    if last_ms is not None and 0 <= now_ms - last_ms < RENEW_AGAIN_MS:
-        raise ProtocolError("the contact doubts our numbers again and again")
+    if not paced:
+        _take_pace(db, contact_id, now_ms)
     fresh = secrets.token_bytes(16)
-    db.execute(
-        "INSERT INTO outbox_ids VALUES (?, ?, ?) ON CONFLICT (contact_id) DO UPDATE"
-        " SET outbox_id = excluded.outbox_id, renewed_ms = excluded.renewed_ms",
-        (contact_id, fresh, now_ms),
-    )
+    db.execute("UPDATE outbox_ids SET outbox_id = ? WHERE contact_id = ?", (fresh, contact_id))
     return sum(_renumber(db, contact_id, int(lane), fresh, gap=gap) for lane in wire.Lane)
 
 
