@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from peerpost.errors import PeerpostError
 
 from .duties import Duties
+from .rpc import RpcError
 
 __all__ = ["EndsNode", "EndsOwner", "Tasks"]
 
@@ -80,16 +81,16 @@ class Tasks:
     async def to_its_end(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
         """Return what `work` comes to. It goes on where the caller is cancelled, until `stop` at the latest."""
 
-        async def outcome() -> T | PeerpostError:
+        async def outcome() -> T | PeerpostError | RpcError:
             try:
                 return await work
-            except PeerpostError as error:  # Told to the caller, and nothing for the log.
+            except (PeerpostError, RpcError) as error:  # Told to the caller, and nothing for the log.
                 return error
 
         # Its owner is the caller, who hears of any failure by awaiting it here.
         task = self.spawn(outcome(), name=name, on_failure=EndsOwner(lambda _: None))
-        told: T | PeerpostError = await asyncio.shield(task)
-        if isinstance(told, PeerpostError):
+        told: T | PeerpostError | RpcError = await asyncio.shield(task)
+        if isinstance(told, (PeerpostError, RpcError)):
             raise told
         return told
 

@@ -13,7 +13,7 @@ import pytest
 
 from peerpost.node.commands import contacts, limits, queue, transfers, trust
 from peerpost.node.node import Node
-from peerpost.node.rpc import Request
+from peerpost.node.rpc import InvalidParamsError, Request
 from tests.messenger.node.test_removal import come_to_the_middle, lie_in
 from tests.support.network_rig import Somebody, acquainted, until
 
@@ -82,3 +82,12 @@ async def test_a_limit_holds_as_was_said(tmp_path: Path) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, _):
         await hang_up(alice, limits.set_, up_bytes_s=1_000_000)
         await until(lambda: alice.home.services.limits.everybody.up_bytes_s == 1_000_000)
+
+
+async def test_parameters_that_do_not_fit_are_told_and_not_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, _):
+        with pytest.raises(InvalidParamsError):
+            await transfers.pause(alice.node, alice.request("transfers.pause"))
+    assert "transfers.pause" not in caplog.text
