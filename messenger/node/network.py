@@ -194,6 +194,15 @@ class Network:
         if peer is not None:
             peer.poke()
 
+    def poke_soon(self, contact_id: str) -> None:
+        """Tell a contact's peer, once what is queued for the store is in it, that its outbox may have changed."""
+
+        async def later() -> None:
+            await self.services.store.behind_what_is_queued()
+            self.poke(contact_id)
+
+        self._keep(f"poke-{contact_id}", later)
+
     def queued(self, entry: outbox.Entry) -> None:
         """Tell a contact's peer what was queued for it just now."""
         peer = self.peers.get(entry.contact_id)

@@ -235,6 +235,13 @@ class Store:
             log.critical("%s", damaged.message)
         return damaged
 
+    async def behind_what_is_queued(self) -> None:
+        """Return once all writes that are queued now are committed, or have failed."""
+        with contextlib.suppress(
+            StorageError, TransientError
+        ):  # Where nothing is taken, nothing is queued.
+            await self.write_lazily(lambda _db: None)
+
     def keep_reserve(self) -> bool:
         """Have the space in reserve set aside again where it was used or deleted; tell whether it was deleted."""
         missing = self._ballast.missing

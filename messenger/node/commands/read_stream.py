@@ -72,7 +72,7 @@ async def read_stream(
         raise
     finally:
         if not stream.settled:
-            await _give_up(opened, stream, entry, why)
+            await _give_up(opened, stream, contact_id, why)
     yield await opened.store.read(outbox.find, entry.id)
 
 
@@ -83,10 +83,9 @@ async def _record_end(opened: Opened, stream: Stream, entry: outbox.Entry) -> No
     await opened.transfers.streams.record_end(stream, row.id)
 
 
-async def _give_up(
-    opened: Opened, stream: Stream, entry: outbox.Entry | None, why: PeerpostError
-) -> None:
+async def _give_up(opened: Opened, stream: Stream, contact_id: str, why: PeerpostError) -> None:
     await opened.transfers.streams.give_up(stream, why)
-    if entry is not None:
-        await opened.transfers.fail_outgoing(entry.contact_id, stream.file_id, why.message)
+    # Who left may have done so while its entry was on its way into the store: it is there after this.
+    await opened.store.behind_what_is_queued()
+    await opened.transfers.fail_outgoing(contact_id, stream.file_id, why.message)
     await opened.services.in_thread(opened.transfers.spool.remove, stream.file_id)

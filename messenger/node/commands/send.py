@@ -165,6 +165,23 @@ async def _queue(
     skipped: list[str],
 ) -> store_outbox.Entry:
     """Store what is to be sent, and let it go. `skipped` takes what of a folder is not sent."""
+    try:
+        entry = await _record(opened, contact, params, request, skipped)
+    except asyncio.CancelledError:
+        # Who asked has left, maybe while it was on its way into the store: then it is sent all the same.
+        opened.network.poke_soon(contact.id)
+        raise
+    _let_go(opened, entry)
+    return entry
+
+
+async def _record(
+    opened: Opened,
+    contact: store_contacts.Contact,
+    params: _Send,
+    request: Request,
+    skipped: list[str],
+) -> store_outbox.Entry:
     expires_ms = _expires_ms(params)
     if (data := _short_text(params)) is not None:
         return await _queue_text(opened, contact.id, data, params, lambda entry: entry)
@@ -196,7 +213,6 @@ async def _queue(
             lane=_lane(params.lane, wire.Lane.BULK),
             expires_ms=expires_ms,
         )
-    _let_go(opened, entry)
     return entry
 
 

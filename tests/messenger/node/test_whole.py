@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,8 +13,11 @@ import apsw
 import pytest
 
 from peerpost.node.commands import contacts, limits, queue, transfers, trust
+from peerpost.node.commands.send import send_net
 from peerpost.node.node import Node
 from peerpost.node.rpc import InvalidParamsError, Request
+from peerpost.store import outbox
+from peerpost.store import transfers as rows
 from tests.messenger.node.test_removal import come_to_the_middle, lie_in
 from tests.support.network_rig import Somebody, acquainted, until
 
@@ -91,3 +95,60 @@ async def test_parameters_that_do_not_fit_are_told_and_not_logged(
         with pytest.raises(InvalidParamsError):
             await transfers.pause(alice.node, alice.request("transfers.pause"))
     assert "transfers.pause" not in caplog.text
+
+
+async def leave_while_it_is_recorded(
+    somebody: Somebody, monkeypatch: pytest.MonkeyPatch, kind: str, fd: int
+) -> None:
+    """Send what lies behind a descriptor, and hang up while its entry is on its way into the store."""
+    held, begun, loop = threading.Event(), asyncio.Event(), asyncio.get_running_loop()
+    really = outbox.enqueue
+
+    def enqueue(*args: Any, **kwargs: Any) -> Any:
+        loop.call_soon_threadsafe(begun.set)
+        held.wait()
+        return really(*args, **kwargs)
+
+    async def ask() -> None:
+        params = {"contact": "bob", kind: {"name": "given"}}
+        told = await send_net(somebody.node, Request("send-net", params, fds=[fd]))
+        if not isinstance(told, dict):
+            async for _ in told:  # type: ignore[attr-defined]
+                pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "enqueue", enqueue)
+        asked = asyncio.ensure_future(ask())
+        await begun.wait()
+        asked.cancel()
+        held.set()
+        await asyncio.wait([asked])
+        assert asked.cancelled()
+
+
+async def test_a_file_that_was_recorded_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "small"
+    path.write_bytes(b"small")
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        await leave_while_it_is_recorded(alice, monkeypatch, "file", os.open(path, os.O_RDONLY))
+        await until(bob.received)
+
+
+async def test_a_stream_that_was_recorded_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, feed = os.pipe()
+    os.write(feed, b"the beginning")
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        await leave_while_it_is_recorded(alice, monkeypatch, "stream", source)
+        await until(lambda: is_over(alice))
+        await until(lambda: is_over(bob))
+        assert not await bob.received()
+    os.close(feed)
+
+
+async def is_over(somebody: Somebody) -> bool:
+    found = await somebody.store.read(rows.select, "1")
+    return not any(row.state in rows.OPEN_STATES for row in found)
