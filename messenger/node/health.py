@@ -10,8 +10,9 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISREG
 
 from peerpost.errors import AlreadyRunningError
 from peerpost.store.engine import Store
@@ -26,8 +27,8 @@ log = logging.getLogger(__name__)
 
 CHECK_S = 2.0
 LEAST_FREE_BYTES = 1 << 20
-_FILES = ("store.db", "store.db-wal", "store.db-shm", "keyfile")
-"""What is written is lost where one of these is no longer in its place: without its key nobody can read the store."""
+_STORE_FILES = ("store.db", "store.db-wal", "store.db-shm")
+"""What is written is lost where one of these is no longer in its place."""
 _FOLDERS = ("blobs", "spool")
 
 
@@ -49,7 +50,12 @@ class Health:
         self._home = home
         self._store = store
         self._control = control
-        self._inodes = {name: self._inode(name) for name in _FILES}
+        self._inodes = {name: self._inode(name) for name in _STORE_FILES}
+        self._keyfile = home / "keyfile"
+        self._key: bytes | None = None
+        self._key_looked: tuple[int, int, int] | None = None
+        self._key = self._key_now()
+        self._key_looked = self._look_of_key()
         self._folders = {name for name in _FOLDERS if (home / name).is_dir()}
         self.unwell: dict[str, str] = {}
         store.look = self._lost
@@ -66,22 +72,45 @@ class Health:
             self.check()
             await asyncio.sleep(CHECK_S)
 
-    def _changed(self, names: Iterable[str]) -> dict[str, str]:
+    def _changed(self) -> dict[str, str]:
         found: dict[str, str] = {}
-        for name in names:
+        for name in _STORE_FILES:
             was, now = self._inodes[name], self._inode(name)
-            # A keyfile is replaced by a change of the passphrase, which is no damage.
-            if was is not None and (now is None or (now != was and name != "keyfile")):
+            if was is not None and now != was:
                 found[name] = f"{name} was {'deleted' if now is None else 'replaced'}"
+        # Without its key nobody can read the store: what is written then is lost as well.
+        if self._key is not None and (key := self._key_now()) != self._key:
+            found["keyfile"] = f"keyfile was {'deleted' if key is None else 'changed'}"
         return found
+
+    def _look_of_key(self) -> tuple[int, int, int] | None:
+        """Return how the keyfile looks; None where there is none, or something that is no file."""
+        try:
+            found = self._keyfile.stat()
+        except OSError:
+            return None
+        return (found.st_ino, found.st_size, found.st_mtime_ns) if S_ISREG(found.st_mode) else None
+
+    def _key_now(self) -> bytes | None:
+        """Return what the keyfile holds; it is read only where it does not look as it did."""
+        look = self._look_of_key()
+        if look is None or look == self._key_looked:
+            return None if look is None else self._key
+        try:
+            key = self._keyfile.read_bytes()
+        except OSError:
+            return None
+        if key == self._key:
+            self._key_looked = look
+        return key
 
     def _lost(self) -> str | None:
         """Return why what is written now would be lost; called by the writer of the store too."""
-        return next(iter(self._changed(_FILES).values()), None)
+        return next(iter(self._changed().values()), None)
 
     def check(self) -> None:
         """Look at the home, mend what can be mended, and have the store refuse what it could not keep."""
-        found = self._changed(_FILES)
+        found = self._changed()
         self._store.lost = self._lost()
         if self._store.damaged is not None:
             found["store.db"] = self._store.damaged

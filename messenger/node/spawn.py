@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peerpost import errors
@@ -179,22 +180,35 @@ def _start_once(
 
 
 def _open_log(paths: HomePaths) -> tuple[int, int]:
-    """Open the log for appending. Return it and its length now."""
+    """Open the log for appending. Return it and its length now; without a log the node starts all the same."""
     with suppress(OSError):
         # A node that runs sees to it itself; one that never comes so far must not fill the disk either.
         if paths.node_log.stat().st_size > LIMIT_BYTES:
             rotate(paths.node_log, KEPT)
-    fd = _open(paths.node_log, os.O_WRONLY | os.O_APPEND)
+    try:
+        fd = _open(paths.node_log, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+    except StorageError:
+        # A link, a pipe that nobody reads, no room for another file: it costs the log, and nothing else.
+        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 0
     return fd, os.fstat(fd).st_size
+
+
+def _last_lines(path: Path, before: int) -> list[str]:
+    """Return what was written to the log since it was so long; nothing of what is no file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as log:
+            end = log.seek(0, os.SEEK_END)
+            # Shorter than it was: it was begun anew meanwhile, and all of it is of this start.
+            log.seek(max(before if before <= end else 0, end - _TAIL_BYTES))
+            return log.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
 
 
 def _why(paths: HomePaths, code: int, before: int) -> PeerpostError:
     """Return what kept the node from starting, from its exit code and the last words in its log."""
-    with paths.node_log.open("rb") as log:
-        end = log.seek(0, os.SEEK_END)
-        # Shorter than it was: it was begun anew meanwhile, and all of it is of this start.
-        log.seek(max(before if before <= end else 0, end - _TAIL_BYTES))
-        lines = log.read().decode("utf-8", "replace").splitlines()
+    lines = _last_lines(paths.node_log, before)
     message, hint = "", None
     for line in lines:
         if line.startswith("error: "):

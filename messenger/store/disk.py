@@ -35,7 +35,7 @@ BLOCK_BYTES: Final = 4096
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _GONE: Final = frozenset(
     {
-        *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO),
+        *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ESPIPE),
         *(errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENAMETOOLONG),
     }
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,3 +70,21 @@ async def test_a_node_in_the_background_rotates_its_log(friend: Callable[..., Fr
     assert log.stat().st_size < LIMIT_BYTES
     assert log.stat().st_mode & 0o777 == 0o600
     assert (await alice.ask("node.status"))["failing"] == []
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+async def test_what_cannot_be_a_log_keeps_no_node_from_starting(
+    friend: Callable[..., Friend], kind: str
+) -> None:
+    alice = friend("alice")
+    log = alice.home / "node.log"
+    elsewhere = alice.home.parent / "elsewhere"
+    if kind == "link":
+        log.symlink_to(elsewhere)
+    else:
+        os.mkfifo(log)
+    await alice.cli("identity", "new", "--name", "alice", "--no-passphrase")
+    assert (await alice.cli("contacts", "list")).rows == []
+    assert not elsewhere.exists()
+    await alice.cli("node", "stop")
+    log.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from operator import itemgetter
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from peerpost.errors import StorageError
 from peerpost.store import contacts as store_contacts
 from peerpost.store import deletion
 from peerpost.store import inbox as store_inbox
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from ..node import Node, Opened
 
 __all__ = ["delete", "list_", "mark", "older", "peek", "read", "save", "show"]
+
+log = logging.getLogger(__name__)
 
 
 class _List(msgspec.Struct, forbid_unknown_fields=True):
@@ -135,8 +139,7 @@ async def _tell(
         while text is not None:
             yield {"text": text}
             text = await anext(texts, None)
-    if item.unread:
-        await opened.store.write(store_inbox.mark, [item.id], unread=False)
+    await _mark_read(opened, item)
     yield Final(shown)
 
 
@@ -146,9 +149,18 @@ async def _show(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
         shown |= await opened.transfers.arrived.describe(item)
     else:
         shown["body"] = None if item.body is None else item.body.decode()
-    if item.unread:
-        await opened.store.write(store_inbox.mark, [item.id], unread=False)
+    await _mark_read(opened, item)
     return shown
+
+
+async def _mark_read(opened: Opened, item: store_inbox.Item) -> None:
+    """Note that a message was read. Where that cannot be kept it stays unread, and is shown all the same."""
+    if not item.unread:
+        return
+    try:
+        await opened.store.write(store_inbox.mark, [item.id], unread=False)
+    except StorageError as error:
+        log.warning("%s stays unread: %s", item.id, error.message)
 
 
 async def save(node: Node, request: Request) -> dict[str, Any]:
@@ -156,7 +168,7 @@ async def save(node: Node, request: Request) -> dict[str, Any]:
     opened = node.opened()
     item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
     digest = await opened.transfers.arrived.save(item, request.fd(0))
-    await opened.store.write(store_inbox.mark, [item.id], unread=False)
+    await _mark_read(opened, item)
     return {
         "id": item.id,
         "name": item.name,

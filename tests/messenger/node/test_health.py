@@ -19,13 +19,18 @@ def looks_after(somebody: Somebody, home: Path, control: ControlServer) -> Healt
 
 @pytest.mark.parametrize(
     ("file", "how"),
-    [("store.db", "deleted"), ("store.db", "replaced"), ("keyfile", "deleted")],
+    [
+        ("store.db", "deleted"),
+        ("store.db", "replaced"),
+        ("keyfile", "deleted"),
+        ("keyfile", "changed"),
+    ],
 )
 def test_what_cannot_be_kept_is_refused(tmp_path: Path, file: str, how: str) -> None:
     async def scenario() -> None:
         async with acquainted(tmp_path, "alice", "bob") as (alice, _):
             home = tmp_path / "alice"
-            (home / "keyfile").touch()
+            (home / "keyfile").write_bytes(b"the key")
             health = looks_after(alice, home, ControlServer(home / "c.sock", lambda _: None))
             health.check()
             assert not health.unwell
@@ -33,6 +38,8 @@ def test_what_cannot_be_kept_is_refused(tmp_path: Path, file: str, how: str) -> 
             (home / file).rename(kept)
             if how == "replaced":
                 (home / file).write_bytes(kept.read_bytes())
+            elif how == "changed":
+                (home / file).write_bytes(b"another")
             health.check()
             assert health.unwell[file] == f"{file} was {how}"
             with pytest.raises(StorageError, match=how) as refused:

@@ -138,7 +138,7 @@ def test_which_links_stay_within(path: bytes, link: bytes, inside: bool) -> None
     assert stays_within(path, link) is inside
 
 
-@pytest.mark.parametrize("how", ["longer", "touched", "gone", "replaced", "linked"])
+@pytest.mark.parametrize("how", ["longer", "touched", "gone", "replaced", "linked", "pipe"])
 def test_a_file_that_changed_ends_it_with_its_name(folder: Path, how: str) -> None:
     made = archive(folder)
     path = folder / "sub" / "block"
@@ -148,6 +148,9 @@ def test_a_file_that_changed_ends_it_with_its_name(folder: Path, how: str) -> No
         os.utime(path, ns=(1, 1))
     elif how == "gone":
         path.unlink()
+    elif how == "pipe":
+        path.unlink()
+        os.mkfifo(path)
     else:
         status = path.stat()
         other = folder.parent / "other"
