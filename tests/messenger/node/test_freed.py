@@ -146,7 +146,7 @@ async def _while_a_file_comes(alice: Somebody, bob: Somebody, row: transfers.Tra
         return 0 if download is None else download.progress_bytes
 
     before = came()
-    await until(lambda: came() >= before + SLICE_BYTES)
+    await until(lambda: came() >= before + SLICE_BYTES, timeout_s=45)
     assert alice.peer.session is not None
     alice.peer.session.connection.abort()
     await until(lambda: not alice.peer.online and not bob.peer.online)
