@@ -122,6 +122,8 @@ class Download:
 
     def session_up(self, session: Session) -> None:
         """Ask over this session from now on."""
+        if self._session is session:
+            return
         self._session = session
         if self._machine is not None:
             self._machine.session_up(time.monotonic())
@@ -275,10 +277,8 @@ class Download:
     @property
     def _lacking_bytes(self) -> int:
         """What has to have room for it to go on: what is missing, up to what is asked for at once."""
-        size = self.size
-        return (
-            MAX_WINDOW_BYTES if size is None else min(size - self.progress_bytes, MAX_WINDOW_BYTES)
-        )
+        most, size = MAX_WINDOW_BYTES, self.size
+        return most if size is None else min(size - self.progress_bytes, most)
 
     def _say_paused(self, reason: str) -> None:
         if self._session is not None:

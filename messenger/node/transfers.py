@@ -130,10 +130,20 @@ class Transfers:
         del self._sessions[contact_id]
         self._drivers.session_down(contact_id)
 
+    def _join(self, contact_id: str, driver: Download | Upload) -> None:
+        """Have a file go on in the session that there is now, if there is one.
+
+        Looked up here and nowhere before: the session that a caller knew may have ended while it awaited something.
+        """
+        session = self._sessions.get(contact_id)
+        if session is not None:
+            driver.session_up(session)
+
     async def _resume(self, contact_id: str, session: Session) -> None:
         if self._sessions.get(contact_id) is not session:
             return
-        if untold := await self._services.store.read(rows.untold, contact_id):
+        untold = await self._services.store.read(rows.untold, contact_id)
+        if untold and self._sessions.get(contact_id) is session:
             for row in untold:
                 session.send(wire.Lane.URGENT, cancel_of(row.file_id, row.error or "given up"))
             await self._services.store.write(rows.told, [row.id for row in untold])
@@ -143,9 +153,9 @@ class Transfers:
             if not row.incoming:
                 now = await self._services.store.read(rows.find, row.id)
                 if now.state in rows.OPEN_STATES:
-                    (await self._drivers.upload(now)).session_up(session)
+                    self._join(contact_id, await self._drivers.upload(now))
             elif row.state == "active" or (row.contact_id, row.file_id) in self._drivers.downloads:
-                self._drivers.download(row).session_up(session)
+                self._join(contact_id, self._drivers.download(row))
             elif row.state == "paused":
                 pause = wire.Pause(file_id=row.file_id, paused=True, reason=BY_RECEIVER)
                 session.send(wire.Lane.URGENT, wire.encode(pause))
@@ -205,9 +215,8 @@ class Transfers:
                     session.send(wire.Lane.URGENT, gone)
                 return
             upload = await self._drivers.upload(row)
-        if self._sessions.get(contact_id) is session:
-            # The request may be here before `_resume` has come to this file.
-            upload.session_up(session)
+        # The request may be here before `_resume` has come to this file.
+        self._join(contact_id, upload)
         upload.on_control(message)
 
     async def _cancelled(self, contact_id: str, file_id: bytes, reason: str) -> None:
@@ -252,10 +261,7 @@ class Transfers:
         row = await self._set_state(row, "active", None)
         if row.state != "active":
             return  # It has ended meanwhile.
-        download = self._drivers.download(row)
-        session = self._sessions.get(row.contact_id)
-        if session is not None:
-            download.session_up(session)
+        self._join(row.contact_id, self._drivers.download(row))
 
     def _tell_waits(self, row: rows.Transfer, reason: str) -> None:
         session = self._sessions.get(row.contact_id)
@@ -318,9 +324,7 @@ class Transfers:
         if row is None or row.state not in rows.OPEN_STATES:
             return None
         upload = await self._drivers.upload(row)
-        session = self._sessions.get(contact_id)
-        if session is not None:
-            upload.session_up(session)
+        self._join(contact_id, upload)
         return upload
 
     # -- the user
@@ -401,13 +405,11 @@ class Transfers:
                 f"transfer {row.id} is not paused here",
                 hint=None if row.peer_pause is None else "only your contact can resume it",
             )
-        session = self._sessions.get(row.contact_id)
         if row.incoming:
             row = await self._set_state(row, "active", None)
             download = self._drivers.download(row)
             download.resume()
-            if session is not None:
-                download.session_up(session)
+            self._join(row.contact_id, download)
         else:
             upload = await self._drivers.upload(row)
             row = await self._set_state(row, "active" if upload.asked_for else "offered", None)
