@@ -95,7 +95,12 @@ async def _send(opened: Opened, params: _Send, request: Request) -> object:
     if params.stream is not None and not params.spool and _is_stream(request, params.stream):
         return _send_stream(opened, contact.id, params, params.stream, request)
     skipped: list[str] = []
-    entry = await _queue(opened, contact, params, request, skipped)
+    try:
+        entry = await _queue(opened, contact, params, request, skipped)
+    except asyncio.CancelledError:
+        # Who asked has left, maybe while it was on its way into the store: then it is sent all the same.
+        opened.network.poke_soon(contact.id)
+        raise
     row = describe(opened, entry)
     if params.folder is not None:
         row["skipped"] = skipped
@@ -165,23 +170,6 @@ async def _queue(
     skipped: list[str],
 ) -> store_outbox.Entry:
     """Store what is to be sent, and let it go. `skipped` takes what of a folder is not sent."""
-    try:
-        entry = await _record(opened, contact, params, request, skipped)
-    except asyncio.CancelledError:
-        # Who asked has left, maybe while it was on its way into the store: then it is sent all the same.
-        opened.network.poke_soon(contact.id)
-        raise
-    _let_go(opened, entry)
-    return entry
-
-
-async def _record(
-    opened: Opened,
-    contact: store_contacts.Contact,
-    params: _Send,
-    request: Request,
-    skipped: list[str],
-) -> store_outbox.Entry:
     expires_ms = _expires_ms(params)
     if (data := _short_text(params)) is not None:
         return await _queue_text(opened, contact.id, data, params, lambda entry: entry)
@@ -213,6 +201,7 @@ async def _record(
             lane=_lane(params.lane, wire.Lane.BULK),
             expires_ms=expires_ms,
         )
+    _let_go(opened, entry)
     return entry
 
 
@@ -329,9 +318,7 @@ async def _not_yet(opened: Opened, entry: store_outbox.Entry, timeout_s: float) 
     """Return what is to be said of an entry that waits: where it stands, and why as far as that is known."""
     (row,) = await describe_all(opened, [entry])
     cause = f": {row['last_error']}" if row["last_error"] else ""
-    peer = opened.network.peers.get(entry.contact_id)
-    until = "goes on by itself" if peer is not None and peer.online else "is tried again by itself"
     return TimedOutError(
         f"{entry.id} is {row['state']}, and not delivered within {timeout_s:g} s{cause}",
-        hint=f"it {until}; see: peerpost queue show {entry.id}",
+        hint=f"it stays queued, and is sent as soon as that is possible; see: peerpost queue show {entry.id}",
     )
