@@ -301,8 +301,7 @@ def _kept(db: apsw.Connection, content: Content, *, new: bool) -> bytes:
 def _leads_to(path: bytes, fd: int) -> bool:
     """Tell whether a path surely leads to what is open."""
     with suppress(OSError, ValueError):
-        there, here = os.stat(path), os.fstat(fd)  # noqa: PTH116 - bytes
-        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+        return os.path.samestat(os.stat(path), os.fstat(fd))  # noqa: PTH116 - bytes
     return False
 
 

@@ -68,7 +68,7 @@ class LogFile:
             there, here = self._path.lstat(), os.fstat(self._fd)
         except OSError:
             return False
-        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+        return os.path.samestat(there, here)
 
     def write(self, line: str) -> None:
         """Write a line, and rotate where it is time; what does not go is left out, counted, and told of later."""
@@ -118,6 +118,5 @@ class LogFile:
         here = os.fstat(self._fd)
         for fd in (1, 2) if self._fd == 2 else (self._fd,):
             with suppress(OSError):
-                status = os.fstat(fd)
-                if (status.st_dev, status.st_ino) == (here.st_dev, here.st_ino):
+                if os.path.samestat(os.fstat(fd), here):
                     os.dup2(new, fd)

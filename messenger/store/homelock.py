@@ -54,7 +54,7 @@ class HomeLock:
             there, here = self._path.lstat(), os.fstat(self._fd)
         except FileNotFoundError:
             return True
-        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+        return not os.path.samestat(there, here)
 
     def take_again(self) -> None:
         """Lock the file that is there now, or a new one, in the place of one that was deleted.
