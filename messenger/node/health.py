@@ -106,12 +106,12 @@ class Health:
 
     def _lost(self) -> str | None:
         """Return why what is written now would be lost; called by the writer of the store too."""
-        return next(iter(self._changed().values()), None)
+        return _first(self._changed())
 
     def check(self) -> None:
         """Look at the home, mend what can be mended, and have the store refuse what it could not keep."""
         found = self._changed()
-        self._store.lost = self._lost()
+        self._store.lost = _first(found)
         if self._store.damaged is not None:
             found["store.db"] = self._store.damaged
         if self._lock is not None and self._lock.lost:
@@ -152,3 +152,7 @@ class Health:
             found[name] = f"{what}, and cannot be made anew: {error}"
         else:
             log.warning("%s; it is made anew", what)
+
+
+def _first(found: dict[str, str]) -> str | None:
+    return next(iter(found.values()), None)
