@@ -6,6 +6,7 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
+import apsw
 import msgspec
 
 from peerpost.crypto import invite as invitations
@@ -254,17 +255,22 @@ async def edit(node: Node, request: Request) -> dict[str, Any]:
     accept = params.accept
     if isinstance(accept, str) and accept not in ("ask", "never", "default"):
         raise UsageError("accept is a number of bytes, ask, never or default")
-    changed = await opened.store.write(
-        store_contacts.edit,
-        contact.id,
-        name=None if params.rename is None else contact_name(params.rename),
-        note=params.note,
-        accept=None if accept is None else str(accept),
-        addresses=None if params.addresses is None else _given(contact, params.addresses),
-    )
-    if params.quota is not None:
-        quota_bytes = None if params.quota == "default" else params.quota
-        await opened.store.write(quota.set_quota, contact.id, quota_bytes)
+    given = None if params.addresses is None else _given(contact, params.addresses)
+    name = None if params.rename is None else contact_name(params.rename)
+
+    def work(db: apsw.Connection) -> store_contacts.Contact:
+        if params.quota is not None:
+            quota.set_quota(db, contact.id, None if params.quota == "default" else params.quota)
+        return store_contacts.edit(
+            db,
+            contact.id,
+            name=name,
+            note=params.note,
+            accept=None if accept is None else str(accept),
+            addresses=given,
+        )
+
+    changed = await opened.store.write(work)
     peer = opened.network.update(changed)
     if peer is not None:
         peer.dial_now()
