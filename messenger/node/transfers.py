@@ -130,11 +130,22 @@ class Transfers:
         del self._sessions[contact_id]
         self._drivers.session_down(contact_id)
 
-    def _join(self, contact_id: str, driver: Download | Upload) -> None:
-        """Have a file go on in the session that there is now, if there is one.
+    def _download(self, row: rows.Transfer) -> Download:
+        """Return what has a file come, in the session that there is now if there is one.
 
         Looked up here and nowhere before: the session that a caller knew may have ended while it awaited something.
         """
+        download = self._drivers.download(row)
+        self._join(row.contact_id, download)
+        return download
+
+    async def _upload(self, row: rows.Transfer) -> Upload:
+        """Return what sends a file, likewise. Raises NotFoundError."""
+        upload = await self._drivers.upload(row)
+        self._join(row.contact_id, upload)
+        return upload
+
+    def _join(self, contact_id: str, driver: Download | Upload) -> None:
         session = self._sessions.get(contact_id)
         if session is not None:
             driver.session_up(session)
@@ -153,9 +164,9 @@ class Transfers:
             if not row.incoming:
                 now = await self._services.store.read(rows.find, row.id)
                 if now.state in rows.OPEN_STATES:
-                    self._join(contact_id, await self._drivers.upload(now))
+                    await self._upload(now)
             elif row.state == "active" or (row.contact_id, row.file_id) in self._drivers.downloads:
-                self._join(contact_id, self._drivers.download(row))
+                self._download(row)
             elif row.state == "paused":
                 pause = wire.Pause(file_id=row.file_id, paused=True, reason=BY_RECEIVER)
                 session.send(wire.Lane.URGENT, wire.encode(pause))
@@ -214,7 +225,7 @@ class Transfers:
                     gone = cancel_of(file_id, cause or "the sender has it no more")
                     session.send(wire.Lane.URGENT, gone)
                 return
-            upload = await self._drivers.upload(row)
+            upload = await self._upload(row)
         # The request may be here before `_resume` has come to this file.
         self._join(contact_id, upload)
         upload.on_control(message)
@@ -261,7 +272,7 @@ class Transfers:
         row = await self._set_state(row, "active", None)
         if row.state != "active":
             return  # It has ended meanwhile.
-        self._join(row.contact_id, self._drivers.download(row))
+        self._download(row)
 
     def _tell_waits(self, row: rows.Transfer, reason: str) -> None:
         session = self._sessions.get(row.contact_id)
@@ -323,9 +334,7 @@ class Transfers:
         row = await self._services.store.read(rows.get, contact_id, file_id, incoming=False)
         if row is None or row.state not in rows.OPEN_STATES:
             return None
-        upload = await self._drivers.upload(row)
-        self._join(contact_id, upload)
-        return upload
+        return await self._upload(row)
 
     # -- the user
 
@@ -393,7 +402,7 @@ class Transfers:
             if key in self._drivers.downloads:
                 self._drivers.downloads[key].pause(BY_RECEIVER)
         else:
-            (await self._drivers.upload(row)).pause(BY_SENDER)
+            (await self._upload(row)).pause(BY_SENDER)
         return await self._services.store.read(rows.find, row.id)
 
     async def resume(self, prefix: str) -> rows.Transfer:
@@ -407,11 +416,9 @@ class Transfers:
             )
         if row.incoming:
             row = await self._set_state(row, "active", None)
-            download = self._drivers.download(row)
-            download.resume()
-            self._join(row.contact_id, download)
+            self._download(row).resume()
         else:
-            upload = await self._drivers.upload(row)
+            upload = await self._upload(row)
             row = await self._set_state(row, "active" if upload.asked_for else "offered", None)
             upload.resume()
         return row

@@ -11,11 +11,13 @@ from typing import Any, cast
 import apsw
 import pytest
 
+from peerpost.node.commands import contacts
 from peerpost.node.session import Session
 from peerpost.store import transfers as rows
 from peerpost.wire import inner as wire
 from tests.support.network_rig import Somebody, acquainted, until
 
+from .test_deletion import send_file
 from .test_removal import come_to_the_middle
 
 pytestmark = pytest.mark.asyncio
@@ -93,3 +95,16 @@ async def test_what_the_user_resumes_while_sessions_change(
         held = Held(monkeypatch, "set_state")
         await while_it_is_held(bob, held, lambda _: transfers.resume(download.row.id))
         assert download._session in (None, bob.peer.session)
+
+
+async def test_a_pause_before_anything_was_asked_for_is_told(tmp_path: Path) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        request = bob.request("contacts.edit", name=bob.peer.contact.name, accept="ask")
+        await contacts.edit(bob.node, request)
+        await send_file(alice, tmp_path, bytes(100_000))
+        await until(lambda: bob.store.read(rows.select, "state = 'asking'"))
+        (row,) = await alice.store.read(rows.select, "incoming = 0")
+        await alice.home.transfers.pause(row.id)
+        await until(lambda: bob.store.read(rows.select, "peer_pause IS NOT NULL"))
+        await alice.home.transfers.resume(row.id)
+        await until(lambda: bob.store.read(rows.select, "peer_pause IS NULL"))
