@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
 
-from peerpost.errors import NotFoundError, StorageError
+from peerpost.errors import NotFoundError, StorageError, UnavailableError
 from peerpost.store import blobs, deletion, disk, inbox
 from peerpost.store import transfers as rows
 from peerpost.store.chunks import Sealer
@@ -20,9 +18,9 @@ from peerpost.store.sealed import End, SealedFile
 from peerpost.wire import limits
 
 from .clock import now_ms
+from .given_up import GivenUp, until_left
 from .long_text import LongText
-from .services import with_copy
-from .sink import Sink, may_wait
+from .sink import Sink
 from .tasks import Tasks
 
 if TYPE_CHECKING:
@@ -57,7 +55,7 @@ class Arrived:
         """Write to nobody who keeps us waiting, and delete no more: what is left of blobs goes at the next start."""
         await self._tasks.stop()
         self._stopping = True
-        for sink in list(self._sinks):
+        for sink in self._sinks:
             sink.stop()
         self._waiting.shutdown(wait=False, cancel_futures=True)
 
@@ -67,56 +65,51 @@ class Arrived:
         Raises StorageError naming a chunk that is damaged.
         """
         if item.file_id is None:
-            return await self._to(out_fd, lambda write: write(memoryview(item.body or b"")))
+            return await self._to(out_fd, lambda sink: sink.write(memoryview(item.body or b"")))
         row = await self._row(item)
+        # Once it is open it is read to its end, whoever deletes it meanwhile: its bytes go when it is closed.
+        return await self._unless_deleted(
+            item, self._to(out_fd, lambda sink: self._read_out(row, sink.write))
+        )
 
-        def run(write: Callable[[memoryview], None]) -> str:
-            # Once it is open it is read to its end, whoever deletes it meanwhile: its bytes go when it is closed.
-            digest = hashlib.blake2b(digest_size=32)
-            with self._blob(row) as sealed:
-                for piece in sealed.plain(_end(row)):
-                    digest.update(piece)
-                    write(piece)
-            return digest.hexdigest()
-
-        return await self._unless_deleted(item, self._to(out_fd, run))
-
-    async def _to(self, out_fd: int, work: Callable[[Callable[[memoryview], None]], T]) -> T:
+    async def _to(self, out_fd: int, work: Callable[[Sink], T]) -> T:
         """Have a thread write. One whose reader may keep it waiting is not of those that all files share."""
-        if not may_wait(out_fd):
-            return await self._services.with_file(
-                out_fd,
-                lambda fd: work(functools.partial(_write, functools.partial(disk.write_all, fd))),
-            )
+        if self._stopping:
+            raise UnavailableError("the node is stopping", hint="try again")
+        with disk.errors("cannot write the file"):
+            sink = Sink(out_fd)
+        self._sinks.add(sink)
+        try:
+            threads = self._waiting if sink.may_wait else self._services.threads
+            return await until_left(threads, sink.stop, work, sink)
+        finally:
+            self._sinks.discard(sink)
+            sink.close()
 
-        def run(fd: int) -> T:
-            sink = Sink(fd)
-            self._sinks.add(sink)
-            try:
-                if self._stopping:
-                    sink.stop()
-                return work(functools.partial(_write, sink.write))
-            finally:
-                self._sinks.discard(sink)
-                sink.close()
-
-        return await with_copy(self._waiting, out_fd, run)
+    def _read_out(self, row: rows.Transfer, take: Callable[[memoryview], object]) -> str:
+        with self._blob(row) as sealed:
+            return sealed.read_out(_end(row), take).hex()
 
     async def describe(self, item: inbox.Item) -> dict[str, Any]:
         """Return where a received file lies and its digest; the body too, for a long text."""
-        row = await self._row(item)
+        row, nobody = await self._row(item), GivenUp()
 
         def run() -> dict[str, Any]:
-            with self._blob(row) as sealed:
-                if _is_text(row):
-                    body = bytearray()
-                    for piece in sealed.plain(_end(row)):
-                        body += piece
-                    return {"body": body.decode(errors="replace")}
-                digest = sealed.digest(_end(row)).hex()
-                return {"path": str(sealed.path), "sealed": True, "blake2b": digest}
+            body = bytearray()
 
-        return await self._unless_deleted(item, self._services.in_thread(run))
+            def take(piece: memoryview) -> None:
+                nobody.require_wanted()
+                if _is_text(row):
+                    body.extend(piece)
+
+            digest = self._read_out(row, take)
+            if _is_text(row):
+                return {"body": body.decode(errors="replace")}
+            path = blobs.path(self._folder, row, ".sealed")
+            return {"path": str(path), "sealed": True, "blake2b": digest}
+
+        reading = until_left(self._services.threads, nobody.stop, run)
+        return await self._unless_deleted(item, reading)
 
     async def text(self, item: inbox.Item) -> AsyncGenerator[str, None] | None:
         """Return the pieces of a long text, all of it checked by the first; None where it is no text.
@@ -203,11 +196,6 @@ class Arrived:
     def _blob(self, row: rows.Transfer) -> SealedFile:
         sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
         return SealedFile.open(blobs.path(self._folder, row, ".sealed"), sealer)
-
-
-def _write(write: Callable[[memoryview], None], data: memoryview) -> None:
-    with disk.errors("cannot write the file"):
-        write(data)
 
 
 def _is_text(row: rows.Transfer) -> bool:

@@ -19,7 +19,7 @@ from .duties import Duties
 from .events import Events
 from .limits import RateLimits
 
-__all__ = ["Services", "with_copy"]
+__all__ = ["Services"]
 
 PROCESSORS = system.processors()
 COMPUTED_BYTES = 1 << 20
@@ -84,23 +84,12 @@ class Services:
         For what came with a request: who asked may leave, and then the request's own is closed while the thread goes
         on. Its number is another file's by then, which would be read or written instead.
         """
-        return await with_copy(self.threads, fd, work, *args, **kwargs)
-
-
-async def with_copy(
-    threads: ThreadPoolExecutor,
-    fd: int,
-    work: Callable[Concatenate[int, P], T],
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> T:
-    """Do as `Services.with_file` does, in one of these threads."""
-    own = os.dup(fd)
-    try:
-        running = threads.submit(work, own, *args, **kwargs)
-    except BaseException:
-        os.close(own)
-        raise
-    # Also where it never began.
-    running.add_done_callback(lambda _: os.close(own))
-    return await asyncio.wrap_future(running)
+        own = os.dup(fd)
+        try:
+            running = self.threads.submit(work, own, *args, **kwargs)
+        except BaseException:
+            os.close(own)
+            raise
+        # Also where it never began.
+        running.add_done_callback(lambda _: os.close(own))
+        return await asyncio.wrap_future(running)

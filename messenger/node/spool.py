@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
-from peerpost.errors import NoInputError, PeerpostError, StorageError
+from peerpost.errors import PeerpostError, StorageError
 from peerpost.store import contents
 from peerpost.store.chunks import Sealer
 from peerpost.store.contents import Content
@@ -28,12 +28,12 @@ from peerpost.store.spool import Readable, SharedSource, SpoolSource, digest_of,
 from peerpost.store.transfers import Transfer
 from peerpost.wire import limits
 
+from .given_up import GivenUp, until_left
+
 if TYPE_CHECKING:
     from .services import Services
 
 __all__ = ["Spool"]
-
-T = TypeVar("T")
 
 
 class Spool:
@@ -61,7 +61,10 @@ class Spool:
         size = status.st_size - os.lseek(fd, 0, os.SEEK_CUR)
         if not await self._services.store.read(contents.has_size, size):
             return None
-        digest = await self._services.with_file(fd, digest_of, size, await self.hasher())
+        hasher, nobody = await self.hasher(), GivenUp()
+        digest = await until_left(
+            self._services.threads, nobody.stop, digest_of, fd, size, hasher, nobody.require_wanted
+        )
         if digest is None:
             return None
         return await self._services.store.read(contents.by_digest, digest, limits.CHUNK_LOG2)
@@ -99,8 +102,7 @@ class Spool:
         own = Source(os.dup(source)) if isinstance(source, int) else None
         given = own or _Interruptible(cast("Readable", source))
         try:
-            running = asyncio.wrap_future((thread or self._services.threads).submit(run, given))
-            return await _until_left(running, given.stop)
+            return await until_left(thread or self._services.threads, given.stop, run, given)
         except BaseException as error:
             if tidy and isinstance(error, (PeerpostError, asyncio.CancelledError)):
                 self.remove(file_id)
@@ -193,36 +195,14 @@ class Spool:
         self.leaves_path(id_).unlink(missing_ok=True)
 
 
-class _Interruptible:
+class _Interruptible(GivenUp):
     """A source that can be given up between two reads."""
 
     def __init__(self, source: Readable) -> None:
+        super().__init__()
         self._source = source
-        self._stopped = False
 
     def readinto(self, room: memoryview, /) -> int:
-        """Read on. Raises NoInputError once it is stopped."""
-        if self._stopped:
-            raise NoInputError("the input was given up")
+        """Read on. Raises UnavailableError once it is stopped."""
+        self.require_wanted()
         return self._source.readinto(room)
-
-    def stop(self) -> None:
-        """Have the reader give up."""
-        self._stopped = True
-
-
-async def _until_left(running: asyncio.Future[T], stop: Callable[[], object]) -> T:
-    """Return what a thread comes to; where the caller is cancelled, stop it and see it leave.
-
-    It must not go on for somebody who has left: its source may have no end, and what it reads is closed after this.
-    """
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        stop()
-        while not running.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait((running,))
-        if not running.cancelled():
-            running.exception()  # It was asked to fail, and nobody else takes that.
-        raise

@@ -26,7 +26,6 @@ __all__ = [
     "read_cached",
     "sync_data",
     "sync_folder",
-    "write_all",
     "write_at",
 ]
 
@@ -134,12 +133,6 @@ def write_at(fd: int, buffers: Sequence[memoryview], offset: int) -> None:
                 written -= len(batch.pop(0))
             if batch and written:
                 batch[0] = batch[0][written:]
-
-
-def write_all(fd: int, data: memoryview) -> None:
-    """Write all of a buffer to a file or pipe at its own position."""
-    while data:
-        data = data[os.write(fd, data) :]
 
 
 def sync_data(fd: int) -> None:

@@ -20,7 +20,7 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -301,19 +301,14 @@ class SealedFile:
             raise StorageError(f"chunk {first + right.index(False)} of the stored file is damaged")
         return plain
 
-    def decrypt_to(self, out_fd: int, end: End) -> None:
-        """Write the plaintext to an open file or pipe, each byte checked before it is written.
+    def read_out(self, end: End, take: Callable[[memoryview], object]) -> bytes:
+        """Hand the plaintext over piece by piece, each checked before; return its BLAKE2b-256 (as b2sum -l 256).
 
-        Raises StorageError naming the chunk that is damaged; what was written before it is right.
+        Raises StorageError naming the chunk that is damaged; what was handed over before it is right.
         """
-        for piece in self.plain(end):
-            with disk.errors("cannot write the file"):
-                disk.write_all(out_fd, piece)
-
-    def digest(self, end: End) -> bytes:
-        """Return the plain BLAKE2b-256 of the content, as b2sum -l 256 prints it."""
         digest = hashlib.blake2b(digest_size=32)
         for piece in self.plain(end):
+            take(piece)
             digest.update(piece)
         return digest.digest()
 

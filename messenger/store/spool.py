@@ -87,13 +87,17 @@ def spool(
     return End(size=size, count=count, root=sealed.root(count))
 
 
-def digest_of(fd: int, size: int, hasher: Hasher) -> bytes | None:
+def digest_of(
+    fd: int, size: int, hasher: Hasher, require_wanted: Callable[[], object]
+) -> bytes | None:
     """Return the digest of what is left of a regular file, or None if that is not `size` bytes.
 
-    The file's position stays where it is. Raises NoInputError if it cannot be read.
+    The file's position stays where it is. `require_wanted` is called for each piece, and ends the work by raising.
+    Raises NoInputError if it cannot be read.
     """
     at = start = os.lseek(fd, 0, os.SEEK_CUR)
     while True:
+        require_wanted()
         try:
             data = disk.read_at(fd, _HASH_BYTES, at)
         except OSError as error:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
+import traceback
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,11 +17,15 @@ from peerpost.errors import UnavailableError
 from peerpost.node.commands import inbox as commands
 from peerpost.node.commands.send import send_net
 from peerpost.node.rpc import Request
+from peerpost.store import contents
 from tests.support.network_rig import acquainted, until
 
 from .test_deletion import SIZE, listed, send_file
 
 pytestmark = pytest.mark.asyncio
+
+LARGE = 64_000_000
+"""Decrypted in some 100 ms."""
 
 
 async def test_what_is_saved_goes_into_no_other_file(tmp_path: Path) -> None:
@@ -83,6 +91,53 @@ async def test_nothing_is_read_on_for_who_has_left(tmp_path: Path, kind: str) ->
             request.close()
         assert not list(spool.iterdir())
         assert not [t for t in threading.enumerate() if t.name.startswith("stream")]
+
+
+def working(function: str) -> bool:
+    """Tell whether a thread is in a function now."""
+    frames = list(sys._current_frames().values())
+    return any(
+        frame.f_code.co_name == function
+        for first in frames
+        for frame, _ in traceback.walk_stack(first)
+    )
+
+
+async def leave_in(function: str, asked: Coroutine[Any, Any, object]) -> None:
+    """Ask for something, leave while a thread is in a function for it, and see that no thread is any more."""
+    asking = asyncio.ensure_future(asked)
+    await until(lambda: working(function))
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert asking.cancelled()
+    assert not working(function)
+
+
+@pytest.mark.parametrize("what", [commands.save, commands.show])
+async def test_nothing_is_decrypted_on_for_who_has_left(tmp_path: Path, what: Any) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        await send_file(alice, tmp_path, bytes(LARGE))
+        (row,) = await listed(bob)
+        with (tmp_path / "out").open("xb") as out:
+            request = Request("inbox", {"id": row["id"]}, fds=[os.dup(out.fileno())])
+            await leave_in("read_out", what(bob.node, request))
+            request.close()
+        assert (tmp_path / "out").stat().st_size < LARGE
+
+
+async def test_nothing_is_hashed_on_for_who_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of a size that the spool has is read first: maybe it is the same."""
+    monkeypatch.setattr(contents, "has_size", lambda _db, _size: True)
+    async with acquainted(tmp_path, "alice", "bob") as (alice, _bob):
+        with (tmp_path / "long").open("xb") as long:
+            long.truncate(1 << 36)
+        with (tmp_path / "long").open("rb") as long:
+            params = {"contact": "bob", "file": {"name": "long", "fd_index": 0}, "spool": True}
+            request = Request("send-net", params, fds=[os.dup(long.fileno())])
+            await leave_in("digest_of", send_net(alice.node, request))
+            request.close()
 
 
 async def test_who_does_not_read_holds_up_neither_files_nor_the_end(tmp_path: Path) -> None:

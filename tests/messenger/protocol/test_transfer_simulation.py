@@ -91,7 +91,7 @@ class Pair:
         target = self.folder / "saved"
         sealed = SealedFile.open(self.receiver.final, self.keys)
         with sealed, target.open("wb") as file:
-            sealed.decrypt_to(file.fileno(), end)
+            sealed.read_out(end, file.write)
         return target.read_bytes()
 
     def close(self) -> None:

@@ -190,9 +190,9 @@ def test_the_digest_of_a_file_is_that_of_what_was_spooled(tmp_path: Path) -> Non
     seen = contents.hasher(bytes(32))
     with (tmp_path / "source").open("rb", buffering=0) as file:
         file.seek(7)
-        digest = digest_of(file.fileno(), len(data), contents.hasher(bytes(32)))
+        digest = digest_of(file.fileno(), len(data), contents.hasher(bytes(32)), int)
         assert file.tell() == 7
-        assert digest_of(file.fileno(), len(data) + 1, contents.hasher(bytes(32))) is None
+        assert digest_of(file.fileno(), len(data) + 1, contents.hasher(bytes(32)), int) is None
         with SealedFile.create(tmp_path / "spool", keys(1)) as sealed:
             spool(file.fileno(), sealed, hasher=seen)
     assert seen.digest() == digest != contents.hasher(bytes([1]) * 32).digest()
