@@ -275,9 +275,8 @@ def connect(
 
 
 def _not_there(paths: HomePaths) -> UnavailableError:
-    from .holder import (
-        holder_of,
-    )  # Only where something is wrong: every command pays for an import.
+    # Only where something is wrong: every command pays for an import.
+    from .holder import holder_of
 
     holder = holder_of(paths.home)
     if holder is None:

@@ -84,10 +84,8 @@ class Tasks:
         async def outcome() -> T | PeerpostError | RpcError:
             try:
                 return await work
-            except (
-                PeerpostError,
-                RpcError,
-            ) as error:  # Told to the caller, and nothing for the log.
+            except (PeerpostError, RpcError) as error:
+                # Told to the caller, and nothing for the log.
                 return error
 
         # Its owner is the caller, who hears of any failure by awaiting it here.

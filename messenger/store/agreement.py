@@ -44,6 +44,9 @@ RENEW_AGAIN_MS_EACH: Final = 5
 ANSWER_AGAIN_MS: Final = 600_000
 """How long the same answer is given again: sessions that follow each other at once, and a contact that restarts."""
 _KEY = "contact_id = ? AND outbox_id = ? AND lane = ?"
+_DELIVERED: Final = (
+    f"{_KEY} AND seq > ? AND settled = 1 AND state IN ('queued', 'sent', 'delivered')"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,11 +142,6 @@ def _given(db: apsw.Connection, contact_id: str) -> list[tuple[bytes, int]]:
     query = "SELECT outbox_id, lane FROM chains WHERE contact_id = ?"
     rows: list[Any] = db.execute(query, (contact_id,)).fetchall()
     return rows
-
-
-_DELIVERED: Final = (
-    f"{_KEY} AND seq > ? AND settled = 1 AND state IN ('queued', 'sent', 'delivered')"
-)
 
 
 def _delivered_beyond(db: apsw.Connection, key: tuple[str, bytes, int], watermark: int) -> bool:

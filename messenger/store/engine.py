@@ -237,9 +237,8 @@ class Store:
 
     async def behind_what_is_queued(self) -> None:
         """Return once all writes that are queued now are committed, or have failed."""
-        with contextlib.suppress(
-            StorageError, TransientError
-        ):  # Where nothing is taken, nothing is queued.
+        # Where nothing is taken, nothing is queued.
+        with contextlib.suppress(StorageError, TransientError):
             await self.write_lazily(lambda _db: None)
 
     def keep_reserve(self) -> bool:
