@@ -53,7 +53,7 @@ class Health:
         self._inodes = {name: self._inode(name) for name in _STORE_FILES}
         self._keyfile = home / "keyfile"
         self._key: bytes | None = None
-        self._key_looked: tuple[int, int, int] | None = None
+        self._key_looked: tuple[int, ...] | None = None
         self._key = self._key_now()
         self._key_looked = self._look_of_key()
         self._folders = {name for name in _FOLDERS if (home / name).is_dir()}
@@ -83,13 +83,17 @@ class Health:
             found["keyfile"] = f"keyfile was {'deleted' if key is None else 'changed'}"
         return found
 
-    def _look_of_key(self) -> tuple[int, int, int] | None:
-        """Return how the keyfile looks; None where there is none, or something that is no file."""
+    def _look_of_key(self) -> tuple[int, ...] | None:
+        """Return how the keyfile looks; None where there is none, or something that is no file.
+
+        Its mtime alone can be put back; its ctime cannot.
+        """
         try:
             found = self._keyfile.stat()
         except OSError:
             return None
-        return (found.st_ino, found.st_size, found.st_mtime_ns) if S_ISREG(found.st_mode) else None
+        look = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return look if S_ISREG(found.st_mode) else None
 
     def _key_now(self) -> bytes | None:
         """Return what the keyfile holds; it is read only where it does not look as it did."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,22 @@ def test_what_cannot_be_kept_is_refused(tmp_path: Path, file: str, how: str) -> 
             kept.replace(home / file)
             health.check()
             await alice.queue("kept")
+
+    asyncio.run(scenario())
+
+
+def test_a_key_is_looked_at_whose_times_were_put_back(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with acquainted(tmp_path, "alice", "bob") as (alice, _):
+            key = tmp_path / "alice" / "keyfile"
+            key.write_bytes(b"the key")
+            health = looks_after(alice, key.parent, ControlServer(tmp_path / "c", lambda _: None))
+            was = key.stat()
+            with key.open("r+b") as file:
+                file.write(b"not it!")
+            os.utime(key, ns=(was.st_atime_ns, was.st_mtime_ns))
+            health.check()
+            assert health.unwell["keyfile"] == "keyfile was changed"
 
     asyncio.run(scenario())
 
