@@ -162,7 +162,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         if not self._arrivals.admitted:
             self._allowance_bytes -= len(plaintext)
             if self._allowance_bytes < 0:
-                raise ProtocolError("a stranger sent more than a HELLO")
+                raise ProtocolError("a stranger sent more than a greeting")
         events: list[Event] = []
         fed: dict[MuxedStream, None] = {}
         try:

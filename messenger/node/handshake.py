@@ -92,7 +92,7 @@ async def greet(
             stream = await _hello_stream(connection)
             result = await _flights(stream, hello, frames, decide)
     except TimeoutError:
-        raise ProtocolError("HELLO was not finished in time") from None
+        raise ProtocolError("the greeting was not finished in time") from None
     if connection.inbound:
         await stream.close_write()
     else:
@@ -115,7 +115,7 @@ async def _hello_stream(connection: Connection) -> Stream:
         return await connection.open_stream(HELLO_PROTOCOL, timeout_s=HELLO_TIMEOUT_S)
     stream = await connection.accept_stream()
     if stream.protocol != HELLO_PROTOCOL:
-        raise ProtocolError("the first stream is not HELLO")
+        raise ProtocolError("the first stream is not the greeting")
     return stream
 
 
@@ -128,7 +128,7 @@ async def _flights(
     while hello.done is None:
         data = await stream.read(limits.MAX_HELLO_BYTES)
         if not data:
-            raise ProtocolError("the peer ended HELLO early")
+            raise ProtocolError("the peer ended the greeting early")
         for payload in frames.feed(data):
             await _answer(stream, hello, bytes(payload))
             if hello.asked is not None:

@@ -115,7 +115,7 @@ class Spool:
         """Return a whole content that is small. Raises StorageError."""
         content = await self._services.store.read(contents.get, content_id)
         if content is None:
-            raise StorageError("the copy in the spool is gone; send it again")
+            raise StorageError("our copy of it is gone; send it again")
 
         def run() -> bytes:
             sealer = Sealer(file_id=content.id, key=content.key, chunk_log2=content.chunk_log2)
@@ -137,7 +137,7 @@ class Spool:
         content_id = row.content_id or b""
         content = await self._services.store.read(contents.get, content_id)
         if content is None:
-            raise StorageError("the copy in the spool is gone; send it again")
+            raise StorageError("our copy of it is gone; send it again")
         theirs = Sealer(file_id=content.id, key=content.key, chunk_log2=content.chunk_log2)
 
         def run() -> SharedSource:

@@ -68,7 +68,7 @@ class HelloProtocolError(ProtocolError):
     """HELLO broke PROTOCOL.md."""
 
     def __init__(self, cause: Cause) -> None:
-        super().__init__(f"HELLO: {cause.value}")
+        super().__init__(f"the greeting failed: {cause.value}")
         self.cause = cause
 
 
@@ -76,7 +76,7 @@ class HelloUntrustedError(UntrustedError):
     """The peer did not prove to be anyone we serve."""
 
     def __init__(self, cause: Cause) -> None:
-        super().__init__(f"HELLO: {cause.value}")
+        super().__init__(f"the greeting failed: {cause.value}")
         self.cause = cause
 
 
@@ -85,7 +85,7 @@ class HelloRefusedError(RefusedError):
 
     def __init__(self, refusal: Refusal | None = None) -> None:
         said = f": {refusal.reason}" if refusal is not None and refusal.reason else ""
-        super().__init__(f"HELLO: {Cause.REFUSED.value}{said}")
+        super().__init__(f"{Cause.REFUSED.value}{said}")
         self.cause = Cause.REFUSED
         self.refusal = refusal
 

@@ -162,7 +162,7 @@ class SharedSource(ResealedSource):
         return _read_checked(self._content, first, count, self._size)
 
     def _changed(self) -> StorageError:
-        return StorageError("the copy in the spool has changed; send it again")
+        return StorageError("our copy of it has changed; send it again")
 
     def _close_input(self) -> None:
         self._content.close()
@@ -174,7 +174,7 @@ def _read_checked(sealed: SealedFile, first: int, count: int, size: int | None) 
     except TransientError:
         raise
     except StorageError as error:
-        raise StorageError(f"the copy in the spool: {error.message}; send it again") from error
+        raise StorageError(f"our copy of it: {error.message}; send it again") from error
 
 
 def _read_into(source: int | Readable, room: memoryview) -> int:

@@ -86,5 +86,5 @@ async def test_a_copy_that_is_damaged_is_not_sent(pair: tuple[Friend, Friend]) -
     await until(refused)
     for id_ in sent:
         error = (await alice.ask("sent.show", {"id": id_}))["last_error"]
-        assert "copy in the spool: chunk 0 of the stored file is damaged; send it again" in error
+        assert "copy of it: chunk 0 of the stored file is damaged; send it again" in error
     assert await bob.ask("inbox.list", {}) == []

@@ -63,9 +63,9 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
         _row("platform", True, f"{sys.platform} {platform.machine()}"),
         _row("sqlite", sqlite_version() >= (3, 51, 3), ".".join(map(str, sqlite_version())),
              "versions before 3.51.3 can corrupt a database: reinstall apsw-sqlite3mc"),
-        _row("kernels", fastpath.is_native(), fastpath.kernel(),
-             "the compiled kernels are missing, the slow pure ones serve: install a C compiler and "
-             "reinstall peerpost"),
+        _row("native code", fastpath.is_native(), fastpath.kernel(),
+             "the compiled modules are missing, slower ones in Python serve: install a C compiler "
+             "and reinstall peerpost"),
         _row("loop", loop == "uvloop" or sys.platform == "win32", loop, "reinstall uvloop"),
         _row("libp2p", True, importlib.metadata.version("libp2p")),
     ]  # fmt: skip

@@ -160,7 +160,7 @@ def test_damage_on_disk_is_found_and_said(tmp_path: Path) -> None:
     sealed = SealedFile.open(path, keys(1))
     shared = SharedSource(sealed, 5 * CHUNK, keys(2), tmp_path / "own.leaves")
     assert len(shared.read(0, 3).sealed) == 3
-    with pytest.raises(StorageError, match=r"copy in the spool: chunk 3 .* damaged; send it again"):
+    with pytest.raises(StorageError, match=r"copy of it: chunk 3 .* damaged; send it again"):
         shared.read(2, 3)
     shared.close()
     # As it lies there a chunk leaves unchecked once; its receiver finds it and asks again.
