@@ -20,7 +20,7 @@ from peerpost.store import transfers as rows
 from peerpost.store.contents import Content
 from peerpost.store.folder import Archive, ArchiveStream
 from peerpost.store.manifest import scan
-from peerpost.store.names import safe_name
+from peerpost.store.names import clip, safe_name
 from peerpost.store.reference import Reference, describe
 from peerpost.store.sealed import End
 from peerpost.store.spool import Readable
@@ -97,7 +97,7 @@ class FileQueue:
         of what is in it, and the files are read from `path` while they are pulled. Raises NoInputError,
         BadInputError, StoreFullError, StorageError.
         """
-        prefix = _clip(safe_name(name), limits.NAME_BYTES - len(FOLDER_SUFFIX))
+        prefix = clip(safe_name(name), limits.NAME_BYTES - len(FOLDER_SUFFIX))
         found = await self._services.with_file(fd, scan)
         archive = await self._services.in_thread(Archive, os.dup(fd), found.manifest, prefix)
         try:
@@ -230,7 +230,7 @@ class FileQueue:
             key=key or secrets.token_bytes(32),
             chunk_log2=limits.CHUNK_LOG2,
             size=size,
-            name=_clip(name) if files is None else name + FOLDER_SUFFIX,
+            name=clip(_base(name)) if files is None else name + FOLDER_SUFFIX,
             as_text=as_text,
             ext={} if files is None else {wire.FILES: files.to_bytes(8, "big")},
         )
@@ -305,7 +305,6 @@ def _leads_to(path: bytes, fd: int) -> bool:
     return False
 
 
-def _clip(name: str, limit_bytes: int = limits.NAME_BYTES) -> str:
-    """Return a name that an offer can carry; the receiver makes it safe in any case."""
-    data = Path(name).name.encode(errors="replace")
-    return data[:limit_bytes].decode(errors="ignore")
+def _base(name: str) -> str:
+    """Return the last component of what a file is called, in UTF-8; the receiver makes it safe in any case."""
+    return Path(name).name.encode(errors="replace").decode()

@@ -15,7 +15,7 @@ from peerpost.errors import CannotCreateError
 from peerpost.invisible import is_hidden
 from peerpost.wire.limits import NAME_BYTES
 
-__all__ = ["create_new", "numbered", "safe_name"]
+__all__ = ["clip", "create_new", "numbered", "safe_name"]
 
 _FALLBACK: Final = "file"
 _REPLACEMENT: Final = "_"
@@ -33,6 +33,8 @@ _MAX_TRIES: Final = 10_000
 """Files of one name in a folder, after which something is wrong with the folder."""
 _SUFFIX_BYTES: Final = 32
 """Longest ending that is kept whole when a long name is cut."""
+_CUT: Final = "…"
+"""What stands where a long name was cut."""
 
 
 def safe_name(name: str) -> str:
@@ -47,11 +49,11 @@ def safe_name(name: str) -> str:
         for at, char in enumerate(base)
     )
     kept = " ".join(kept.split()).lstrip(".-~ \u00a0").rstrip(". \u00a0")
-    kept = _cut(kept, NAME_BYTES)
+    kept = clip(kept, NAME_BYTES)
     if not kept.strip("_. "):
         return _FALLBACK
     if kept.partition(".")[0].rstrip(" ").upper() in _DEVICES:
-        kept = _cut(_REPLACEMENT + kept, NAME_BYTES)
+        kept = clip(_REPLACEMENT + kept, NAME_BYTES)
     return kept
 
 
@@ -60,7 +62,17 @@ def numbered(name: str, number: int) -> str:
     if number == 0:
         return name
     stem, suffix = _split(name)
-    return _cut(stem, NAME_BYTES - len(f" ({number}){suffix}".encode())) + f" ({number}){suffix}"
+    ending = f" ({number}){suffix}"
+    return _cut_middle(stem, NAME_BYTES - len(ending.encode())) + ending
+
+
+def clip(name: str, size_bytes: int = NAME_BYTES) -> str:
+    """Return a name of at most that many bytes of UTF-8: a long one loses the middle of its stem.
+
+    It keeps its ending, and what is before that, where names that begin alike differ: `part 1 of 9`.
+    """
+    stem, suffix = _split(name)
+    return _cut_middle(stem, size_bytes - len(suffix.encode())) + suffix
 
 
 def create_new(folder_fd: int, name: str) -> tuple[int, str]:
@@ -97,12 +109,15 @@ def _split(name: str) -> tuple[str, str]:
     return stem, dot + suffix
 
 
-def _cut(name: str, size_bytes: int) -> str:
-    """Shorten a name to that many bytes of UTF-8, between characters, keeping a short ending."""
-    if len(name.encode()) <= size_bytes:
-        return name
-    stem, suffix = _split(name)
-    room = size_bytes - len(suffix.encode())
-    cut = stem.encode()[: max(0, room)].decode(errors="ignore")
-    # A combining mark must not be parted from nothing, nor a blank end the stem.
-    return cut.rstrip(". ") + suffix
+def _cut_middle(text: str, size_bytes: int) -> str:
+    """Shorten a text to that many bytes of UTF-8, between characters, its beginning and its end kept."""
+    data = text.encode()
+    if len(data) <= size_bytes:
+        return text
+    room = size_bytes - len(_CUT.encode())
+    head = data[: room - room // 2].decode(errors="ignore")
+    tail = data[len(data) - room // 2 :].decode(errors="ignore")
+    # What belongs to a letter that was cut off must not come to belong to the mark of the cut.
+    while tail and (is_hidden(tail, 0) or unicodedata.category(tail[0]).startswith("M")):
+        tail = tail[1:]
+    return head + _CUT + tail

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peerpost.errors import CannotCreateError
-from peerpost.store.names import create_new, numbered, safe_name
+from peerpost.store.names import clip, create_new, numbered, safe_name
 from peerpost.wire.limits import NAME_BYTES
 
 
@@ -62,10 +62,38 @@ def test_what_a_name_becomes(sent: str, kept: str) -> None:
 
 def test_a_long_name_keeps_its_ending_and_whole_characters() -> None:
     name = safe_name("漢" * 200 + ".tar")
+    assert name.startswith("漢漢")
     assert name.endswith("漢.tar")
     assert NAME_BYTES - 3 < len(name.encode()) <= NAME_BYTES
     assert len(safe_name("x" * 300 + "." + "y" * 300).encode()) <= NAME_BYTES
     assert len(safe_name("nul." + "y" * 300).encode()) <= NAME_BYTES
+
+
+@pytest.mark.parametrize("size", [181, 204, 230, 247, 255, 4000])
+def test_a_long_name_loses_the_middle_of_its_stem(size: int) -> None:
+    for ending in (" part 7 of 9.pdf", ".tar.gz", ".jpeg", " without one"):
+        kept = safe_name("x" * (size - len(ending)) + ending)
+        assert len(kept.encode()) == NAME_BYTES
+        assert kept.startswith("xxx")
+        assert kept.endswith("x" + ending)
+        assert "…" in kept
+        assert numbered(kept, 12).endswith(
+            (" (12)" + ending[-4:], f"{ending} (12)", " (12).gz", " (12).jpeg")
+        )
+
+
+def test_what_is_cut_leaves_no_mark_on_the_cut() -> None:
+    # Each letter with a mark that no composed form has: at any place the tail may begin with the mark.
+    for pad in range(8):
+        kept = safe_name("y" * pad + "x\u0323\u0331" * 90 + ".pdf")
+        assert "…x" in kept
+        assert safe_name(kept) == kept
+
+
+def test_clip_leaves_what_fits() -> None:
+    assert clip("a" * NAME_BYTES) == "a" * NAME_BYTES
+    assert clip("name.pdf", 8) == "name.pdf"
+    assert len(clip("ü" * 200 + ".pdf", 100).encode()) in (99, 100)
 
 
 @given(st.text(max_size=300) | st.text(alphabet="./\\ -~\0:\u202e_nulNUL", max_size=20))
