@@ -76,6 +76,10 @@ class Folder:
         """Return this folder once more, to be closed by itself."""
         return Folder(None if self._fd is None else os.dup(self._fd), self._path)
 
+    def descriptor(self) -> int | None:
+        """Return a descriptor of it that is the caller's, where the system has such."""
+        return None if self._fd is None else os.dup(self._fd)
+
     def close(self) -> None:
         """Close it; again is harmless."""
         if self._fd is not None:
@@ -126,8 +130,13 @@ class Folder:
         else:
             shutil.rmtree(name, ignore_errors=True, dir_fd=self._fd)
 
+    def sync(self) -> None:
+        """Have the names in it, its rights and its time survive a power cut; Windows does that by itself."""
+        if self._fd is not None:
+            os.fsync(self._fd)
+
     def set_mode(self, mode: int) -> None:
-        """Set the rights of the folder itself."""
+        """Set the rights of the folder itself, as they are: the umask takes nothing."""
         os.chmod(self._path if self._fd is None else self._fd, mode)  # noqa: PTH101 - by fd
 
     def set_time(self, mtime: float) -> None:

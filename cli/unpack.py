@@ -7,7 +7,9 @@ is there. In it
 - a name is relative, without `..`, and is made only once, also where a disk does not tell case apart;
 - there are files, folders and symbolic links and nothing else; links come last, so that nothing can lie behind one,
   and stay within the folder;
-- rights are the umask's, and whether a file may be run: no setuid, no owner.
+- rights are those that were sent, less what the umask takes: never wider, no setuid, setgid or sticky, no owner.
+
+Until all is there a folder is its owner's alone, and may be written to by them, whatever it is to become.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ from peerpost.errors import (
     StorageError,
     StoreFullError,
 )
+from peerpost.holes import SparseWriter
 
+from .flushing import Flusher
 from .folders import Folder
 from .tarform import CutError, Member, members
 
@@ -95,24 +99,26 @@ def _into(beside: Folder, path: Path, write: Callable[[int], None], *, there: bo
     except OSError as error:
         raise CannotCreateError(f"cannot create {path}: {error.strerror}") from None
     try:
-        with beside.folder(name) as draft:
-            files = _through_pipe(write, _Unpacking(draft))
-            getattr(os, "sync", lambda: None)()
+        with beside.folder(name) as draft, Flusher() as flusher:
+            unpacking = _Unpacking(draft, flusher)
+            _through_pipe(write, unpacking)
+            unpacking.settle()
             if there:
                 _merge(draft, beside, path, try_only=True)
-                _merge(draft, beside, path)
+                unpacking.close_up(beside, besides=_merge(draft, beside, path))
             else:
-                draft.set_mode(0o777 & ~_umask())
-        if not there:
-            if beside.status(path.name) is not None:
-                raise ExistsError(f"{path} exists", hint="name another")
-            beside.move(name, beside, path.name)
+                if beside.status(path.name) is not None:
+                    raise ExistsError(f"{path} exists", hint="name another")
+                beside.move(name, beside, path.name)
+                beside.sync()
+                # It is the same folder under its new name.
+                unpacking.close_up(draft, besides=set())
     finally:
         beside.remove_tree(name)
-    return files
+    return unpacking.files
 
 
-def _through_pipe(write: Callable[[int], None], unpacking: _Unpacking) -> int:
+def _through_pipe(write: Callable[[int], None], unpacking: _Unpacking) -> None:
     read_end, write_end = os.pipe()
     failures: list[BaseException] = []
 
@@ -145,7 +151,6 @@ def _through_pipe(write: Callable[[int], None], unpacking: _Unpacking) -> int:
     reader.join()
     if failures:
         raise failures[0]
-    return unpacking.files
 
 
 class _Pipe:
@@ -185,13 +190,16 @@ class _Pipe:
 class _Unpacking:
     """One archive on its way into a new folder."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, flusher: Flusher) -> None:
         self.files = 0
         self.stopped = False
         self._folder = folder
+        self._flusher = flusher
+        self._mask = _umask()
         self._top: str | None = None
         self._links: list[tuple[list[str], str]] = []
-        self._times: list[tuple[list[str], float]] = []
+        self._folders: list[tuple[list[str], int, float | None]] = []
+        """With its rights and the time of its last change, each before what is in it."""
         self._kept_bytes = 0
         self._open: tuple[list[str], Folder] | None = None
         """The folder that the last thing went into: what follows mostly goes there too."""
@@ -211,12 +219,35 @@ class _Unpacking:
             for parts, target in self._links:
                 with self._making(parts) as folder:
                     folder.link(parts[-1], target)
-            for parts, mtime in reversed(self._times):
-                with suppress(OSError, OverflowError, ValueError):
-                    self._inside(parts).set_time(mtime)
         finally:
             if self._open is not None:
                 self._open[1].close()
+
+    def settle(self) -> None:
+        """Have folders become what they were, but that their owner may still use them, and all survive a power cut."""
+        if all(parts for parts, _, _ in self._folders):
+            # Nothing was said of the one that all is in.
+            self._folders.insert(0, ([], 0o777, None))
+        for parts, mode, mtime in reversed(self._folders):
+            with self._folder.descend(parts) as folder:
+                # A disk that has no such rights leaves it to its owner, or gives all folders the same.
+                with suppress(OSError):
+                    folder.set_mode(mode & ~self._mask | 0o700)
+                with suppress(OSError, OverflowError, ValueError):
+                    if mtime is not None:
+                        folder.set_time(mtime)
+                if (fd := folder.descriptor()) is not None:
+                    self._flusher.take(fd)
+        self._flusher.wait()
+
+    def close_up(self, top: Folder, *, besides: set[str]) -> None:
+        """Take from the owner what they did not have, now that all lies in `top`; not of folders that were there."""
+        for parts, mode, _ in reversed(self._folders):
+            if mode & ~self._mask & 0o700 == 0o700 or "/".join(parts) in besides:
+                continue
+            with top.descend(parts) as folder, suppress(OSError):
+                folder.set_mode(mode & ~self._mask)
+                folder.sync()
 
     def _take(self, member: Member, pipe: _Pipe) -> None:
         if self.stopped:
@@ -225,9 +256,9 @@ class _Unpacking:
         if member.kind == "folder":
             if parts:
                 with self._making(parts) as folder:
-                    folder.make(parts[-1])
+                    folder.make(parts[-1], 0o700)
             self._keep(member)
-            self._times.append((parts, member.mtime))
+            self._folders.append((parts, member.mode & 0o777, member.mtime))
             return
         if not parts:
             raise BadInputError("the archive is of no folder")
@@ -286,19 +317,23 @@ class _Unpacking:
 
     def _file(self, parts: list[str], member: Member, pipe: _Pipe) -> None:
         with self._making(parts) as folder:
-            fd = folder.create(parts[-1], 0o777 if member.mode & 0o100 else 0o666)
-        with os.fdopen(fd, "wb", buffering=0) as file:
-            left = member.size
+            fd = folder.create(parts[-1], member.mode & 0o777)
+        try:
+            file, left = SparseWriter(fd), member.size
             while left:
                 data = pipe.take(min(left, _COPY_BYTES))
                 if not data:
                     raise CutError("the archive is cut short")
                 left -= len(data)
-                while data:
-                    data = data[file.write(data) :]
+                file.write(data)
+            file.end()
             if os.utime in os.supports_fd:
                 with suppress(OSError, OverflowError, ValueError):
                     os.utime(fd, (member.mtime, member.mtime))
+        except BaseException:
+            os.close(fd)
+            raise
+        self._flusher.take(fd)
 
 
 def _is_special(part: str) -> bool:
@@ -336,8 +371,14 @@ def _bad(member: Member, why: str) -> BadInputError:
     )
 
 
-def _merge(draft: Folder, folder: Folder, path: Path, *, try_only: bool = False) -> None:
-    """Move what is in `draft` into a folder, replacing files and links of the same name, never through a link."""
+def _merge(
+    draft: Folder, folder: Folder, path: Path, *, try_only: bool = False, below: str = ""
+) -> set[str]:
+    """Move what is in `draft` into a folder, replacing files and links of the same name, never through a link.
+
+    Return which folders were there: they stay what they are.
+    """
+    were_there = {below}
     for name in draft.names():
         found, goal = draft.status(name), folder.status(name)
         if found is None:
@@ -346,7 +387,8 @@ def _merge(draft: Folder, folder: Folder, path: Path, *, try_only: bool = False)
             if not stat.S_ISDIR(goal.st_mode):
                 raise ExistsError(f"{path / name} is no folder, and would have to become one")
             with draft.folder(name) as inner, folder.folder(name) as outer:
-                _merge(inner, outer, path / name, try_only=try_only)
+                further = f"{below}/{name}" if below else name
+                were_there |= _merge(inner, outer, path / name, try_only=try_only, below=further)
             continue
         if goal is not None and stat.S_ISDIR(goal.st_mode):
             raise ExistsError(f"{path / name} is a folder, and would have to become a file")
@@ -354,6 +396,9 @@ def _merge(draft: Folder, folder: Folder, path: Path, *, try_only: bool = False)
             raise ExistsError(f"{path / name} is a pipe or a device, and is not replaced")
         if not try_only:
             draft.move(name, folder, name)
+    if not try_only:
+        folder.sync()
+    return were_there
 
 
 def _umask() -> int:

@@ -39,6 +39,7 @@ FOLDERS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "system": frozenset({"errors"}),
     "invisible": frozenset(),
+    "holes": frozenset(),
     "fastpath": frozenset(),
     "wire": frozenset({"errors", "fastpath"}),
     "crypto": frozenset({"errors", "fastpath", "wire"}),
@@ -46,9 +47,9 @@ FOLDERS: dict[str, frozenset[str]] = {
     "store": frozenset({"errors", "system", "invisible", "fastpath", "wire", "crypto"}),
     "net": frozenset({"errors", "system", "fastpath", "wire"}),
     "node": frozenset(
-        {"", "errors", "system", "fastpath", "wire", "crypto", "protocol", "store", "net"}
+        {"", "errors", "system", "holes", "fastpath", "wire", "crypto", "protocol", "store", "net"}
     ),
-    "cli": frozenset({"", "errors", "system", "invisible", *CLIENT_MODULES}),
+    "cli": frozenset({"", "errors", "system", "invisible", "holes", *CLIENT_MODULES}),
     # The liar of the demonstration is a node with one part replaced.
     "demo": frozenset({"", "errors", "system", "protocol", "store", "node"}),
 }

@@ -79,9 +79,15 @@ class Arrived:
         with disk.errors("cannot write the file"):
             sink = Sink(out_fd)
         self._sinks.add(sink)
+
+        def run() -> T:
+            result = work(sink)
+            sink.end()
+            return result
+
         try:
             threads = self._waiting if sink.may_wait else self._services.threads
-            return await until_left(threads, sink.stop, work, sink)
+            return await until_left(threads, sink.stop, run)
         finally:
             self._sinks.discard(sink)
             sink.close()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import stat
 
 from peerpost.errors import UnavailableError
+from peerpost.holes import SparseWriter
 from peerpost.store import disk
 
 __all__ = ["Sink"]
@@ -30,8 +32,10 @@ class Sink:
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLOUT)
         self._poll.register(self._woken, select.POLLIN)
-        self.may_wait = not stat.S_ISREG(os.fstat(self._fd).st_mode)
+        status = os.fstat(self._fd)
+        self.may_wait = not stat.S_ISREG(status.st_mode)
         """Whether a write may have to wait for somebody."""
+        self._sparse = None if self.may_wait else _sparse(self._fd, status.st_size)
 
     def write(self, data: memoryview) -> None:
         """Write all of it as its reader takes it. Raises StorageError, UnavailableError once it is stopped."""
@@ -41,10 +45,19 @@ class Sink:
                     self._poll.poll()
                 if self._stopped:
                     raise UnavailableError("the node is stopping", hint="try again")
+                if self._sparse is not None:
+                    self._sparse.write(data)
+                    return
                 try:
                     data = data[os.write(self._fd, data[:PIPE_BYTES] if self.may_wait else data) :]
                 except BlockingIOError:
                     continue
+
+    def end(self) -> None:
+        """Have a file end where all that was written ends. Raises StorageError."""
+        if self._sparse is not None:
+            with disk.errors("cannot write the file"):
+                self._sparse.end()
 
     def stop(self) -> None:
         """Have the writer give up, also while it waits."""
@@ -55,3 +68,10 @@ class Sink:
         """Let go; its writer has left, and nobody stops it any more."""
         for fd in (self._fd, self._woken, self._waker):
             os.close(fd)
+
+
+def _sparse(fd: int, size_bytes: int) -> SparseWriter | None:
+    """Return what leaves holes in a file; None of one that is written over, or that only grows by what is written."""
+    appends = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
+    at_end = os.lseek(fd, 0, os.SEEK_CUR) == size_bytes
+    return SparseWriter(fd) if at_end and not appends else None

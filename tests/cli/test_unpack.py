@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import stat
 import tarfile
 import time
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,46 +16,9 @@ import pytest
 from peerpost.cli.unpack import unpack
 from peerpost.errors import BadInputError, ExistsError, PeerpostError, StorageError
 from peerpost.node.rpc import Request
+from tests.support.archives import Member, file, folder, link, packed, writer
 
 from .conftest import FakeNode, Shell
-
-Member = tuple[str, dict[str, Any], bytes]
-
-
-def folder(name: str = "top") -> Member:
-    return name, {"type": tarfile.DIRTYPE, "mode": 0o755}, b""
-
-
-def file(name: str, data: bytes = b"data", **more: Any) -> Member:
-    return name, {"mtime": 1_700_000_000, **more}, data
-
-
-def link(name: str, target: str) -> Member:
-    return name, {"type": tarfile.SYMTYPE, "linkname": target}, b""
-
-
-def packed(*members: Member) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, fields, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            for key, value in fields.items():
-                setattr(info, key, value)
-            archive.addfile(info, io.BytesIO(data))
-    return out.getvalue()
-
-
-def writer(data: bytes) -> Callable[[int], None]:
-    def write(fd: int) -> None:
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(fd, view[:65536]) :]
-        except BrokenPipeError:
-            raise StorageError("cannot write the file: Broken pipe") from None
-
-    return write
 
 
 def test_a_folder(tmp_path: Path) -> None:
@@ -75,11 +36,6 @@ def test_a_folder(tmp_path: Path) -> None:
     assert unpack(str(out), writer(made), force=False) == 5
     assert (out / "a.txt").read_bytes() == b"hello"
     assert (out / "a.txt").stat().st_mtime == 1_700_000_000
-    mask = os.umask(0)
-    os.umask(mask)
-    assert stat.S_IMODE((out / "sub" / "run").stat().st_mode) == 0o777 & ~mask
-    assert stat.S_IMODE((out / "a.txt").stat().st_mode) == 0o666 & ~mask
-    assert stat.S_IMODE(out.stat().st_mode) == 0o777 & ~mask
     assert (out / "link").read_bytes() == b"#!"
     assert (out / "sub" / "up").read_bytes() == b"hello"
     assert (out / "empty").is_dir()

@@ -1,0 +1,71 @@
+"""Holes stay holes: what is written to a new file with its long runs of zeros left out, for the file system to give.
+
+An image of a disk may be a terabyte long and hold a gigabyte. Where a file system knows no holes it writes the zeros
+itself, once something is written behind them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+__all__ = ["SparseWriter"]
+
+_BLOCK_BYTES: Final = 4096
+"""Looked at as one: no file system in use has smaller holes."""
+_HOLE_BYTES: Final = 64 << 10
+"""Zeros that are written are cheaper than a smaller hole: each parts the file on the disk in two."""
+_ZEROS: Final = bytes(_HOLE_BYTES)
+
+
+class SparseWriter:
+    """Writes to an open file from where it stands, which has to be its end. Raises OSError."""
+
+    def __init__(self, fd: int) -> None:
+        """Write to a descriptor, which stays the caller's."""
+        self._fd = fd
+        self._zeros = 0
+        """Bytes that are due and not written."""
+
+    def write(self, data: memoryview) -> None:
+        """Write all of it; zeros at its end may wait for what follows."""
+        for is_zero, run in _runs(data):
+            if is_zero:
+                self._zeros += len(run)
+            else:
+                self._give_zeros()
+                self._write(run)
+
+    def end(self) -> None:
+        """Have the file end where all that was written ends."""
+        is_hole = self._zeros >= _HOLE_BYTES
+        self._give_zeros()
+        # A hole is nothing until something is behind it.
+        if is_hole and os.fstat(self._fd).st_size < (size := os.lseek(self._fd, 0, os.SEEK_CUR)):
+            os.ftruncate(self._fd, size)
+
+    def _give_zeros(self) -> None:
+        if self._zeros >= _HOLE_BYTES:
+            os.lseek(self._fd, self._zeros, os.SEEK_CUR)
+        else:
+            self._write(memoryview(_ZEROS)[: self._zeros])
+        self._zeros = 0
+
+    def _write(self, data: memoryview) -> None:
+        while data:
+            data = data[os.write(self._fd, data) :]
+
+
+def _runs(data: memoryview) -> Iterator[tuple[bool, memoryview]]:
+    """Yield the blocks that are zeros and those that are not in runs, each with whether it is zeros."""
+    start, was_zero = 0, False
+    for at in range(0, len(data), _BLOCK_BYTES):
+        # One byte tells of most blocks that they are not.
+        is_zero = not data[at] and _ZEROS.startswith(data[at : at + _BLOCK_BYTES])
+        if is_zero != was_zero:
+            if at > start:
+                yield was_zero, data[start:at]
+            start, was_zero = at, is_zero
+    if start < len(data):
+        yield was_zero, data[start:]
