@@ -7,18 +7,20 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from peerpost import system
 from peerpost.errors import CannotCreateError, ExistsError, StorageError, StoreFullError
 
 __all__ = ["target"]
 
 
 @contextmanager
-def target(out: str, *, force: bool) -> Iterator[int]:
+def target(out: str, *, force: bool, mode: int = 0o666) -> Iterator[int]:
     """Open a new file beside `out` and give its descriptor; it takes that name when all went well.
 
+    Its rights are `mode` less what the umask takes, from the first on, and its name survives a power cut.
     Raises ExistsError where a file or link exists and `force` does not say to replace it,
     CannotCreateError where something else does or its folder does not let us, StoreFullError when the disk is full.
     """
@@ -26,7 +28,8 @@ def target(out: str, *, force: bool) -> Iterator[int]:
     _look_at(path, force=force)
     draft = path.with_name(f".{secrets.token_hex(6)}.peerpost-part")
     try:
-        fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(draft, flags, mode)
     except OSError as error:
         raise CannotCreateError(f"cannot create {path}: {error.strerror}") from None
     try:
@@ -36,6 +39,9 @@ def target(out: str, *, force: bool) -> Iterator[int]:
         finally:
             os.close(fd)
         _give_name(draft, path, force=force)
+        # In a folder that may not be listed the file system decides when.
+        with suppress(PermissionError):
+            system.fsync_dir(path.absolute().parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFullError(f"no space left for {path}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +11,6 @@ from peerpost.errors import UsageError
 from ..app import App, Group, complete_contacts, pass_app
 from ..inputs import Duration
 from ..listing import PAGE_ROWS, after_option, limit_option, show_list
-from ..output import target
 
 if TYPE_CHECKING:
     from ..block import LongRecord
@@ -114,8 +112,7 @@ def show(app: App, id_: str) -> None:
     app.terminal.record(_about(item))
     body = item.get("body")
     if body is None:
-        where = "FOLDER" if item.get("directory") else "FILE"
-        app.terminal.note(f"Save it: peerpost inbox save {item['id']} --out {where}")
+        app.terminal.note(f"Save it: peerpost inbox save {item['id']}")
     else:
         app.terminal.text(f"\n{body}")
 
@@ -133,51 +130,51 @@ def _about(item: dict[str, Any]) -> dict[str, Any]:
 
 @inbox.command(
     examples="""
+    peerpost inbox save k3f9
     peerpost inbox save k3f9 --out report.pdf
     peerpost inbox save 7hq2 --out photos
-    peerpost inbox save 7hq2 --out photos.tar
     peerpost inbox save 7hq2 --out - | tar -x
+    peerpost inbox save k3f9 7hq2 --out downloads/ --move
+    peerpost inbox save --all --unread --contact nas --out backups/
     """
 )
-@click.argument("id_", metavar="ID")
-@click.option("--out", required=True, metavar="FILE|-", help="Where to; '-' is stdout.")
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--out", metavar="FILE|DIR/|-", help="Where to; '-' is stdout.")
+@click.option("--all", "every", is_flag=True, help="All that is in the inbox.")
+@click.option(
+    "--contact", "-c", metavar="NAME", shell_complete=complete_contacts, help="Of --all, NAME's."
+)
+@click.option("--unread", is_flag=True, help="Of --all, what was not read or saved yet.")
+@click.option("--move", is_flag=True, help="Delete each message once it is safely saved.")
 @click.option("--force", is_flag=True, help="Replace what exists.")
 @pass_app
-def save(app: App, id_: str, out: str, force: bool) -> None:
-    """Write one message's bytes as they were sent, a file or a text; a folder is unpacked.
+def save(
+    app: App,
+    ids: tuple[str, ...],
+    out: str | None,
+    every: bool,
+    contact: str | None,
+    unread: bool,
+    move: bool,
+    force: bool,
+) -> None:
+    """Write messages' bytes as they were sent, of files and texts; a folder is unpacked.
 
-    FILE appears only when it is whole. What is in a folder comes to lie in FILE itself; named
-    like FILE.tar it stays packed.
+    Without --out, with several, and with --out DIR/ each gets its own name, or one with a number
+    where that is taken. FILE appears only when it is whole. What is in a folder comes to lie in
+    FILE itself; named like FILE.tar it stays packed.
     """
-    if out == "-":
-        if sys.stdout.isatty():
-            raise UsageError(
-                "raw bytes are not for a terminal", hint="give --out FILE, or pipe it somewhere"
-            )
-        app.call("inbox.save", {"id": id_}, fds=[sys.stdout.fileno()])
+    from ..saving import Saving, received
+
+    if bool(ids) == every:
+        raise UsageError("either ID... or --all says what to save")
+    if (contact is not None or unread) and not every:
+        raise UsageError("--contact and --unread go with --all")
+    saving = Saving(app=app, out=out, force=force, move=move)
+    if not every:
+        saving.save(list(ids))
         return
-    about = app.call("inbox.peek", {"id": id_})
-    if about.get("directory") and not out.endswith(".tar"):
-        _unpack(app, about["id"], out, force=force)
-        return
-    with target(out, force=force) as fd:
-        saved = app.call("inbox.save", {"id": id_}, fds=[fd])
-    app.terminal.record(saved | {"path": out}, human=f"{saved['id']}  saved  {out}")
-
-
-def _unpack(app: App, id_: str, out: str, *, force: bool) -> None:
-    from ..unpack import unpack
-
-    saved: dict[str, Any] = {}
-
-    def write(fd: int) -> None:
-        saved.update(app.call("inbox.save", {"id": id_}, fds=[fd]))
-
-    files = unpack(out, write, force=force)
-    app.terminal.record(
-        saved | {"path": out, "files": files},
-        human=f"{saved['id']}  saved  {out}  ({files} files)",
-    )
+    saving.save_each(received(app, contact, unread=unread))
 
 
 @inbox.command(

@@ -62,8 +62,12 @@ class Arrived:
     async def save(self, item: inbox.Item, out_fd: int) -> str | None:
         """Write a message's bytes to an open file; return the BLAKE2b-256 of a file in hex.
 
-        Raises StorageError naming a chunk that is damaged.
+        Raises StorageError naming a chunk that is damaged, UnavailableError for a kind that is not known here.
         """
+        if item.kind == inbox.UNKNOWN:
+            raise UnavailableError(
+                f"{item.id} is of a kind that a later version of Peerpost knows", hint="update it"
+            )
         if item.file_id is None:
             return await self._to(out_fd, lambda sink: sink.write(memoryview(item.body or b"")))
         row = await self._row(item)

@@ -10,7 +10,7 @@ import stat
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import apsw
 
@@ -43,6 +43,16 @@ LONG_TEXT_NAME = "text.txt"
 """What a text is called that goes as a file."""
 
 
+class _Traits(NamedTuple):
+    """What a file is besides its bytes and its name."""
+
+    mode: int | None = None
+    mtime_s: int | None = None
+
+
+_NONE = _Traits()
+
+
 class FileQueue:
     """Takes files to send."""
 
@@ -66,19 +76,22 @@ class FileQueue:
         sealed into the spool before this returns, unless the same bytes lie there already. Raises
         NoInputError, StoreFullError, StorageError.
         """
+        traits = _traits(os.fstat(fd))
         reference = await self._services.with_file(fd, self._reference, path_hint)
         if reference is not None:
             source = json.dumps(asdict(reference))
             return await self._queue(
-                contact_id, name, lane, expires_ms, size=reference.size, source=source
-            )
+                contact_id, name, lane, expires_ms,
+                size=reference.size, source=source, traits=traits,
+            )  # fmt: skip
         content = await self._spool.recognise(fd)
         if content is not None:
             with suppress(_GoneError):
                 return await self._queue(
-                    contact_id, name, lane, expires_ms, size=content.size, content=content
-                )
-        return await self._put_spooled(contact_id, fd, name, lane, expires_ms)
+                    contact_id, name, lane, expires_ms,
+                    size=content.size, content=content, traits=traits,
+                )  # fmt: skip
+        return await self._put_spooled(contact_id, fd, name, lane, expires_ms, traits=traits)
 
     async def put_folder(
         self,
@@ -173,12 +186,14 @@ class FileQueue:
         *,
         as_text: bool = False,
         files: int | None = None,
+        traits: _Traits = _NONE,
     ) -> outbox.Entry:
         file_id, key = secrets.token_bytes(16), secrets.token_bytes(32)
         content, end = await self._spool.put(source, file_id=file_id, key=key)
         return await self._queue_spooled(
-            contact_id, content, end, name, lane, expires_ms, as_text=as_text, files=files
-        )
+            contact_id, content, end, name, lane, expires_ms,
+            as_text=as_text, files=files, traits=traits,
+        )  # fmt: skip
 
     async def _queue_spooled(
         self,
@@ -191,13 +206,14 @@ class FileQueue:
         *,
         as_text: bool = False,
         files: int | None = None,
+        traits: _Traits = _NONE,
     ) -> outbox.Entry:
         file_id, key = content.id, content.key
         try:
             entry = await self._queue(
                 contact_id, name, lane, expires_ms,
                 size=end.size, end=end, as_text=as_text, file_id=file_id, key=key, content=content,
-                files=files,
+                files=files, traits=traits,
             )  # fmt: skip
         except PeerpostError:
             self._spool.remove(file_id)
@@ -221,6 +237,7 @@ class FileQueue:
         key: bytes | None = None,
         content: Content | None = None,
         files: int | None = None,
+        traits: _Traits = _NONE,
     ) -> outbox.Entry:
         at_ms = now_ms()
         # What was spooled just now has the file's own id, or is the manifest of a folder.
@@ -232,7 +249,8 @@ class FileQueue:
             size=size,
             name=clip(_base(name)) if files is None else name + FOLDER_SUFFIX,
             as_text=as_text,
-            ext={} if files is None else {wire.FILES: files.to_bytes(8, "big")},
+            mtime_s=traits.mtime_s,
+            ext=_ext(files, traits),
         )
         finish = None
         if end is not None:
@@ -283,6 +301,19 @@ class FileQueue:
             )
 
         return await self._services.store.write(work)
+
+
+def _traits(status: os.stat_result) -> _Traits:
+    """Return what an offer says of an open file: nothing of a pipe or a socket."""
+    if not stat.S_ISREG(status.st_mode):
+        return _NONE
+    mtime_s = int(status.st_mtime)
+    return _Traits(status.st_mode, mtime_s if 0 <= mtime_s <= limits.MAX_TIME_S else None)
+
+
+def _ext(files: int | None, traits: _Traits) -> dict[str, bytes]:
+    ext = {} if files is None else {wire.FILES: files.to_bytes(8, "big")}
+    return ext if traits.mode is None else ext | {wire.MODE: wire.mode_of(traits.mode)}
 
 
 class _GoneError(Exception):

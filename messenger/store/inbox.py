@@ -23,6 +23,7 @@ from .served import require_served
 
 __all__ = [
     "MAX_OPEN_OFFERS",
+    "UNKNOWN",
     "Item",
     "Mark",
     "ReceivedBatch",
@@ -209,8 +210,8 @@ def _offer(db: apsw.Connection, contact_id: str, message: wire.Message, now_ms: 
     files = None if as_text else wire.files_in(offer)
     db.execute(
         "INSERT OR IGNORE INTO transfers (file_id, incoming, id, contact_id, state, name,"
-        " as_text, size, chunk_log2, key, outbox_id, lane, seq, sent_ms, created_ms, files)"
-        " VALUES (?, 1, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " as_text, size, chunk_log2, key, outbox_id, lane, seq, sent_ms, created_ms, files, mode,"
+        " mtime_s) VALUES (?, 1, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             offer.file_id,
             ids.new_id(db, "transfers"),
@@ -226,6 +227,8 @@ def _offer(db: apsw.Connection, contact_id: str, message: wire.Message, now_ms: 
             message.sent_at_ms,
             now_ms,
             files,
+            wire.mode_in(offer),
+            offer.mtime_s,
         ),
     )
     return db.changes() > 0

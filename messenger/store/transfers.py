@@ -48,7 +48,7 @@ OPEN = "state IN ('offered', 'asking', 'active', 'paused')"
 _COLUMNS = (
     "file_id, incoming, id, contact_id, state, name, as_text, size, chunk_log2, key, finish_size,"
     " finish_count, finish_root, have, progress_bytes, source, outbox_id, lane, seq, sent_ms,"
-    " error, created_ms, content_id, peer_pause, files, accepted_bytes"
+    " error, created_ms, content_id, peer_pause, files, accepted_bytes, mode, mtime_s"
 )
 
 
@@ -89,6 +89,10 @@ class Transfer:
     """Of a folder: how many files are in it, as its sender says; None for a plain file."""
     accepted_bytes: int | None
     """Of an incoming file of unknown size: how long it may be; None for any length."""
+    mode: int | None
+    """Of an incoming file: its rights where it was sent from, of 0o777; None where that was not said."""
+    mtime_s: int | None
+    """Of an incoming file: when it was last changed, as its sender says."""
 
     @property
     def shown_name(self) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     "HAVE_BYTES",
     "LINK_BYTES",
     "LINK_PERSON",
+    "MODE",
     "Accept",
     "Busy",
     "Cancel",
@@ -51,6 +52,8 @@ __all__ = [
     "files_in",
     "had_bytes",
     "link",
+    "mode_in",
+    "mode_of",
 ]
 
 LINK_PERSON: Final = b"peerpost/v1/link"
@@ -63,6 +66,11 @@ HAVE: Final = "have"
 HAVE_BYTES: Final = 8
 FILES: Final = "files"
 """Entry of an Offer's `ext`: it is a folder, as a tar archive, with so many files; u64."""
+MODE: Final = "mode"
+"""Entry of an Offer's `ext`: what POSIX lets whom do with the file, rwxrwxrwx; u16."""
+MODE_BYTES: Final = 2
+MODE_BITS: Final = 0o777
+"""Neither setuid, setgid nor sticky: what those lend is the sender's."""
 
 
 class UnknownTypeError(ProtocolError):
@@ -335,6 +343,17 @@ def files_in(offer: Offer) -> int | None:
     if value is None:
         return None
     return min(int.from_bytes(value[:8], "big"), limits.MAX_FILE_BYTES)
+
+
+def mode_of(mode: int) -> bytes:
+    """Return the entry that says who may do what with a file."""
+    return (mode & MODE_BITS).to_bytes(MODE_BYTES, "big")
+
+
+def mode_in(offer: Offer) -> int | None:
+    """Return who may do what with the file that is offered, as its sender says; None where it does not."""
+    value = offer.ext.get(MODE, b"")
+    return int.from_bytes(value, "big") & MODE_BITS if len(value) == MODE_BYTES else None
 
 
 def link(message_bytes: bytes, message: Message) -> bytes:

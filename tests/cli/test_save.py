@@ -105,7 +105,7 @@ def test_save_that_fails_leaves_nothing(node: FakeNode, shell: Shell, tmp_path: 
     node.answers["inbox.save"] = saver(b"half", StoreFullError("no space left"))
     assert shell("inbox", "save", "k3", "--out", str(tmp_path / "a")).code == 74
     assert shell("inbox", "save", "k3", "--out", str(tmp_path / "no" / "a")).code == 73
-    assert shell("inbox", "save", "k3", "--out", str(tmp_path)).code == 73
+    assert shell("inbox", "save", "k3", "--out", str(tmp_path)).code == 74
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 

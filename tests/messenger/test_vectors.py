@@ -106,6 +106,9 @@ def test_inner(case: Case) -> None:
         if "link" in case:
             assert isinstance(message, inner.Message)
             assert inner.link(data, message).hex() == case["link"]
+        if "mode" in case:
+            assert isinstance(message, inner.Message)
+            assert inner.mode_in(inner.decode_offer(message.body)) == case["mode"]
 
 
 @pytest.mark.parametrize("case", cases("noise"))

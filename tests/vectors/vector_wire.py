@@ -121,6 +121,24 @@ def make_inner() -> list[Case]:
                 )
             ),
         ),
+        case(
+            "offer of a program",
+            "success",
+            inner.encode(text(offer(name="run.sh", ext={inner.MODE: b"\x01\xe8"}), **bulk)),
+            mode=0o750,
+        ),
+        case(
+            "offer of setuid",
+            "success",
+            inner.encode(text(offer(ext={inner.MODE: b"\xff\xe4"}), **bulk)),
+            mode=0o744,
+        ),
+        case(
+            "offer of a mode of three bytes",
+            "success",
+            inner.encode(text(offer(ext={inner.MODE: b"\x00\x01\xa4"}), **bulk)),
+            mode=None,
+        ),
         case("skip", "success", inner.encode(skip), link=link),
         case("a later kind", "success", inner.encode(text(b"\xff", kind=9))),
         *(case(name, "success", inner.encode(page)) for name, page in pages.items()),

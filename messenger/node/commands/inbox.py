@@ -14,6 +14,7 @@ from peerpost.errors import StorageError
 from peerpost.store import contacts as store_contacts
 from peerpost.store import deletion
 from peerpost.store import inbox as store_inbox
+from peerpost.store import transfers as store_transfers
 
 from ..clock import rfc3339
 from ..rpc import Final, InvalidParamsError, Request
@@ -106,9 +107,24 @@ def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
 
 
 async def peek(node: Node, request: Request) -> dict[str, Any]:
-    """Describe one message as `list` does, and leave it unread."""
+    """Describe one message as `list` does, and what its file was; leave it unread."""
     opened = node.opened()
-    return _row(opened, await opened.store.read(store_inbox.find, request.params_as(_Id).id))
+    item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
+    return _row(opened, item) | await _traits(opened, item)
+
+
+async def _traits(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
+    """Return what a file was where it was sent from, as its sender says."""
+    row = None
+    if item.file_id is not None:
+        row = await opened.store.read(
+            store_transfers.get, item.contact_id, item.file_id, incoming=True
+        )
+    if row is None:
+        return {"mode": None, "modified_at": None}
+    modified_ms = None if row.mtime_s is None else row.mtime_s * 1000
+    mode = None if row.mode is None else f"{row.mode:04o}"
+    return {"mode": mode, "modified_at": rfc3339(modified_ms)}
 
 
 async def show(node: Node, request: Request) -> dict[str, Any]:
@@ -176,6 +192,7 @@ async def save(node: Node, request: Request) -> dict[str, Any]:
         "blake2b": digest,
         "directory": item.files is not None,
         "files": item.files,
+        **await _traits(opened, item),
     }
 
 

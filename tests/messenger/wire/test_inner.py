@@ -107,6 +107,24 @@ def test_offer_round_trip(offer: inner.Offer) -> None:
     assert inner.decode_offer(inner.encode_offer(offer)) == offer
 
 
+@given(offers, st.binary(max_size=4))
+def test_a_mode_has_nine_bits(offer: inner.Offer, value: bytes) -> None:
+    said = inner.mode_in(msgspec.structs.replace(offer, ext={inner.MODE: value}))
+    assert said == (int.from_bytes(value, "big") % 0o1000 if len(value) == 2 else None)
+
+
+def test_what_is_said_of_a_mode() -> None:
+    for mode in (0, 0o600, 0o100755, 0o104777):
+        offer = inner.Offer(
+            file_id=bytes(16),
+            key=bytes(32),
+            chunk_log2=18,
+            name="a",
+            ext={inner.MODE: inner.mode_of(mode)},
+        )
+        assert inner.mode_in(inner.decode_offer(inner.encode_offer(offer))) == mode & 0o777
+
+
 @given(messages, st.data())
 def test_a_mutation_is_refused_or_is_another_message(
     message: inner.Inner, data: st.DataObject

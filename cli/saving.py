@@ -1,0 +1,214 @@
+"""`inbox save`: where a message's bytes come to lie, and that the message may go once they surely do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from peerpost import system
+from peerpost.errors import (
+    CannotCreateError,
+    ExistsError,
+    PeerpostError,
+    StorageError,
+    UsageError,
+)
+from peerpost.store.names import numbered, safe_name
+
+from .app import App
+from .listing import PAGE_ROWS
+from .output import target
+
+__all__ = ["Saving", "received"]
+
+_USUAL_MODE = 0o666
+_PRIVATE_MODE = 0o600
+"""Of a folder that stays packed: what is in it may be nobody else's."""
+_MAX_TRIES = 10_000
+
+
+def received(app: App, contact: str | None, *, unread: bool) -> list[str]:
+    """Return the ids of what is in the inbox, oldest first."""
+    found: list[str] = []
+    given = {"contact": contact, "unread": unread or None, "limit": PAGE_ROWS}
+    params = {key: value for key, value in given.items() if value is not None}
+    while True:
+        page = app.call("inbox.list", params)
+        for row in page:
+            if row["kind"] == "unknown":
+                app.terminal.note(f"not saved: {row['id']} is of a kind of a later version")
+            else:
+                found.append(row["id"])
+        if len(page) < PAGE_ROWS:
+            return found[::-1]
+        params["after"] = page[-1]["cursor"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """What `inbox save` was told."""
+
+    app: App
+    out: str | None
+    """A file, a folder, `-`, or None for the folder that we are in."""
+    force: bool
+    move: bool
+
+    def save(self, ids: list[str]) -> None:
+        """Save messages by the beginnings of their ids; none where one is not there.
+
+        Of several the first failure is raised once all were tried.
+        """
+        if self.out == "-":
+            self._to_stdout(ids)
+            return
+        rows = [self.app.call("inbox.peek", {"id": id_}) for id_ in ids]
+        if len(ids) > 1 or self._is_folder(rows[0]):
+            self.save_each([row["id"] for row in rows])
+        else:
+            self._save_as(ids[0], rows[0], self.out or "")
+
+    def save_each(self, ids: list[str]) -> None:
+        """Save messages under names of their own. Raises the first failure, once all were tried."""
+        if self.out == "-":
+            self._to_stdout(ids)
+            return
+        if self.force:
+            raise UsageError(
+                "a message's own name replaces nothing", hint="--force goes with --out FILE"
+            )
+        if not ids:
+            self.app.terminal.note("Nothing to save.")
+            return
+        folder = self._folder()
+        failures: list[PeerpostError] = []
+        for id_ in dict.fromkeys(ids):
+            try:
+                self._save_in(folder, self.app.call("inbox.peek", {"id": id_}))
+            except PeerpostError as error:
+                failures.append(error)
+        for failure in failures[1:]:
+            self.app.terminal.error(failure.code, failure.message, failure.hint)
+        if failures:
+            raise failures[0]
+
+    def _to_stdout(self, ids: list[str]) -> None:
+        if len(ids) != 1:
+            raise UsageError("stdout takes one message", hint="give --out DIR/ for several")
+        if self.move:
+            raise UsageError(
+                "nobody knows whether what goes to stdout is kept",
+                hint="--move goes with a file; or delete it after: peerpost inbox delete ID",
+            )
+        if sys.stdout.isatty():
+            raise UsageError(
+                "raw bytes are not for a terminal", hint="give --out FILE, or pipe it somewhere"
+            )
+        self.app.call("inbox.save", {"id": ids[0]}, fds=[sys.stdout.fileno()])
+
+    def _is_folder(self, row: dict[str, Any]) -> bool:
+        """Tell whether the one message is to come into `out`; a folder takes that name itself."""
+        if self.out is None or self.out.endswith(("/", os.sep)):
+            return True
+        path = Path(self.out)
+        return path.is_dir() and not path.is_symlink() and not row.get("directory")
+
+    def _folder(self) -> Path:
+        """Return the folder to save into, made where it is not there."""
+        if self.out is None:
+            return Path()
+        path = Path(self.out)
+        try:
+            path.mkdir()
+            # Else the folder with all that is in it might be gone after a power cut.
+            system.fsync_dir(path.absolute().parent)
+        except FileExistsError:
+            if not path.is_dir():
+                raise CannotCreateError(
+                    f"{path} exists and is no folder", hint="name another"
+                ) from None
+        except OSError as error:
+            raise CannotCreateError(f"cannot create {path}: {error.strerror}") from None
+        return path
+
+    def _save_in(self, folder: Path, row: dict[str, Any]) -> None:
+        """Save under the message's own name, or that with a number where something has it."""
+        name = safe_name(row["name"]) if row.get("name") else f"{row['id']}.txt"
+        for number in range(_MAX_TRIES):
+            path = folder / numbered(name, number)
+            if os.path.lexists(path):
+                continue
+            # Somebody may take the name before all is there.
+            with suppress(ExistsError):
+                self._save_as(row["id"], row, str(path), packed=False)
+                return
+        raise CannotCreateError(f"{_MAX_TRIES} files named {name} are there already")
+
+    def _save_as(
+        self, id_: str, row: dict[str, Any], out: str, *, packed: bool | None = None
+    ) -> None:
+        if packed is None:
+            packed = out.endswith(".tar")
+        more: dict[str, Any] = {"path": out}
+        if row.get("directory") and not packed:
+            # The beginning of an id may become that of two.
+            saved, more["files"] = self._unpack(row["id"], out)
+        else:
+            saved = self._write(id_, row, out)
+        much = f"  ({more['files']} files)" if "files" in more else ""
+        if self.move:
+            _require_durable(Path(out))
+            # Only now: whatever happens, it is in one of the two places at least.
+            self.app.call("inbox.delete", {"ids": [saved["id"]]})
+            more["moved"] = True
+        done = "moved" if self.move else "saved"
+        self.app.terminal.record(saved | more, human=f"{saved['id']}  {done}  {out}{much}")
+
+    def _unpack(self, id_: str, out: str) -> tuple[dict[str, Any], int]:
+        from .unpack import unpack
+
+        saved: dict[str, Any] = {}
+
+        def write(fd: int) -> None:
+            saved.update(self.app.call("inbox.save", {"id": id_}, fds=[fd]))
+
+        files = unpack(out, write, force=self.force)
+        return saved, files
+
+    def _write(self, id_: str, row: dict[str, Any], out: str) -> dict[str, Any]:
+        with target(out, force=self.force, mode=_mode(row)) as fd:
+            saved: dict[str, Any] = self.app.call("inbox.save", {"id": id_}, fds=[fd])
+            _set_time(fd, row.get("modified_at"))
+        return saved
+
+
+def _mode(row: dict[str, Any]) -> int:
+    """Return what a file may be used for, the umask left aside: as where it was sent from."""
+    if row.get("directory"):
+        return _PRIVATE_MODE
+    mode = row.get("mode")
+    return _USUAL_MODE if mode is None else int(mode, 8) & 0o777
+
+
+def _set_time(fd: int, modified_at: str | None) -> None:
+    """Note when a file was last changed, where its sender has said so and the disk can note it."""
+    if modified_at is not None and os.utime in os.supports_fd:
+        with suppress(OSError, OverflowError, ValueError):
+            at_s = datetime.fromisoformat(modified_at).timestamp()
+            os.utime(fd, (at_s, at_s))
+
+
+def _require_durable(path: Path) -> None:
+    """Have the name survive a power cut. Raises StorageError where that cannot be known."""
+    try:
+        system.fsync_dir(path.absolute().parent)
+    except OSError as error:
+        raise StorageError(
+            f"{path} is saved, and the message stays: its folder cannot be flushed: {error.strerror}",
+            hint="look at the rights of the folder, then delete it with: peerpost inbox delete ID",
+        ) from None
