@@ -25,6 +25,7 @@ CLIENT = (
     "config",
     "config_text",
     "holder",
+    "keeping",
     "logfile",
     "paths",
     "rpc",

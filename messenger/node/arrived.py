@@ -141,7 +141,7 @@ class Arrived:
 
     async def delete(self, prefixes: list[str], contact_id: str | None) -> list[deletion.Deleted]:
         """Delete messages, all or none, and what they take up on the disk. Raises NotFoundError, AmbiguousError."""
-        return await self._delete(lambda db: deletion.delete(db, prefixes, contact_id, now_ms()))
+        return await self.delete_by(lambda db: deletion.delete(db, prefixes, contact_id, now_ms()))
 
     async def delete_older(
         self, before_ms: int, contact_id: str | None, limit: int | None
@@ -154,15 +154,16 @@ class Arrived:
             def some(db: apsw.Connection, count: int = count) -> list[deletion.Deleted]:
                 return deletion.delete_older(db, before_ms, contact_id, count, now_ms())
 
-            page = await self._delete(some)
+            page = await self.delete_by(some)
             gone += page
             if not page:
                 break
         return gone
 
-    async def _delete(
+    async def delete_by(
         self, work: Callable[[apsw.Connection], list[deletion.Deleted]]
     ) -> list[deletion.Deleted]:
+        """Delete what `work` deletes in one transaction, and then what that took up on the disk."""
         # Who asked may leave after the commit, and the blobs are to go all the same.
         commit = self._commit_and_discard(work)
         return await self._tasks.to_its_end(commit, name="delete-messages")

@@ -45,6 +45,8 @@ ENV_PREFIX = "PEERPOST__"
 
 Size = Annotated[int, msgspec.Meta(ge=0, extra={"unit": "size"})]
 Duration = Annotated[float, msgspec.Meta(ge=0, extra={"unit": "duration"})]
+SomeSize = Annotated[int, msgspec.Meta(ge=1, extra={"unit": "size"})]
+SomeTime = Annotated[float, msgspec.Meta(gt=0, extra={"unit": "duration"})]
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +82,16 @@ class Storage(_Section, frozen=True, kw_only=True):
     """Bytes that what one contact sent may take up, unless said otherwise of it."""
     ballast: Size = 64 << 20
     """Bytes kept in reserve, given back when the disk is full so that the store can still write."""
+    keep_for: SomeTime | Literal["off"] = "off"
+    """Seconds that a message stays in the inbox."""
+    keep_size: SomeSize | Literal["off"] = "off"
+    """Bytes that all messages may take up, before the oldest go."""
+    keep_count: Annotated[int, msgspec.Meta(ge=1)] | Literal["off"] = "off"
+    """Messages that stay."""
+    keep_of: tuple[str, ...] = ()
+    """What stays of one contact instead, such as "nas for=30d size=10GiB count=1000"."""
+    keep_unread: bool = True
+    """Whether what was not read yet stays in any case."""
 
 
 class Security(_Section, frozen=True, kw_only=True):
@@ -343,6 +355,8 @@ def _check(config: Config) -> None:
         )
     if config.limits.schedule:
         _check_schedule(config.limits.schedule)
+    if config.storage.keep_of:
+        _check_keep_of(config.storage.keep_of)
     if not config.network.listen and not config.network.announce:
         return
     from peerpost.wire import address
@@ -366,3 +380,17 @@ def _check_schedule(texts: tuple[str, ...]) -> None:
             parse(text)
         except ValueError as error:
             raise ConfigError(f"[limits] schedule: {error}") from None
+
+
+def _check_keep_of(texts: tuple[str, ...]) -> None:
+    from .keeping import parse
+
+    names = set()
+    for text in texts:
+        try:
+            name, _ = parse(text)
+        except ValueError as error:
+            raise ConfigError(f"[storage] keep_of: {error}") from None
+        if name in names:
+            raise ConfigError(f"[storage] keep_of: {name!r} has two lines", hint="write one line")
+        names.add(name)

@@ -34,6 +34,15 @@ DEFAULT_TEXT = """\
 # quota = "20GiB"
 # Kept in reserve and given back when the disk is full, so that the store can still write.
 # ballast = "64MiB"
+# Beyond these the oldest messages are deleted from the inbox, for good, as 'peerpost inbox delete' does it: by
+# age ("90d"), by what all of them take up ("50GiB"), by number. "off" keeps everything.
+# keep_for = "off"
+# keep_size = "off"
+# keep_count = "off"
+# The same of one contact, instead of the three above: "nas for=30d size=10GiB count=1000".
+# keep_of = []
+# What was not read or saved yet is never deleted so, though it counts; false deletes that too.
+# keep_unread = true
 
 [security]
 

@@ -40,6 +40,7 @@ from .me import Me
 from .me import load as load_me
 from .network import Network
 from .paths import HomePaths
+from .retention import Retention
 from .rpc import MethodNotFoundError, Request
 from .services import Services
 from .session import BULK_PROTOCOL, HELLO_PROTOCOL, URGENT_PROTOCOL
@@ -225,6 +226,9 @@ class Node:
         await transfers.recover()
         network = Network(services, me, transfers)
         await network.load()
+        retention = Retention(services, transfers.arrived)
+        if retention.limits:
+            self._keep("keep-within", retention.follow)
         self._opened = Opened(services=services, me=me, network=network, transfers=transfers)
         self._health = Health(self.home, store, self._control, self._lock, on_taken=self._fail)
         self._keep("watch-home", self._health.watch)

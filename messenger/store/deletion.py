@@ -23,6 +23,7 @@ __all__ = [
     "Deleted",
     "delete",
     "delete_older",
+    "delete_some",
     "kept_files",
     "older",
 ]
@@ -109,6 +110,11 @@ def delete_older(
         " ORDER BY received_ms, row_id LIMIT ?3",
         (before_ms, contact_id, limit),
     ).fetchall()
+    return delete_some(db, rows, now_ms)
+
+
+def delete_some(db: apsw.Connection, rows: Iterable[tuple[str, int]], now_ms: int) -> list[Deleted]:
+    """Delete messages, in the order given, up to AT_ONCE_BYTES of texts: each is (id, bytes of a text)."""
     chosen: list[str] = []
     bytes_ = 0
     for id_, size in rows:

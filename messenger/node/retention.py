@@ -1,0 +1,101 @@
+"""Retention: what is beyond what the configuration keeps is deleted from the inbox, the oldest first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import apsw
+
+from peerpost.errors import ConfigError, NotFoundError
+from peerpost.store import contacts, deletion, retention
+from peerpost.store.deletion import Deleted
+from peerpost.store.retention import Scope
+
+from .clock import now_ms
+from .keeping import Keep, parse
+
+if TYPE_CHECKING:
+    from .arrived import Arrived
+    from .config import Storage
+    from .services import Services
+
+__all__ = ["Retention"]
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 10.0
+"""How often it is looked at: what comes in between is beyond it for no longer."""
+
+
+class Retention:
+    """What one home keeps."""
+
+    def __init__(self, services: Services, arrived: Arrived) -> None:
+        """Read what is kept from the configuration, which has been checked."""
+        self._services = services
+        self._arrived = arrived
+        storage: Storage = services.config.storage
+        self._unread_too = not storage.keep_unread
+        self._of = [parse(text) for text in storage.keep_of]
+        self._everybody = Keep(
+            age_s=None if storage.keep_for == "off" else storage.keep_for,
+            size_bytes=None if storage.keep_size == "off" else storage.keep_size,
+            count=None if storage.keep_count == "off" else storage.keep_count,
+        )
+
+    @property
+    def limits(self) -> bool:
+        """Whether anything is ever deleted."""
+        return self._everybody.limits or any(keep.limits for _, keep in self._of)
+
+    async def follow(self) -> None:
+        """Delete what is too much, again and again. Raises ConfigError where a contact is named that is not there."""
+        while True:
+            for scope, keep in await self._scopes():
+                if keep.limits:
+                    await self._apply(scope, keep)
+            await asyncio.sleep(LOOK_S)
+
+    async def _scopes(self) -> list[tuple[Scope, Keep]]:
+        """Return whom each rule is about, everybody else at last.
+
+        Under a name that is nobody's, mistyped or renamed, messages would go that were to stay: then none does.
+        """
+        found: dict[str, Keep] = {}
+        for name, keep in self._of:
+            try:
+                contact_id = (await self._services.store.read(contacts.find, name)).id
+            except NotFoundError:
+                raise ConfigError(
+                    f"[storage] keep_of: there is no contact {name!r}, so nothing is deleted",
+                    hint="correct or take out the line in config.toml, and start the node again",
+                ) from None
+            if contact_id in found:
+                raise ConfigError(f"[storage] keep_of: {name!r} has two lines")
+            found[contact_id] = keep
+        own = [
+            (Scope(of=contact_id, unread_too=self._unread_too), keep)
+            for contact_id, keep in found.items()
+        ]
+        rest = Scope(of=None, besides=tuple(found), unread_too=self._unread_too)
+        return [*own, (rest, self._everybody)]
+
+    async def _apply(self, scope: Scope, keep: Keep) -> None:
+        def beyond(db: apsw.Connection) -> list[tuple[str, int]]:
+            return retention.beyond(
+                db,
+                scope,
+                before_ms=None if keep.age_s is None else now_ms() - int(keep.age_s * 1000),
+                size_bytes=keep.size_bytes,
+                count=keep.count,
+            )
+
+        def some(db: apsw.Connection) -> list[Deleted]:
+            # Looked at again: meanwhile something may have been marked as unread.
+            return deletion.delete_some(db, beyond(db), now_ms())
+
+        while await self._services.store.read(beyond):
+            gone = await self._arrived.delete_by(some)
+            log.info("deleted %d messages beyond what is kept", len(gone))

@@ -1,0 +1,92 @@
+"""Which messages are beyond what is kept: the oldest, as far as they may go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apsw
+
+from peerpost.wire.limits import MAX_TIME_MS
+
+from .quota import ROW_BYTES
+
+__all__ = ["Scope", "beyond"]
+
+_ROWS: Final = 1000
+"""Named at once, to be deleted in one transaction: others write in between."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Whose messages are meant, and which of them may go."""
+
+    of: str | None
+    """One contact, or None for all but `besides`."""
+    besides: tuple[str, ...] = ()
+    unread_too: bool = False
+
+    @property
+    def where(self) -> str:
+        """The condition that its messages fulfil, of `values`."""
+        if self.of is not None:
+            return "contact_id = ?"
+        return f"contact_id NOT IN ({', '.join('?' * len(self.besides))})"
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """What stands in the condition."""
+        return self.besides if self.of is None else (self.of,)
+
+    @property
+    def oldest(self) -> str:
+        """The rows that may go, (id, size, size of a text), the oldest first, up to a limit, `unread_too` or not."""
+        # The index has no row of what was not read, of which there may be many, and it is looked at often.
+        source = "inbox" if self.unread_too else "inbox INDEXED BY inbox_read"
+        unread = "" if self.unread_too else " AND unread = 0"
+        return (
+            f"SELECT id, size, iif(file_id IS NULL, size, 0) FROM {source}"  # noqa: S608
+            f" WHERE received_ms < ? AND {self.where}{unread} ORDER BY received_ms, row_id LIMIT ?"
+        )
+
+
+def beyond(
+    db: apsw.Connection,
+    scope: Scope,
+    *,
+    before_ms: int | None,
+    size_bytes: int | None,
+    count: int | None,
+) -> list[tuple[str, int]]:
+    """Return some of what came before a moment, or is too much beside what came later, as `delete_some` takes it.
+
+    What may not go counts all the same. The size is what quotas count, each message with its row.
+    """
+    if before_ms is not None and (chosen := _oldest(db, scope, _ROWS, before_ms)):
+        return [(id_, text) for id_, _, text in chosen]
+    if count is not None:
+        query = f"SELECT count(*) FROM inbox WHERE {scope.where}"  # noqa: S608
+        too_many: int = db.execute(query, scope.values).get - count
+        if too_many > 0 and (chosen := _oldest(db, scope, min(too_many, _ROWS))):
+            return [(id_, text) for id_, _, text in chosen]
+    if size_bytes is not None:
+        query = f"SELECT coalesce(sum(bytes), 0) FROM usage WHERE {scope.where}"  # noqa: S608
+        return _first_of(db, scope, db.execute(query, scope.values).get - size_bytes)
+    return []
+
+
+def _first_of(db: apsw.Connection, scope: Scope, too_much_bytes: int) -> list[tuple[str, int]]:
+    chosen = []
+    for id_, size, text in _oldest(db, scope, _ROWS if too_much_bytes > 0 else 0):
+        if too_much_bytes <= 0:
+            break
+        chosen.append((id_, text))
+        too_much_bytes -= size + ROW_BYTES
+    return chosen
+
+
+def _oldest(
+    db: apsw.Connection, scope: Scope, limit: int, before_ms: int = MAX_TIME_MS
+) -> list[tuple[str, int, int]]:
+    rows: Any = db.execute(scope.oldest, (before_ms, *scope.values, limit))
+    return list(rows)
