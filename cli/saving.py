@@ -166,8 +166,17 @@ class Saving:
             # Only now: whatever happens, it is in one of the two places at least.
             self.app.call("inbox.delete", {"ids": [saved["id"]]})
             more["moved"] = True
+        elif row.get("unread", True):
+            self._mark_read(saved["id"])
         done = "moved" if self.move else "saved"
         self.app.terminal.record(saved | more, human=f"{saved['id']}  {done}  {out}{much}")
+
+    def _mark_read(self, id_: str) -> None:
+        """Note that a message was saved, now that it is: one that is not is saved the next time, and kept till then."""
+        try:
+            self.app.call("inbox.mark", {"ids": [id_], "unread": False})
+        except PeerpostError as error:
+            self.app.terminal.note(f"{id_} stays unread: {error.message}")
 
     def _unpack(self, id_: str, out: str) -> tuple[dict[str, Any], int]:
         from .unpack import unpack
@@ -175,14 +184,15 @@ class Saving:
         saved: dict[str, Any] = {}
 
         def write(fd: int) -> None:
-            saved.update(self.app.call("inbox.save", {"id": id_}, fds=[fd]))
+            saved.update(self.app.call("inbox.save", {"id": id_, "mark": False}, fds=[fd]))
 
         files = unpack(out, write, force=self.force)
         return saved, files
 
     def _write(self, id_: str, row: dict[str, Any], out: str) -> dict[str, Any]:
         with target(out, force=self.force, mode=_mode(row)) as fd:
-            saved: dict[str, Any] = self.app.call("inbox.save", {"id": id_}, fds=[fd])
+            asked = {"id": id_, "mark": False}
+            saved: dict[str, Any] = self.app.call("inbox.save", asked, fds=[fd])
             _set_time(fd, row.get("modified_at"))
         return saved
 

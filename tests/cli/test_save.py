@@ -30,7 +30,9 @@ def test_save(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
     out = tmp_path / "a.pdf"
     node.answers["inbox.save"] = saver(b"\x1bPDF")
     ran = shell("inbox", "save", "k3", "--out", str(out), "--json")
-    assert node.params == {"id": "k3"}
+    assert dict(node.asked)["inbox.save"] == {"id": "k3", "mark": False}
+    # Once it lies there.
+    assert node.asked[-1] == ("inbox.mark", {"ids": ["k3f9"], "unread": False})
     assert out.read_bytes() == b"\x1bPDF"
     assert json.loads(ran.out)["path"] == str(out)
     assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["a.pdf"]
@@ -99,6 +101,7 @@ def test_save_that_loses_a_race(node: FakeNode, shell: Shell, tmp_path: Path) ->
     node.answers["inbox.save"] = save
     assert shell("inbox", "save", "k3", "--out", str(out)).code == 73
     assert out.read_text() == "came first"
+    assert "inbox.mark" not in dict(node.asked)
 
 
 def test_save_that_fails_leaves_nothing(node: FakeNode, shell: Shell, tmp_path: Path) -> None:

@@ -69,6 +69,12 @@ async def test_a_file_arrives_as_it_is(
         return len(await bob.ask("inbox.list")) == len(sent) + 1
 
     await until(all_there)
+    # What could not be saved was not read: the next time it is saved.
+    large = next(row for row in await bob.ask("inbox.list") if row["name"] == "large")
+    await bob.cli("inbox", "save", large["id"], "--out", f"{folder}/none/large", code=73)
+    await bob.cli("inbox", "save", large["id"], "--out", str(folder / "large"))
+    unread = await bob.ask("inbox.list", {"unread": True})
+    assert len(unread) == len(sent)
     before = os.umask(0o022)
     try:
         saved = (await bob.cli("inbox", "save", "--all", "--move", "--out", f"{folder}/out/")).rows

@@ -41,6 +41,12 @@ class _Id(msgspec.Struct, forbid_unknown_fields=True):
     id: str
 
 
+class _Save(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+    mark: bool = True
+    """As read; not where it may still come to nothing that the bytes were written."""
+
+
 class _Ids(msgspec.Struct, forbid_unknown_fields=True):
     ids: list[str]
     unread: bool = False
@@ -181,10 +187,12 @@ async def _mark_read(opened: Opened, item: store_inbox.Item) -> None:
 
 async def save(node: Node, request: Request) -> dict[str, Any]:
     """Write one message's bytes, as they were sent, to the file that came with the request."""
+    params = request.params_as(_Save)
     opened = node.opened()
-    item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
+    item = await opened.store.read(store_inbox.find, params.id)
     digest = await opened.transfers.arrived.save(item, request.fd(0))
-    await _mark_read(opened, item)
+    if params.mark:
+        await _mark_read(opened, item)
     return {
         "id": item.id,
         "name": item.name,
