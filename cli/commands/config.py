@@ -6,11 +6,14 @@ The file is read here and not by the node, which a mistake in it keeps from star
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..app import App, Group, pass_app
+
+if TYPE_CHECKING:
+    from peerpost.node.config import Setting
 
 __all__ = ["config"]
 
@@ -40,27 +43,27 @@ def show(app: App) -> None:
     from peerpost.node.config import settings
     from peerpost.node.paths import HomePaths
 
-    rows: list[dict[str, Any]] = [
-        {"key": setting.key, "value": setting.value, "origin": setting.origin}
-        for setting in settings(HomePaths(app.home).config)
-    ]
-    if not app.terminal.json:
-        rows = [row | {"shown": _shown(row["value"])} for row in rows]
+    rows: list[dict[str, Any]] = []
+    for setting in settings(HomePaths(app.home).config):
+        row = {"key": setting.key, "value": setting.value, "origin": setting.origin}
+        rows.append(row if app.terminal.json else row | {"shown": _shown(setting)})
     app.terminal.records(rows, _COLUMNS, empty="")
 
 
-def _shown(value: Any) -> str:
+def _shown(setting: Setting) -> str:
     from peerpost.node.units import format_duration, format_size
 
-    match value:
-        case tuple():
-            return ", ".join(str(part) for part in value) or "(none)"
-        case float():
-            return format_duration(value)
-        case int():
-            return format_size(value)
-        case _:
-            return str(value)
+    match setting.value:
+        case tuple() as several:
+            return ", ".join(str(part) for part in several) or "(none)"
+        case bool() as yes:
+            return "true" if yes else "false"
+        case int() | float() as number if setting.unit == "duration":
+            return format_duration(number)
+        case int() as number if setting.unit == "size":
+            return format_size(number)
+        case other:
+            return str(other)
 
 
 @config.command(examples='$EDITOR "$(peerpost config path)"')

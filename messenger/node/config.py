@@ -156,6 +156,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     value: Any
     origin: str
     """`default`, `config.toml`, or the name of the environment variable."""
+    unit: str | None = None
+    """`size` of bytes, `duration` of seconds; None of all else."""
 
 
 def load(home: Path, environ: Mapping[str, str] | None = None) -> Config:
@@ -193,11 +195,13 @@ def settings(path: Path, environ: Mapping[str, str] | None = None) -> list[Setti
     names = {(section, key): name for name, section, key, _ in _overrides(environ)}
     found = []
     for section in Config.__struct_fields__:
+        hints = get_type_hints(type(getattr(config, section)), include_extras=True)
         for key in getattr(config, section).__struct_fields__:
             written = key in document.get(section, {})
             origin = names.get((section, key)) or (path.name if written else "default")
             value = getattr(getattr(config, section), key)
-            found.append(Setting(key=f"{section}.{key}", value=value, origin=origin))
+            unit = _unit(hints[key])
+            found.append(Setting(key=f"{section}.{key}", value=value, origin=origin, unit=unit))
     return found
 
 

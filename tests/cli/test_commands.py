@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -358,6 +359,16 @@ def test_config(home: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> No
     assert rows["log.level"] == ("debug", "config.toml")
     assert rows["storage.accept"] == ("ask", "PEERPOST__STORAGE__ACCEPT")
     assert rows["node.idle_exit"] == (300, "default")
+    for key, value in (
+        ("storage.quota", "20 GiB"),
+        ("storage.keep_for", "30d"),
+        ("storage.keep_count", "1000"),
+        ("storage.keep_unread", "true"),
+        ("log.kept", "3"),
+        ("node.idle_exit", "5min"),
+    ):
+        path.write_text('[storage]\nkeep_for = "30d"\nkeep_count = 1000\n')
+        assert re.search(rf"{key} +{value} +", shell("config", "show").out), key
     path.write_text("[log]\nlevle = 1\n")
     for command in ("show", "check"):
         ran = shell("config", command)
