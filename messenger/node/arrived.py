@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import apsw
 
 from peerpost.errors import NotFoundError, StorageError, UnavailableError
-from peerpost.store import blobs, deletion, disk, inbox
+from peerpost.store import blobs, deletion, disk, inbox, plain
 from peerpost.store import transfers as rows
 from peerpost.store.chunks import Sealer
 from peerpost.store.sealed import End, SealedFile
@@ -20,6 +20,7 @@ from peerpost.wire import limits
 from .clock import now_ms
 from .given_up import GivenUp, until_left
 from .long_text import LongText
+from .plain_file import read_plain
 from .sink import Sink
 from .tasks import Tasks
 
@@ -43,7 +44,7 @@ class Arrived:
 
     def __init__(self, services: Services, folder: Path) -> None:
         self._services = services
-        self._folder = folder
+        self.folder = folder
         self._tasks = Tasks()
         self._waiting = ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="save")
         self._sinks: set[Sink] = set()
@@ -71,10 +72,28 @@ class Arrived:
         if item.file_id is None:
             return await self._to(out_fd, lambda sink: sink.write(memoryview(item.body or b"")))
         row = await self._row(item)
-        # Once it is open it is read to its end, whoever deletes it meanwhile: its bytes go when it is closed.
-        return await self._unless_deleted(
-            item, self._to(out_fd, lambda sink: self._read_out(row, sink.write))
-        )
+        began = False
+
+        def sealed(sink: Sink) -> str:
+            def take(piece: memoryview) -> None:
+                nonlocal began
+                began = True
+                sink.write(piece)
+
+            return self.read_out(row, take)
+
+        lies = await self._services.store.read(plain.get, item.id)
+        if lies is None:
+            # Once it is open it is read to its end, whoever deletes it meanwhile: its bytes go when it is closed.
+            try:
+                return await self._unless_deleted(item, self._to(out_fd, sealed))
+            except StorageError:
+                # The sealed copy goes when a plain one is there, and before it was open that may have been.
+                lies = await self._services.store.read(plain.get, item.id)
+                if began or lies is None:
+                    raise
+        path, digest = lies
+        return await self._to(out_fd, lambda sink: read_plain(path, digest, sink.write))
 
     async def _to(self, out_fd: int, work: Callable[[Sink], T]) -> T:
         """Have a thread write. One whose reader may keep it waiting is not of those that all files share."""
@@ -96,13 +115,19 @@ class Arrived:
             self._sinks.discard(sink)
             sink.close()
 
-    def _read_out(self, row: rows.Transfer, take: Callable[[memoryview], object]) -> str:
+    def read_out(self, row: rows.Transfer, take: Callable[[memoryview], object]) -> str:
+        """Hand over the bytes of a sealed file, each checked before; return their BLAKE2b-256 in hex.
+
+        Raises StorageError naming a chunk that is damaged.
+        """
         with self._blob(row) as sealed:
             return sealed.read_out(_end(row), take).hex()
 
     async def describe(self, item: inbox.Item) -> dict[str, Any]:
         """Return where a received file lies and its digest; the body too, for a long text."""
         row, nobody = await self._row(item), GivenUp()
+        if (lies := await self._lies(item)) is not None:
+            return lies
 
         def run() -> dict[str, Any]:
             body = bytearray()
@@ -112,14 +137,26 @@ class Arrived:
                 if _is_text(row):
                     body.extend(piece)
 
-            digest = self._read_out(row, take)
+            digest = self.read_out(row, take)
             if _is_text(row):
                 return {"body": body.decode(errors="replace")}
-            path = blobs.path(self._folder, row, ".sealed")
+            path = blobs.path(self.folder, row, ".sealed")
             return {"path": str(path), "sealed": True, "blake2b": digest}
 
         reading = until_left(self._services.threads, nobody.stop, run)
-        return await self._unless_deleted(item, reading)
+        try:
+            return await self._unless_deleted(item, reading)
+        except StorageError:
+            if (lies := await self._lies(item)) is not None:
+                return lies
+            raise
+
+    async def _lies(self, item: inbox.Item) -> dict[str, Any] | None:
+        """Return where a file lies plain, and what it was when it was written; None where it is sealed."""
+        found = await self._services.store.read(plain.get, item.id)
+        if found is None:
+            return None
+        return {"path": found[0], "sealed": False, "blake2b": found[1].hex()}
 
     async def text(self, item: inbox.Item) -> AsyncGenerator[str, None] | None:
         """Return the pieces of a long text, all of it checked by the first; None where it is no text.
@@ -182,7 +219,7 @@ class Arrived:
             if one.file is None:
                 continue
             try:
-                blobs.discard(self._folder, one.file)
+                blobs.discard(self.folder, one.file)
             except OSError as error:
                 log.warning("%s is left until the next start: %s", one.file.id, error)
 
@@ -193,6 +230,10 @@ class Arrived:
         except StorageError:
             await self._services.store.read(inbox.find, item.id)
             raise
+
+    async def transfer(self, item: inbox.Item) -> rows.Transfer:
+        """Return what a file came with. Raises NotFoundError where it is none, or was deleted."""
+        return await self._row(item)
 
     async def _row(self, item: inbox.Item) -> rows.Transfer:
         if item.file_id is None:
@@ -206,7 +247,7 @@ class Arrived:
 
     def _blob(self, row: rows.Transfer) -> SealedFile:
         sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
-        return SealedFile.open(blobs.path(self._folder, row, ".sealed"), sealer)
+        return SealedFile.open(blobs.path(self.folder, row, ".sealed"), sealer)
 
 
 def _is_text(row: rows.Transfer) -> bool:

@@ -92,6 +92,8 @@ class Storage(_Section, frozen=True, kw_only=True):
     """What stays of one contact instead, such as "nas for=30d size=10GiB count=1000"."""
     keep_unread: bool = True
     """Whether what was not read yet stays in any case."""
+    downloads: str = "off"
+    """Folder that received files are written to, plain; `off` keeps them sealed until they are saved."""
 
 
 class Security(_Section, frozen=True, kw_only=True):
@@ -359,6 +361,12 @@ def _check(config: Config) -> None:
         )
     if config.limits.schedule:
         _check_schedule(config.limits.schedule)
+    folder = config.storage.downloads
+    if folder != "off" and not Path(folder).expanduser().is_absolute():
+        raise ConfigError(
+            f"[storage] downloads: {folder!r} is no path from the top",
+            hint='"~/Downloads/peerpost", or "off"',
+        )
     if config.storage.keep_of:
         _check_keep_of(config.storage.keep_of)
     if not config.network.listen and not config.network.announce:

@@ -43,6 +43,9 @@ DEFAULT_TEXT = """\
 # keep_of = []
 # What was not read or saved yet is never deleted so, though it counts; false deletes that too.
 # keep_unread = true
+# A folder that received files are written to as they come, readable to whoever may read it, with no sealed copy
+# kept: "~/Downloads/peerpost". "off" keeps them sealed in this home until 'peerpost inbox save' writes them.
+# downloads = "off"
 
 [security]
 

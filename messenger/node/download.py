@@ -14,7 +14,7 @@ from peerpost.errors import PeerpostError, ProtocolError, StorageError, StoreFul
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.receiving import Receiving, State
 from peerpost.protocol.window import MAX_WINDOW_BYTES
-from peerpost.store import disk
+from peerpost.store import disk, plain
 from peerpost.store import transfers as rows
 from peerpost.store.sealed import End
 from peerpost.wire import inner as wire
@@ -388,7 +388,7 @@ class Download:
         try:
             await self._in_thread(self._part.finish, end)
             item = await self._services.store.write(
-                rows.complete_incoming, self._row.id, finish, self._row.shown_name, now_ms()
+                plain.arrive, self._row, finish, now_ms(), plainly=self._services.plainly
             )
         except ProtocolError as error:
             machine.finalize_failed(error.message)

@@ -229,6 +229,8 @@ class Node:
         retention = Retention(services, transfers.arrived)
         if retention.limits:
             self._keep("keep-within", retention.follow)
+        if services.plainly:
+            self._keep("write-downloads", transfers.unsealing.follow)
         self._opened = Opened(services=services, me=me, network=network, transfers=transfers)
         self._health = Health(self.home, store, self._control, self._lock, on_taken=self._fail)
         self._keep("watch-home", self._health.watch)

@@ -47,6 +47,11 @@ class Services:
         return None if self.config.padding.mode == "off" else tuple(self.config.padding.buckets)
 
     @property
+    def plainly(self) -> bool:
+        """Whether received files are to lie plain in a folder of the user's."""
+        return self.config.storage.downloads != "off"
+
+    @property
     def computes_here(self) -> bool:
         """Whether to hash and encipher on the loop, for want of processors to spare.
 

@@ -35,6 +35,7 @@ from .spool import Spool
 from .streams import Streams
 from .tasks import Tasks
 from .undecided import cancel_of, require_asking, require_open
+from .unsealing import Unsealing
 from .upload import Upload
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Transfers:
         self.queue = FileQueue(services, self.spool)
         self.streams = Streams(services, self.spool)
         self.arrived = Arrived(services, self._folders["blobs"])
+        self.unsealing = Unsealing(services, self.arrived)
         self._drivers = Drivers(
             services,
             self._folders["blobs"],
@@ -94,7 +96,7 @@ class Transfers:
     @property
     def busy(self) -> bool:
         """Whether a file is moving now."""
-        return self._offers.waiting or self._drivers.moving
+        return self._offers.waiting or self._drivers.moving or self.unsealing.busy
 
     def wants(self, contact_id: str) -> bool:
         """Tell whether a file of this contact is waiting to be pulled."""

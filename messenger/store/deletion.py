@@ -35,7 +35,8 @@ REMEMBERED: Final = 1_000_000
 
 _KEPT: Final = (
     f"incoming = 1 AND ({transfers.OPEN} OR (state = 'done' AND EXISTS (SELECT 1 FROM inbox"  # noqa: S608
-    " WHERE inbox.contact_id = transfers.contact_id AND inbox.file_id = transfers.file_id)))"
+    " WHERE inbox.contact_id = transfers.contact_id AND inbox.file_id = transfers.file_id"
+    " AND NOT EXISTS (SELECT 1 FROM plain WHERE inbox_id = inbox.id AND done = 1))))"
 )
 
 

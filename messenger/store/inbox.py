@@ -44,7 +44,8 @@ MAX_OPEN_OFFERS = 1024
 """Incoming files of one contact that have not ended. More are not acknowledged: the contact keeps them until later."""
 _COLUMNS = (
     "row_id, id, contact_id, iif(foreign_kind IS NULL, kind, 'unknown'), gap, size, name,"
-    " iif(foreign_kind IS NULL, body, NULL), file_id, sent_ms, received_ms, unread, files"
+    " iif(foreign_kind IS NULL, body, NULL), file_id, sent_ms, received_ms, unread, files,"
+    " (SELECT path FROM plain WHERE inbox_id = inbox.id AND done = 1)"
 )
 _INSERTED = (
     "id, contact_id, kind, outbox_id, lane, seq, gap, size, name, body, file_id, sent_ms,"
@@ -72,6 +73,8 @@ class Item:
     unread: bool
     files: int | None
     """Of a folder: how many files are in it, as its sender says; None for what is no folder."""
+    plain_path: str | None = None
+    """Of a file that was written to the folder of downloads: where it was."""
 
     @property
     def preview(self) -> str:

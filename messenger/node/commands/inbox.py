@@ -108,6 +108,7 @@ def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
         "name": item.name,
         "directory": item.files is not None,
         "files": item.files,
+        "path": item.plain_path,
         "cursor": str(item.row_id),
     }
 

@@ -1,0 +1,78 @@
+"""Received files that are to lie plain in a folder of the user's: what is due, under which name, and what is done.
+
+That it is due is noted with the message itself. The name is noted before the file has it, so that after a power cut
+in between it is known again, and not written a second time under another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+from peerpost.wire.inner import Finish
+
+from . import inbox, transfers
+
+__all__ = ["Due", "arrive", "begin", "done", "due", "finished", "forget", "get"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A file that is not there yet, or of which that is not noted."""
+
+    inbox_id: str
+    path: str | None
+    """The name that it was to get, when all of it was written."""
+    digest: bytes | None
+    """BLAKE2b-256 of what was written then."""
+
+
+def arrive(
+    db: apsw.Connection, transfer: transfers.Transfer, end: Finish, now_ms: int, *, plainly: bool
+) -> inbox.Item | None:
+    """Show a whole file in the inbox, as `transfers.complete_incoming` does; with `plainly` it is due."""
+    item = transfers.complete_incoming(db, transfer.id, end, transfer.shown_name, now_ms)
+    if plainly and item is not None and item.kind == "file":
+        db.execute("INSERT INTO plain (inbox_id) VALUES (?)", (item.id,))
+    return item
+
+
+def due(db: apsw.Connection) -> list[Due]:
+    """Return what is due."""
+    rows: Any = db.execute("SELECT inbox_id, path, digest FROM plain WHERE done = 0")
+    return [Due(inbox_id=inbox_id, path=path, digest=digest) for inbox_id, path, digest in rows]
+
+
+def begin(db: apsw.Connection, inbox_id: str, path: str, digest: bytes) -> None:
+    """Note under which name a file is to appear that is written."""
+    db.execute("UPDATE plain SET path = ?, digest = ? WHERE inbox_id = ?", (path, digest, inbox_id))
+
+
+def done(db: apsw.Connection, inbox_id: str) -> bool:
+    """Note that a file is durable under its name; False where its message was deleted meanwhile."""
+    db.execute("UPDATE plain SET done = 1 WHERE inbox_id = ?", (inbox_id,))
+    return db.changes() > 0
+
+
+def forget(db: apsw.Connection, inbox_id: str) -> None:
+    """Leave a file sealed, as if nothing else had been wanted."""
+    db.execute("DELETE FROM plain WHERE inbox_id = ? AND done = 0", (inbox_id,))
+
+
+def get(db: apsw.Connection, inbox_id: str) -> tuple[str, bytes] | None:
+    """Return where a file lies plain, and its BLAKE2b-256; None where it does not."""
+    query = "SELECT path, digest FROM plain WHERE inbox_id = ? AND done = 1"
+    row: Any = db.execute(query, (inbox_id,)).fetchone()
+    return None if row is None else (str(row[0]), bytes(row[1]))
+
+
+def finished(db: apsw.Connection) -> list[str]:
+    """Return the ids of the transfers whose files lie plain."""
+    rows: Any = db.execute(
+        "SELECT transfers.id FROM plain JOIN inbox ON inbox.id = inbox_id JOIN transfers"
+        " ON transfers.contact_id = inbox.contact_id AND transfers.file_id = inbox.file_id"
+        " AND incoming = 1 WHERE done = 1"
+    )
+    return [str(id_) for (id_,) in rows]
