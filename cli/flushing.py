@@ -13,7 +13,7 @@ from typing import Self
 
 __all__ = ["Flusher"]
 
-_THREADS = 8
+_THREADS = 32
 _MOST_OPEN = 64
 """Files open at once that wait to be flushed."""
 
