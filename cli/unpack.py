@@ -79,7 +79,7 @@ def _look_at(path: Path, *, force: bool) -> bool:
     if not force and any(path.iterdir()):
         raise ExistsError(
             f"{path} is not empty",
-            hint="another folder, or --force to replace what has the same name",
+            hint=f"{path}/ puts it in there under its own name, --force replaces what has the same name",
         )
     return True
 

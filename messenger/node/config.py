@@ -362,7 +362,7 @@ def _check(config: Config) -> None:
     if config.limits.schedule:
         _check_schedule(config.limits.schedule)
     folder = config.storage.downloads
-    if folder != "off" and not Path(folder).expanduser().is_absolute():
+    if folder != "off" and not _leads_from_the_top(folder):
         raise ConfigError(
             f"[storage] downloads: {folder!r} is no path from the top",
             hint='"~/Downloads/peerpost", or "off"',
@@ -382,6 +382,13 @@ def _check(config: Config) -> None:
                 address.parse(text, listen=listen)
             except BadInputError as error:
                 raise ConfigError(f"[network] {key}: {error.message}", hint=error.hint) from None
+
+
+def _leads_from_the_top(folder: str) -> bool:
+    with suppress(RuntimeError):
+        # Raised for the home of nobody: `~nobody-here/`.
+        return Path(folder).expanduser().is_absolute() and "\0" not in folder
+    return False
 
 
 def _check_schedule(texts: tuple[str, ...]) -> None:

@@ -216,7 +216,7 @@ class _DamagedError(Exception):
 
 
 def _mode(row: rows.Transfer) -> int:
-    """Return the rights of a file that nobody has asked for yet: as it was, but that it is not to be run."""
+    """Return the rights of a file that nobody has asked for yet: as it was, but to be read by us, and not run."""
     if row.files is not None:
         return 0o600
-    return 0o666 if row.mode is None else row.mode & 0o666
+    return 0o666 if row.mode is None else row.mode & 0o666 | 0o400

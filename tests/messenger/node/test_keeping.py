@@ -55,6 +55,17 @@ def test_a_line_that_is_wrong(tmp_path: Path, text: str) -> None:
         written(tmp_path, f'keep_of = ["{text}"]')
 
 
+def test_a_folder_of_downloads(tmp_path: Path) -> None:
+    assert Config().storage.downloads == "off"
+    for right in ("/var/x", "~/x", "off"):
+        assert written(tmp_path, f'downloads = "{right}"').storage.downloads == right
+    for wrong in ("", "x", "./x", "Off", "~no-such-user-here/x", "/a\\u0000b"):
+        with pytest.raises(ConfigError, match="downloads"):
+            written(tmp_path, f'downloads = "{wrong}"')
+    with pytest.raises(ConfigError, match="downloads"):
+        written(tmp_path, "downloads = false")
+
+
 def test_off_by_default_and_never_nothing(tmp_path: Path) -> None:
     storage = Config().storage
     assert (storage.keep_for, storage.keep_size, storage.keep_count) == ("off", "off", "off")
