@@ -115,6 +115,7 @@ def _send_one(app: App, item: Item, common: dict[str, Any], watch: _Watch) -> No
             spawn=app.spawn,
             node_args=app.node_args(),
             on_event=lambda row: watch.event(0, row),
+            on_wait=app.waits,
         )
     watch.result(0, row)
 
@@ -124,7 +125,8 @@ def _send_many(app: App, items: list[Item], common: dict[str, Any], watch: _Watc
     from peerpost.node.client import connect
     from peerpost.node.rpc import error_from
 
-    with connect(app.home, spawn=app.spawn, node_args=app.node_args()) as node:
+    connected = connect(app.home, spawn=app.spawn, node_args=app.node_args(), on_wait=app.waits)
+    with connected as node:
         answers = node.answers()
         waiting: set[int] = set()
 

@@ -19,9 +19,11 @@ from peerpost.wire import address
 
 from . import config as configuration
 from . import logs
+from .config import Config
 from .logfile import LogFile
 from .node import Node
 from .paths import HomePaths
+from .takeover import locked_home
 
 __all__ = ["main"]
 
@@ -56,8 +58,11 @@ def main(argv: list[str], node_class: type[Node] = Node) -> int:
     try:
         keep_freed_memory()
         private_dir(arguments.home)
-        with HomeLock(arguments.home) as lock, _runner() as runner:
-            return runner.run(_serve(arguments, node_class, lock))
+        # All that can be wrong with what was asked for, before a node that runs is made to leave for it.
+        config = _prepare(arguments)
+        held = locked_home(arguments.home, takes_over=not arguments.idle_exit)
+        with held as lock, _runner() as runner:
+            return runner.run(_serve(arguments, config, node_class, lock))
     except PeerpostError as error:
         _complain(error, as_json=arguments.json)
         return error.exit_code
@@ -65,7 +70,8 @@ def main(argv: list[str], node_class: type[Node] = Node) -> int:
         return 130
 
 
-async def _serve(arguments: argparse.Namespace, node_class: type[Node], lock: HomeLock) -> int:
+def _prepare(arguments: argparse.Namespace) -> Config:
+    """Check the arguments, load the configuration, and begin to log."""
     for text in arguments.listen:
         address.parse(text, listen=True)
     config = configuration.load(arguments.home)
@@ -74,6 +80,12 @@ async def _serve(arguments: argparse.Namespace, node_class: type[Node], lock: Ho
     )
     level, format_ = arguments.log_level or config.log.level, arguments.log_format
     logs.setup(level, format_ or config.log.format, log_file)
+    return config
+
+
+async def _serve(
+    arguments: argparse.Namespace, config: Config, node_class: type[Node], lock: HomeLock
+) -> int:
     node = node_class(
         arguments.home,
         config,

@@ -55,22 +55,26 @@ def start(
     *,
     dial: Callable[[], NodeConnection | None],
     idle_exit: bool = True,
+    takes_over: bool = False,
     extra: tuple[str, ...] = (),
     timeout_s: float = START_TIMEOUT_S,
 ) -> NodeConnection:
     """Return a connection to the node of this home, started here if nobody else does.
 
-    With `idle_exit` the node leaves by itself when it has nothing to do. `extra` are further
-    arguments for it. Raises the reason a node gave that would not start, and UnavailableError when
+    With `idle_exit` the node leaves by itself when it has nothing to do. With `takes_over` it is one
+    started here, which has the home from a node that a command has started. `extra` are further
+    arguments for it. Raises AlreadyRunningError where that one stays,
+    the reason a node gave that would not start, and UnavailableError when
     it does not answer in time.
     """
     deadline = time.monotonic() + timeout_s
     _make_home(paths)
-    with _spawn_lock(paths, dial, deadline) as node:
+    with _spawn_lock(paths, (lambda: None) if takes_over else dial, deadline) as node:
         if node is not None:
             return node
         while True:
-            node = _start_once(paths, dial, _arguments(paths, idle_exit, extra), timeout_s)
+            arguments = _arguments(paths, idle_exit, extra)
+            node = _start_once(paths, dial, arguments, timeout_s, takes_over=takes_over)
             if node is not None:
                 return node
             if time.monotonic() > deadline:
@@ -139,9 +143,13 @@ def _start_once(
     dial: Callable[[], NodeConnection | None],
     arguments: list[str],
     timeout_s: float,
+    *,
+    takes_over: bool,
 ) -> NodeConnection | None:
     """Start a node and wait for it. Return None where another one holds the home and does not
     answer.
+
+    One that takes over asks that one itself, and what it says is the answer.
     """
     deadline = time.monotonic() + timeout_s
     log_fd, before = _open_log(paths)
@@ -161,12 +169,15 @@ def _start_once(
         os.close(log_fd)
     while True:
         node = dial()
-        if node is not None:
+        if node is not None and takes_over and node.pid not in (child.pid, None):
+            # The one that is to leave.
+            node.close()
+        elif node is not None:
             # It outlives us on purpose; without a return code the object would complain of that.
             child.returncode = 0
             return node
         if child.poll() is not None:
-            if child.returncode == errors.AlreadyRunningError.exit_code:
+            if child.returncode == errors.AlreadyRunningError.exit_code and not takes_over:
                 return None
             raise _why(paths, child.returncode, before)
         if time.monotonic() > deadline:

@@ -294,10 +294,12 @@ def test_node_stop_waits(node: FakeNode, shell: Shell) -> None:
 
 
 def test_node_start_when_it_runs(node: FakeNode, shell: Shell) -> None:
-    node.answers |= {"node.stay": None, "node.status": {"state": "running"}}
+    status = {"state": "running", "stays": False}
+    node.answers |= {"node.stay": None, "node.status": status, "node.ready": {"state": "running"}}
     ran = shell("node", "start")
     assert ran.out == "state  running\n"
-    assert [method for method, _ in node.asked] == ["node.stay", "node.status"]
+    assert [method for method, _ in node.asked] == ["node.status", "node.stay", "node.ready"]
+    status["stays"] = True
     assert shell("node", "start", "--listen", "/ip4/0.0.0.0/tcp/1").code == 71
 
 

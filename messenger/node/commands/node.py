@@ -21,7 +21,7 @@ from ..rpc import Request
 if TYPE_CHECKING:
     from ..node import Node
 
-__all__ = ["config_show", "doctor", "status", "stay", "stop"]
+__all__ = ["config_show", "doctor", "hand_over", "ready", "status", "stay", "stop"]
 
 HOME_HINT = "make room, or stop the node and put the home back from a backup"
 WELL_KNOWN_STATES = frozenset({"pending", "active", "expired", "blocked"})
@@ -37,10 +37,22 @@ async def status(node: Node, _request: Request) -> dict[str, Any]:
     return node.status()
 
 
+async def ready(node: Node, _request: Request) -> dict[str, Any]:
+    """Describe the running node, once it listens or has said why not."""
+    await node.settled()
+    return node.status()
+
+
 async def stay(node: Node, _request: Request) -> dict[str, Any]:
     """Have a node that a command started stay, as `node start` does."""
     node.stay()
     return node.status()
+
+
+async def hand_over(node: Node, _request: Request) -> dict[str, Any]:
+    """Begin to leave for a node that is to stay. Raises AlreadyRunningError where this one is."""
+    node.hand_over()
+    return {"state": "stopping", "pid": node.status()["pid"]}
 
 
 async def stop(node: Node, _request: Request) -> dict[str, Any]:
@@ -69,6 +81,7 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
         _row("loop", loop == "uvloop" or sys.platform == "win32", loop, "reinstall uvloop"),
         _row("libp2p", True, importlib.metadata.version("libp2p")),
     ]  # fmt: skip
+    await node.settled()
     status = node.status()
     if status["peer_id"] is None:
         try:
