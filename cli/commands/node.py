@@ -121,7 +121,7 @@ def _need_identity(app: App) -> None:
     from peerpost.node.paths import HomePaths
 
     paths = HomePaths(app.home)
-    if not paths.keyfile.exists():
+    if not paths.has_identity:
         raise paths.no_identity()
 
 

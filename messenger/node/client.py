@@ -286,6 +286,11 @@ def dial(home: str | os.PathLike[str], *, on_wait: OnWait | None = None) -> Node
     except PermissionError:
         sock.close()
         raise denied from None
+    except OSError as error:
+        sock.close()
+        raise UnavailableError(
+            f"cannot reach the control socket of {paths.home}: {error.strerror or error}"
+        ) from None
     except BaseException:
         sock.close()
         raise
@@ -333,7 +338,7 @@ def connect(
     node = dial(paths.home, on_wait=on_wait)
     if node is not None:
         return node
-    if identity and not paths.keyfile.exists():
+    if identity and not paths.has_identity:
         raise paths.no_identity()
     if not spawn:
         raise _not_there(paths)

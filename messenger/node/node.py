@@ -33,7 +33,7 @@ from peerpost.store import limits as rate_limits
 from peerpost.store.engine import Store
 from peerpost.store.homelock import HomeLock
 
-from . import new_home, schedule
+from . import new_home, schedule, surroundings
 from .addresses import reachable
 from .causes import cause_of
 from .commands import METHODS, WITHOUT_IDENTITY
@@ -116,9 +116,14 @@ class Node:
         listen: list[str] | None = None,
         idle_exit_s: float | None = None,
         lock: HomeLock | None = None,
+        stalls: Callable[[], dict[str, Any] | None] = lambda: None,
     ) -> None:
-        """Prepare to serve a home, whose `lock` is held by the caller for as long as this runs."""
+        """Prepare to serve a home, whose `lock` is held by the caller for as long as this runs.
+
+        `stalls` describes when the loop stood still.
+        """
         self._lock = lock
+        self._stalls = stalls
         self.home = home
         self.config = config
         self.network_error: str | None = None
@@ -380,6 +385,9 @@ class Node:
             "not_listening": dict(self._listen_errors),
             "unwell": dict(self._health.unwell) if self._health else {},
             "failing": self.duties.failing(),
+            "stalls": self._stalls(),
+            "niceness": surroundings.niceness(),
+            "held_back": surroundings.held_back(),
         }
 
 

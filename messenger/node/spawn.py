@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peerpost import errors
-from peerpost.errors import CannotCreateError, PeerpostError, StorageError, UnavailableError
-from peerpost.system import who_is
+from peerpost.errors import PeerpostError, StorageError, UnavailableError
+from peerpost.system import private_dir, who_is
 
 from .holder import holder_of
 from .logfile import KEPT, LIMIT_BYTES, rotate
@@ -38,6 +38,8 @@ _POLL_S = 0.03
 _RETRY_S = 0.25
 """Pause before another try when a node that is just leaving still holds the home."""
 _TAIL_BYTES = 16 << 10
+_LEFT_BEHIND = frozenset({"TZ"})
+"""Variables of whoever needs a node first: the times of a schedule are the machine's."""
 
 _BY_EXIT_CODE: dict[int, type[PeerpostError]] = {
     65: errors.BadInputError,
@@ -68,7 +70,8 @@ def start(
     it does not answer in time.
     """
     deadline = time.monotonic() + timeout_s
-    _make_home(paths)
+    # All that a node would refuse, before anything lies in a home that it is refused for.
+    private_dir(paths.home)
     with _spawn_lock(paths, (lambda: None) if takes_over else dial, deadline) as node:
         if node is not None:
             return node
@@ -90,17 +93,7 @@ def start(
 def _arguments(paths: HomePaths, idle_exit: bool, extra: tuple[str, ...]) -> list[str]:
     # -P: the folder the command runs in must never be where modules come from.
     command = [sys.executable, "-P", "-m", "peerpost.node", "run", "--home", os.fspath(paths.home)]
-    return [*command, *(["--idle-exit"] if idle_exit else []), *extra]
-
-
-def _make_home(paths: HomePaths) -> None:
-    try:
-        paths.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise CannotCreateError(
-            f"cannot make the home folder {paths.home}: {error.strerror}",
-            hint="choose another: --home DIR",
-        ) from None
+    return [*command, "--background", *(["--idle-exit"] if idle_exit else []), *extra]
 
 
 def _open(path: os.PathLike[str], flags: int) -> int:
@@ -162,6 +155,7 @@ def _start_once(
             close_fds=True,
             start_new_session=True,
             cwd=paths.home,
+            env={name: value for name, value in os.environ.items() if name not in _LEFT_BEHIND},
         )
     except OSError as error:
         raise UnavailableError(f"the node cannot be started: {error.strerror}") from None

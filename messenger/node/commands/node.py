@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["config_show", "doctor", "hand_over", "ready", "status", "stay", "stop"]
 
 HOME_HINT = "make room, or stop the node and put the home back from a backup"
+STALLS_HINT = "a defect: the log of the node says where it was; peerpost node stop begins anew"
+HELD_BACK_HINT = "stop it, and start it from a shell or a service without that limit"
 WELL_KNOWN_STATES = frozenset({"pending", "active", "expired", "blocked"})
 """Of a contact; any other asks for the user."""
 PUT_BACK = {
@@ -94,6 +96,18 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
     rows.append(
         _row("listening", listening, where, status["error"] or "the node is still starting")
     )
+    if (stalls := status["stalls"]) is not None:
+        found = (
+            f"stood still {stalls['times']} times, for up to {stalls['longest_s']:.0f} s,"
+            f" last at {stalls['last']}"
+        )
+        rows.append(_row("loop turns", False, found, STALLS_HINT))
+    rows += [
+        _row("surroundings", False, f"the node {limit}", HELD_BACK_HINT)
+        for limit in status["held_back"]
+    ]
+    if status["niceness"] > 0:
+        rows.append(_row("niceness", True, str(status["niceness"])))
     for what, found in status["unwell"].items():
         rows.append(_row(f"home {what}", False, found, HOME_HINT))
     for failing in status["failing"]:
