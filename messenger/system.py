@@ -179,9 +179,13 @@ def check_owner(path: Path) -> None:
     if owner != mine and (there == path or mine == 0):
         name = _name_of(owner)
         who = f", and this is {_name_of(mine)}" if mine == 0 else ""
+        again = f"run it as {name} (sudo -u {name} peerpost ...)"
+        if owner == 0:
+            # Most likely once made by sudo.
+            again = f"if it is to be yours: sudo chown -R {_name_of(mine)} {there}"
         raise LockedError(
             f"the folder {there} belongs to another user ({name}){who}",
-            hint=f"run it as {name} (sudo -u {name} peerpost ...), or choose a home of your own: --home DIR",
+            hint=f"{again}; or choose a home of your own: --home DIR",
         )
 
 

@@ -23,8 +23,14 @@ class HomePaths:
     __slots__ = ("home",)
 
     def __init__(self, home: str | os.PathLike[str]) -> None:
-        """Take a home folder, which need not be there. Raises ConfigError where its name is no UTF-8."""
-        self.home = Path(os.path.abspath(home))  # noqa: PTH100 - it also takes out '..'
+        """Take a home folder, which need not be there. Raises ConfigError where it cannot be named."""
+        try:
+            self.home = Path(os.path.abspath(home))  # noqa: PTH100 - it also takes out '..'
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{os.fspath(home)} is no whole path, and the folder this runs in is gone",
+                hint=_ANOTHER,
+            ) from None
         try:
             os.fspath(self.home).encode()
         except UnicodeEncodeError:

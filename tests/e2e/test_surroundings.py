@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.nodes import Friend, processes_in
+from tests.support.nodes import Friend, processes_in, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -51,6 +51,10 @@ def inside(pid: int) -> tuple[str, bytes]:
     """Return the folder that a process works in, and its environment."""
     proc = Path("/proc", str(pid))
     return os.fspath((proc / "cwd").readlink()), (proc / "environ").read_bytes()
+
+
+def standard_streams(pid: int) -> list[Path]:
+    return [Path(f"/proc/{pid}/fd/{number}").readlink() for number in range(3)]
 
 
 def everything_in(folder: Path) -> list[Path]:
@@ -139,6 +143,36 @@ async def test_without_a_home_folder(folder: Path) -> None:
     assert " /.local" not in said
     long = await without_home(str(folder / ("x" * 300)), "contacts", "list")
     assert long.split()[0] in {"69", "73", "77", "78"}, long
+
+
+async def test_a_folder_that_is_gone(folder: Path) -> None:
+    gone = ("sh", "-c", f'mkdir {folder}/gone; cd {folder}/gone; rmdir ../gone; exec "$@"', "sh")
+    said = await without_home("home", "contacts", "list", wrap=gone)
+    assert said.startswith("78 "), said
+    assert "the folder this runs in is gone" in said
+    said = await without_home(str(folder / "home"), *NEW, wrap=gone)
+    assert said.startswith("0 "), said
+    await without_home(str(folder / "home"), "node", "stop")
+
+
+async def test_closed_streams_are_no_place_for_the_database(friend: Callable[..., Friend]) -> None:
+    alice = friend("alice")
+    await alice.cli(*NEW)
+    closed = ("sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh")
+    node = await asyncio.create_subprocess_exec(
+        *closed, sys.executable, "-m", "peerpost.node", "run", "--home", str(alice.home)
+    )
+    try:
+
+        async def has_it() -> bool:
+            return bool(await alice.node_pid() == node.pid)
+
+        await until(has_it)
+        if hasattr(resource, "prlimit"):
+            assert {os.fspath(path) for path in standard_streams(node.pid)} == {os.devnull}
+    finally:
+        node.send_signal(signal.SIGTERM)
+    assert await node.wait() == 143
 
 
 async def test_a_home_whose_name_is_no_text(folder: Path) -> None:
