@@ -249,6 +249,9 @@ class Node:
                 f"store.db of {self.home} is gone: its keyfile is there, and opens nothing",
                 hint="put the home back from a backup, or choose another: --home DIR",
             )
+        for file in self.home.glob("store.db*"):
+            # Made by a version before this one under a umask of 0, it may be open to all.
+            file.chmod(0o600)
         store = await self._open_store(path, keyfile.unlock(self.home))
         services = Services(
             home=self.home,
