@@ -77,16 +77,23 @@ def start(app: App, listen: tuple[str, ...]) -> None:
 
     _need_identity(app)
     extra = (*(part for address in listen for part in ("--listen", address)), *app.node_args())
-    if _stays_now(app, asked=bool(listen), as_it_is=not extra):
+    runs = _stays_now(app, asked=bool(listen), as_it_is=not extra)
+    if not runs:
+        try:
+            spawn(
+                HomePaths(app.home),
+                dial=lambda: dial(app.home),
+                idle_exit=False,
+                takes_over=True,
+                extra=extra,
+            ).close()
+        except AlreadyRunningError:
+            # Another command has started one in the same moment, and that is what was wanted.
+            if listen:
+                raise
+            runs = True
+    if runs:
         app.terminal.note("The node runs already.")
-    else:
-        spawn(
-            HomePaths(app.home),
-            dial=lambda: dial(app.home),
-            idle_exit=False,
-            takes_over=True,
-            extra=extra,
-        ).close()
     app.terminal.record(app.call("node.ready", spawn=False))
 
 

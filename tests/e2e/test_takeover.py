@@ -122,6 +122,35 @@ async def test_a_start_with_nothing_else_to_ask_has_it_stay(friend: Callable[...
     assert row == {"state": "stopped", "pid": None}
 
 
+@pytest.mark.parametrize("running", [True, False], ids=["by-a-command", "none-runs"])
+async def test_starts_at_once_are_one_start(friend: Callable[..., Friend], running: bool) -> None:
+    alice = friend("alice")
+    await alice.cli("identity", "new", "--name", "alice", "--no-passphrase")
+    if not running:
+        await alice.cli("node", "stop")
+    started = await asyncio.gather(
+        *(alice.cli(*verbose, "node", "start") for verbose in ((), ("-v",), (), ("-v",)))
+    )
+    (pid,) = {done.row["pid"] for done in started}
+    row = (await alice.cli("node", "status")).row
+    assert (row["pid"], row["stays"]) == (pid, True)
+
+
+async def test_commands_go_on_while_the_node_changes(pair: tuple[Friend, Friend]) -> None:
+    alice, bob = pair
+    await by_command(alice)
+    sending = [
+        asyncio.ensure_future(alice.cli("send-net", "--contact", "bob", f"text {number}"))
+        for number in range(8)
+    ]
+    process = await alice.run_node()
+    sent = [done.row["id"] for done in await asyncio.gather(*sending)]
+    for id_ in sent:
+        await alice.delivered(id_)
+    assert sorted(await bob.texts()) == [f"text {number}" for number in range(8)]
+    await ended(process)
+
+
 async def test_what_is_wrong_with_the_new_one_leaves_the_old_one_alone(
     friend: Callable[..., Friend],
 ) -> None:
