@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent
-VENV = ROOT / ".venv"
+VENV = ROOT / os.environ.get("PEERPOST_VENV", ".venv")
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STATE = VENV / "peerpost.json"  # what is installed, by hash
@@ -308,8 +308,7 @@ def compiles(compiler: list[str], include: str, text: str) -> bool:
     """Tell whether a compiler makes an object file of a C text; exit codes can lie (CC=true)."""
     source, target = WORK / "probe.c", WORK / "probe.o"
     source.write_text(text, encoding="ascii")
-    with contextlib.suppress(OSError):
-        target.unlink()
+    target.unlink(missing_ok=True)
     ask([*compiler, "-I", include, "-c", source, "-o", target], environment())
     return target.exists()
 
@@ -370,15 +369,16 @@ def demo_command(arguments: list[str]) -> int:
 
 
 def test_command(arguments: list[str]) -> int:
-    """Check style, types and behaviour, each although another failed; arguments go to pytest."""
+    """Check style, types and behaviour, also on other Pythons; or on one: `test --python 3.13`."""
+    if arguments and arguments[0].startswith("--python"):
+        return tool("tests.pythons", *arguments)
     steps = {"lint": lint_command, "types": types_command, "pytest": pytest_command}
-    failed: list[str] = []
-    times: list[str] = []
+    steps["other Pythons"] = lambda arguments: 0 if arguments else tool("tests.pythons")
+    failed, times = list[str](), list[str]()
     for name, step in steps.items():
         note(f"{name} ...")
         started = time.monotonic()
-        if step(arguments if name == "pytest" else []):
-            failed.append(name)
+        failed += [name] if step([] if name in {"lint", "types"} else arguments) else []
         times.append(f"{name} {time.monotonic() - started:.0f} s")
     note(("FAILED: " + ", ".join(failed) if failed else "all passed") + f" ({', '.join(times)})")
     return 1 if failed else 0

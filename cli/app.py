@@ -69,7 +69,16 @@ class App:
             spawn=self.spawn if spawn is None else spawn,
             node_args=self.node_args(),
             on_event=on_event,
+            on_wait=self.waits,
         )
+
+    def waits(self, pid: int | None) -> None:
+        """Say that the node does not answer, and that it is waited for."""
+        if self.terminal.json and not self.terminal.quiet:
+            self.terminal.event({"event": "waiting", "pid": pid})
+        elif not self.terminal.json:
+            who = "" if pid is None else f" (process {pid})"
+            self.terminal.note(f"Waiting for the node{who}: it is stopped, or too busy to answer.")
 
     def node_args(self) -> list[str]:
         """Options that a node we start takes over."""

@@ -44,10 +44,14 @@ def deliver(app: App, items: list[Item], common: dict[str, Any]) -> None:
     """
     with Progress(app.terminal) as progress:
         watch = _Watch(app, progress, wait=bool(common.get("wait")))
-        if len(items) == 1:
-            _send_one(app, items[0], common, watch)
-        else:
-            _send_many(app, items, common, watch)
+        try:
+            if len(items) == 1:
+                _send_one(app, items[0], common, watch)
+            else:
+                _send_many(app, items, common, watch)
+        except (KeyboardInterrupt, SystemExit):
+            watch.interrupted()
+            raise
     for error in watch.failures[1:]:
         app.terminal.error(error.code, error.message, error.hint)
     if watch.failures:
@@ -61,6 +65,7 @@ class _Watch:
         self._app = app
         self._progress = progress
         self._queued: set[int] = set()
+        self._under_way: dict[int, dict[str, Any]] = {}
         self._wait = wait
         self.failures: list[PeerpostError] = []
 
@@ -76,6 +81,7 @@ class _Watch:
         if "confirm" in row:
             self._confirm(row["confirm"])
             return
+        self._under_way[request] = row
         if request not in self._queued:
             self._queued.add(request)
             self._print(row)
@@ -83,9 +89,21 @@ class _Watch:
 
     def result(self, request: int, row: dict[str, Any]) -> None:
         """Take the last row of a request: news, unless it only says that a stream is read."""
+        self._under_way.pop(request, None)
         self._progress.update(row)
         if self._wait or request not in self._queued:
             self._print(row)
+
+    def interrupted(self) -> None:
+        """Say what becomes of what is under way, now that nobody waits for it any more."""
+        if self._app.terminal.json:
+            return
+        for row in self._under_way.values():
+            read = row["kind"] == "file" and row["size"] is None
+            goes = "is cancelled: its input was not read to the end" if read else "stays queued"
+            look = f"peerpost {'sent' if read else 'queue'} show {row['id']}"
+            with self._progress.aside():
+                self._app.terminal.note(f"Interrupted. {row['id']} {goes}; see: {look}")
 
     def _confirm(self, token: str) -> None:
         """Say that a stream has come to its end: we live, and what we copied of it is whole."""
@@ -115,6 +133,7 @@ def _send_one(app: App, item: Item, common: dict[str, Any], watch: _Watch) -> No
             spawn=app.spawn,
             node_args=app.node_args(),
             on_event=lambda row: watch.event(0, row),
+            on_wait=app.waits,
         )
     watch.result(0, row)
 
@@ -124,7 +143,8 @@ def _send_many(app: App, items: list[Item], common: dict[str, Any], watch: _Watc
     from peerpost.node.client import connect
     from peerpost.node.rpc import error_from
 
-    with connect(app.home, spawn=app.spawn, node_args=app.node_args()) as node:
+    connected = connect(app.home, spawn=app.spawn, node_args=app.node_args(), on_wait=app.waits)
+    with connected as node:
         answers = node.answers()
         waiting: set[int] = set()
 

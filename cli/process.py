@@ -8,6 +8,8 @@ import sys
 import time
 from typing import NoReturn
 
+from peerpost.system import ProcessMark
+
 __all__ = ["become", "wait_for_exit"]
 
 _POLL_S = 0.05
@@ -21,17 +23,20 @@ def become(module: str, *arguments: str) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])  # noqa: S606 - no shell wanted
 
 
-def wait_for_exit(pid: int, deadline_s: float) -> bool:
+def wait_for_exit(mark: ProcessMark, deadline_s: float) -> bool:
     """Wait until a process is gone, until `deadline_s` of the monotonic clock. Return whether."""
     if hasattr(os, "pidfd_open"):
         try:
-            fd = os.pidfd_open(pid)
+            fd = os.pidfd_open(mark.pid)
         except ProcessLookupError:
             return True
         except OSError:
             pass
         else:
             try:
+                if not mark.runs:
+                    # The number may be another's by now.
+                    return True
                 # Also right for a zombie that its parent has not looked after. Not select, which
                 # knows no descriptor above 1023.
                 gone = select.poll()
@@ -40,9 +45,7 @@ def wait_for_exit(pid: int, deadline_s: float) -> bool:
             finally:
                 os.close(fd)
     while time.monotonic() < deadline_s:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+        if not mark.runs:
             return True
         time.sleep(_POLL_S)
     return False

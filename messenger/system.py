@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import stat
@@ -18,6 +19,7 @@ from peerpost.errors import CannotCreateError, LockedError
 
 __all__ = [
     "ProcessMark",
+    "check_owner",
     "check_private_file",
     "fdatasync",
     "fsync_dir",
@@ -144,8 +146,9 @@ def private_dir(path: Path) -> None:
 
     Raises LockedError where others may read it or own it, CannotCreateError where it cannot be made.
     """
+    check_owner(path)
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(path)
     except OSError as error:
         raise CannotCreateError(
             f"cannot make the folder {path}: {error.strerror}",
@@ -154,12 +157,58 @@ def private_dir(path: Path) -> None:
     if sys.platform == "win32":
         return
     status = path.stat()
-    if status.st_uid != os.geteuid():
-        raise LockedError(f"the folder {path} belongs to another user")
     if status.st_mode & _OTHERS:
         raise LockedError(
             f"others may read the folder {path}", hint=f"close it with: chmod 700 {path}"
         )
+
+
+def check_owner(path: Path) -> None:
+    """Check that a folder is ours, or that it can be ours where it is yet to be made. Touches nothing.
+
+    Root may write anywhere, and what it made in a home of somebody else that one could never open. Raises LockedError.
+    """
+    if sys.platform == "win32":
+        return
+    there = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
+    try:
+        owner, mine = there.stat().st_uid, os.geteuid()
+    except OSError:
+        # Making it tells why.
+        return
+    if owner != mine and (there == path or mine == 0):
+        name = _name_of(owner)
+        who = f", and this is {_name_of(mine)}" if mine == 0 else ""
+        again = f"run it as {name} (sudo -u {name} peerpost ...)"
+        if owner == 0:
+            # Most likely once made by sudo.
+            again = f"if it is to be yours: sudo chown -R {_name_of(mine)} {there}"
+        raise LockedError(
+            f"the folder {there} belongs to another user ({name}){who}",
+            hint=f"{again}; or choose a home of your own: --home DIR",
+        )
+
+
+def _name_of(user_id: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return f"#{user_id}"
+
+
+def _make_private(path: Path) -> None:
+    """Make a folder, and those above it that are missing, for this user alone, whatever the umask."""
+    if path.is_dir():
+        return
+    if not path.parent.exists():
+        _make_private(path.parent)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+        path.chmod(0o700)
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
 
 
 def check_private_file(path: Path) -> None:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 import signal
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from peerpost.errors import AlreadyRunningError, UnavailableError
+from peerpost.system import ProcessMark, signal_process
 
 from ..app import App, Group, pass_app
 from ..process import become, wait_for_exit
+
+if TYPE_CHECKING:
+    from peerpost.node.client import NodeConnection
 
 __all__ = ["node"]
 
 STOP_TIMEOUT_S = 30.0
 """A node that stops lets running requests end, closes its connections and writes its store."""
+ANSWER_TIMEOUT_S = 5.0
+"""A node that says nothing for so long is told to stop by a signal."""
 
 
 @click.group(
@@ -69,31 +76,59 @@ def start(app: App, listen: tuple[str, ...]) -> None:
     from peerpost.node.spawn import start as spawn
 
     _need_identity(app)
-    found = dial(app.home)
-    if found is not None:
-        with found:
+    extra = (*(part for address in listen for part in ("--listen", address)), *app.node_args())
+    runs = _stays_now(app, asked=bool(listen), as_it_is=not extra)
+    if not runs:
+        try:
+            spawn(
+                HomePaths(app.home),
+                dial=lambda: dial(app.home),
+                idle_exit=False,
+                takes_over=True,
+                extra=extra,
+            ).close()
+        except AlreadyRunningError:
+            # Another command has started one in the same moment, and that is what was wanted.
             if listen:
-                raise AlreadyRunningError(
-                    "the node runs already", hint="stop it first: peerpost node stop"
-                )
-            found.call("node.stay")
+                raise
+            runs = True
+    if runs:
         app.terminal.note("The node runs already.")
-    else:
-        listen_args = [part for address in listen for part in ("--listen", address)]
-        spawn(
-            HomePaths(app.home),
-            dial=lambda: dial(app.home),
-            idle_exit=False,
-            extra=(*listen_args, *app.node_args()),
-        ).close()
-    app.terminal.record(app.call("node.status", spawn=False))
+    app.terminal.record(app.call("node.ready", spawn=False))
+
+
+def _stays_now(app: App, *, asked: bool, as_it_is: bool) -> bool:
+    """Tell whether a node runs that stays; one that a command has started is told to, if it may be `as_it_is`.
+
+    Nothing that it does is cut off then. Raises AlreadyRunningError where one stays of which more is `asked`.
+    """
+    from peerpost.node.client import dial
+
+    found = dial(app.home, on_wait=app.waits)
+    if found is None:
+        return False
+    with found:
+        try:
+            stays: bool = found.call("node.status").get("stays", True)
+            if stays and asked:
+                raise AlreadyRunningError(
+                    f"the node runs already (process {found.pid})",
+                    hint="stop it first: peerpost node stop",
+                )
+            if not stays and as_it_is:
+                found.call("node.stay")
+                return True
+        except UnavailableError:
+            # It is leaving.
+            return False
+    return stays
 
 
 def _need_identity(app: App) -> None:
     from peerpost.node.paths import HomePaths
 
     paths = HomePaths(app.home)
-    if not paths.keyfile.exists():
+    if not paths.has_identity:
         raise paths.no_identity()
 
 
@@ -118,31 +153,55 @@ def stop(app: App) -> None:
     from peerpost.node.client import dial
     from peerpost.node.holder import holder_of
 
-    found, holder = dial(app.home), holder_of(app.home)
+    found, holder = dial(app.home, on_wait=app.waits), holder_of(app.home)
     if found is None and holder is None:
         app.terminal.note("The node is not running.")
+        if app.terminal.json:
+            app.terminal.record({"state": "stopped", "pid": None})
         return
     deadline_s = time.monotonic() + STOP_TIMEOUT_S
     # A process id of another container means another process here: there the socket alone can tell.
-    pid = None if holder is None else holder.pid
+    mark = holder.mark if holder is not None and holder.is_here else None
     if found is not None:
-        with found:
-            found.call("node.stop")
-            gone = pid is not None or found.wait_closed(STOP_TIMEOUT_S)
-    elif holder is not None and holder.is_here:
-        from peerpost.system import signal_process
-
+        gone = _ask_to_stop(found, mark) or mark is not None
+    elif mark is not None:
         # Its socket is gone, but it is surely this process: nothing else of this machine has its mark.
-        signal_process(holder.mark, signal.SIGTERM)
+        signal_process(mark, signal.SIGTERM)
         gone = True
     else:
         raise UnavailableError(
             f"a node in another container or on another machine holds {app.home}",
             hint="stop it there; its control socket cannot be reached from here",
         )
-    if not gone or (pid is not None and not wait_for_exit(pid, deadline_s)):
+    if not gone or (mark is not None and not wait_for_exit(mark, deadline_s)):
         raise UnavailableError(
-            f"the node ({'elsewhere' if pid is None else f'process {pid}'}) is still stopping",
-            hint="look at it where it runs" if pid is None else f"end it by force: kill -9 {pid}",
+            f"the node ({'elsewhere' if mark is None else f'process {mark.pid}'}) is still stopping",
+            hint=_by_force(mark),
         )
+    pid = None if mark is None else mark.pid
     app.terminal.record({"state": "stopped", "pid": pid}, human="stopped")
+
+
+def _ask_to_stop(found: NodeConnection, mark: ProcessMark | None) -> bool:
+    """Have a node stop, by a signal where it does not answer. Return whether it is gone by now, as its socket tells."""
+    with found:
+        if mark is not None:
+            found.give_up_after(ANSWER_TIMEOUT_S)
+        try:
+            found.call("node.stop")
+        except UnavailableError:
+            # It is leaving, or does not answer; a node whose loop stands still heeds a signal.
+            if mark is None:
+                return found.wait_closed(STOP_TIMEOUT_S)
+            signal_process(mark, signal.SIGTERM)
+        return mark is None and found.wait_closed(STOP_TIMEOUT_S)
+
+
+def _by_force(mark: ProcessMark | None) -> str:
+    """Return what still ends a node: never the number of what may be something else, or cannot be killed."""
+    if mark is None or not mark.runs:
+        return "look at it where it runs"
+    if mark.pid == 1:
+        # The first process of a container takes no signal from within that it does not ask for.
+        return "it is the first process of its container: stop the container"
+    return f"end it by force: kill -9 {mark.pid}"

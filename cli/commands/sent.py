@@ -18,6 +18,7 @@ _COLUMNS = (
     ("CREATED", "created"),
     ("DELIVERED", "delivered"),
     ("NAME", "name"),
+    ("LAST ERROR", "last_error"),
 )
 
 

@@ -166,7 +166,9 @@ class LibP2PTransport:
         # A connection may still be on its way from its handshake to the set.
         while self._connections or self._watchers:
             await asyncio.gather(*(connection.close() for connection in list(self._connections)))
-            await asyncio.gather(*self._watchers, return_exceptions=True)
+            if self._watchers:
+                # Not `gather`, which from Python 3.12 on gives no turn to what takes those that are done out.
+                await asyncio.wait(self._watchers)
         await guest.release()
 
     async def _serve(self, guest: Guest) -> None:

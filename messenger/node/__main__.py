@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from .daemon import main
+from . import surroundings
 
 if __name__ == "__main__":
+    # Before all else is imported, which takes more processor time than some limits leave.
+    surroundings.put_right(in_background="--background" in sys.argv)
+    from .daemon import main
+
     sys.exit(main(sys.argv[1:]))

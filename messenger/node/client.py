@@ -7,27 +7,33 @@ read and not answered never is, so that nothing is done twice.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from peerpost.errors import (
     BadInputError,
     LockedError,
+    PeerpostError,
     UnavailableError,
     UsageError,
 )
 
 from .paths import MAX_SOCKET_PATH_BYTES, HomePaths
-from .rpc import MAX_REQUEST_BYTES, error_from, peer_uid
+from .rpc import MAX_REQUEST_BYTES, error_from, peer_pid, peer_uid
 
-__all__ = ["MAX_ANSWER_BYTES", "NodeConnection", "OnEvent", "call", "connect", "dial"]
+__all__ = ["MAX_ANSWER_BYTES", "NodeConnection", "OnEvent", "OnWait", "call", "connect", "dial"]
+
+T = TypeVar("T")
 
 OnEvent = Callable[[Any], None]
+OnWait = Callable[[int | None], None]
+"""Told, once, that a node does not answer at all, and its process id where that is known."""
 
 MAX_ANSWER_BYTES = 256 << 20
 """Longest line taken from the node: it is trusted, yet a runaway answer should not eat the
@@ -37,6 +43,10 @@ _TRIES = 4
 """Times a request is put to a node that leaves before reading it. Each one is a node that went away
 idle."""
 _PAUSE_S = 0.05
+SILENCE_S = 4.0
+"""After this long without a word it is looked whether the node answers at all: a request may well take longer."""
+PROBE_S = 1.0
+"""Within this a node answers that is neither stopped nor too busy."""
 
 WITHOUT_IDENTITY = frozenset({"identity.new", "doctor"})
 """What makes sense in a home that has no identity yet."""
@@ -55,14 +65,26 @@ class _UnansweredError(UnavailableError):
     """The node ended over the request: whether it was done is not known."""
 
 
+class _SilentError(UnavailableError):
+    """The node does not answer, and whoever asked has waited long enough."""
+
+
 class NodeConnection:
     """One connection to a node; calls on it run one after the other."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(
+        self, sock: socket.socket, *, on_silence: Callable[[], None] | None = None
+    ) -> None:
+        """Take a connected socket; `on_silence` is called whenever nothing has come for `SILENCE_S`."""
         self._socket = sock
+        self._on_silence = on_silence
+        if on_silence is not None:
+            sock.settimeout(SILENCE_S)
         self._buffer = bytearray()
         self._last_id = 0
         self._heard = False
+        self.pid = peer_pid(sock)
+        """The node's process, where the system tells and it is in sight."""
 
     def __enter__(self) -> Self:
         return self
@@ -127,6 +149,25 @@ class NodeConnection:
             elif isinstance(params := message.get("params"), dict):
                 yield int(params.get("id", 0)), "event", params.get("event")
 
+    def give_up_after(self, timeout_s: float) -> None:
+        """Have calls raise UnavailableError where the node says nothing for so long."""
+        self._on_silence = None
+        self._socket.settimeout(timeout_s)
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Read or write the socket, however long that takes."""
+        while True:
+            try:
+                return work()
+            except TimeoutError:
+                if self._on_silence is None:
+                    who = "" if self.pid is None else f" (process {self.pid})"
+                    raise _SilentError(
+                        f"the node{who} does not answer",
+                        hint="it may be stopped, or too busy: try again, or peerpost node stop",
+                    ) from None
+                self._on_silence()
+
     def wait_closed(self, timeout_s: float) -> bool:
         """Wait until the node closes the connection. Return whether it did in time."""
         self._socket.settimeout(timeout_s)
@@ -141,10 +182,12 @@ class NodeConnection:
 
     def _send(self, line: bytes, fds: Sequence[int]) -> None:
         try:
-            sent = socket.send_fds(self._socket, [line], fds) if fds else self._socket.send(line)
+            first = (lambda: socket.send_fds(self._socket, [line], fds)) if fds else None
+            sent = self._patiently(first or (lambda: self._socket.send(line)))
             # Nothing more, not even zero bytes, once it is out: a node that has read it may be gone.
             while sent < len(line):
-                sent += self._socket.send(line[sent:])
+                rest = line[sent:]
+                sent += self._patiently(functools.partial(self._socket.send, rest))
         except (BrokenPipeError, ConnectionResetError):
             raise _UnreadError from None
 
@@ -167,7 +210,7 @@ class NodeConnection:
 
     def _read(self) -> bytes:
         try:
-            data = self._socket.recv(_READ_BYTES)
+            data = self._patiently(lambda: self._socket.recv(_READ_BYTES))
         except ConnectionResetError:
             # Linux resets a Unix socket that is closed with bytes unread, and one that was never
             # accepted; what had been read ends in a plain end of file.
@@ -213,9 +256,10 @@ def _socket_path(paths: HomePaths) -> str | None:
     return path if isinstance(path, str) and "\0" not in path else None
 
 
-def dial(home: str | os.PathLike[str]) -> NodeConnection | None:
+def dial(home: str | os.PathLike[str], *, on_wait: OnWait | None = None) -> NodeConnection | None:
     """Connect to the node of a home, or return None when none runs.
 
+    `on_wait` is told where that node turns out not to answer; it is waited for all the same.
     Raises LockedError when the socket is someone else's.
     """
     if not hasattr(socket, "AF_UNIX"):
@@ -242,10 +286,38 @@ def dial(home: str | os.PathLike[str]) -> NodeConnection | None:
     except PermissionError:
         sock.close()
         raise denied from None
+    except OSError as error:
+        sock.close()
+        raise UnavailableError(
+            f"cannot reach the control socket of {paths.home}: {error.strerror or error}"
+        ) from None
     except BaseException:
         sock.close()
         raise
-    return NodeConnection(sock)
+    return NodeConnection(sock, on_silence=None if on_wait is None else _looking(paths, on_wait))
+
+
+def _looking(paths: HomePaths, on_wait: OnWait) -> Callable[[], None]:
+    """Return what looks whether a node that is silent answers somebody else, and tells of it if not, once."""
+    told = False
+
+    def look() -> None:
+        nonlocal told
+        probe = None if told else dial(paths.home)
+        if probe is None:
+            return
+        with probe:
+            probe.give_up_after(PROBE_S)
+            try:
+                probe.call("node.status")
+            except _SilentError:
+                told = True
+                on_wait(probe.pid)
+            except PeerpostError:
+                # It answers.
+                pass
+
+    return look
 
 
 def connect(
@@ -254,24 +326,25 @@ def connect(
     spawn: bool = True,
     identity: bool = True,
     node_args: Sequence[str] = (),
+    on_wait: OnWait | None = None,
 ) -> NodeConnection:
     """Connect to the node of a home, starting one where none runs and `spawn` allows it.
 
     With `identity`, a home that has none raises NoIdentityError and starts nothing. `node_args` go
-    to a node that is started here. Raises UnavailableError when no node runs and none may be
-    started, and what keeps the node from starting.
+    to a node that is started here; `on_wait` is told where the node does not answer. Raises
+    UnavailableError when no node runs and none may be started, and what keeps the node from starting.
     """
     paths = HomePaths(home)
-    node = dial(paths.home)
+    node = dial(paths.home, on_wait=on_wait)
     if node is not None:
         return node
-    if identity and not paths.keyfile.exists():
+    if identity and not paths.has_identity:
         raise paths.no_identity()
     if not spawn:
         raise _not_there(paths)
     from .spawn import start
 
-    return start(paths, dial=lambda: dial(paths.home), extra=tuple(node_args))
+    return start(paths, dial=lambda: dial(paths.home, on_wait=on_wait), extra=tuple(node_args))
 
 
 def _not_there(paths: HomePaths) -> UnavailableError:
@@ -301,15 +374,19 @@ def call(
     spawn: bool = True,
     node_args: Sequence[str] = (),
     on_event: OnEvent | None = None,
+    on_wait: OnWait | None = None,
 ) -> Any:
     """Ask the node of a home, starting it where needed, and return the result.
 
-    Raises what `connect` and `NodeConnection.call` raise.
+    `on_wait` is told where it does not answer. Raises what `connect` and `NodeConnection.call` raise.
     """
     identity = method not in WITHOUT_IDENTITY
     for _ in range(_TRIES):
         try:
-            with connect(home, spawn=spawn, identity=identity, node_args=node_args) as node:
+            connected = connect(
+                home, spawn=spawn, identity=identity, node_args=node_args, on_wait=on_wait
+            )
+            with connected as node:
                 return node.call(method, params, fds=fds, on_event=on_event)
         except _UnreadError:
             time.sleep(_PAUSE_S)

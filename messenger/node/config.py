@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 
 from peerpost.errors import BadInputError, ConfigError
+from peerpost.system import write_file_durably
 from peerpost.wire.limits import MAX_BUCKETS, MIN_BUCKET_BYTES, PADDING_BUCKETS
 
 from .config_text import DEFAULT_TEXT
@@ -209,13 +210,8 @@ def settings(path: Path, environ: Mapping[str, str] | None = None) -> list[Setti
 
 def _write_default(path: Path) -> None:
     """Write the commented default; a home that cannot be written says so elsewhere."""
-    draft = path.with_suffix(".tmp")
     with suppress(OSError):
-        draft.unlink(missing_ok=True)
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(DEFAULT_TEXT)
-        draft.replace(path)
+        write_file_durably(path, DEFAULT_TEXT.encode())
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -18,10 +19,13 @@ from peerpost.system import keep_freed_memory, private_dir
 from peerpost.wire import address
 
 from . import config as configuration
-from . import logs
+from . import logs, surroundings
+from .config import Config
 from .logfile import LogFile
 from .node import Node
 from .paths import HomePaths
+from .takeover import locked_home
+from .watchdog import Watchdog, take_signals
 
 __all__ = ["main"]
 
@@ -35,6 +39,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     run.add_argument("--home", type=Path, required=True)
     run.add_argument("--listen", action="append", default=[], metavar="MULTIADDR")
     run.add_argument("--idle-exit", action="store_true", help="leave when idle with an empty queue")
+    run.add_argument("--background", action="store_true", help="a command has started it")
     run.add_argument("--json", action="store_true", help="print the ready event on stdout")
     run.add_argument("--log-level")
     run.add_argument("--log-format", choices=["text", "json"])
@@ -53,19 +58,27 @@ def _runner() -> asyncio.Runner:
 def main(argv: list[str], node_class: type[Node] = Node) -> int:
     """Run the node until it is told to stop. Return the exit code."""
     arguments = _arguments(argv)
+    watchdog = Watchdog()
     try:
+        surroundings.put_right(in_background=arguments.background)
         keep_freed_memory()
         private_dir(arguments.home)
-        with HomeLock(arguments.home) as lock, _runner() as runner:
-            return runner.run(_serve(arguments, node_class, lock))
+        # All that can be wrong with what was asked for, before a node that runs is made to leave for it.
+        config = _prepare(arguments)
+        held = locked_home(arguments.home, takes_over=not arguments.idle_exit)
+        with held as lock, _runner() as runner:
+            return runner.run(_serve(arguments, config, node_class, lock, watchdog))
     except PeerpostError as error:
         _complain(error, as_json=arguments.json)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    finally:
+        watchdog.end()
 
 
-async def _serve(arguments: argparse.Namespace, node_class: type[Node], lock: HomeLock) -> int:
+def _prepare(arguments: argparse.Namespace) -> Config:
+    """Check the arguments, load the configuration, and begin to log."""
     for text in arguments.listen:
         address.parse(text, listen=True)
     config = configuration.load(arguments.home)
@@ -74,23 +87,45 @@ async def _serve(arguments: argparse.Namespace, node_class: type[Node], lock: Ho
     )
     level, format_ = arguments.log_level or config.log.level, arguments.log_format
     logs.setup(level, format_ or config.log.format, log_file)
+    return config
+
+
+def _signals() -> Iterator[int]:
+    yield from (signal.SIGINT, signal.SIGTERM)
+    # As when its terminal closes. Under nohup(1) it is ignored, and stays so.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        yield signal.SIGHUP
+
+
+async def _serve(
+    arguments: argparse.Namespace,
+    config: Config,
+    node_class: type[Node],
+    lock: HomeLock,
+    watchdog: Watchdog,
+) -> int:
     node = node_class(
         arguments.home,
         config,
         listen=arguments.listen,
         idle_exit_s=config.node.idle_exit if arguments.idle_exit else None,
         lock=lock,
+        stalls=watchdog.stalls,
     )
+    for what in surroundings.held_back():
+        log.warning("the node %s: it has that from whoever started it", what)
+    if (niceness := surroundings.niceness()) > 0:
+        log.warning("the node has niceness %d from whoever started it", niceness)
     code = 0
-    loop = asyncio.get_running_loop()
     received: list[int] = []
 
     def stop(number: int) -> None:
         received.append(number)
         node.stop_soon(signal.Signals(number).name)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
+    # Before anything has begun a thread, which would have them unblocked.
+    take_signals(_signals(), stop, watchdog)
+    watchdog.start(asyncio.get_running_loop())
     await node.run(on_ready=lambda: _announce(node, as_json=arguments.json))
     if received:
         code = 128 + received[0]

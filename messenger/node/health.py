@@ -145,7 +145,7 @@ class Health:
                 private_dir(self._home / name)
             elif name == "lock":
                 if self._lock is not None:
-                    self._lock.take_again()
+                    self._lock.take()
             else:
                 self._control.bind_again()
         except AlreadyRunningError as error:

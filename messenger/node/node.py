@@ -14,24 +14,31 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from peerpost import __version__
-from peerpost.errors import NoIdentityError, PeerpostError, StorageError
+from peerpost.errors import (
+    AlreadyRunningError,
+    NoIdentityError,
+    PeerpostError,
+    StorageError,
+    UnavailableError,
+)
 from peerpost.net.interface import Priority, Transport
 from peerpost.store import keyfile, outbox
 from peerpost.store import limits as rate_limits
 from peerpost.store.engine import Store
 from peerpost.store.homelock import HomeLock
 
-from . import new_home, schedule
+from . import new_home, schedule, surroundings
 from .addresses import reachable
 from .causes import cause_of
 from .commands import METHODS, WITHOUT_IDENTITY
 from .config import Config
-from .control import ControlServer
+from .control import DRAIN_S, ControlServer
 from .duties import Duties
 from .events import Events
 from .health import Health
@@ -61,6 +68,10 @@ FILE_THREADS = 4
 COLLECT_OBJECTS = 20_000
 """New objects between two collections: a few hundred requests at once make as many that live on."""
 IDLE_CHECK_S = 1.0
+SETTLED_S = 15.0
+"""How long a command waits until the node listens: it loads the transport, which takes a second or a few."""
+HAND_OVER_DRAIN_S = 0.5
+"""What running requests may still take when another node takes over, which is to have the home within two seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +117,14 @@ class Node:
         listen: list[str] | None = None,
         idle_exit_s: float | None = None,
         lock: HomeLock | None = None,
+        stalls: Callable[[], dict[str, Any] | None] = lambda: None,
     ) -> None:
-        """Prepare to serve a home, whose `lock` is held by the caller for as long as this runs."""
+        """Prepare to serve a home, whose `lock` is held by the caller for as long as this runs.
+
+        `stalls` describes when the loop stood still.
+        """
         self._lock = lock
+        self._stalls = stalls
         self.home = home
         self.config = config
         self.network_error: str | None = None
@@ -120,6 +136,8 @@ class Node:
         self._listen = listen or []
         self._idle_exit_s = idle_exit_s
         self._stopping = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._drain_s = DRAIN_S
         self._opening = asyncio.Lock()
         self._control = ControlServer(HomePaths(home).socket, self._handle)
         self._tasks = Tasks()
@@ -167,9 +185,33 @@ class Node:
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks.keep(name, work, self.duties)
 
+    @property
+    def stays(self) -> bool:
+        """Whether it was begun to stay, or told to since; if not, a command has started it, and it leaves when idle."""
+        return self._idle_exit_s is None
+
     def stay(self) -> None:
-        """Leave no more by itself."""
+        """Leave no more by itself. Raises UnavailableError where it leaves already."""
+        if self._stopping.is_set():
+            raise UnavailableError("the node is leaving", hint="try again")
         self._idle_exit_s = None
+
+    def hand_over(self) -> None:
+        """Begin to leave for another node of this home. Raises AlreadyRunningError where this one stays."""
+        if self.stays:
+            raise AlreadyRunningError(
+                f"the node runs already (process {os.getpid()})",
+                hint="stop it first: peerpost node stop",
+            )
+        self._drain_s = HAND_OVER_DRAIN_S
+        self.stop_soon("another node takes over")
+
+    async def settled(self) -> None:
+        """Wait until it listens, or has said why not; not where there is no identity, nor for ever."""
+        if self._opened is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLED_S):
+                    await self._settled.wait()
 
     def stop_soon(self, reason: str) -> None:
         """Begin to leave."""
@@ -208,6 +250,9 @@ class Node:
                 f"store.db of {self.home} is gone: its keyfile is there, and opens nothing",
                 hint="put the home back from a backup, or choose another: --home DIR",
             )
+        for file in self.home.glob("store.db*"):
+            # Made by a version before this one under a umask of 0, it may be open to all.
+            file.chmod(0o600)
         store = await self._open_store(path, keyfile.unlock(self.home))
         services = Services(
             home=self.home,
@@ -237,6 +282,12 @@ class Node:
         return self._opened
 
     async def _go_online(self, opened: Opened) -> None:
+        try:
+            await self._listen_and_dial(opened)
+        finally:
+            self._settled.set()
+
+    async def _listen_and_dial(self, opened: Opened) -> None:
         """Load libp2p, off the loop because it takes a second, and listen."""
         loop = asyncio.get_running_loop()
         module = await loop.run_in_executor(None, importlib.import_module, "peerpost.net.libp2p")
@@ -274,7 +325,7 @@ class Node:
         if self._opened is not None:
             # While there is still a session to say so: what is cut off now is no file.
             await self._opened.transfers.streams.stop()
-        await self._control.stop()
+        await self._control.stop(self._drain_s)
         await self._tasks.stop()
         if self._opened is not None:
             opened, self._opened = self._opened, None
@@ -331,6 +382,7 @@ class Node:
         return {
             "state": "no identity" if opened is None else "running",
             "pid": os.getpid(),
+            "stays": self.stays,
             "version": __version__,
             "home": str(self.home),
             "uptime_s": round(time.monotonic() - self._started_s, 1),
@@ -342,6 +394,9 @@ class Node:
             "not_listening": dict(self._listen_errors),
             "unwell": dict(self._health.unwell) if self._health else {},
             "failing": self.duties.failing(),
+            "stalls": self._stalls(),
+            "niceness": surroundings.niceness(),
+            "held_back": surroundings.held_back(),
         }
 
 

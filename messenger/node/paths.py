@@ -8,10 +8,11 @@ import os
 import sys
 from pathlib import Path
 
-from peerpost.errors import NoIdentityError
+from peerpost.errors import ConfigError, LockedError, NoIdentityError
 
 __all__ = ["MAX_SOCKET_PATH_BYTES", "HomePaths", "default_home"]
 
+_ANOTHER = "choose a home folder: --home DIR"
 MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 """Longest path a Unix socket can have: `sun_path` less its closing NUL (unix(7); macOS has 104)."""
 
@@ -22,7 +23,22 @@ class HomePaths:
     __slots__ = ("home",)
 
     def __init__(self, home: str | os.PathLike[str]) -> None:
-        self.home = Path(os.path.abspath(home))  # noqa: PTH100 - it also takes out '..'
+        """Take a home folder, which need not be there. Raises ConfigError where it cannot be named."""
+        try:
+            self.home = Path(os.path.abspath(home))  # noqa: PTH100 - it also takes out '..'
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{os.fspath(home)} is no whole path, and the folder this runs in is gone",
+                hint=_ANOTHER,
+            ) from None
+        try:
+            os.fspath(self.home).encode()
+        except UnicodeEncodeError:
+            # Neither the database nor JSON can name it.
+            shown = os.fsencode(self.home).decode(errors="backslashreplace")
+            raise ConfigError(
+                f"the name of the home folder is not UTF-8: {shown}", hint=_ANOTHER
+            ) from None
 
     @property
     def keyfile(self) -> Path:
@@ -33,6 +49,20 @@ class HomePaths:
     def store(self) -> Path:
         """The database, which the keyfile opens."""
         return self.home / "store.db"
+
+    @property
+    def has_identity(self) -> bool:
+        """Whether there is a keyfile. Raises LockedError where the home cannot be looked into."""
+        try:
+            self.keyfile.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise LockedError(
+                f"cannot look into the home folder {self.home}: {error.strerror}",
+                hint=f"it must be yours; {_ANOTHER}",
+            ) from None
+        return True
 
     def no_identity(self) -> NoIdentityError:
         """Return what is to be said of a home without a keyfile: a new one, or one that has lost it."""
@@ -85,12 +115,34 @@ def default_home() -> Path:
     """
     given = os.environ.get("PEERPOST_HOME")
     if given:
-        return Path(given).expanduser()
+        return _expanded(given)
     if sys.platform == "darwin":
-        return Path("~/Library/Application Support/peerpost").expanduser()
+        return _expanded("~/Library/Application Support/peerpost")
     if sys.platform == "win32":
         from platformdirs import user_data_path
 
         return user_data_path("peerpost", appauthor=False)
     base = os.environ.get("XDG_DATA_HOME", "").strip() or "~/.local/share"
-    return Path(base).expanduser() / "peerpost"
+    return _expanded(base) / "peerpost"
+
+
+def _expanded(path: str) -> Path:
+    """Put this user's folder, or another's, in the place of `~`. Raises ConfigError where there is none."""
+    try:
+        if path[:2] in ("~", "~/") and os.environ.get("HOME") == "":
+            # Empty is not set; to Python it is the root of the file system.
+            import pwd
+
+            return Path(pwd.getpwuid(os.getuid()).pw_dir, path[2:])
+        found = Path(path).expanduser()
+    except (RuntimeError, KeyError):
+        raise ConfigError(
+            f"no folder is known for {path}: HOME is not set, or there is no such user",
+            hint=f"set HOME or PEERPOST_HOME, or {_ANOTHER}",
+        ) from None
+    if path.startswith("~") and not found.is_absolute():
+        raise ConfigError(
+            f"HOME is {os.environ.get('HOME')!r}, which means another folder in each folder",
+            hint=f"set it to a whole path, or {_ANOTHER}",
+        )
+    return found

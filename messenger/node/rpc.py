@@ -35,6 +35,7 @@ __all__ = [
     "RpcError",
     "error_from",
     "error_object",
+    "peer_pid",
     "peer_uid",
 ]
 
@@ -199,3 +200,14 @@ def peer_uid(sock: socket.socket) -> int:
         # struct xucred: version, uid, groups (sys/ucred.h); SOL_LOCAL is 0 and LOCAL_PEERCRED 1.
         return int(struct.unpack_from("2I", sock.getsockopt(0, 1, 76))[1])
     raise OSError("this system does not tell who is at the other end of a socket")
+
+
+def peer_pid(sock: socket.socket) -> int | None:
+    """Return the process that listens at the other end of a Unix socket, where the system tells; 0 is out of sight."""
+    if sys.platform == "linux":
+        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", raw)[0]) or None
+    if sys.platform == "darwin":
+        # LOCAL_PEERPID (sys/un.h).
+        return sock.getsockopt(0, 2) or None
+    return None

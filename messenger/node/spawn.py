@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peerpost import errors
-from peerpost.errors import CannotCreateError, PeerpostError, StorageError, UnavailableError
-from peerpost.system import who_is
+from peerpost.errors import PeerpostError, StorageError, UnavailableError
+from peerpost.system import private_dir, who_is
 
 from .holder import holder_of
 from .logfile import KEPT, LIMIT_BYTES, rotate
@@ -38,6 +38,8 @@ _POLL_S = 0.03
 _RETRY_S = 0.25
 """Pause before another try when a node that is just leaving still holds the home."""
 _TAIL_BYTES = 16 << 10
+_LEFT_BEHIND = frozenset({"TZ"})
+"""Variables of whoever needs a node first: the times of a schedule are the machine's."""
 
 _BY_EXIT_CODE: dict[int, type[PeerpostError]] = {
     65: errors.BadInputError,
@@ -55,22 +57,27 @@ def start(
     *,
     dial: Callable[[], NodeConnection | None],
     idle_exit: bool = True,
+    takes_over: bool = False,
     extra: tuple[str, ...] = (),
     timeout_s: float = START_TIMEOUT_S,
 ) -> NodeConnection:
     """Return a connection to the node of this home, started here if nobody else does.
 
-    With `idle_exit` the node leaves by itself when it has nothing to do. `extra` are further
-    arguments for it. Raises the reason a node gave that would not start, and UnavailableError when
+    With `idle_exit` the node leaves by itself when it has nothing to do. With `takes_over` it is one
+    started here, which has the home from a node that a command has started. `extra` are further
+    arguments for it. Raises AlreadyRunningError where that one stays,
+    the reason a node gave that would not start, and UnavailableError when
     it does not answer in time.
     """
     deadline = time.monotonic() + timeout_s
-    _make_home(paths)
-    with _spawn_lock(paths, dial, deadline) as node:
+    # All that a node would refuse, before anything lies in a home that it is refused for.
+    private_dir(paths.home)
+    with _spawn_lock(paths, (lambda: None) if takes_over else dial, deadline) as node:
         if node is not None:
             return node
         while True:
-            node = _start_once(paths, dial, _arguments(paths, idle_exit, extra), timeout_s)
+            arguments = _arguments(paths, idle_exit, extra)
+            node = _start_once(paths, dial, arguments, timeout_s, takes_over=takes_over)
             if node is not None:
                 return node
             if time.monotonic() > deadline:
@@ -86,17 +93,7 @@ def start(
 def _arguments(paths: HomePaths, idle_exit: bool, extra: tuple[str, ...]) -> list[str]:
     # -P: the folder the command runs in must never be where modules come from.
     command = [sys.executable, "-P", "-m", "peerpost.node", "run", "--home", os.fspath(paths.home)]
-    return [*command, *(["--idle-exit"] if idle_exit else []), *extra]
-
-
-def _make_home(paths: HomePaths) -> None:
-    try:
-        paths.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise CannotCreateError(
-            f"cannot make the home folder {paths.home}: {error.strerror}",
-            hint="choose another: --home DIR",
-        ) from None
+    return [*command, "--background", *(["--idle-exit"] if idle_exit else []), *extra]
 
 
 def _open(path: os.PathLike[str], flags: int) -> int:
@@ -139,9 +136,13 @@ def _start_once(
     dial: Callable[[], NodeConnection | None],
     arguments: list[str],
     timeout_s: float,
+    *,
+    takes_over: bool,
 ) -> NodeConnection | None:
     """Start a node and wait for it. Return None where another one holds the home and does not
     answer.
+
+    One that takes over asks that one itself, and what it says is the answer.
     """
     deadline = time.monotonic() + timeout_s
     log_fd, before = _open_log(paths)
@@ -154,6 +155,7 @@ def _start_once(
             close_fds=True,
             start_new_session=True,
             cwd=paths.home,
+            env={name: value for name, value in os.environ.items() if name not in _LEFT_BEHIND},
         )
     except OSError as error:
         raise UnavailableError(f"the node cannot be started: {error.strerror}") from None
@@ -161,12 +163,15 @@ def _start_once(
         os.close(log_fd)
     while True:
         node = dial()
-        if node is not None:
+        if node is not None and takes_over and node.pid not in (child.pid, None):
+            # The one that is to leave.
+            node.close()
+        elif node is not None:
             # It outlives us on purpose; without a return code the object would complain of that.
             child.returncode = 0
             return node
         if child.poll() is not None:
-            if child.returncode == errors.AlreadyRunningError.exit_code:
+            if child.returncode == errors.AlreadyRunningError.exit_code and not takes_over:
                 return None
             raise _why(paths, child.returncode, before)
         if time.monotonic() > deadline:

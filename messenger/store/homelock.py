@@ -26,10 +26,15 @@ class HomeLock:
         self._fd = -1
 
     def __enter__(self) -> Self:
-        self._take()
+        if self._fd < 0:
+            self.take()
         return self
 
-    def _take(self) -> None:
+    def take(self) -> None:
+        """Lock the file that is there now, or a new one; also in the place of one that was deleted since.
+
+        Raises AlreadyRunningError where another node has it, or StorageError.
+        """
         with disk.errors(f"cannot lock the home by {self._path}"):
             fd = disk.open_private(self._path, os.O_RDWR | os.O_CREAT)
             try:
@@ -55,13 +60,6 @@ class HomeLock:
         except FileNotFoundError:
             return True
         return not os.path.samestat(there, here)
-
-    def take_again(self) -> None:
-        """Lock the file that is there now, or a new one, in the place of one that was deleted.
-
-        Raises AlreadyRunningError where another node has done so meanwhile, or StorageError.
-        """
-        self._take()
 
     def __exit__(
         self,

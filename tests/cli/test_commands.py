@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from peerpost import system
+from peerpost.cli import process
 
 from .conftest import ENTRY, FakeNode, Shell
 
@@ -294,11 +295,38 @@ def test_node_stop_waits(node: FakeNode, shell: Shell) -> None:
         assert child.wait(0) == 0
 
 
+def test_the_first_process_of_a_container_is_not_to_be_killed(
+    node: FakeNode, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (started := system._started(1)):
+        pytest.skip("nothing tells when the first process has started")
+    monkeypatch.setattr("peerpost.cli.commands.node.STOP_TIMEOUT_S", 0.2)
+    node.answers["node.stop"] = {"state": "stopping", "pid": 1}
+    first = dataclasses.replace(system.this_process(), pid=1, started=started)
+    (node.home / "lock").write_text(first.text())
+    ran = shell("node", "stop")
+    assert ran.code == 69
+    assert "stop the container" in ran.err
+    assert "kill -9" not in ran.err
+
+
+def test_what_has_the_number_of_a_node_that_is_gone_is_not_waited_for() -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
+        try:
+            gone = dataclasses.replace(system.this_process(), pid=other.pid, started="1")
+            assert process.wait_for_exit(gone, time.monotonic() + 5)
+            assert other.poll() is None
+        finally:
+            other.kill()
+
+
 def test_node_start_when_it_runs(node: FakeNode, shell: Shell) -> None:
-    node.answers |= {"node.stay": None, "node.status": {"state": "running"}}
+    status = {"state": "running", "stays": False}
+    node.answers |= {"node.stay": None, "node.status": status, "node.ready": {"state": "running"}}
     ran = shell("node", "start")
     assert ran.out == "state  running\n"
-    assert [method for method, _ in node.asked] == ["node.stay", "node.status"]
+    assert [method for method, _ in node.asked] == ["node.status", "node.stay", "node.ready"]
+    status["stays"] = True
     assert shell("node", "start", "--listen", "/ip4/0.0.0.0/tcp/1").code == 71
 
 

@@ -148,17 +148,20 @@ async def test_what_is_cut_off_fails_on_both_sides(pair: tuple[Friend, Friend]) 
     command_ended = "the command that read the input ended before the input did"
     node_ended = "the sender's node ended while the source was still being read"
 
-    async def cut_off(cause: str, how: Callable[[Command], Awaitable[None]]) -> None:
+    async def cut_off(
+        cause: str, how: Callable[[Command], Awaitable[None]], *, cancelled: bool = False
+    ) -> None:
         async with sending(alice) as command:
             await command.write(content(3 * PART))
             row = await command.row()
             await until(is_(bob, state="active"))
             await how(command)
             await until(is_(bob, state="cancelled", error=cause))
-        await until(is_(alice, state="failed", error=cause))
-        shown = await alice.ask("sent.show", {"id": row["id"]})
-        told = f"it failed, and the contact did not refuse it: {cause}"
-        assert (shown["state"], shown["last_error"]) == ("refused", told)
+        await until(is_(alice, state="cancelled" if cancelled else "failed", error=cause))
+        shown = (await alice.cli("sent", "list")).rows[0]
+        told = cause if cancelled else f"it failed, and the contact did not refuse it: {cause}"
+        state = "cancelled" if cancelled else "refused"
+        assert (shown["id"], shown["state"], shown["last_error"]) == (row["id"], state, told)
 
     async def kill(command: Command) -> None:
         command.process.kill()
@@ -178,8 +181,18 @@ async def test_what_is_cut_off_fails_on_both_sides(pair: tuple[Friend, Friend]) 
         assert (await command.end())[:2] == (69, [])
         await alice.start()
 
-    await cut_off(command_ended, kill)
-    await cut_off(command_ended, interrupt)
+    await cut_off(command_ended, kill, cancelled=True)
+    await cut_off(command_ended, interrupt, cancelled=True)
+    await bob.stop()
+    async with sending(alice) as command:
+        # Nobody is there to be told: it is taken back all the same, and told then.
+        await command.write(content(2 * PART))
+        row = await command.row()
+        await interrupt(command)
+    await until(is_(alice, state="cancelled", error=command_ended))
+    shown = await alice.ask("sent.show", {"id": row["id"]})
+    assert (shown["state"], shown["last_error"]) == ("cancelled", command_ended)
+    await bob.start()
     await cut_off(node_ended, kill_node)
     await cut_off(node_ended, stop_node)
     assert await bob.ask("inbox.list", {}) == []
@@ -228,3 +241,41 @@ async def test_taken_back_longer_than_accepted_and_spooled(pair: tuple[Friend, F
     assert (code, row["size"]) == (0, PART), err
     await alice.delivered(row["id"])
     await received(bob, content(PART))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_whoever_stops_waiting_is_told_what_goes_on(
+    pair: tuple[Friend, Friend], number: int
+) -> None:
+    alice, bob = pair
+    await bob.stop()
+    command = (sys.executable, "-m", "peerpost.cli", "--home", str(alice.home), "send", "-c", "bob")
+    for arguments, said in (
+        (("hello", "--wait", "--timeout", "60s"), "stays queued; see: peerpost queue show"),
+        (
+            ("--name", "x", "-"),
+            "is cancelled: its input was not read to the end; see: peerpost sent",
+        ),
+    ):
+        process = await asyncio.create_subprocess_exec(
+            *(*command, *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        async with asyncio.timeout(WAIT_S):
+            id_ = (await process.stdout.readline()).split()[0].decode()
+        await asyncio.sleep(0.7)
+        process.send_signal(number)
+        async with asyncio.timeout(WAIT_S):
+            _, err = await process.communicate()
+        assert process.returncode == 128 + number
+        assert f"Interrupted. {id_} {said}" in err.decode()
+    listed = await asyncio.create_subprocess_exec(
+        *(*command[:5], "sent", "list"), stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await listed.communicate()
+    (line,) = [line for line in out.decode().splitlines() if line.startswith(id_)]
+    assert "cancelled" in line
+    assert "the command that read the input ended before the input did" in line

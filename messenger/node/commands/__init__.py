@@ -59,13 +59,18 @@ METHODS: dict[str, Method] = {
     "limits.set": limits.set_,
     "limits.test": limits.test,
     "node.status": node.status,
+    "node.ready": node.ready,
     "node.stay": node.stay,
+    "node.hand_over": node.hand_over,
     "node.stop": node.stop,
     "doctor": node.doctor,
     "config.show": node.config_show,
 }
 
 WITHOUT_IDENTITY = frozenset(
-    {"identity.new", "node.status", "node.stay", "node.stop", "doctor", "config.show"}
+    {
+        *("identity.new", "node.status", "node.ready", "node.stay", "node.hand_over", "node.stop"),
+        *("doctor", "config.show"),
+    }
 )
 """What a home without an identity can answer."""

@@ -21,9 +21,11 @@ from ..rpc import Request
 if TYPE_CHECKING:
     from ..node import Node
 
-__all__ = ["config_show", "doctor", "status", "stay", "stop"]
+__all__ = ["config_show", "doctor", "hand_over", "ready", "status", "stay", "stop"]
 
 HOME_HINT = "make room, or stop the node and put the home back from a backup"
+STALLS_HINT = "a defect: the log of the node says where it was; peerpost node stop begins anew"
+HELD_BACK_HINT = "stop it, and start it from a shell or a service without that limit"
 WELL_KNOWN_STATES = frozenset({"pending", "active", "expired", "blocked"})
 """Of a contact; any other asks for the user."""
 PUT_BACK = {
@@ -37,10 +39,22 @@ async def status(node: Node, _request: Request) -> dict[str, Any]:
     return node.status()
 
 
+async def ready(node: Node, _request: Request) -> dict[str, Any]:
+    """Describe the running node, once it listens or has said why not."""
+    await node.settled()
+    return node.status()
+
+
 async def stay(node: Node, _request: Request) -> dict[str, Any]:
     """Have a node that a command started stay, as `node start` does."""
     node.stay()
     return node.status()
+
+
+async def hand_over(node: Node, _request: Request) -> dict[str, Any]:
+    """Begin to leave for a node that is to stay. Raises AlreadyRunningError where this one is."""
+    node.hand_over()
+    return {"state": "stopping", "pid": node.status()["pid"]}
 
 
 async def stop(node: Node, _request: Request) -> dict[str, Any]:
@@ -69,6 +83,7 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
         _row("loop", loop == "uvloop" or sys.platform == "win32", loop, "reinstall uvloop"),
         _row("libp2p", True, importlib.metadata.version("libp2p")),
     ]  # fmt: skip
+    await node.settled()
     status = node.status()
     if status["peer_id"] is None:
         try:
@@ -81,6 +96,18 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
     rows.append(
         _row("listening", listening, where, status["error"] or "the node is still starting")
     )
+    if (stalls := status["stalls"]) is not None:
+        found = (
+            f"stood still {stalls['times']} times, for up to {stalls['longest_s']:.0f} s,"
+            f" last at {stalls['last']}"
+        )
+        rows.append(_row("loop turns", False, found, STALLS_HINT))
+    rows += [
+        _row("surroundings", False, f"the node {limit}", HELD_BACK_HINT)
+        for limit in status["held_back"]
+    ]
+    if status["niceness"] > 0:
+        rows.append(_row("niceness", True, str(status["niceness"])))
     for what, found in status["unwell"].items():
         rows.append(_row(f"home {what}", False, found, HOME_HINT))
     for failing in status["failing"]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
-from peerpost.errors import BadInputError, NotFoundError, PeerpostError
-from peerpost.store import outbox
+from peerpost.errors import BadInputError, NotFoundError, PeerpostError, StorageError
+from peerpost.store import endings, outbox
 from peerpost.store import transfers as rows
 from peerpost.wire import inner as wire
 
@@ -18,10 +19,19 @@ if TYPE_CHECKING:
 
 __all__ = ["read_stream"]
 
+log = logging.getLogger(__name__)
+
 GRACE_S = 0.1
 """A source that has come to its end by then is queued as a file, with its size."""
 TELL_S = 0.5
 """How often it is told how much has been read."""
+
+
+class _InterruptedError(BadInputError):
+    """Whoever reads the source has left: Ctrl-C, a signal, or the end of a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__("the command that read the input ended before the input did")
 
 
 async def read_stream(
@@ -37,12 +47,12 @@ async def read_stream(
     """Queue a source and read it to its end. Yield rows on the way, and at last the outbox entry.
 
     Takes ownership of `fd`. With `confirm_end` an event `{"confirm": token}` asks for the call that says that
-    this was the end. If the generator is closed before, the transfer fails.
+    this was the end. If the generator is closed before, the transfer is cancelled.
     """
     transfers = opened.transfers
     stream = await transfers.streams.open(fd)
     entry: outbox.Entry | None = None
-    why: PeerpostError = BadInputError("the command that read the input ended before the input did")
+    why: PeerpostError = _InterruptedError()
     try:
         if not await stream.at_end(GRACE_S):
             entry = await transfers.queue.put_stream(
@@ -76,6 +86,21 @@ async def read_stream(
     yield await opened.store.read(outbox.find, entry.id)
 
 
+async def _cancel(opened: Opened, stream: Stream, contact_id: str, reason: str) -> None:
+    """Take it back, before its source says that it has failed: whoever interrupts a command means just that."""
+    file_id = stream.file_id
+    try:
+        entry = await opened.store.write(endings.ended, contact_id, file_id, "cancelled", reason)
+    except StorageError as error:
+        # Then it ends as a failure, which is recorded as soon as the disk lets it.
+        log.warning("a stream that was interrupted cannot be cancelled: %s", error.message)
+        return
+    await opened.transfers.cancel_outgoing(contact_id, file_id, reason)
+    if entry is not None:
+        opened.network.poke(contact_id)
+        opened.events.publish("entry", entry.id, entry.state)
+
+
 async def _record_end(opened: Opened, stream: Stream, entry: outbox.Entry) -> None:
     row = await opened.store.read(rows.get, entry.contact_id, stream.file_id, incoming=False)
     if row is None:
@@ -84,8 +109,10 @@ async def _record_end(opened: Opened, stream: Stream, entry: outbox.Entry) -> No
 
 
 async def _give_up(opened: Opened, stream: Stream, contact_id: str, why: PeerpostError) -> None:
-    await opened.transfers.streams.give_up(stream, why)
     # Who left may have done so while its entry was on its way into the store: it is there after this.
     await opened.store.behind_what_is_queued()
+    if isinstance(why, _InterruptedError):
+        await _cancel(opened, stream, contact_id, why.message)
+    await opened.transfers.streams.give_up(stream, why)
     await opened.transfers.fail_outgoing(contact_id, stream.file_id, why.message)
     await opened.services.in_thread(opened.transfers.spool.remove, stream.file_id)

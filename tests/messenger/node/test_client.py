@@ -302,7 +302,7 @@ def test_socket_of_another_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_home_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CannotCreateError, match="cannot make the home"):
+    with pytest.raises(CannotCreateError, match="cannot make the folder"):
         client.connect(tmp_path / "file" / "home", identity=False)
 
 

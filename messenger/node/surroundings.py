@@ -1,0 +1,78 @@
+"""What a node has from whoever happened to start it, and what of that it puts right.
+
+A command in a cron job, in a shell with `ulimit`, or under `nice` may be the first that needs a node, and that node
+then works for everybody. Descriptors, terminal, folder and time zone are left behind where it is started (`spawn`).
+Here go the rights of new files, soft limits and blocked signals; what cannot be put right is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+__all__ = ["held_back", "niceness", "put_right"]
+
+_LEAST_FILES = 1024
+_LIMITS = {
+    "RLIMIT_CPU": "may use {} s of processor time, and is killed then",
+    "RLIMIT_FSIZE": "may write files of {} bytes and no longer ones",
+    "RLIMIT_AS": "may use {} bytes of addresses",
+    "RLIMIT_DATA": "may use {} bytes of memory",
+    "RLIMIT_NOFILE": "may have {} files and connections open",
+}
+"""Those that stand in a node's way. Stacks and core files are no matter of it."""
+
+
+def put_right(*, in_background: bool) -> None:
+    """Make new files private whatever the umask, and, in the background, lift soft limits and unblock signals.
+
+    In the foreground limits are the service manager's, who has set them for this node.
+    """
+    _open_standard_streams()
+    os.umask(0o077)
+    if not in_background or resource is None:
+        return
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for name in _LIMITS:
+        # On macOS the hard limit of files says more than the system gives.
+        with contextlib.suppress(ValueError, OSError):
+            _, hard = resource.getrlimit(getattr(resource, name))
+            resource.setrlimit(getattr(resource, name), (hard, hard))
+
+
+def _open_standard_streams() -> None:
+    """Have something under the first three descriptors: else the database gets one, and what is said goes into it."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+    # None where it was closed when the interpreter started.
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
+
+
+def niceness() -> int:
+    """Return how much this process stands back for others; only root could take that back."""
+    return os.getpriority(os.PRIO_PROCESS, 0) if hasattr(os, "getpriority") else 0
+
+
+def held_back() -> list[str]:
+    """Say which limits are in this process's way."""
+    return list(_held_back())
+
+
+def _held_back() -> Iterator[str]:
+    if resource is None:
+        return
+    for name, text in _LIMITS.items():
+        soft, _ = resource.getrlimit(getattr(resource, name))
+        enough = _LEAST_FILES if name == "RLIMIT_NOFILE" else resource.RLIM_INFINITY
+        if soft != resource.RLIM_INFINITY and (enough == resource.RLIM_INFINITY or soft < enough):
+            yield text.format(soft)

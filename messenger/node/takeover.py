@@ -1,0 +1,70 @@
+"""Locking a home, also by taking it over from a node that a command has started.
+
+Such a node is there for whoever needs one, and leaves when it is idle; one begun by `node run` or `node start` is
+there because somebody counts on it. Which of the two a node is it knows itself, so it is asked at its control socket:
+it refuses, or begins to leave at once. The lock decides between several that take over in the same moment, and those
+who come too late ask the one that has it by then, which refuses.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from peerpost.errors import AlreadyRunningError, LockedError, UnavailableError
+from peerpost.store.homelock import HomeLock
+
+from .client import dial
+
+__all__ = ["TIMEOUT_S", "locked_home"]
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 10.0
+"""How long a node may take that begins, or leaves: about 1 s is usual for either."""
+_POLL_S = 0.02
+
+
+@contextmanager
+def locked_home(home: Path, *, takes_over: bool) -> Iterator[HomeLock]:
+    """Hold the lock of a home; with `takes_over`, have a node that a command has started leave first.
+
+    Raises AlreadyRunningError where a node has it that stays, or that does not leave in time.
+    """
+    with _taken(home, takes_over=takes_over) as lock:
+        yield lock
+
+
+def _taken(home: Path, *, takes_over: bool) -> HomeLock:
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while True:
+        lock = HomeLock(home)
+        try:
+            lock.take()
+        except AlreadyRunningError:
+            if not takes_over or time.monotonic() > deadline_s or _stays(home):
+                raise
+        else:
+            return lock
+        time.sleep(_POLL_S)
+
+
+def _stays(home: Path) -> bool:
+    """Ask the node to leave. Return whether it refuses; one that begins or leaves by now says nothing."""
+    try:
+        node = dial(home)
+        if node is None:
+            return False
+        with node:
+            node.give_up_after(TIMEOUT_S)
+            node.call("node.hand_over")
+            log.info("the node that a command has started hands over")
+            node.wait_closed(TIMEOUT_S)
+    except (AlreadyRunningError, LockedError):
+        return True
+    except UnavailableError:
+        pass
+    return False

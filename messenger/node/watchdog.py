@@ -1,0 +1,157 @@
+"""Threads beside the loop: one has signals end the node though the loop stands still, one says when and where it does.
+
+A signal handler of asyncio runs on the loop. One that no longer turns, over an endless `while` say, would heed nothing
+but `kill -9`, and tell nobody why. So signals are blocked everywhere and taken by a thread that waits for them, which
+asks the loop to stop and ends the process where the loop does not take that up. Every commit is durable by then, as
+after a kill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .clock import now_ms, rfc3339
+
+__all__ = ["Watchdog", "take_signals"]
+
+log = logging.getLogger(__name__)
+
+STALLED_S = 30.0
+"""A loop that has not turned for so long stands still: its longest step is meant to take some milliseconds."""
+STOP_S = 5.0
+"""How long a loop that was told to stop may take until it takes that up, and each further turn."""
+LOOK_S = 1.0
+_FRAMES = 30
+
+
+class Watchdog:
+    """Looks whether a loop turns."""
+
+    def __init__(self) -> None:
+        """Watch the loop that this thread will run."""
+        self._thread_id = threading.get_ident()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended = threading.Event()
+        self._times = 0
+        self._longest_s = 0.0
+        self._last_ms = 0
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Watch a loop until it is closed, or `end` is called."""
+        self._loop = loop
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def end(self) -> None:
+        """Take that the loop has ended as it should."""
+        self._ended.set()
+
+    def stalls(self) -> dict[str, Any] | None:
+        """Describe when the loop stood still, for `node status` and `doctor`; None where it never has."""
+        if not self._times:
+            return None
+        return {
+            "times": self._times,
+            "longest_s": round(self._longest_s, 1),
+            "last": rfc3339(self._last_ms),
+        }
+
+    def do(self, work: Callable[[], object]) -> threading.Event | None:
+        """Do something in the next turn of the loop, from another thread. Return what is set then.
+
+        None where there is no loop yet, or no more.
+        """
+        done = threading.Event()
+
+        def turn() -> None:
+            done.set()
+            work()
+
+        try:
+            if self._loop is None:
+                return None
+            self._loop.call_soon_threadsafe(turn)
+        except RuntimeError:
+            return None
+        return done
+
+    def where(self) -> str:
+        """Say where the loop's thread is: the innermost call first."""
+        frame = sys._current_frames().get(self._thread_id)  # noqa: SLF001 - there is no other name for it
+        calls: list[str] = []
+        while frame is not None and len(calls) < _FRAMES:
+            code = frame.f_code
+            calls.append(f"{code.co_qualname} ({code.co_filename}:{frame.f_lineno})")
+            frame = frame.f_back
+        return " < ".join(calls)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(LOOK_S):
+            turned = self.do(lambda: None)
+            if turned is None:
+                return
+            self._await_turn(turned)
+
+    def _await_turn(self, turned: threading.Event) -> None:
+        """Wait until the loop has turned; say once that it stands still, and then for how long it did."""
+        silent_s, stands = 0.0, False
+        while not self._ended.is_set():
+            began_s = time.monotonic()
+            if turned.wait(LOOK_S):
+                break
+            # A process that was stopped, or a machine that slept, stood still with this thread as well.
+            silent_s += min(time.monotonic() - began_s, 2 * LOOK_S)
+            if silent_s < STALLED_S:
+                continue
+            self._longest_s = max(self._longest_s, silent_s)
+            if not stands:
+                stands = True
+                self._times += 1
+                self._last_ms = now_ms()
+                log.error("the loop has not turned for %.0f s: %s", silent_s, self.where())
+        if stands and turned.is_set():
+            log.warning("the loop turns again, after %.0f s", silent_s)
+
+    def see_to_end(self, number: int) -> None:
+        """End the process where its loop, which was told to stop by a signal, does not get there."""
+        while not self._ended.is_set() and (turned := self.do(lambda: None)) is not None:
+            if not turned.wait(STOP_S):
+                self._leave(number, f"while the loop stood still: {self.where()}")
+            self._ended.wait(LOOK_S)
+        # The loop has ended, and with it all that is to be kept. What holds the interpreter up now is of no use.
+        time.sleep(STOP_S)
+        self._leave(number, f"while it left: {self.where()}")
+
+    def _leave(self, number: int, why: str) -> None:
+        text = f"peerpost: ended by {signal.Signals(number).name} {why}\n"
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode(errors="backslashreplace"))
+        os._exit(128 + number)
+
+
+def take_signals(
+    numbers: Iterable[int], on_signal: Callable[[int], object], watchdog: Watchdog
+) -> None:
+    """Call `on_signal` on the watched loop for the first of these signals that comes.
+
+    Call it before any other thread runs, which would get them else. The process ends where there is no loop yet, or
+    the loop does not turn.
+    """
+    taken = set(numbers)
+    signal.pthread_sigmask(signal.SIG_BLOCK, taken)
+
+    def serve() -> None:
+        number = int(signal.sigwait(taken))
+        if watchdog.do(lambda: on_signal(number)) is None:
+            os._exit(128 + number)
+        watchdog.see_to_end(number)
+
+    threading.Thread(target=serve, name="signals", daemon=True).start()
