@@ -13,6 +13,7 @@ from ..app import App, Group, complete_contacts, pass_app
 from ..inputs import Duration
 from ..listing import PAGE_ROWS, after_option, limit_option, show_list
 from ..output import target
+from ..progress import say_asking
 
 if TYPE_CHECKING:
     from ..block import LongRecord
@@ -82,6 +83,7 @@ def list_(
     show_list(
         app, "inbox.list", params, _COLUMNS, limit=limit, empty="Nothing here.", shown=_for_people
     )
+    say_asking(app, contact)
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,10 @@ class FakeNode:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.answers: dict[str, Any] = {"inbox.peek": {"id": "k3f9", "directory": False}}
+        self.answers: dict[str, Any] = {
+            "inbox.peek": {"id": "k3f9", "directory": False},
+            "transfers.asking": [],
+        }
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self._loop = asyncio.new_event_loop()
         self._server = ControlServer(HomePaths(home).socket, self._handle)

@@ -241,7 +241,8 @@ def test_inbox_list(node: FakeNode, shell: Shell) -> None:
     ran = shell(
         "inbox", "list", "--contact", "bob", "--unread", "--limit", "5", "--since", "2026-11-01"
     )
-    assert set(node.params) == {"contact", "unread", "limit", "since"}
+    assert set(node.asked[-2][1]) == {"contact", "unread", "limit", "since"}
+    assert node.asked[-1] == ("transfers.asking", {"contact": "bob"})
     assert ran.out.splitlines()[1].split() == [
         "k3f9",
         "bob",
@@ -252,7 +253,7 @@ def test_inbox_list(node: FakeNode, shell: Shell) -> None:
         "one<U+001B>[2J",
     ]
     shell("inbox", "list")
-    assert node.params == {"limit": 1000}
+    assert node.asked[-2] == ("inbox.list", {"limit": 1000})
 
 
 def test_inbox_show(node: FakeNode, shell: Shell) -> None:

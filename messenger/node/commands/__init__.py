@@ -41,6 +41,7 @@ METHODS: dict[str, Method] = {
     "sent.list": queue.sent_list,
     "sent.show": queue.show,
     "transfers.list": transfers.list_,
+    "transfers.asking": transfers.asking,
     "transfers.show": transfers.show,
     "transfers.follow": transfers.follow,
     "transfers.pause": transfers.pause,

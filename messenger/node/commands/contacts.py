@@ -274,6 +274,9 @@ async def edit(node: Node, request: Request) -> dict[str, Any]:
     peer = opened.network.update(changed)
     if peer is not None:
         peer.dial_now()
+    if params.accept is not None or params.quota is not None:
+        # What it has offered and waits may be taken now.
+        opened.transfers.offered(changed.id)
     return {"id": changed.id, "name": changed.name, "state": changed.state}
 
 

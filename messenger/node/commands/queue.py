@@ -15,6 +15,7 @@ from peerpost.store import outbox as store_outbox
 from peerpost.store import transfers
 from peerpost.wire.inner import Lane
 
+from ..asking import waits_in_words
 from ..clock import now_ms, rfc3339
 from ..rpc import Request
 from ..upload import Upload
@@ -132,7 +133,7 @@ def describe(
     if moving is not None and pending:
         paused = moving.peer_pause
     if paused is not None:
-        last_error = f"paused: {paused or 'by the other side'}"
+        last_error = waits_in_words(paused)
     if pending and isinstance(moving, Upload) and moving.trouble is not None:
         try_s, last_error = moving.trouble.next_try_s, f"paused: {moving.trouble.cause}"
     wait_ms = None if try_s is None else int((try_s - time.monotonic()) * 1000)
