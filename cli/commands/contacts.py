@@ -1,4 +1,4 @@
-"""`peerpost contacts invite|add|list|show|edit|verify|block|unblock|remove`."""
+"""`peerpost contacts add|list|show|edit|verify|block|unblock|remove`, and what `invites` has."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import click
 from peerpost.errors import UsageError
 
 from ..app import App, Group, complete_contacts, pass_app
-from ..inputs import Accept, Duration, Quota, read_ticket
+from ..inputs import Accept, Quota, read_ticket
+from .invites import invite, invites
 
 __all__ = ["contacts"]
 
@@ -37,41 +38,8 @@ def contacts() -> None:
     """Invite, add, list and remove contacts."""
 
 
-@contacts.command(
-    examples="""
-    peerpost contacts invite bob
-    peerpost contacts invite bob --expires 7d > ticket.txt
-    peerpost --json contacts invite bob | jq -r .ticket
-    """
-)
-@click.argument("name")
-@click.option(
-    "--expires", type=Duration(), default="24h", show_default=True, help="How long it can be used."
-)
-@click.option("--no-qr", is_flag=True, help="Do not draw the QR code.")
-@pass_app
-def invite(app: App, name: str, expires: float, no_qr: bool) -> None:
-    """Make a ticket for NAME, who joins you by adding it.
-
-    A ticket works once and for one person: send it to NAME over something you both trust.
-    """
-    made = app.call("contacts.invite", {"name": name, "expires_s": int(expires)})
-    if app.terminal.out_is_terminal() and not no_qr:
-        app.terminal.drawing(_qr(made["ticket"]))
-    app.terminal.record(made, human=made["ticket"])
-    app.terminal.note(f"Give it to {name}, who runs: peerpost contacts add YOURNAME TICKET")
-    app.terminal.note(f"It works once, until {made['expires']}.")
-
-
-def _qr(ticket: str) -> str:
-    """Return the ticket as a QR code in half blocks."""
-    import io
-
-    import segno
-
-    out = io.StringIO()
-    segno.make(ticket, error="l", micro=False).terminal(out, compact=True, border=2)
-    return out.getvalue()
+contacts.add_command(invite)
+contacts.add_command(invites)
 
 
 @contacts.command(
@@ -99,7 +67,8 @@ def add(
     """Add a contact NAME with the TICKET they gave you ('-' reads it from stdin).
 
     NAME is what you call them. Where they cannot be reached now, the contact stays pending and is
-    tried until the ticket expires; what you send meanwhile is queued.
+    tried until the ticket expires; what you send meanwhile is queued. A new ticket of a contact that
+    you have renews the friendship: what is queued and was sent stays.
     """
     params: dict[str, Any] = {"name": name}
     if (id_ is None) != (address is None):

@@ -320,13 +320,18 @@ def entomb(db: apsw.Connection, entry: Entry, state: str, error: str | None) -> 
 
 
 def bury(db: apsw.Connection, contact_id: str) -> None:
-    """Forget what was queued for a contact; numbers that it may not have stay as tombstones."""
-    db.execute("DELETE FROM outbox WHERE contact_id = ? AND settled = 1", (contact_id,))
-    rows = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ?", (contact_id,))  # noqa: S608
-    for row in rows.fetchall():
-        entomb(db, _entry(row), "cancelled", None)
+    """Forget what was queued for a contact; what it has stays, and of the rest numbers that it may not have."""
+    undelivered = "contact_id = ? AND state <> 'delivered'"
+    db.execute(f"DELETE FROM outbox WHERE {undelivered} AND settled = 1", (contact_id,))  # noqa: S608
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ? AND settled = 0",  # noqa: S608
+        (contact_id,),
+    )
+    for entry in map(_entry, rows.fetchall()):
+        # A file may be delivered before the number of its offer was acknowledged.
+        entomb(db, entry, entry.state if entry.state == "delivered" else "cancelled", None)
     db.execute(
-        "UPDATE outbox SET name = NULL, size = NULL, file_id = NULL WHERE contact_id = ?",
+        f"UPDATE outbox SET name = NULL, size = NULL, file_id = NULL WHERE {undelivered}",  # noqa: S608
         (contact_id,),
     )
 

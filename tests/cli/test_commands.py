@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zxingcpp
 
 from peerpost import system
 
@@ -63,9 +64,51 @@ def test_invite_draws_a_code_on_a_terminal(
     monkeypatch.setattr("peerpost.cli.terminal.Terminal.out_is_terminal", lambda _: True)
     *code, last = shell("contacts", "invite", "bob").out.splitlines()
     assert last == ticket
-    assert len(code) <= 26
-    assert "█" in "".join(code)
+    assert _scanned(code) == ticket
     assert shell("contacts", "invite", "bob", "--no-qr").out == ticket + "\n"
+
+
+def _scanned(lines: list[str]) -> str:
+    """Return what a camera reads from half blocks on a dark terminal, each module some pixels wide."""
+    halves = {" ": (0, 0), "▀": (255, 0), "▄": (0, 255), "█": (255, 255)}
+    scale = 4
+    rows = [
+        bytes(halves[char][half] for char in line for _ in range(scale))
+        for line in lines
+        for half in (0, 1)
+        for _ in range(scale)
+    ]
+    picture = memoryview(b"".join(rows)).cast("B", (len(rows), len(rows[0])))
+    (found,) = zxingcpp.read_barcodes(picture)
+    assert {len(line) for line in lines} == {len(lines[0])}
+    # Four light modules all around: a reader may need them.
+    assert all(set(line) == {"█"} for line in lines[:2])
+    assert all(line.startswith("████") and line.endswith("████") for line in lines[:-1])
+    return str(found.text)
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines", "fits"),
+    [(49, 25, True), (48, 25, False), (49, 24, False), (40, 60, False)],
+)
+def test_a_code_that_does_not_fit_is_not_drawn(
+    node: FakeNode,
+    shell: Shell,
+    monkeypatch: pytest.MonkeyPatch,
+    columns: int,
+    lines: int,
+    *,
+    fits: bool,
+) -> None:
+    ticket = "PP1" + "A2" * 80
+    node.answers["contacts.invite"] = {"ticket": ticket, "expires": "2026-11-25T00:00:00Z"}
+    monkeypatch.setattr("peerpost.cli.terminal.Terminal.out_is_terminal", lambda _: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", str(lines))
+    ran = shell("contacts", "invite", "bob")
+    assert ("█" in ran.out) is fits
+    assert ran.out.endswith(ticket + "\n")
+    assert ("No QR code: it takes 49 columns and 25 lines" in ran.err) is not fits
 
 
 def test_add(node: FakeNode, shell: Shell, tmp_path: Path) -> None:

@@ -82,9 +82,8 @@ async def _contact_id(opened: Opened, name: str | None) -> str | None:
 
 
 def _contact_name(opened: Opened, contact_id: str) -> str:
-    """Return what a contact is called, or the id of one that was removed."""
-    peer = opened.network.peers.get(contact_id)
-    return peer.contact.name if peer is not None else contact_id
+    """Return what a contact is called, or was; the id of one whose name is not known any more."""
+    return opened.network.name_of(contact_id) or contact_id
 
 
 def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:

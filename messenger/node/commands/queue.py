@@ -139,7 +139,7 @@ def describe(
     wait_ms = None if try_s is None else int((try_s - time.monotonic()) * 1000)
     return {
         "id": entry.id,
-        "contact": peer.contact.name if peer is not None else None,
+        "contact": opened.network.name_of(entry.contact_id),
         "kind": entry.kind,
         "lane": Lane(entry.lane).name.lower(),
         "state": entry.state,

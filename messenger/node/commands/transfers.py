@@ -141,7 +141,6 @@ async def follow(node: Node, request: Request) -> AsyncIterator[object]:
 
 
 async def _describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
-    peer = opened.network.peers.get(row.contact_id)
     moving = opened.transfers.driven(row.contact_id, row.file_id, incoming=row.incoming)
     message = None
     if not row.incoming:
@@ -158,7 +157,7 @@ async def _describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
     return {
         "id": row.id,
         "message": message,
-        "contact": peer.contact.name if peer is not None else None,
+        "contact": opened.network.name_of(row.contact_id),
         "direction": "in" if row.incoming else "out",
         "name": row.name,
         "directory": row.files is not None,

@@ -1,0 +1,1 @@
+-- Version 9. Nothing: its number is taken by a change that comes beside this one.
