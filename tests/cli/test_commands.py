@@ -62,6 +62,8 @@ def test_invite_draws_a_code_on_a_terminal(
     ticket = "PP1" + "A2" * 80
     node.answers["contacts.invite"] = {"ticket": ticket, "expires": "2026-11-25T00:00:00Z"}
     monkeypatch.setattr("peerpost.cli.terminal.Terminal.out_is_terminal", lambda _: True)
+    for unknown in ("COLUMNS", "LINES"):
+        monkeypatch.setenv(unknown, "0")
     *code, last = shell("contacts", "invite", "bob").out.splitlines()
     assert last == ticket
     assert _scanned(code) == ticket
