@@ -12,6 +12,8 @@ import click
 
 from peerpost.errors import BadInputError, NoInputError
 
+from .pasted import decoded, find_ticket
+
 __all__ = ["Accept", "Duration", "Quota", "Size", "open_input", "read_ticket"]
 
 MAX_TICKET_FILE_BYTES = 64 << 10
@@ -112,20 +114,20 @@ def _nearest(path: str) -> str | None:
 
 
 def read_ticket(ticket: str | None, path: str | None) -> str:
-    """Return a ticket given as such, as "-" for stdin, or in a file.
+    """Return a ticket given as such, as "-" for stdin, or in a file, with whatever stands around it.
 
     Raises NoInputError and BadInputError.
     """
     if ticket is not None and ticket != "-":
-        return ticket.strip()
+        return find_ticket(ticket)
     if path is None:
         data = sys.stdin.buffer.read(MAX_TICKET_FILE_BYTES + 1)
     else:
         with os.fdopen(open_input(path), "rb") as file:
             data = file.read(MAX_TICKET_FILE_BYTES + 1)
-    text = data.decode("ascii", "replace").strip()
+    text = decoded(data).strip("\ufeff \t\r\n")
     if not text or len(data) > MAX_TICKET_FILE_BYTES:
         raise BadInputError(
             f"there is no ticket in {path or 'stdin'}", hint="a ticket begins with PP1"
         )
-    return text
+    return find_ticket(text)

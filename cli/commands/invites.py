@@ -70,7 +70,8 @@ def _draw(app: App, ticket: str) -> None:
 
     code = segno.make(ticket, error="l", micro=False, boost_error=False)
     columns, height = code.symbol_size(border=_QUIET_ZONE)
-    lines = (height + 1) // 2
+    # What scrolls away of the quiet zone above is no loss.
+    lines = (height - 2 * _QUIET_ZONE + 1) // 2
     room = shutil.get_terminal_size((0, 0))  # Zeros where nobody knows.
     if (room.columns and columns > room.columns) or (room.lines and lines > room.lines):
         app.terminal.note(
