@@ -209,10 +209,17 @@ def _changed(app: App, row: dict[str, Any]) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
 def remove(app: App, name: str, yes: bool) -> None:
-    """Forget a contact and what is queued for it; what it sent stays in the inbox."""
-    if not yes and app.terminal.can_ask():
+    """Forget a contact and what is queued for it; what it sent and was sent stays.
+
+    Without a terminal, where nobody can be asked, it wants --yes.
+    """
+    if not yes:
         contact = app.call("contacts.show", {"name": name})
         lost = f" and {contact['queued']} queued" if contact.get("queued") else ""
+        if not app.terminal.can_ask() or app.terminal.json:
+            raise UsageError(
+                f"this would remove {contact['name']}{lost}", hint="say --yes if that is meant"
+            )
         if not click.confirm(f"Remove {contact['name']}{lost}?", err=True):
             app.terminal.note("Nothing was removed.")
             return

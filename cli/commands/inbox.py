@@ -62,12 +62,14 @@ class _Moment(click.ParamType[int]):
     peerpost inbox list
     peerpost inbox list --unread --contact bob
     peerpost inbox list --since 2h --json
+    peerpost inbox list --unread --oldest --limit 1 --json
     """,
 )
 @click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
 @click.option("--unread", is_flag=True, help="Only what was not read yet.")
 @limit_option
 @after_option
+@click.option("--oldest", is_flag=True, help="The oldest first.")
 @click.option("--since", type=_Moment(), metavar="T", help="A date, a time, or how long ago (2h).")
 @pass_app
 def list_(
@@ -76,10 +78,12 @@ def list_(
     unread: bool,
     limit: int | None,
     after: str | None,
+    oldest: bool,
     since: int | None,
 ) -> None:
     """List what was received, newest first."""
     params = {"contact": contact, "unread": unread or None, "since": since, "after": after}
+    params["oldest"] = oldest or None
     show_list(
         app, "inbox.list", params, _COLUMNS, limit=limit, empty="Nothing here.", shown=_for_people
     )
@@ -91,10 +95,16 @@ def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"kind": f"{kind} (gap)" if row.get("gap") else kind}
 
 
-@inbox.command(examples="peerpost inbox show k3f9\npeerpost --json inbox show k3f9")
+@inbox.command(
+    examples="""
+    peerpost inbox show k3f9
+    peerpost --json inbox show k3f9 --peek
+    """
+)
 @click.argument("id_", metavar="ID")
+@click.option("--peek", is_flag=True, help="Leave it unread.")
 @pass_app
-def show(app: App, id_: str) -> None:
+def show(app: App, id_: str, peek: bool) -> None:
     """Show one message and mark it as read. ID may be its unique beginning."""
     long: list[LongRecord] = []
 
@@ -106,7 +116,8 @@ def show(app: App, id_: str) -> None:
             shown = event["item"] if app.terminal.json else _about(event["item"])
             long.append(app.terminal.long_record(shown, "body"))
 
-    item = app.call("inbox.read", {"id": id_}, on_event=on_event)
+    params: dict[str, Any] = {"id": id_, "peek": True} if peek else {"id": id_}
+    item = app.call("inbox.read", params, on_event=on_event)
     if long:
         long[0].end()
         return

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import apsw
 
-from peerpost.errors import ExistsError, NotFoundError
+from peerpost.errors import AmbiguousError, ExistsError, NotFoundError
 from peerpost.wire.address import dialable
 from peerpost.wire.statement import KeyStatement, Signed, decode_statement
 
@@ -26,6 +26,7 @@ __all__ = [
     "find",
     "former_names",
     "get",
+    "id_of",
     "list_all",
     "remove",
     "require_renewable",
@@ -301,6 +302,24 @@ def find(db: apsw.Connection, text: str) -> Contact:
     if folded or near:
         hint = f"did you mean {(folded or near)[0]!r}? {hint}"
     raise NotFoundError(f"no contact named {text!r}", hint=hint)
+
+
+def id_of(db: apsw.Connection, text: str) -> str:
+    """Return the id of a contact by its name or id, or of one that was removed and of which a history is left.
+
+    Raises NotFoundError as `find` does, AmbiguousError.
+    """
+    try:
+        return find(db, text).id
+    except NotFoundError:
+        rows = db.execute("SELECT id FROM former_contacts WHERE name = ?1 OR id = ?1", (text,))
+        found = [str(id_) for (id_,) in rows]
+        if not found:
+            raise
+    if len(found) > 1:
+        hint = f"say which by its id: {', '.join(found)}"
+        raise AmbiguousError(f"several removed contacts were called {text!r}", hint=hint)
+    return found[0]
 
 
 def list_all(db: apsw.Connection) -> list[Contact]:

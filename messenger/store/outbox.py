@@ -414,7 +414,7 @@ def list_entries(
         for row in db.execute(
             f"SELECT {_COLUMNS} FROM outbox WHERE {_OPEN if pending else '1'}"  # noqa: S608
             f" AND (?1 IS NULL OR contact_id = ?1) AND (?3 IS NULL OR {follows})"
-            f" AND contact_id IN (SELECT id FROM contacts) {order} LIMIT ?2",
+            f" AND (state = 'delivered' OR contact_id IN (SELECT id FROM contacts)) {order} LIMIT ?2",
             (contact_id, limit, beyond_row_id),
         )
     ]

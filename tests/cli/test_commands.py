@@ -167,12 +167,18 @@ def test_contacts_list_show_edit(node: FakeNode, shell: Shell) -> None:
     assert "No contacts yet" in ran.err
 
 
-def test_remove_asks_on_a_terminal_only(
+def test_remove_asks_on_a_terminal_and_wants_to_be_told_elsewhere(
     node: FakeNode, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bob = {"id": "c1", "name": "bob", "queued": 3}
     node.answers |= {"contacts.show": bob, "contacts.remove": bob}
-    assert shell("contacts", "remove", "bob").out == "bob  removed\n"
+    for options in ((), ("--json",)):
+        ran = shell("contacts", "remove", "bob", *options)
+        assert (ran.code, ran.out) == (2, "")
+        assert "this would remove bob and 3 queued" in ran.err
+        assert "--yes" in ran.err
+    assert "contacts.remove" not in [method for method, _ in node.asked]
+    assert shell("contacts", "remove", "bob", "--yes").out == "bob  removed\n"
     monkeypatch.setattr("peerpost.cli.terminal.Terminal.can_ask", lambda _: True)
     questions: list[str] = []
     monkeypatch.setattr("click.confirm", lambda text, **_: questions.append(text))

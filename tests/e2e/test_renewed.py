@@ -182,3 +182,29 @@ async def test_a_removed_contact_who_meets_again_by_another_name(pair: Pair) -> 
     await bob.cli("contacts", "remove", "alice", "--yes")
     await meet(bob, alice)
     assert (await alice.ask("inbox.list"))[0]["contact"] == "bob"
+
+
+async def test_what_was_delivered_is_still_listed_when_the_contact_is_gone(pair: Pair) -> None:
+    alice, bob = pair
+    await _arrives(alice, "bob", bob, "delivered")
+    await _arrives(bob, "alice", alice, "received")
+    await alice.delivered(await alice.queue_file("bob", "report.pdf", b"x" * 1000))
+    await bob.stop()
+    await alice.cli("send-net", "--contact", "bob", "never arrives")
+    refused = await alice.cli("contacts", "remove", "bob", code=2)
+    assert "--yes" in refused.error["hint"]
+    await alice.cli("contacts", "remove", "bob", "--yes")
+    await alice.stop()
+    await alice.start()
+    for arguments in ((), ("--contact", "bob")):
+        rows = (await alice.cli("sent", "list", *arguments)).rows
+        assert [(row["contact"], row["state"], row["name"]) for row in rows] == [
+            ("bob", "delivered", "report.pdf"),
+            ("bob", "delivered", None),
+        ]
+        (item,) = (await alice.cli("inbox", "list", *arguments)).rows
+        assert (item["contact"], item["preview"]) == ("bob", "received")
+    shown = (await alice.cli("sent", "show", rows[0]["id"])).row
+    assert (shown["contact"], shown["size"]) == ("bob", 1000)
+    assert (await alice.cli("queue", "list")).rows == []
+    await alice.cli("send-net", "--contact", "bob", "to nobody", code=67)

@@ -55,7 +55,7 @@ async def sent_list(node: Node, request: Request) -> list[dict[str, Any]]:
 async def _list(opened: Opened, params: _List, *, pending: bool) -> list[dict[str, Any]]:
     contact_id = None
     if params.contact is not None:
-        contact_id = (await opened.store.read(store_contacts.find, params.contact)).id
+        contact_id = await opened.store.read(store_contacts.id_of, params.contact)
 
     async def load(after: str | None, count: int) -> list[dict[str, Any]]:
         entries = await opened.store.read(

@@ -69,7 +69,7 @@ async def asking(node: Node, request: Request) -> list[dict[str, Any]]:
     """List what waits to be accepted here, as it was offered."""
     opened = node.opened()
     name = request.params_as(_Asking).contact
-    contact_id = None if name is None else (await opened.store.read(contacts.find, name)).id
+    contact_id = None if name is None else await opened.store.read(contacts.id_of, name)
     found = await opened.store.read(offers.asking, contact_id)
     return [await _describe(opened, row) for row in found]
 
