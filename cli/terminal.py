@@ -186,7 +186,7 @@ class Terminal:
     def note(self, message: str) -> None:
         """Say something to the person at the terminal; --quiet silences it."""
         if not self.quiet:
-            self._say(safe(message))
+            self._say(json.dumps({"note": message}) if self.json else safe(message))
 
     def event(self, value: Mapping[str, Any]) -> None:
         """Say something to a program, on stderr: with --json, beside the data."""
@@ -203,7 +203,7 @@ class Terminal:
 
     def trace(self, text: str) -> None:
         """Print a traceback, for --debug."""
-        self._say(safe_block(text.rstrip("\n")))
+        self._say(json.dumps({"trace": text}) if self.json else safe_block(text.rstrip("\n")))
 
     def out_is_terminal(self) -> bool:
         """Whether stdout is read by a person."""

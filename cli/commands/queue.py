@@ -45,7 +45,7 @@ def queue() -> None:
 def list_(app: App, contact: str | None, limit: int | None, after: str | None) -> None:
     """List what is not delivered yet, oldest first."""
     params = {"contact": contact, "after": after}
-    empty = "Everything sent is delivered."
+    empty = "Nothing is queued."
     show_list(app, "queue.list", params, _COLUMNS, limit=limit, empty=empty)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import apsw
 
-from peerpost.errors import UsageError
+from peerpost.errors import NotFoundError
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
@@ -119,7 +119,7 @@ def _entry(row: Sequence[Any]) -> Entry:
 def _get(db: apsw.Connection, row_id: int) -> Entry:
     row = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE row_id = ?", (row_id,)).fetchone()  # noqa: S608
     if row is None:
-        raise UsageError("the entry is gone")
+        raise NotFoundError("the entry is gone")
     return _entry(row)
 
 
@@ -337,10 +337,12 @@ def bury(db: apsw.Connection, contact_id: str) -> None:
 
 
 def cancel(db: apsw.Connection, id_: str) -> Entry:
-    """Take an entry back. Raises UsageError where it has ended already."""
+    """Take an entry back, or find that it was. Raises NotFoundError where it is not queued any more."""
     entry = find(db, id_)
+    if entry.state == "cancelled":
+        return entry
     if entry.state not in ("queued", "sent"):
-        raise UsageError(f"{entry.id} is {entry.state} already", hint="see: peerpost sent list")
+        raise NotFoundError(f"{entry.id} is {entry.state} already", hint="see: peerpost sent list")
     return entomb(db, entry, "cancelled", None)
 
 
@@ -383,7 +385,7 @@ def find(db: apsw.Connection, prefix: str) -> Entry:
     id_ = ids.complete(db, "outbox", prefix, what="queue entry", see="sent list")
     row = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE id = ?", (id_,)).fetchone()  # noqa: S608
     if row is None:
-        raise UsageError("the entry is gone")
+        raise NotFoundError("the entry is gone")
     return _entry(row)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zxingcpp
 
 from peerpost import system
 
@@ -54,61 +53,6 @@ def test_invite_prints_the_ticket_and_nothing_else(node: FakeNode, shell: Shell)
     assert ran.out == "PP1ABC\n"
     assert "2026-11-25" in ran.err
     assert json.loads(shell("contacts", "invite", "bob", "--json").out)["ticket"] == "PP1ABC"
-
-
-def test_invite_draws_a_code_on_a_terminal(
-    node: FakeNode, shell: Shell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ticket = "PP1" + "A2" * 80
-    node.answers["contacts.invite"] = {"ticket": ticket, "expires": "2026-11-25T00:00:00Z"}
-    monkeypatch.setattr("peerpost.cli.terminal.Terminal.out_is_terminal", lambda _: True)
-    *code, last = shell("contacts", "invite", "bob").out.splitlines()
-    assert last == ticket
-    assert _scanned(code) == ticket
-    assert shell("contacts", "invite", "bob", "--no-qr").out == ticket + "\n"
-
-
-def _scanned(lines: list[str]) -> str:
-    """Return what a camera reads from half blocks on a dark terminal, each module some pixels wide."""
-    halves = {" ": (0, 0), "▀": (255, 0), "▄": (0, 255), "█": (255, 255)}
-    scale = 4
-    rows = [
-        bytes(halves[char][half] for char in line for _ in range(scale))
-        for line in lines
-        for half in (0, 1)
-        for _ in range(scale)
-    ]
-    picture = memoryview(b"".join(rows)).cast("B", (len(rows), len(rows[0])))
-    (found,) = zxingcpp.read_barcodes(picture)
-    assert {len(line) for line in lines} == {len(lines[0])}
-    # Four light modules all around: a reader may need them.
-    assert all(set(line) == {"█"} for line in lines[:2])
-    assert all(line.startswith("████") and line.endswith("████") for line in lines[:-1])
-    return str(found.text)
-
-
-@pytest.mark.parametrize(
-    ("columns", "lines", "fits"),
-    [(49, 24, True), (49, 21, True), (48, 25, False), (49, 20, False), (40, 60, False)],
-)
-def test_a_code_that_does_not_fit_is_not_drawn(
-    node: FakeNode,
-    shell: Shell,
-    monkeypatch: pytest.MonkeyPatch,
-    columns: int,
-    lines: int,
-    *,
-    fits: bool,
-) -> None:
-    ticket = "PP1" + "A2" * 80
-    node.answers["contacts.invite"] = {"ticket": ticket, "expires": "2026-11-25T00:00:00Z"}
-    monkeypatch.setattr("peerpost.cli.terminal.Terminal.out_is_terminal", lambda _: True)
-    monkeypatch.setenv("COLUMNS", str(columns))
-    monkeypatch.setenv("LINES", str(lines))
-    ran = shell("contacts", "invite", "bob")
-    assert ("█" in ran.out) is fits
-    assert ran.out.endswith(ticket + "\n")
-    assert ("No QR code: it takes 49 columns and 21 lines" in ran.err) is not fits
 
 
 def test_add(node: FakeNode, shell: Shell, tmp_path: Path) -> None:

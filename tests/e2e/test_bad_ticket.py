@@ -63,7 +63,10 @@ async def test_a_ticket_that_is_no_good_makes_no_contact(
     assert await carol.state() == before
 
     # And a good one still works, in the form a mail program may have made of it.
-    added = (await carol.cli("contacts", "add", "bob", f" {whole[:40].lower()}\n{whole[40:]} ")).row
+    file.write_text(
+        f'Bob wrote:\n> "{whole[:40].lower()}\n> {whole[40:]}"\n> Yours, Bob\n', encoding="utf-16"
+    )
+    added = (await carol.cli("contacts", "add", "bob", "--ticket-file", str(file))).row
     assert added["state"] == "active"
     # Who is a contact already is not another one by a ticket; nothing of the contact changes.
     before = await alice.state()

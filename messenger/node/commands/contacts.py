@@ -21,6 +21,7 @@ from peerpost.wire.ticket import Ticket
 from ..clock import now_ms, rfc3339
 from ..names import contact_name
 from ..network import NOT_TAKEN
+from ..pasted import find_ticket
 from ..roster import peer_ids
 from ..rpc import Request
 from . import limits
@@ -60,7 +61,7 @@ async def add(node: Node, request: Request) -> dict[str, Any]:
 
 
 async def _add_by_ticket(opened: Opened, name: str, text: str) -> store_contacts.Contact:
-    ticket = Ticket.decode(text)
+    ticket = Ticket.decode(find_ticket(text))
     if ticket.expires_s * 1000 <= now_ms():
         raise TicketError(
             f"the ticket expired at {rfc3339(ticket.expires_s * 1000)}",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from peerpost.errors import UsageError
+from peerpost.errors import NotFoundError
 from peerpost.store import contacts as store_contacts
 from peerpost.store import outbox as store_outbox
 from peerpost.store import transfers
@@ -84,7 +84,10 @@ async def retry(node: Node, request: Request) -> dict[str, Any]:
     opened = node.opened()
     entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
     if entry.state not in _PENDING:
-        raise UsageError(f"{entry.id} is {entry.state}: there is nothing to try again")
+        raise NotFoundError(
+            f"{entry.id} is {entry.state}: there is nothing to try again",
+            hint="see: peerpost queue list",
+        )
     peer = opened.network.peers.get(entry.contact_id)
     if peer is not None:
         peer.retry_now()

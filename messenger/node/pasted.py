@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 import unicodedata
 
 from peerpost.errors import BadInputError
+from peerpost.wire.limits import MAX_TICKET_CHARS
+from peerpost.wire.ticket import TICKET_PREFIX, Ticket
 
-__all__ = ["decoded", "find_ticket"]
+__all__ = ["find_ticket"]
 
 _QUOTED = re.compile(r"^[ \t]*(?:[>|][ \t]*)+", re.MULTILINE)
 """What mail programs put before the lines of somebody else."""
@@ -21,17 +22,10 @@ _MOST_TRIES = 256
 """Beginnings looked at: more than anybody pastes."""
 
 
-def decoded(data: bytes) -> str:
-    """Return text as editors and shells write it, UTF-8 or UTF-16 with its mark; what is neither shows as such."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", "replace")
-    return data.decode("utf-8", "replace")
-
-
 def find_ticket(text: str) -> str:
     """Return the one ticket that is in a text. Raises BadInputError where there is more than one.
 
-    Where there is none, return what looks most like one: the node says what is wrong with it.
+    Where there is none, return what looks most like one: to decode it says what is wrong with it.
     """
     plain = _plain(text)
     begins = [found.start() for found in _BEGIN.finditer(plain)][:_MOST_TRIES]
@@ -53,9 +47,6 @@ def _plain(text: str) -> str:
 
 def _ticket_at(text: str, at: int) -> str | None:
     """Return the ticket that begins there, whatever follows it: its checksum tells where it ends."""
-    from peerpost.wire.limits import MAX_TICKET_CHARS
-    from peerpost.wire.ticket import TICKET_PREFIX, Ticket
-
     ticket, at = TICKET_PREFIX, at + len(TICKET_PREFIX)
     # A line or a mark may break it anywhere, and the text that follows looks like more of it.
     while (piece := _PIECE.match(text, at)) is not None:

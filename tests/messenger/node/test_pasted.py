@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from peerpost.cli.pasted import decoded, find_ticket
 from peerpost.errors import BadInputError
+from peerpost.node.pasted import find_ticket
 from peerpost.wire.ticket import Ticket
-
-from .conftest import FakeNode, Shell
 
 
 def _ticket(number: int = 1, *addresses: str) -> str:
@@ -81,23 +78,3 @@ def test_one_ticket_is_found(around: int, ticket: str) -> None:
 def test_what_is_wrong_is_said(text: str, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         Ticket.decode(find_ticket(text))
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
-def test_files_as_editors_and_shells_write_them(encoding: str) -> None:
-    mark = {"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}.get(encoding, b"")
-    assert find_ticket(decoded(mark + f"Grüße\r\n{TICKET}\r\n".encode(encoding))) == TICKET
-    assert find_ticket(decoded(b"\xff\x00 not text " + TICKET.encode())) == TICKET
-
-
-def test_each_way_in(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
-    node.answers["contacts.add"] = {"id": "c1", "name": "alice", "state": "active"}
-    file = tmp_path / "ticket.txt"
-    file.write_text(f"> {TICKET[:80]}\n> {TICKET[80:]}\n", encoding="utf-16")
-    assert shell("contacts", "add", "alice", "--ticket-file", str(file)).code == 0
-    assert node.params == {"name": "alice", "ticket": TICKET}
-    assert shell("contacts", "add", "alice", f"\ufeff“{TICKET}”").code == 0
-    assert node.params == {"name": "alice", "ticket": TICKET}
-    ran = shell.process("contacts", "add", "alice", "-", stdin=f'\ufeff"{TICKET}"\r\n'.encode())
-    assert ran.returncode == 0, ran.stderr
-    assert node.params == {"name": "alice", "ticket": TICKET}
