@@ -107,6 +107,8 @@ class Draft:
     name: str | None = None
     file_id: bytes | None = None
     expires_ms: int | None = None
+    from_reserve: bool = False
+    """Whether it is so short that it is taken on a full disk too."""
 
 
 def _entry(row: Sequence[Any]) -> Entry:
@@ -157,7 +159,8 @@ def enqueue_many(db: apsw.Connection, drafts: Sequence[Draft]) -> list[Entry]:
     Raises NotFoundError where a contact was removed meanwhile, StoreFullError while the disk is
     full, ValueError if inner bytes are too long.
     """
-    require_room(db)
+    if not all(draft.from_reserve for draft in drafts):
+        require_room(db)
     chains: dict[tuple[str, int], tuple[bytes, int, bytes]] = {}
     rows: list[tuple[Any, ...]] = []
     for draft, id_ in zip(drafts, ids.new_ids(db, "outbox", len(drafts)), strict=True):
@@ -330,10 +333,8 @@ def bury(db: apsw.Connection, contact_id: str) -> None:
     for entry in map(_entry, rows.fetchall()):
         # A file may be delivered before the number of its offer was acknowledged.
         entomb(db, entry, entry.state if entry.state == "delivered" else "cancelled", None)
-    db.execute(
-        f"UPDATE outbox SET name = NULL, size = NULL, file_id = NULL WHERE {undelivered}",  # noqa: S608
-        (contact_id,),
-    )
+    gone = "name = NULL, size = NULL, file_id = NULL"
+    db.execute(f"UPDATE outbox SET {gone} WHERE {undelivered}", (contact_id,))  # noqa: S608
 
 
 def cancel(db: apsw.Connection, id_: str) -> Entry:

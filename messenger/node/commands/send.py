@@ -16,6 +16,7 @@ import msgspec
 from peerpost.errors import ExpiredError, RefusedError, TimedOutError, UsageError
 from peerpost.store import contacts as store_contacts
 from peerpost.store import outbox as store_outbox
+from peerpost.store.ballast import SHORT_BYTES
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
@@ -272,6 +273,7 @@ def _queue_text(
         size=len(data),
         now_ms=at_ms,
         expires_ms=_expires_ms(params),
+        from_reserve=len(data) <= SHORT_BYTES,
     )
     return opened.store.write_together(store_outbox.enqueue_many, draft, queued)
 

@@ -14,6 +14,7 @@ from peerpost.store import transfers as rows
 
 from ..asking import asked_here, waits
 from ..clock import rfc3339
+from ..download import Download
 from ..rpc import Final, Request
 from ..upload import Upload
 from .figures import figures
@@ -153,6 +154,8 @@ async def _describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
         error = asked_here(row)
     elif state in ("offered", "active") and isinstance(moving, Upload) and moving.trouble:
         state, error = "paused", moving.trouble.cause
+    elif state == "active" and isinstance(moving, Download):
+        error = moving.row.error
     size = row.size if row.finish is None else row.finish.size
     return {
         "id": row.id,
