@@ -9,6 +9,7 @@ import click
 from peerpost.errors import UsageError
 
 from ..app import App, Group, complete_contacts, pass_app
+from ..completing import complete_files
 from ..inputs import Accept, Quota, read_ticket
 from .invites import invite, invites
 
@@ -52,7 +53,12 @@ contacts.add_command(invites)
 )
 @click.argument("name")
 @click.argument("ticket", required=False)
-@click.option("--ticket-file", metavar="FILE", help="Read the ticket from a file.")
+@click.option(
+    "--ticket-file",
+    metavar="FILE",
+    shell_complete=complete_files,
+    help="Read the ticket from a file.",
+)
 @click.option("--id", "id_", metavar="ID", help="Without a ticket: the identity's id.")
 @click.option("--address", metavar="MULTIADDR", help="Without a ticket: where it listens.")
 @pass_app

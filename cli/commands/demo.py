@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ..app import App, Command, pass_app
+from ..completing import complete_files
 from ..process import become
 
 __all__ = ["demo"]
@@ -14,7 +15,11 @@ __all__ = ["demo"]
     cls=Command, examples="peerpost demo\npeerpost demo --file photo.jpg\npeerpost demo --json"
 )
 @click.option(
-    "--file", "path", metavar="FILE", help="Send this file instead of 10 MB of random bytes."
+    "--file",
+    "path",
+    metavar="FILE",
+    shell_complete=complete_files,
+    help="Send this file instead of 10 MB of random bytes.",
 )
 @click.option("--keep", is_flag=True, help="Keep the temporary folder.")
 @pass_app

@@ -10,6 +10,7 @@ import click
 from peerpost.errors import UsageError
 
 from ..app import App, Group, complete_contacts, pass_app
+from ..completing import MOST, complete_files, complete_ids
 from ..inputs import Duration
 from ..listing import PAGE_ROWS, after_option, limit_option, show_list
 from ..output import target
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["inbox"]
 
+_IDS = complete_ids("inbox.list", {"limit": MOST})
 _COLUMNS = (
     ("ID", "id"),
     ("FROM", "contact"),
@@ -101,7 +103,7 @@ def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     peerpost --json inbox show k3f9 --peek
     """
 )
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=_IDS)
 @click.option("--peek", is_flag=True, help="Leave it unread.")
 @pass_app
 def show(app: App, id_: str, peek: bool) -> None:
@@ -152,8 +154,14 @@ def _about(item: dict[str, Any]) -> dict[str, Any]:
     peerpost inbox save 7hq2 --out - | tar -x
     """
 )
-@click.argument("id_", metavar="ID")
-@click.option("--out", required=True, metavar="FILE|-", help="Where to; '-' is stdout.")
+@click.argument("id_", metavar="ID", shell_complete=_IDS)
+@click.option(
+    "--out",
+    required=True,
+    metavar="FILE|-",
+    shell_complete=complete_files,
+    help="Where to; '-' is stdout.",
+)
 @click.option("--force", is_flag=True, help="Replace what exists.")
 @pass_app
 def save(app: App, id_: str, out: str, force: bool) -> None:
@@ -201,7 +209,7 @@ def _unpack(app: App, id_: str, out: str, *, force: bool) -> None:
     peerpost inbox delete --older-than 24h --contact nas --yes
     """
 )
-@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=_IDS)
 @click.option(
     "--older-than", type=Duration(), metavar="AGE", help="What was received longer ago than this."
 )
@@ -262,7 +270,7 @@ def _print_deleted(app: App, gone: list[dict[str, Any]]) -> None:
 
 
 @inbox.command(examples="peerpost inbox mark k3f9\npeerpost inbox mark k3f9 7hq2 --unread")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=_IDS)
 @click.option("--unread", is_flag=True, help="Mark as unread instead.")
 @pass_app
 def mark(app: App, ids: tuple[str, ...], unread: bool) -> None:

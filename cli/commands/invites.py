@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..app import App, Command, pass_app
+from ..completing import complete_ids
 from ..inputs import Duration
 
 __all__ = ["invite", "invites"]
@@ -91,7 +92,13 @@ def _draw(app: App, ticket: str) -> None:
     peerpost contacts invites --withdraw 3f9a
     """,
 )
-@click.option("--withdraw", "id_", metavar="ID", help="Take a ticket back, by its id.")
+@click.option(
+    "--withdraw",
+    "id_",
+    metavar="ID",
+    shell_complete=complete_ids("contacts.invites"),
+    help="Take a ticket back, by its id.",
+)
 @pass_app
 def invites(app: App, id_: str | None) -> None:
     """List the tickets that may still be used, and those that came to something else; or take one back."""

@@ -388,7 +388,7 @@ def test_completion_knows_commands_and_contacts(node: FakeNode, shell: Shell) ->
     assert complete("peerpost send-net --contact b", 3) == ["bob"]
 
 
-def test_completion_starts_no_node(home: Path, shell: Shell) -> None:
+def test_completion_starts_no_node_where_there_is_no_store(home: Path, shell: Shell) -> None:
     done = shell.process(
         _PEERPOST_COMPLETE="bash_complete",
         COMP_WORDS="peerpost contacts show b",
