@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from peerpost import __version__
-from peerpost.errors import PeerpostError
 
 from .terminal import Terminal
 
@@ -298,14 +297,11 @@ class LazyGroup(Group):
 def complete_contacts(
     ctx: click.Context, _: click.Parameter, incomplete: str
 ) -> list[click.shell_completion.CompletionItem]:
-    """Complete the name of a contact from a running node; start none, ask nothing."""
-    app = ctx.find_object(App) or App()
-    try:
-        found: Iterable[dict[str, Any]] = app.call("contacts.list", spawn=False)
-    except PeerpostError:
-        return []
+    """Complete the name of a contact; start the node where none runs, ask nothing."""
+    from .completing import asked
+
     return [
         click.shell_completion.CompletionItem(contact["name"])
-        for contact in found
-        if contact["name"].startswith(incomplete)
+        for contact in asked(ctx, "contacts.list")
+        if contact["name"].startswith(incomplete) and contact.get("state") != "invited"
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 import sys
@@ -112,7 +113,7 @@ def _nearest(path: str) -> str | None:
 
 
 def read_ticket(ticket: str | None, path: str | None) -> str:
-    """Return a ticket given as such, as "-" for stdin, or in a file.
+    """Return a ticket given as such, as "-" for stdin, or in a file, and what stands around it: the node finds it.
 
     Raises NoInputError and BadInputError.
     """
@@ -123,9 +124,16 @@ def read_ticket(ticket: str | None, path: str | None) -> str:
     else:
         with os.fdopen(open_input(path), "rb") as file:
             data = file.read(MAX_TICKET_FILE_BYTES + 1)
-    text = data.decode("ascii", "replace").strip()
+    text = _decoded(data).strip("\ufeff \t\r\n")
     if not text or len(data) > MAX_TICKET_FILE_BYTES:
         raise BadInputError(
             f"there is no ticket in {path or 'stdin'}", hint="a ticket begins with PP1"
         )
     return text
+
+
+def _decoded(data: bytes) -> str:
+    """Return text as editors and shells write it, UTF-8 or UTF-16 with its mark; what is neither shows as such."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    return data.decode("utf-8", "replace")

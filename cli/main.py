@@ -34,7 +34,6 @@ COMMANDS = {
         ("doctor", "doctor:doctor", "Check this installation and this home."),
         ("config", "config:config", "Show and check the configuration."),
         ("demo", "demo:demo", "See two nodes exchange a text and a file."),
-        ("bench", "demo:bench", "Run the throughput benchmarks."),
         ("completion", "completion:completion", "Print the completion script for a shell."),
     )
 }

@@ -113,6 +113,8 @@ class _Watch:
 
     def _print(self, row: dict[str, Any]) -> None:
         what = row.get("name") or row["kind"]
+        if self._app.terminal.quiet and not self._app.terminal.json:
+            return  # From cron, what is printed becomes a mail: here nothing went wrong.
         with self._progress.aside():
             self._app.terminal.record(
                 row, human=f"{row['id']}  {row['state']}  {what}  to {row['contact']}"

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-__all__ = ["Progress", "in_words"]
+    from .app import App
+
+__all__ = ["Progress", "in_words", "say_asking"]
 
 WORTH_DRAWING_BYTES = 1 << 20
 """Less than this is over before a bar is read, and Rich takes 80 ms to load."""
@@ -26,7 +28,10 @@ LINE_S = 5.0
 OBJECT_S = 1.0
 """The same of objects."""
 LABEL_CHARS = 28
-_KEYS = ("id", "name", "state", "size", "done_bytes", "progress", "rate_bytes_s", "eta_s", "error")
+_KEYS = (
+    *("id", "name", "state", "size", "done_bytes", "progress", "rate_bytes_s", "eta_s"),
+    *("error", "last_error"),
+)
 _MOVING = frozenset({"queued", "sent", "offered", "asking", "active", "paused"})
 
 
@@ -40,6 +45,8 @@ class Progress:
         self._said_s: dict[str, float] = {}
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._asking: set[str] = set()
+        """Of which it was said that they wait to be accepted."""
 
     def __enter__(self) -> Self:
         return self
@@ -52,6 +59,7 @@ class Progress:
         """Take a row of `send-net`, `queue` or `transfers`."""
         if row.get("kind") == "text" or self._terminal.quiet:
             return
+        self._say_asking(row)
         if self._terminal.can_draw():
             self._draw(row)
         elif row.get("state") in _MOVING:
@@ -66,6 +74,20 @@ class Progress:
         self._bars.stop()
         yield
         self._bars.start()
+
+    def _say_asking(self, row: Mapping[str, Any]) -> None:
+        """Say at once that a file waits to be accepted: until somebody does that, nothing moves."""
+        id_ = str(row["id"])
+        if not _asks(row):
+            self._asking.discard(id_)
+        elif id_ not in self._asking:
+            self._asking.add(id_)
+            with self.aside():
+                if self._terminal.json:
+                    found = {key: row[key] for key in _KEYS if key in row}
+                    self._terminal.event({"event": "asking", **found})
+                else:
+                    self._terminal.note(f"{_label(row)}: {_why(row)}")
 
     # Lines and objects
 
@@ -109,19 +131,49 @@ def in_words(row: Mapping[str, Any]) -> str:
     if state in _MOVING and done is None and row.get("read_bytes"):
         return f"{state}, {format_size(row['read_bytes'])} read"
     if state not in _MOVING or done is None:
-        return str(state)
+        why = _why(row)
+        return f"{state}, {why}" if state in _MOVING and why else str(state)
     parts = []
     if row.get("progress") is not None:
         parts.append(f"{int(100 * row['progress'])} %")
     amount = format_size(done)
     parts.append(amount if size is None else f"{amount} of {format_size(size)}")
-    if state in ("paused", "asking"):
-        parts.append(f"{row.get('error') or state}")
+    if state in ("paused", "asking") or _waits(row):
+        parts.append(_why(row) or str(state))
     elif row.get("rate_bytes_s"):
         parts.append(f"{format_size(row['rate_bytes_s'])}/s")
         if row.get("eta_s"):
             parts.append(f"{format_duration(row['eta_s'])} left")
     return ", ".join(parts)
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    """Return why a file does not move, as far as that is known."""
+    return str(row.get("error") or row.get("last_error") or "")
+
+
+def _waits(row: Mapping[str, Any]) -> bool:
+    """Tell whether the row of a message says that its file waits for somebody."""
+    return str(row.get("last_error")).startswith(("paused:", "asking:"))
+
+
+def _asks(row: Mapping[str, Any]) -> bool:
+    return row.get("state") == "asking" or str(row.get("last_error")).startswith("asking:")
+
+
+def say_asking(app: App, contact: str | None) -> None:
+    """Say below the inbox what has not come into it, because it is asked about: as notes, or as events."""
+    from peerpost.node.units import format_size
+
+    if app.terminal.quiet:
+        return
+    for row in app.call("transfers.asking", {} if contact is None else {"contact": contact}):
+        if app.terminal.json:
+            app.terminal.event({"event": "asking", **row})
+        else:
+            size = "a stream" if row["size"] is None else format_size(row["size"])
+            what = f"{row['name'] or 'a text'} ({size}) from {row['contact'] or 'somebody'}"
+            app.terminal.note(f"{what} asks to be taken: peerpost transfers accept {row['id']}")
 
 
 def _label(row: Mapping[str, Any]) -> str:

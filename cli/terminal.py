@@ -4,7 +4,7 @@
 - Whatever a peer, a file or a name could have written passes `safe` or `safe_block` on its way to a
   person, so that no text received can move the cursor, recolour, retitle or reorder the screen.
 - With --json, data is one object per line in pure ASCII: exact, and harmless to a terminal.
-- Colour, relative times and cut-off columns are for terminals; a pipe gets plain, whole, absolute.
+- Colour, relative times and wrapped cells are for terminals; a pipe gets plain, whole, absolute.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
+
+from .table import laid_out, width
 
 if TYPE_CHECKING:
     from .block import LongRecord
@@ -42,8 +44,13 @@ _TIMES = frozenset(
         *("added", "verified_at", "expires", "delivered"),
     }
 )
-_NARROWEST = 6
-"""Columns below which cutting a cell leaves nothing to read."""
+_RUNNING = frozenset(
+    {
+        *("preview", "name", "contact", "last_error", "error", "why"),
+        *("found", "hint", "key", "shown", "schedule"),
+    }
+)
+"""What may be long in a table, and is wrapped where it is; all else stays whole, ids above all."""
 _SIZES = frozenset({"size", "done_bytes"})
 _SHARES = frozenset({"progress"})
 _SECONDS = frozenset({"key_age", "eta_s"})
@@ -119,19 +126,6 @@ def _is_emoji(char: str) -> bool:
     )
 
 
-def width(text: str) -> int:
-    """Return how many columns a text takes, near enough for a table."""
-    if text.isascii():
-        return len(text)
-    import unicodedata
-
-    total = 0
-    for char in text:
-        if not unicodedata.combining(char) and char not in (_JOINER, "\ufe0f"):
-            total += 2 if unicodedata.east_asian_width(char) in "WF" else 1
-    return total
-
-
 class Terminal:
     """stdout and stderr under the options in force."""
 
@@ -165,9 +159,7 @@ class Terminal:
                 self._data(json.dumps(value))
         elif values:
             shown = [column for column in columns if any(column[1] in value for value in values)]
-            self._table(
-                [self._cells(value, shown) for value in values], [head for head, _ in shown]
-            )
+            self._table([self._cells(value, shown) for value in values], shown)
         else:
             self.note(empty)
 
@@ -194,7 +186,7 @@ class Terminal:
     def note(self, message: str) -> None:
         """Say something to the person at the terminal; --quiet silences it."""
         if not self.quiet:
-            self._say(safe(message))
+            self._say(json.dumps({"note": message}) if self.json else safe(message))
 
     def event(self, value: Mapping[str, Any]) -> None:
         """Say something to a program, on stderr: with --json, beside the data."""
@@ -211,7 +203,7 @@ class Terminal:
 
     def trace(self, text: str) -> None:
         """Print a traceback, for --debug."""
-        self._say(safe_block(text.rstrip("\n")))
+        self._say(json.dumps({"trace": text}) if self.json else safe_block(text.rstrip("\n")))
 
     def out_is_terminal(self) -> bool:
         """Whether stdout is read by a person."""
@@ -306,16 +298,14 @@ class Terminal:
 
         return format_size(size_bytes)
 
-    def _table(self, rows: list[list[str]], heads: list[str]) -> None:
-        widths = [max(map(width, column)) for column in zip(heads, *rows, strict=True)]
-        room = self._room()
-        if room is not None:
-            _narrow(widths, room - 2 * (len(widths) - 1))
-        for number, row in enumerate([heads, *rows]):
-            cells = [_cut(cell, wide) for cell, wide in zip(row, widths, strict=True)]
-            padded = [c + " " * (wide - width(c)) for c, wide in zip(cells, widths, strict=True)]
-            line = _cut("  ".join(padded).rstrip(), room)
-            self._data(self._style(line, _BOLD, sys.stdout) if number == 0 else line)
+    def _table(self, rows: list[list[str]], columns: Sequence[Column]) -> None:
+        whole = [key not in _RUNNING for _, key in columns]
+        head, *body = laid_out([[head for head, _ in columns], *rows], whole, self._room())
+        for line in head:
+            self._data(self._style(line, _BOLD, sys.stdout))
+        for lines in body:
+            for line in lines:
+                self._data(line)
 
     def _room(self) -> int | None:
         """Columns a line of a table may take, or None for as many as it needs."""
@@ -324,17 +314,3 @@ class Terminal:
         import shutil
 
         return shutil.get_terminal_size().columns
-
-
-def _narrow(widths: list[int], room: int) -> None:
-    """Take from the widest columns until all have room, so that the others stay whole."""
-    while sum(widths) > room and (widest := max(widths)) > _NARROWEST:
-        widths[widths.index(widest)] -= 1
-
-
-def _cut(line: str, room: int | None) -> str:
-    if room is None or width(line) <= room:
-        return line
-    while line and width(line) > room - 1:
-        line = line[: -max(1, (width(line) - room) // 2)]
-    return line + "…"

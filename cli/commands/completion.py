@@ -12,15 +12,15 @@ __all__ = ["completion"]
 @click.command(
     cls=Command,
     examples="""
-    peerpost completion bash > ~/.local/share/bash-completion/completions/peerpost
-    peerpost completion zsh > "${fpath[1]}/_peerpost"
-    peerpost completion fish > ~/.config/fish/completions/peerpost.fish
+    echo 'eval "$(peerpost completion bash)"' >> ~/.bashrc
+    echo 'autoload -Uz compinit; compinit; eval "$(peerpost completion zsh)"' >> ~/.zshrc
+    mkdir -p ~/.config/fish/completions; peerpost completion fish > ~/.config/fish/completions/peerpost.fish
     """,
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @pass_app
 def completion(app: App, shell: str) -> None:
-    """Print the completion script for SHELL. It knows commands, options and contacts."""
+    """Print the completion script for SHELL. It knows commands, options, contacts, ids and files."""
     from click.shell_completion import get_completion_class
 
     class_ = get_completion_class(shell)

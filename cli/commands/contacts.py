@@ -1,4 +1,4 @@
-"""`peerpost contacts invite|add|list|show|edit|verify|block|unblock|remove`."""
+"""`peerpost contacts add|list|show|edit|verify|block|unblock|remove`, and what `invites` has."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import click
 from peerpost.errors import UsageError
 
 from ..app import App, Group, complete_contacts, pass_app
-from ..inputs import Accept, Duration, Quota, read_ticket
+from ..completing import complete_files
+from ..inputs import Accept, Quota, read_ticket
+from .invites import invite, invites
 
 __all__ = ["contacts"]
 
@@ -37,41 +39,8 @@ def contacts() -> None:
     """Invite, add, list and remove contacts."""
 
 
-@contacts.command(
-    examples="""
-    peerpost contacts invite bob
-    peerpost contacts invite bob --expires 7d > ticket.txt
-    peerpost --json contacts invite bob | jq -r .ticket
-    """
-)
-@click.argument("name")
-@click.option(
-    "--expires", type=Duration(), default="24h", show_default=True, help="How long it can be used."
-)
-@click.option("--no-qr", is_flag=True, help="Do not draw the QR code.")
-@pass_app
-def invite(app: App, name: str, expires: float, no_qr: bool) -> None:
-    """Make a ticket for NAME, who joins you by adding it.
-
-    A ticket works once and for one person: send it to NAME over something you both trust.
-    """
-    made = app.call("contacts.invite", {"name": name, "expires_s": int(expires)})
-    if app.terminal.out_is_terminal() and not no_qr:
-        app.terminal.drawing(_qr(made["ticket"]))
-    app.terminal.record(made, human=made["ticket"])
-    app.terminal.note(f"Give it to {name}, who runs: peerpost contacts add YOURNAME TICKET")
-    app.terminal.note(f"It works once, until {made['expires']}.")
-
-
-def _qr(ticket: str) -> str:
-    """Return the ticket as a QR code in half blocks."""
-    import io
-
-    import segno
-
-    out = io.StringIO()
-    segno.make(ticket, error="l", micro=False).terminal(out, compact=True, border=2)
-    return out.getvalue()
+contacts.add_command(invite)
+contacts.add_command(invites)
 
 
 @contacts.command(
@@ -84,7 +53,12 @@ def _qr(ticket: str) -> str:
 )
 @click.argument("name")
 @click.argument("ticket", required=False)
-@click.option("--ticket-file", metavar="FILE", help="Read the ticket from a file.")
+@click.option(
+    "--ticket-file",
+    metavar="FILE",
+    shell_complete=complete_files,
+    help="Read the ticket from a file.",
+)
 @click.option("--id", "id_", metavar="ID", help="Without a ticket: the identity's id.")
 @click.option("--address", metavar="MULTIADDR", help="Without a ticket: where it listens.")
 @pass_app
@@ -99,7 +73,8 @@ def add(
     """Add a contact NAME with the TICKET they gave you ('-' reads it from stdin).
 
     NAME is what you call them. Where they cannot be reached now, the contact stays pending and is
-    tried until the ticket expires; what you send meanwhile is queued.
+    tried until the ticket expires; what you send meanwhile is queued. A new ticket of a contact that
+    you have renews the friendship: what is queued and was sent stays.
     """
     params: dict[str, Any] = {"name": name}
     if (id_ is None) != (address is None):
@@ -240,10 +215,17 @@ def _changed(app: App, row: dict[str, Any]) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
 def remove(app: App, name: str, yes: bool) -> None:
-    """Forget a contact and what is queued for it; what it sent stays in the inbox."""
-    if not yes and app.terminal.can_ask():
+    """Forget a contact and what is queued for it; what it sent and was sent stays.
+
+    Without a terminal, where nobody can be asked, it wants --yes.
+    """
+    if not yes:
         contact = app.call("contacts.show", {"name": name})
         lost = f" and {contact['queued']} queued" if contact.get("queued") else ""
+        if not app.terminal.can_ask() or app.terminal.json:
+            raise UsageError(
+                f"this would remove {contact['name']}{lost}", hint="say --yes if that is meant"
+            )
         if not click.confirm(f"Remove {contact['name']}{lost}?", err=True):
             app.terminal.note("Nothing was removed.")
             return

@@ -1,35 +1,36 @@
-"""`peerpost demo` and `peerpost bench`: programs of their own, with options of their own."""
+"""`peerpost demo`: a program of its own."""
 
 from __future__ import annotations
 
-import importlib.util
-
 import click
 
-from peerpost.errors import UnavailableError
-
+from ..app import App, Command, pass_app
+from ..completing import complete_files
 from ..process import become
 
-__all__ = ["bench", "demo"]
-
-_ALL = {"ignore_unknown_options": True, "help_option_names": []}
+__all__ = ["demo"]
 
 
-def _become(module: str, arguments: tuple[str, ...]) -> None:
-    if importlib.util.find_spec(module) is None:
-        raise UnavailableError(f"this installation has no {module}")
-    become(module, *arguments)
+@click.command(
+    cls=Command, examples="peerpost demo\npeerpost demo --file photo.jpg\npeerpost demo --json"
+)
+@click.option(
+    "--file",
+    "path",
+    metavar="FILE",
+    shell_complete=complete_files,
+    help="Send this file instead of 10 MB of random bytes.",
+)
+@click.option("--keep", is_flag=True, help="Keep the temporary folder.")
+@pass_app
+def demo(app: App, path: str | None, keep: bool) -> None:
+    """See two nodes exchange a text and a file, and what can go wrong on the way.
 
-
-@click.command(context_settings=_ALL, add_help_option=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def demo(arguments: tuple[str, ...]) -> None:
-    """See two nodes exchange a text and a file."""
-    _become("peerpost.demo", arguments)
-
-
-@click.command(context_settings=_ALL, add_help_option=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def bench(arguments: tuple[str, ...]) -> None:
-    """Run the throughput benchmarks."""
-    _become("peerpost.bench", arguments)
+    Exit code 0 only if the bytes that arrived are those that were sent.
+    """
+    become(
+        "peerpost.demo",
+        *([] if path is None else [f"--file={path}"]),
+        *(["--keep"] if keep else []),
+        *(["--json"] if app.terminal.json else []),
+    )

@@ -25,7 +25,8 @@ def doctor(app: App, ctx: click.Context) -> None:
     Exit code 1 where something is not.
     """
     rows = [*_home_rows(app.home), *app.call("doctor")]
-    app.terminal.records(rows, _COLUMNS, empty="")
+    shown = [row for row in rows if not (app.terminal.quiet and row["ok"])]
+    app.terminal.records(shown, _COLUMNS, empty="")
     if not all(row["ok"] for row in rows):
         ctx.exit(1)
 

@@ -9,14 +9,17 @@ import click
 from peerpost.errors import UsageError
 
 from ..app import App, Group, complete_contacts, pass_app
+from ..completing import MOST, complete_files, complete_ids
 from ..inputs import Duration
 from ..listing import PAGE_ROWS, after_option, limit_option, show_list
+from ..progress import say_asking
 
 if TYPE_CHECKING:
     from ..block import LongRecord
 
 __all__ = ["inbox"]
 
+_IDS = complete_ids("inbox.list", {"limit": MOST})
 _COLUMNS = (
     ("ID", "id"),
     ("FROM", "contact"),
@@ -59,12 +62,14 @@ class _Moment(click.ParamType[int]):
     peerpost inbox list
     peerpost inbox list --unread --contact bob
     peerpost inbox list --since 2h --json
+    peerpost inbox list --unread --oldest --limit 1 --json
     """,
 )
 @click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
 @click.option("--unread", is_flag=True, help="Only what was not read yet.")
 @limit_option
 @after_option
+@click.option("--oldest", is_flag=True, help="The oldest first.")
 @click.option("--since", type=_Moment(), metavar="T", help="A date, a time, or how long ago (2h).")
 @pass_app
 def list_(
@@ -73,13 +78,16 @@ def list_(
     unread: bool,
     limit: int | None,
     after: str | None,
+    oldest: bool,
     since: int | None,
 ) -> None:
     """List what was received, newest first."""
     params = {"contact": contact, "unread": unread or None, "since": since, "after": after}
+    params["oldest"] = oldest or None
     show_list(
         app, "inbox.list", params, _COLUMNS, limit=limit, empty="Nothing here.", shown=_for_people
     )
+    say_asking(app, contact)
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
@@ -87,10 +95,16 @@ def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"kind": f"{kind} (gap)" if row.get("gap") else kind}
 
 
-@inbox.command(examples="peerpost inbox show k3f9\npeerpost --json inbox show k3f9")
-@click.argument("id_", metavar="ID")
+@inbox.command(
+    examples="""
+    peerpost inbox show k3f9
+    peerpost --json inbox show k3f9 --peek
+    """
+)
+@click.argument("id_", metavar="ID", shell_complete=_IDS)
+@click.option("--peek", is_flag=True, help="Leave it unread.")
 @pass_app
-def show(app: App, id_: str) -> None:
+def show(app: App, id_: str, peek: bool) -> None:
     """Show one message and mark it as read. ID may be its unique beginning."""
     long: list[LongRecord] = []
 
@@ -102,7 +116,8 @@ def show(app: App, id_: str) -> None:
             shown = event["item"] if app.terminal.json else _about(event["item"])
             long.append(app.terminal.long_record(shown, "body"))
 
-    item = app.call("inbox.read", {"id": id_}, on_event=on_event)
+    params: dict[str, Any] = {"id": id_, "peek": True} if peek else {"id": id_}
+    item = app.call("inbox.read", params, on_event=on_event)
     if long:
         long[0].end()
         return
@@ -138,8 +153,13 @@ def _about(item: dict[str, Any]) -> dict[str, Any]:
     peerpost inbox save --all --unread --contact nas --out backups/
     """
 )
-@click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--out", metavar="FILE|DIR/|-", help="Where to; '-' is stdout.")
+@click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=_IDS)
+@click.option(
+    "--out",
+    metavar="FILE|DIR/|-",
+    shell_complete=complete_files,
+    help="Where to; '-' is stdout.",
+)
 @click.option("--all", "every", is_flag=True, help="All that is in the inbox.")
 @click.option(
     "--contact", "-c", metavar="NAME", shell_complete=complete_contacts, help="Of --all, NAME's."
@@ -185,7 +205,7 @@ def save(
     peerpost inbox delete --older-than 24h --contact nas --yes
     """
 )
-@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=_IDS)
 @click.option(
     "--older-than", type=Duration(), metavar="AGE", help="What was received longer ago than this."
 )
@@ -246,7 +266,7 @@ def _print_deleted(app: App, gone: list[dict[str, Any]]) -> None:
 
 
 @inbox.command(examples="peerpost inbox mark k3f9\npeerpost inbox mark k3f9 7hq2 --unread")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=_IDS)
 @click.option("--unread", is_flag=True, help="Mark as unread instead.")
 @pass_app
 def mark(app: App, ids: tuple[str, ...], unread: bool) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 import click
 
 from ..app import App, Group, complete_contacts, pass_app
+from ..completing import MOST, complete_ids
 from ..listing import after_option, limit_option, show_list
 
 __all__ = ["queue"]
 
+_IDS = complete_ids("queue.list", {"limit": MOST})
 _COLUMNS = (
     ("ID", "id"),
     ("CONTACT", "contact"),
@@ -45,12 +47,12 @@ def queue() -> None:
 def list_(app: App, contact: str | None, limit: int | None, after: str | None) -> None:
     """List what is not delivered yet, oldest first."""
     params = {"contact": contact, "after": after}
-    empty = "Everything sent is delivered."
+    empty = "Nothing is queued."
     show_list(app, "queue.list", params, _COLUMNS, limit=limit, empty=empty)
 
 
 @queue.command(examples="peerpost queue show 7hq2")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=_IDS)
 @pass_app
 def show(app: App, id_: str) -> None:
     """Show one entry. ID may be its unique beginning."""
@@ -58,7 +60,7 @@ def show(app: App, id_: str) -> None:
 
 
 @queue.command(examples="peerpost queue retry 7hq2")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=_IDS)
 @pass_app
 def retry(app: App, id_: str) -> None:
     """Try to deliver it now instead of waiting for the next attempt."""
@@ -66,7 +68,7 @@ def retry(app: App, id_: str) -> None:
 
 
 @queue.command(examples="peerpost queue cancel 7hq2")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=_IDS)
 @pass_app
 def cancel(app: App, id_: str) -> None:
     """Take back what is not delivered yet."""

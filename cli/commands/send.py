@@ -13,6 +13,7 @@ import click
 from peerpost.errors import BadInputError, UsageError
 
 from ..app import App, Command, complete_contacts, pass_app
+from ..completing import complete_files
 from ..inputs import Duration, open_input
 from ..outgoing import Item, deliver
 
@@ -21,6 +22,13 @@ __all__ = ["send_net"]
 MAX_TEXT_BYTES = 60 << 10
 """Longest text that goes as one message; a longer one is streamed to the node like a file."""
 DEFAULT_TIMEOUT_S = 30.0
+
+
+def _complete_more_files(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[click.shell_completion.CompletionItem]:
+    """Complete a file name where one was given by --file: those that follow are files too."""
+    return complete_files(ctx, param, incomplete) if ctx.params.get("files") else []
 
 
 @click.command(
@@ -34,7 +42,7 @@ DEFAULT_TIMEOUT_S = 30.0
     pg_dump shop | peerpost send-net --contact nas --name shop.sql -
     """,
 )
-@click.argument("text", nargs=-1, metavar="[TEXT | -]")
+@click.argument("text", nargs=-1, metavar="[TEXT | -]", shell_complete=_complete_more_files)
 @click.option(
     "--contact",
     "-c",
@@ -48,6 +56,7 @@ DEFAULT_TIMEOUT_S = 30.0
     "files",
     multiple=True,
     metavar="PATH...",
+    shell_complete=complete_files,
     help="Send files and folders; '-' is stdin.",
 )
 @click.option("--name", metavar="NAME", help="What a file is called for the receiver.")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import click
 
 from ..app import App, Group, complete_contacts, pass_app
+from ..completing import MOST, complete_ids
 from ..listing import after_option, limit_option, show_list
 
 __all__ = ["sent"]
 
+_IDS = complete_ids("sent.list", {"limit": MOST})
 _COLUMNS = (
     ("ID", "id"),
     ("CONTACT", "contact"),
@@ -39,7 +41,7 @@ def list_(app: App, contact: str | None, limit: int | None, after: str | None) -
 
 
 @sent.command(examples="peerpost sent show 7hq2")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=_IDS)
 @pass_app
 def show(app: App, id_: str) -> None:
     """Show one message that was sent. ID may be its unique beginning."""

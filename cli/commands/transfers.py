@@ -9,11 +9,14 @@ import click
 from peerpost.errors import RefusedError, UsageError
 
 from ..app import App, Group, pass_app
+from ..completing import MOST, complete_ids
 from ..listing import after_option, limit_option, show_list
 from ..progress import Progress
 
 __all__ = ["transfers"]
 
+_IDS = complete_ids("transfers.list", {"limit": MOST})
+_ASKING = complete_ids("transfers.asking")
 _COLUMNS = (
     ("ID", "id"),
     ("DIRECTION", "direction"),
@@ -61,7 +64,7 @@ def list_(app: App, follow: bool, limit: int | None, after: str | None) -> None:
 
 
 @transfers.command(examples="peerpost transfers show 7hq2\npeerpost transfers show 7hq2 --follow")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=_IDS)
 @click.option("--follow", is_flag=True, help="Watch it until it has ended; exit 76 unless done.")
 @pass_app
 def show(app: App, id_: str, follow: bool) -> None:
@@ -93,7 +96,7 @@ def _follow(app: App, progress: Progress, row: dict[str, Any]) -> None:
 
 
 @transfers.command(examples="peerpost transfers pause 7hq2")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=_IDS)
 @pass_app
 def pause(app: App, id_: str) -> None:
     """Stop a file that comes in or goes out, until it is resumed here.
@@ -104,7 +107,7 @@ def pause(app: App, id_: str) -> None:
 
 
 @transfers.command(examples="peerpost transfers resume 7hq2")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=_IDS)
 @pass_app
 def resume(app: App, id_: str) -> None:
     """Go on with a file that was paused here, from where it stopped."""
@@ -112,7 +115,7 @@ def resume(app: App, id_: str) -> None:
 
 
 @transfers.command(examples="peerpost transfers accept 7hq2")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=_ASKING)
 @pass_app
 def accept(app: App, id_: str) -> None:
     """Take a file that asks because it is large."""
@@ -120,7 +123,7 @@ def accept(app: App, id_: str) -> None:
 
 
 @transfers.command(examples="peerpost transfers reject 7hq2")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=_IDS)
 @pass_app
 def reject(app: App, id_: str) -> None:
     """Refuse a file, or give up one that is coming in; the sender is told."""

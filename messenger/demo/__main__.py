@@ -1,4 +1,7 @@
-"""`peerpost demo`: two nodes in a temporary folder, a text, a file, and what can go wrong on the way."""
+"""`peerpost demo`: two nodes in a temporary folder, a text, a file, and what can go wrong on the way.
+
+Whatever ends it, no node and no folder is left, but where the folder is to be looked at: after a failure, or --keep.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ import argparse
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from peerpost.errors import NoInputError, PeerpostError
@@ -17,27 +22,52 @@ from .program import Program
 from .stage import Stage
 
 DEFAULT_BYTES = 10_000_000
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Stop:
+    """Takes the first signal, and has what goes on come to its end; later ones must not keep it from that."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.cancel: Callable[[], object] = lambda: None
+        for number in _SIGNALS:
+            signal.signal(number, self)
+
+    def __call__(self, number: int, _frame: object) -> None:
+        """Be the handler."""
+        if self.number is None:
+            self.number = number
+            self.cancel()
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="peerpost demo", description=__doc__)
     parser.add_argument("--file", type=Path, help="send this file instead of 10 MB of random bytes")
     parser.add_argument("--keep", action="store_true", help="keep the temporary folder")
+    parser.add_argument("--json", action="store_true", help="one object per line")
     return parser.parse_args()
 
 
-def _file(given: Path | None, folder: Path) -> Path:
-    if given is None:
-        path = folder / "holiday.bin"
-        path.write_bytes(os.urandom(DEFAULT_BYTES))
-        return path
-    if not given.is_file():
-        raise NoInputError(f"no file {given}", hint="give --file the path of a readable file")
-    return given.resolve()
+def _given(path: Path) -> Path:
+    """Return the file to send. Raises NoInputError where it cannot be read."""
+    try:
+        if not path.is_file():
+            raise NoInputError(f"no file {path}", hint="give --file the path of a readable file")
+        with path.open("rb"):
+            return path.resolve()
+    except OSError as error:
+        raise NoInputError(f"{path} cannot be read: {error.strerror}") from None
 
 
-async def _perform(folder: Path, file: Path, program: Program) -> None:
-    stage = Stage(folder, file, program)
+def _made(folder: Path) -> Path:
+    path = folder / "holiday.bin"
+    path.write_bytes(os.urandom(DEFAULT_BYTES))
+    return path
+
+
+async def _perform(folder: Path, file: Path | None, program: Program) -> None:
+    stage = Stage(folder, file or _made(folder), program)
     try:
         await stage.act_meet()
         await stage.act_text()
@@ -49,35 +79,55 @@ async def _perform(folder: Path, file: Path, program: Program) -> None:
         await stage.close()
 
 
+async def _until_stopped(stop: _Stop, folder: Path, file: Path | None, program: Program) -> None:
+    """Perform, until a signal has ended it; no process of it is left then."""
+    loop = asyncio.get_running_loop()
+    performing = loop.create_task(_perform(folder, file, program))
+    stop.cancel = lambda: loop.call_soon_threadsafe(performing.cancel)
+    if stop.number is not None:
+        performing.cancel()
+    try:
+        await performing
+    except asyncio.CancelledError:
+        if stop.number is None:
+            raise
+    finally:
+        stop.cancel = lambda: None
+
+
 def main() -> int:
     """Perform. Return 0 only if all that was received equals what was sent."""
     arguments = _arguments()
-    program = Program()
-    folder = Path(tempfile.mkdtemp(prefix="peerpost-demo-"))
+    program = Program(as_json=arguments.json)
     started = time.monotonic()
-    good = False
+    try:
+        file = None if arguments.file is None else _given(arguments.file)
+    except NoInputError as error:
+        program.failed(error)
+        return error.exit_code
+    stop, kept = _Stop(), True
+    folder = Path(tempfile.mkdtemp(prefix="peerpost-demo-"))
     try:
         program.line(f"Alice and Bob are two nodes, two processes, in {folder}")
-        asyncio.run(_perform(folder, _file(arguments.file, folder), program))
-        good = True
-    except (PeerpostError, TimeoutError) as error:
-        message = error.message if isinstance(error, PeerpostError) else "that took too long"
-        program.result(f"The demonstration failed: {message}", good=False)
-        if isinstance(error, PeerpostError) and error.hint:
-            program.line(error.hint)
-    except KeyboardInterrupt:
-        return 130
+        asyncio.run(_until_stopped(stop, folder, file, program))
+        kept = arguments.keep
+    except PeerpostError as error:
+        program.failed(error)
+        return 1
+    except TimeoutError:
+        program.failed(PeerpostError("that took too long"))
+        return 1
     else:
+        if stop.number is not None:
+            return 128 + stop.number
         took_s = time.monotonic() - started
-        program.result(
-            f"All that Bob has equals what Alice sent. {took_s:.1f} s in all.", good=True
-        )
+        program.result(f"All that Bob has equals what Alice sent. {took_s:.1f} s in all.")
+        return 0
     finally:
-        if arguments.keep or not good:
+        if kept:
             program.line(f"the folder with both homes and their logs is kept: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    return 0 if good else 1
 
 
 if __name__ == "__main__":

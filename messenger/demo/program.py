@@ -1,42 +1,58 @@
-"""What the demonstration prints: acts, the commands that a person would type, what came of them."""
+"""What the demonstration prints: acts, the commands that a person would type, what came of them; or that as objects."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+
+from peerpost.errors import PeerpostError
 
 __all__ = ["Program"]
 
 
 class Program:
-    """Plain lines on stdout, coloured on a terminal."""
+    """Plain lines on stdout, coloured on a terminal; or an object each."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_json: bool = False) -> None:
         self._acts = 0
+        self._json = as_json
         self._colour = sys.stdout.isatty()
 
     def act(self, title: str) -> None:
         """Begin an act."""
         self._acts += 1
-        self._print(f"\n{self._paint('1', f'{self._acts}. {title}')}")
+        self._print("act", title, f"\n{self._paint('1', f'{self._acts}. {title}')}")
 
     def command(self, text: str) -> None:
         """Show the command that does this by hand."""
-        self._print(f"   {self._paint('36', '$ ' + text)}")
+        self._print("command", text, f"   {self._paint('36', '$ ' + text)}")
 
     def line(self, text: str) -> None:
         """Show a result or a remark."""
-        self._print(f"     {text}")
+        self._print("note", text, f"     {text}")
 
     def done(self, text: str, started_s: float, size_bytes: int | None = None) -> None:
         """Show that something worked, how long it took and how fast that is."""
         took_s = time.monotonic() - started_s
         pace = "" if size_bytes is None else f", {self.size(int(size_bytes / took_s))}/s"
-        self._print(f"   {self._paint('32', 'ok')} {text} ({took_s:.2f} s{pace})")
+        shown = f"   {self._paint('32', 'ok')} {text} ({took_s:.2f} s{pace})"
+        self._print("done", text, shown, took_s=round(took_s, 3), size=size_bytes)
 
-    def result(self, text: str, *, good: bool) -> None:
-        """Show how it all ended."""
-        self._print(f"\n{self._paint('1;32' if good else '1;31', text)}")
+    def result(self, text: str) -> None:
+        """Show that it all went well."""
+        self._print("result", text, f"\n{self._paint('1;32', text)}", ok=True)
+
+    def failed(self, error: PeerpostError) -> None:
+        """Show how it ended: with --json as every command does, on stderr."""
+        if self._json:
+            about = {"code": error.code, "message": error.message, "hint": error.hint}
+            print(json.dumps({"error": about}), file=sys.stderr, flush=True)  # noqa: T201
+            return
+        text = f"The demonstration failed: {error.message}"
+        self._print("result", text, f"\n{self._paint('1;31', text)}")
+        if error.hint:
+            self.line(error.hint)
 
     @staticmethod
     def size(size_bytes: int) -> str:
@@ -51,7 +67,7 @@ class Program:
     def _paint(self, code: str, text: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
 
-    @staticmethod
-    def _print(text: str) -> None:
-        sys.stdout.write(text + "\n")
+    def _print(self, event: str, text: str, shown: str, **more: object) -> None:
+        line = json.dumps({"event": event, "text": text, **more}) if self._json else shown
+        sys.stdout.write(line + "\n")
         sys.stdout.flush()

@@ -409,7 +409,7 @@ class LibP2PTransport:
             return won[0]
         if self._stopped:
             raise DialError("the transport has stopped")
-        told = [f"{a}: {causes.get(a, f'no answer in {timeout_s:g} s')}" for a in addresses]
+        told = [f"{causes.get(a, f'no answer in {timeout_s:g} s')} at {a}" for a in addresses]
         raise DialError("; ".join(told) or "no address is known")
 
     async def _reach(self, peer_id: str, address: str) -> Secured:

@@ -161,7 +161,7 @@ class MemoryTransport:
         found = race.result() if race.done() else None
         if found is not None:
             return self._connect(*found)
-        causes = [f"{address}: {why}" for address, why in told.items()]
+        causes = [f"{why} at {address}" for address, why in told.items()]
         raise DialError("; ".join(causes) or "no address is known")
 
     async def _race(self, peer_id: str, told: dict[str, str]) -> _Found | None:
@@ -208,7 +208,7 @@ class MemoryTransport:
 
     def _connect(self, address: str, there: MemoryTransport) -> MemoryConnection:
         if self.network.listeners.get(address) is not there:
-            raise DialError(f"{address}: connection refused")
+            raise DialError(f"connection refused at {address}")
         near = self._end(there.peer_id, address, Admission.KNOWN, inbound=False)
         # Where the other end comes from: a port of its own, as TCP has it.
         source = self.network.new_address()

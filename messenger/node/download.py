@@ -418,16 +418,15 @@ class Download:
             self._wake.set()
 
     async def _trouble(self, cause: str | None) -> None:
-        """Note why nothing comes, while that lasts; what the user has paused stays paused."""
+        """Note why nothing comes, while that lasts, if it can be kept; what the user has paused stays paused."""
         if self.paused:
             return
+        self._row = dataclasses.replace(self._row, error=cause)
         try:
             await self._services.store.write(rows.set_state, self._row.id, "active", cause)
         except StorageError as error:
-            # It says something of the file and changes nothing about it.
             log.warning("%s: not recorded: %s", self._row.id, error.message)
             return
-        self._row = dataclasses.replace(self._row, error=cause)
         self._services.events.publish("transfer", self._row.id, "active")
 
     async def _end(self, state: str, cause: str) -> None:

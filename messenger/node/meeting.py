@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from peerpost.crypto.keys import fingerprint
 from peerpost.errors import (
     EquivocationError,
     NotFoundError,
@@ -15,7 +16,7 @@ from peerpost.errors import (
     UntrustedError,
 )
 from peerpost.protocol.hello import HelloDeniedError, HelloResult, Policy, Watermark
-from peerpost.store import contacts, inbox, meetings
+from peerpost.store import contacts, inbox, invites, meetings
 from peerpost.wire.hello import Refusal, RefusalCode
 
 from .clock import now_ms
@@ -61,6 +62,8 @@ class Acquaintances(Policy):
             self.expected_id = expected.id_public
             self.ticket_secret = expected.ticket_secret if expected.state == "pending" else None
             self.ticket_transport = next(iter(expected.transport_publics), None)
+            if expected.renewing:
+                self.ticket_transport = expected.ticket_transport
 
     def known(self, id_public: bytes) -> bool:
         """Tell whether this identity is a contact that is not blocked."""
@@ -110,6 +113,8 @@ class Meeting:
             met = await store.write(
                 meetings.met, result.id_public, result.signed, result.invite_id, now_ms()
             )
+        except invites.AnotherGuestError as error:
+            raise await self._another_guest(result, error) from None
         except TicketError as error:
             told = Refusal(code=RefusalCode.TICKET, reason=error.message)
             raise HelloDeniedError(error.message, told) from None
@@ -131,6 +136,23 @@ class Meeting:
             raise self._denied(peer, met.problem)
         self._peer = peer
         return self.policy.look_up(await store.read(inbox.watermarks, contact.id))
+
+    async def _another_guest(
+        self, result: HelloResult, error: invites.AnotherGuestError
+    ) -> HelloDeniedError:
+        """Use up an invitation whose name is somebody else's, and have the user and the guest know why.
+
+        Another ticket costs a word; to let the guest in under a name that nobody chose might cost more.
+        """
+        store, invite_id = self._network.services.store, result.invite_id or b""
+        why = f"used by another identity ({fingerprint(result.id_public)}), which was turned away"
+        name = await store.write(invites.burn, invite_id, now_ms(), why)
+        log.warning("an invitation for %s was %s", name, why)
+        self._network.services.events.publish("invite", invite_id.hex(), "refused")
+        reason = (
+            "the invitation renews a contact that has another identity: ask for one for yourself"
+        )
+        return HelloDeniedError(error.message, Refusal(code=RefusalCode.TICKET, reason=reason))
 
     def _denied(self, peer: Peer, problem: UntrustedError) -> HelloDeniedError:
         """Say what speaks against a contact: here, to the user, and to itself."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .services import Services
     from .transfers import Transfers
 
-__all__ = ["DIAL_TIMEOUT_S", "Network"]
+__all__ = ["DIAL_TIMEOUT_S", "NOT_TAKEN", "Network"]
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ DIAL_TIMEOUT_S = 10.0
 """All addresses of one contact, tried in parallel."""
 GREETING_LIMIT = 64
 """Inbound HELLOs in progress at once, contacts and strangers together; the antechamber bounds strangers at 8."""
+NOT_TAKEN = "whoever made the ticket does not take it"
 EXPIRY_CHECK_S = 5.0
 """How often a pending contact's ticket is looked at."""
 
@@ -90,12 +91,17 @@ class Network:
         bound = list(dialable(self.bound))
         return contact.where(local=bool(bound) and all(address.is_local for address in bound))
 
+    def name_of(self, contact_id: str) -> str | None:
+        """Return what a contact is called, or was before it was removed."""
+        return self._roster.name_of(contact_id)
+
     # -- life
 
     async def load(self) -> None:
         """Make a Peer of each contact in the store."""
         for contact in await self.services.store.read(contacts.list_all):
             self._roster.put(Peer(self, contact), contact)
+        self._roster.former |= await self.services.store.read(contacts.former_names)
 
     def start(self, transport: Transport) -> None:
         """Serve a transport that listens, and begin to reach the contacts."""
@@ -287,7 +293,7 @@ class Network:
                 if refusal is not None and refusal.reason
                 else "it was used, or is no longer good"
             )
-            peer.last_error = f"whoever made the ticket does not take it: {said}"
+            peer.last_error = f"{NOT_TAKEN}: {said}"
             await self.expire(peer.contact.id, peer.last_error)
         elif refusal is not None and refusal.code == RefusalCode.ROLLBACK:
             log.info("%s has a newer key statement of ours", peer.contact.name)

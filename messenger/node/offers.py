@@ -17,10 +17,13 @@ from peerpost.store import contacts, inbox, offers, quota
 from peerpost.store import transfers as rows
 from peerpost.store.space import check_space
 
+from .asking import asks_there
 from .tasks import Tasks
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import apsw
 
     from .services import Services
 
@@ -54,6 +57,8 @@ class Offers:
         self._begin, self._refuse, self._tell = begin, refuse, tell
         self._looking: dict[str, asyncio.Event] = {}
         self._short: set[str] = set()
+        self._told: dict[str, set[str]] = {}
+        """By contact, of which files its session knows that our user is asked."""
         self._tasks = Tasks()
 
     @property
@@ -75,6 +80,11 @@ class Offers:
         name = f"offers-{contact_id}"
         self._tasks.keep(name, lambda: self._run(contact_id), self._services.duties)
 
+    def session_up(self, contact_id: str) -> None:
+        """Decide on what waits, and have the new session know what our user is asked about."""
+        self._told.pop(contact_id, None)
+        self.look(contact_id)
+
     def room_was_made(self) -> None:
         """Look at once at what waits for room, of whichever contact: the disk is everybody's."""
         for wanted in self._looking.values():
@@ -83,6 +93,7 @@ class Offers:
     def forget(self, contact_id: str) -> None:
         """Wait no more for what a contact offered that was removed."""
         self._short.discard(contact_id)
+        self._told.pop(contact_id, None)
         self.look(contact_id)
 
     async def _run(self, contact_id: str) -> None:
@@ -112,13 +123,36 @@ class Offers:
             for row in await store.read(offers.unwanted, contact_id):
                 await self._refuse(row, "files are not accepted")
         else:
-            most = accept if isinstance(accept, int) else None
-            for id_ in await store.write(offers.ask, contact_id, most):
-                self._services.events.publish("transfer", id_, "asking")
+            await self._ask(contact_id, accept if isinstance(accept, int) else None)
+        await self._tell_asking(contact_id)
         short = False
         for as_text in (True, False):
             short |= await self._fill(contact_id, accept, as_text=as_text)
         return short
+
+    async def _ask(self, contact_id: str, most_bytes: int | None) -> None:
+        """Have the user asked about what is larger than that, and no more about what is not."""
+
+        def work(db: apsw.Connection) -> tuple[list[str], list[str]]:
+            asked = offers.ask(db, contact_id, most_bytes)
+            return asked, [] if most_bytes is None else offers.unask(db, contact_id, most_bytes)
+
+        asked, fits = await self._services.store.write(work)
+        for id_ in asked:
+            log.info("%s asks to be accepted", id_)
+            self._services.events.publish("transfer", id_, "asking")
+        for id_ in fits:
+            self._services.events.publish("transfer", id_, "offered")
+
+    async def _tell_asking(self, contact_id: str) -> None:
+        """Have the sender know what waits for our user, once in each session."""
+        found = await self._services.store.read(offers.asking, contact_id)
+        told = self._told.setdefault(contact_id, set())
+        told &= {row.id for row in found}
+        for row in found:
+            if row.id not in told:
+                self._tell(row, asks_there(row))
+                told.add(row.id)
 
     async def _fill(self, contact_id: str, accept: int | str, *, as_text: bool) -> bool:
         """Begin what has a place and fits, in the order it was offered; return whether something does not fit."""

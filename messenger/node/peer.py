@@ -130,6 +130,13 @@ class Peer:
         self._backoff.reset()
         self._wake.set()
 
+    def dial_anew(self) -> None:
+        """End the session and dial with the ticket that the contact has now; `dialled` waits for that."""
+        self._dialled.clear()
+        self.refused = False
+        self.cut("a new ticket renews it")
+        self.dial_now()
+
     async def dialled(self, timeout_s: float) -> None:
         """Wait until the contact was dialled for the first time, whatever came of it."""
         with contextlib.suppress(TimeoutError):
@@ -204,13 +211,16 @@ class Peer:
     async def _dial_once(self) -> None:
         self.attempts += 1
         self.refused = False
+        ticket = self.contact.ticket_secret
         try:
             await self._network.dial(self)
         except HelloRefusedError as error:
             self.last_error = error.message
             log.info("%s refuses us: %s", self.contact.name, error.message)
-            self.refused = error.is_final
-            await self._heed(error)
+            # Of a ticket that came meanwhile this says nothing.
+            if ticket == self.contact.ticket_secret:
+                self.refused = error.is_final
+                await self._heed(error)
         except HelloDeniedError as error:
             log.debug("%s is not served: %s", self.contact.name, error.message)
         except PeerpostError as error:
@@ -221,7 +231,8 @@ class Peer:
             self.last_error = cause_of(error)
             raise
         finally:
-            self._dialled.set()
+            if ticket == self.contact.ticket_secret or self.contact.ticket_secret is None:
+                self._dialled.set()
 
     async def _heed(self, error: HelloRefusedError) -> None:
         try:
@@ -277,6 +288,7 @@ class Peer:
         self.session, self._exchange = session, exchange
         self._over.clear()
         self._wake.set()
+        self._dialled.set()
         if time.monotonic() >= self._busy_until_s:
             self.last_error = None
         self.attempts = 0

@@ -29,6 +29,8 @@ class Roster:
 
     def __init__(self) -> None:
         self.peers: dict[str, Peer] = {}
+        self.former: dict[str, str] = {}
+        """What contacts that were removed were called, by their ids."""
         self._names: dict[str, str] = {}
         self._identities: dict[bytes, str] = {}
         self._claims: defaultdict[str, set[str]] = defaultdict(set)
@@ -48,6 +50,7 @@ class Roster:
         peer = self.peers.pop(contact_id, None)
         if peer is not None:
             self._forget(peer.contact)
+            self.former[contact_id] = peer.contact.name
         return peer
 
     def _forget(self, contact: Contact) -> None:
@@ -64,6 +67,13 @@ class Roster:
         """Return the contact of exactly this name, or None."""
         contact_id = self._names.get(name)
         return None if contact_id is None else self.peers[contact_id].contact
+
+    def name_of(self, contact_id: str) -> str | None:
+        """Return the name of a contact or of one that was removed: then so that no contact's name looks like it."""
+        if (peer := self.peers.get(contact_id)) is not None:
+            return peer.contact.name
+        former = self.former.get(contact_id)
+        return former if former is None or former not in self._names else f"{former} (removed)"
 
     def knows(self, id_public: bytes) -> bool:
         """Tell whether this identity is a contact that is not blocked."""

@@ -172,7 +172,7 @@ class Transfers:
             elif row.state == "paused":
                 pause = wire.Pause(file_id=row.file_id, paused=True, reason=BY_RECEIVER)
                 session.send(wire.Lane.URGENT, wire.encode(pause))
-        self._offers.look(contact_id)
+        self._offers.session_up(contact_id)
 
     # -- what a session brings
 
@@ -271,6 +271,10 @@ class Transfers:
 
     async def _begin(self, row: rows.Transfer) -> None:
         """Have a file come that has a place and room."""
+        if (old := self._drivers.downloads.get((row.contact_id, row.file_id))) is not None:
+            await (
+                old.ended.wait()
+            )  # It turned out longer than what was accepted, and has just asked.
         row = await self._set_state(row, "active", None)
         if row.state != "active":
             return  # It has ended meanwhile.

@@ -1,8 +1,9 @@
 """Disk space kept in reserve, so that a full disk does not stop the queue from draining.
 
-Marking a message as delivered is a write too. When the disk is full the ballast is given back: what
-is queued drains and is marked, while nothing new is accepted until there is room to make the
-ballast again.
+Marking a message as delivered is a write too. When the disk is full the ballast is given back, piece by
+piece as a write needs it, for whatever has filled the disk takes what is free: what is queued drains and
+is marked, and short texts are taken, such as tell of the full disk. Nothing else that is new is accepted
+until there is room to make the ballast again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from peerpost.errors import StoreFullError
 
 from . import disk
 
-__all__ = ["FULL", "Ballast", "WriteConnection", "require_room", "require_space"]
+__all__ = ["FULL", "SHORT_BYTES", "Ballast", "WriteConnection", "require_room", "require_space"]
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,11 @@ _CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 MOST_OF_DISK = 8
 """The reserve takes at most this part of the disk, and is made again once there is room for it twice."""
 BLOCK_BYTES = 1 << 20
+SHORT_BYTES = 8 << 10
+"""Texts up to this size are taken out of the reserve."""
+PIECES = 256
+PIECE_BYTES = 64 << 10
+"""The reserve is given back in so many pieces, of at least so much: what a commit takes."""
 LOOK_S = 0.5
 """How old what is known of the free space may be: a second of texts is some megabytes."""
 
@@ -47,11 +53,11 @@ class WriteConnection(apsw.Connection):
 
 
 def require_room(db: apsw.Connection) -> None:
-    """Raise StoreFullError while the reserve is in use: called before something new is accepted."""
+    """Raise StoreFullError while the reserve is in use: before something new is accepted that is no short text."""
     if isinstance(db, WriteConnection) and db.reserve_in_use:
         raise StoreFullError(
-            "the disk is full: nothing new is accepted",
-            hint=f"free {_mib(db.wanted_bytes)} on the disk of the home folder;"
+            f"the disk is full: nothing new is accepted but texts of up to {SHORT_BYTES >> 10} KiB",
+            hint=f"free {_mib(db.wanted_bytes)} of space on the disk of the home folder;"
             " what is queued is kept and sent",
         )
 
@@ -97,7 +103,10 @@ class Ballast:
     def shortage(self) -> str | None:
         """Return what is not taken for want of space, and until when; None while all is."""
         if self._released:
-            return f"the disk is full: nothing new is accepted until {_mib(self.wanted_bytes)} are free"
+            return (
+                f"the disk is full: nothing new is accepted but texts of up to {SHORT_BYTES >> 10} KiB"
+                f" until {_mib(self.wanted_bytes)} are free"
+            )
         if self.low():
             return (
                 "what contacts send has to wait: less is free on the disk than storage.min_free"
@@ -136,9 +145,31 @@ class Ballast:
         return self.restore(spare_bytes=self._size_bytes)
 
     def release(self) -> None:
-        """Give the space back."""
+        """Give all of the space back."""
         self._discard()
         self._released = self._size_bytes > 0
+
+    @property
+    def left_bytes(self) -> int:
+        """What is in reserve now."""
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
+
+    def give(self) -> bool:
+        """Give a piece of the space back. Return whether there was one."""
+        left_bytes = self.left_bytes
+        keep_bytes = left_bytes - max(self._size_bytes // PIECES, PIECE_BYTES)
+        try:
+            if keep_bytes > 0:
+                os.truncate(self._path, keep_bytes)
+                self._released = True
+                return True
+        except OSError:
+            log.warning("the space in reserve cannot be given back in pieces")
+        self.release()
+        return left_bytes > 0
 
     def _make(self, spare_bytes: int) -> bool:
         if self._size_bytes == 0:

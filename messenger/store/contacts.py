@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import apsw
 
-from peerpost.errors import ExistsError, NotFoundError
+from peerpost.errors import AmbiguousError, ExistsError, NotFoundError
 from peerpost.wire.address import dialable
 from peerpost.wire.statement import KeyStatement, Signed, decode_statement
 
@@ -19,13 +19,17 @@ __all__ = [
     "Traffic",
     "add",
     "block",
+    "by_name",
     "by_public",
     "edit",
     "expire",
     "find",
+    "former_names",
     "get",
+    "id_of",
     "list_all",
     "remove",
+    "require_renewable",
     "set_state",
     "touch",
     "traffic",
@@ -83,11 +87,22 @@ class Contact:
 
     @property
     def transport_publics(self) -> tuple[bytes, ...]:
-        """Ed25519 transport keys under which the contact may answer, current first."""
+        """Ed25519 transport keys under which the contact may answer, current first.
+
+        A ticket of one that we have met has the last word only: it may be forged, and its key may be newer.
+        """
         statement = self.statement
-        if statement is not None:
-            return statement.transport_publics
-        return () if self.ticket_transport is None else (self.ticket_transport,)
+        told = () if statement is None else statement.transport_publics
+        if self.ticket_transport is None or (statement is not None and not self.renewing):
+            return told
+        return tuple(dict.fromkeys((*told, self.ticket_transport)))
+
+    @property
+    def renewing(self) -> bool:
+        """Whether we have met, and a new ticket is to make it a friendship of both sides again."""
+        return (
+            self.state == "pending" and self.signed is not None and self.ticket_secret is not None
+        )
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -162,13 +177,14 @@ def add(
     ticket_expires_s: int | None = None,
     now_ms: int,
 ) -> Contact:
-    """Add a contact. A pending or expired one with the same identity takes the new ticket.
+    """Add a contact. One with the same identity and name takes the new ticket, and is pending until it was used.
 
-    Raises ExistsError where the name is taken by another, or the identity is a contact already.
+    Raises ExistsError where the name is taken by another, or the identity is a contact already by another name,
+    without a new ticket, or one that is blocked or to be verified.
     """
     same = by_public(db, id_public)
-    if same is not None and (same.name != name or same.state not in ("pending", "expired")):
-        raise ExistsError(f"this identity is your contact {same.name!r} already")
+    if same is not None:
+        _require_same(same, name, ticket=ticket_secret is not None)
     named = db.execute("SELECT id_public FROM contacts WHERE name = ?", (name,)).fetchone()
     if named is not None and named[0] != id_public:
         raise ExistsError(
@@ -178,10 +194,20 @@ def add(
         db.execute(
             "UPDATE contacts SET state = 'pending', why = NULL, transport_public = ?, addresses = ?,"
             " ticket_secret = ?, ticket_expires_s = ? WHERE id = ?",
-            (transport_public, " ".join(addresses), ticket_secret, ticket_expires_s, same.id),
+            (
+                transport_public,
+                # What led to one that we have met still counts: nobody has signed what a ticket says.
+                " ".join(
+                    dict.fromkeys((*addresses, *(same.given_addresses if same.signed else ())))
+                ),
+                ticket_secret,
+                ticket_expires_s,
+                same.id,
+            ),
         )
         return get(db, same.id)
     id_ = ids.contact_id(db, id_public)
+    db.execute("DELETE FROM former_contacts WHERE id = ?", (id_,))
     db.execute(
         "INSERT INTO contacts (id, name, state, id_public, transport_public, addresses,"
         " ticket_secret, ticket_expires_s, added_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -200,6 +226,31 @@ def add(
     return get(db, id_)
 
 
+def _require_same(same: Contact, name: str, *, ticket: bool) -> None:
+    """Raise ExistsError where a contact is not to be added again."""
+    if same.name != name:
+        raise ExistsError(
+            f"this identity is your contact {same.name!r} already",
+            hint=f"a new ticket renews it by its name: peerpost contacts add {same.name} TICKET",
+        )
+    require_renewable(same)
+    if same.state == "active" and not ticket:
+        raise ExistsError(
+            f"this identity is your contact {same.name!r} already",
+            hint="another address of it: peerpost contacts edit NAME --address MULTIADDR",
+        )
+
+
+def require_renewable(contact: Contact) -> None:
+    """Raise ExistsError where no ticket may make a contact active: the user has to decide first."""
+    if not contact.served:
+        way = "unblock" if contact.state == "blocked" else "verify"
+        raise ExistsError(
+            f"there is a contact named {contact.name!r} already, who is {contact.state}",
+            hint=f"first: peerpost contacts {way} {contact.name}",
+        )
+
+
 def get(db: apsw.Connection, id_: str) -> Contact:
     """Return the contact with this id. Raises NotFoundError."""
     row = db.execute(f"SELECT {_COLUMNS} FROM contacts WHERE id = ?", (id_,)).fetchone()  # noqa: S608
@@ -214,6 +265,12 @@ def by_public(db: apsw.Connection, id_public: bytes) -> Contact | None:
         f"SELECT {_COLUMNS} FROM contacts WHERE id_public = ?",  # noqa: S608
         (id_public,),
     ).fetchone()
+    return None if row is None else _contact(row)
+
+
+def by_name(db: apsw.Connection, name: str) -> Contact | None:
+    """Return the contact of exactly this name, or None."""
+    row = db.execute(f"SELECT {_COLUMNS} FROM contacts WHERE name = ?", (name,)).fetchone()  # noqa: S608
     return None if row is None else _contact(row)
 
 
@@ -235,7 +292,8 @@ def find(db: apsw.Connection, text: str) -> Contact:
     if invited is not None:
         raise NotFoundError(
             f"{text} has not used the invitation yet",
-            hint="once they have added you with the ticket, they are a contact",
+            hint="once they have added you with the ticket, they are a contact;"
+            " see: peerpost contacts invites",
         )
     names = [str(found[0]) for found in db.execute("SELECT name FROM contacts")]
     near = difflib.get_close_matches(text, names, n=1, cutoff=0.5)
@@ -244,6 +302,24 @@ def find(db: apsw.Connection, text: str) -> Contact:
     if folded or near:
         hint = f"did you mean {(folded or near)[0]!r}? {hint}"
     raise NotFoundError(f"no contact named {text!r}", hint=hint)
+
+
+def id_of(db: apsw.Connection, text: str) -> str:
+    """Return the id of a contact by its name or id, or of one that was removed and of which a history is left.
+
+    Raises NotFoundError as `find` does, AmbiguousError.
+    """
+    try:
+        return find(db, text).id
+    except NotFoundError:
+        rows = db.execute("SELECT id FROM former_contacts WHERE name = ?1 OR id = ?1", (text,))
+        found = [str(id_) for (id_,) in rows]
+        if not found:
+            raise
+    if len(found) > 1:
+        hint = f"say which by its id: {', '.join(found)}"
+        raise AmbiguousError(f"several removed contacts were called {text!r}", hint=hint)
+    return found[0]
 
 
 def list_all(db: apsw.Connection) -> list[Contact]:
@@ -263,10 +339,12 @@ def set_state(db: apsw.Connection, id_: str, state: str) -> Contact:
 def expire(db: apsw.Connection, id_: str, why: str, now_ms: int | None = None) -> Contact | None:
     """End the wait of a contact whose ticket came to nothing; None where it waits no more.
 
-    With now_ms only a ticket that has expired by then.
+    One that we have met is what it was before. With now_ms only a ticket that has expired by then.
     """
     db.execute(
-        "UPDATE contacts SET state = 'expired', why = ? WHERE id = ? AND state = 'pending'"
+        "UPDATE contacts SET state = CASE WHEN statement_body IS NULL THEN 'expired' ELSE 'active' END,"
+        " ticket_secret = CASE WHEN statement_body IS NULL THEN ticket_secret END, why = ?1"
+        " WHERE id = ?2 AND state = 'pending'"
         " AND ticket_secret IS NOT NULL AND (?3 IS NULL OR ticket_expires_s * 1000 <= ?3)",
         (why, id_, now_ms),
     )
@@ -322,7 +400,7 @@ def edit(
 
 
 def remove(db: apsw.Connection, id_: str) -> None:
-    """Forget a contact and all that was to be sent to it; what it sent stays in the inbox.
+    """Forget a contact and all that was to be sent to it; what it sent and was sent stays, with the name it had.
 
     Of transfers, those of files that have come stay: without their keys the files could not be read.
     The numbers stay, given and seen: to begin again at 1 would have the peer take what is new for
@@ -330,9 +408,17 @@ def remove(db: apsw.Connection, id_: str) -> None:
     """
     outbox.bury(db, id_)
     db.execute(
+        "INSERT OR REPLACE INTO former_contacts SELECT id, name FROM contacts WHERE id = ?", (id_,)
+    )
+    db.execute(
         "DELETE FROM transfers WHERE contact_id = ? AND NOT (incoming AND state = 'done')", (id_,)
     )
     db.execute("DELETE FROM contacts WHERE id = ?", (id_,))
+
+
+def former_names(db: apsw.Connection) -> dict[str, str]:
+    """Return what contacts that were removed were called, by their ids."""
+    return dict(db.execute("SELECT id, name FROM former_contacts"))
 
 
 def traffic(db: apsw.Connection, id_: str) -> Traffic:

@@ -23,9 +23,9 @@ import apsw
 
 from peerpost.errors import DamagedError, StorageError, StoreFullError, TransientError
 
-from . import migrations
 from .ballast import Ballast, WriteConnection
 from .failure import explain, is_damage, is_full
+from .opening import prepare, unlock
 from .operations import Done, Operation, deliver, settle, units
 
 __all__ = ["Store", "sqlite_version"]
@@ -47,9 +47,8 @@ WAL_CHECKPOINT_PAGES = 1000
 """When the log is brought back into the database, once there is nothing else to do."""
 WAL_BUSY_PAGES = 4000
 """The same where there is always something else: as much as `journal_size_limit` keeps of the log."""
-BUSY_TIMEOUT_MS = 5000
-WRITE_CACHE_KIB = 8192
-"""Pages that the writer keeps deciphered: ids are random, so each new row touches some of any age."""
+WAL_FULL_PAGES = 64
+"""The same while the disk is full: the log is written anew in its place, and takes no more of the reserve."""
 
 
 def sqlite_version() -> tuple[int, ...]:
@@ -269,58 +268,27 @@ class Store:
 
     # -- connections
 
-    def _unlock(self, connection: apsw.Connection) -> None:
-        connection.pragma("cipher", "chacha20")
-        connection.pragma("key", f"raw:{self._key.hex()}")
-        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        connection.pragma("foreign_keys", "on")
-        connection.pragma("trusted_schema", "off")
-        connection.pragma("cell_size_check", "on")
-
     def _prepare_with_reserve(self) -> WriteConnection:
-        try:
-            return self._prepare()
-        except StoreFullError:
-            # To open takes some space too; without it what is queued could not drain.
-            self._ballast.release()
-            return self._prepare()
-
-    def _prepare(self) -> WriteConnection:
-        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        connection: WriteConnection | None = None
-        try:
-            connection = WriteConnection(str(self._path), flags=flags, vfs=self.vfs)
-            self._unlock(connection)
-            # A store of a later version is left as it is, to the byte.
-            migrations.check_version(connection)
-            connection.pragma("journal_mode", "wal")
-            connection.pragma("synchronous", self.synchronous)
-            connection.pragma("fullfsync", "on")
-            connection.pragma("checkpoint_fullfsync", "on")
-            connection.pragma("secure_delete", "on")
-            connection.pragma("cache_size", -WRITE_CACHE_KIB)
-            connection.set_wal_hook(self._note_log)  # In the place of the automatic checkpoint.
-            connection.pragma("journal_size_limit", 16 << 20)
-            self._check(connection)
-            migrations.migrate(connection)
-        except BaseException as error:
-            explained = explain(error, connection) if isinstance(error, apsw.Error) else error
-            if connection is not None:
-                connection.close(force=True)
-            raise explained from error
-        return connection
-
-    def _check(self, connection: apsw.Connection) -> None:
-        verdict = connection.pragma("quick_check", 1)
-        if verdict != "ok":
-            raise DamagedError(f"the store is damaged: {verdict}")
+        while True:
+            try:
+                return prepare(
+                    self._path,
+                    self._key,
+                    vfs=self.vfs,
+                    synchronous=self.synchronous,
+                    wal_hook=self._note_log,
+                )
+            except StoreFullError:
+                # To open takes some space too; without it what is queued could not drain.
+                if not self._ballast.give():
+                    raise
 
     def _read_connection(self) -> apsw.Connection:
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             flags = apsw.SQLITE_OPEN_READONLY
             connection = apsw.Connection(str(self._path), flags=flags, vfs=self.vfs)
-            self._unlock(connection)
+            unlock(connection, self._key)
             self._local.connection = connection
             self._read_connections.append(connection)
         return connection
@@ -345,15 +313,20 @@ class Store:
     def _checkpoint(self, connection: WriteConnection) -> None:
         """Bring a long log back into the database, after those who wait for a commit have heard of it."""
         limit = WAL_CHECKPOINT_PAGES if self._queue.empty() else WAL_BUSY_PAGES
+        if self._ballast.released and self._ballast.left_bytes:
+            limit = min(limit, WAL_FULL_PAGES)
         if self._log_pages >= limit:
             self._log_pages = 0
             try:
                 connection.wal_checkpoint()
                 self._log_stays_long = False
             except apsw.Error as error:  # Nothing is lost: after the next commit, and told once.
-                if not self._log_stays_long:
+                if is_full(error, connection) and self._ballast.give():
+                    self._log_pages = limit
+                    self._checkpoint(connection)
+                elif not self._log_stays_long:
                     log.warning("the log of the store stays long: %s", self._explain(error).message)
-                self._log_stays_long = True
+                    self._log_stays_long = True
 
     def _gather(self) -> tuple[list[Operation], bool]:
         """Wait for work and return all that is queued by then, and whether it is the last.
@@ -375,6 +348,17 @@ class Store:
         return batch, False
 
     def _commit(self, connection: WriteConnection, batch: list[Operation]) -> None:
+        while (error := self._try(connection, batch)) is not None:
+            again = is_full(error, connection) and self._ballast.give()
+            self._roll_back(connection, batch, error, again=again)
+            if not again:
+                break
+        # Nobody waits any more where the loop has ended; what was committed stays so.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(deliver, batch)
+
+    def _try(self, connection: WriteConnection, batch: list[Operation]) -> BaseException | None:
+        """Commit what is asked; return what has kept it from that."""
         try:
             if self.damaged is not None:
                 raise DamagedError(f"nothing can be kept: {self.damaged}")
@@ -390,10 +374,8 @@ class Store:
                 raise TransientError(f"nothing can be kept: {lost}", hint="see: peerpost doctor")
             self._unsynced = self._lazy
         except BaseException as error:  # noqa: BLE001 - whatever it is, each caller hears of it
-            self._roll_back(connection, batch, error)
-        # Nobody waits any more where the loop has ended; what was committed stays so.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(deliver, batch)
+            return error
+        return None
 
     def _set_synchronous(self, connection: apsw.Connection, *, lazy: bool) -> None:
         """Have the next commit wait for the disk, or not; the fsync of one is that of all before."""
@@ -433,11 +415,18 @@ class Store:
         connection.execute("RELEASE op")
 
     def _roll_back(
-        self, connection: apsw.Connection, batch: list[Operation], error: BaseException
+        self,
+        connection: apsw.Connection,
+        batch: list[Operation],
+        error: BaseException,
+        *,
+        again: bool,
     ) -> None:
-        if is_full(error, connection):
-            self._ballast.release()
+        """Have each operation fail with the error, or be done `again` as if it had not been tried."""
         for operation in batch:
+            if again:
+                operation.result = operation.error = None
+                continue
             # Each gets an error of its own: one that is raised in many tasks grows with each.
             explained = self._explain(error, connection) if isinstance(error, apsw.Error) else error
             operation.error = operation.error or explained

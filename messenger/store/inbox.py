@@ -351,16 +351,18 @@ def list_items(
     unread: bool,
     limit: int,
     since_ms: int | None,
-    before_row_id: int | None = None,
+    beyond_row_id: int | None = None,
+    oldest: bool = False,
 ) -> list[Item]:
-    """Return messages, newest first; those before a row where a list goes on."""
+    """Return messages, newest or `oldest` first; those that follow a row in that order where a list goes on."""
+    follows, order = ("row_id > ?5", "row_id") if oldest else ("row_id < ?5", "row_id DESC")
     return [
         _item(row)
         for row in db.execute(
             f"SELECT {_COLUMNS} FROM inbox WHERE (?1 IS NULL OR contact_id = ?1)"  # noqa: S608
             " AND (?2 = 0 OR unread = 1) AND (?3 IS NULL OR received_ms >= ?3)"
-            " AND (?5 IS NULL OR row_id < ?5) ORDER BY row_id DESC LIMIT ?4",
-            (contact_id, unread, since_ms, limit, before_row_id),
+            f" AND (?5 IS NULL OR {follows}) ORDER BY {order} LIMIT ?4",
+            (contact_id, unread, since_ms, limit, beyond_row_id),
         )
     ]
 

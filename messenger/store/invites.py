@@ -1,48 +1,125 @@
-"""Invitations that this home has given out: each admits one guest, once, until it expires."""
+"""Invitations that this home has given out: each admits one guest, once, until it expires or is withdrawn.
+
+One for a name that is a contact's renews the friendship with that contact, and lets in nobody else: a name that the
+user trusts never comes to mean another identity, nor does a guest get one that nobody chose.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import apsw
 
-from peerpost.errors import ExistsError, TicketError
+from peerpost.errors import AmbiguousError, ExistsError, NotFoundError, TicketError
 
 from . import contacts
 
-__all__ = ["burn", "create", "redeem", "secrets"]
+__all__ = [
+    "AnotherGuestError",
+    "Invite",
+    "burn",
+    "create",
+    "list_all",
+    "redeem",
+    "secrets",
+    "withdraw",
+]
+
+_LIVE = "used_ms IS NULL AND expires_s * 1000 >"
+
+
+class AnotherGuestError(TicketError):
+    """The name of an invitation is a contact's who has another identity than the guest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invite:
+    """An invitation as a person sees it."""
+
+    id: str
+    name: str
+    created_ms: int
+    expires_s: int
+    used_ms: int | None
+    why: str | None
+    """Why it let nobody in, or not whom it was for."""
+    renews: bool
+    """Whether its name is a contact's."""
 
 
 def create(
     db: apsw.Connection, invite_id: bytes, secret: bytes, name: str, expires_s: int, now_ms: int
-) -> None:
-    """Note an invitation for a contact that will have this name. Raises ExistsError."""
-    if db.execute("SELECT 1 FROM contacts WHERE name = ?", (name,)).fetchone() is not None:
-        raise ExistsError(
-            f"there is a contact named {name!r} already", hint="choose another name, or remove it"
-        )
-    db.execute("DELETE FROM invites WHERE used_ms IS NULL AND expires_s * 1000 <= ?", (now_ms,))
+) -> contacts.Contact | None:
+    """Note an invitation for a name; return the contact whose friendship it renews, if there is one of that name.
+
+    Raises ExistsError where that contact is blocked, or is to be verified first.
+    """
+    known = contacts.by_name(db, name)
+    if known is not None:
+        contacts.require_renewable(known)
+    db.execute(
+        "DELETE FROM invites WHERE (used_ms IS NULL OR why IS NOT NULL) AND expires_s * 1000 <= ?",
+        (now_ms,),
+    )
     db.execute(
         "INSERT INTO invites (invite_id, secret, name, expires_s, created_ms)"
         " VALUES (?, ?, ?, ?, ?)",
         (invite_id, secret, name, expires_s, now_ms),
     )
+    return known
 
 
 def secrets(db: apsw.Connection, now_ms: int) -> dict[bytes, bytes]:
     """Return the secrets of the live invitations by their ids."""
-    return dict(
-        db.execute(
-            "SELECT invite_id, secret FROM invites WHERE used_ms IS NULL AND expires_s * 1000 > ?",
-            (now_ms,),
-        )
+    return dict(db.execute(f"SELECT invite_id, secret FROM invites WHERE {_LIVE} ?", (now_ms,)))  # noqa: S608
+
+
+def list_all(db: apsw.Connection, now_ms: int) -> list[Invite]:
+    """Return the invitations that may still be used, and those that came to something else; oldest first."""
+    rows = db.execute(
+        "SELECT lower(hex(invite_id)), name, created_ms, expires_s, used_ms, why,"
+        " EXISTS (SELECT 1 FROM contacts WHERE contacts.name = invites.name) FROM invites"
+        " WHERE expires_s * 1000 > ? AND (used_ms IS NULL OR why IS NOT NULL)"
+        " ORDER BY created_ms, invite_id",
+        (now_ms,),
     )
+    return [
+        Invite(
+            id=str(id_),
+            name=str(name),
+            created_ms=int(created or 0),
+            expires_s=int(expires or 0),
+            used_ms=None if used is None else int(used),
+            why=None if why is None else str(why),
+            renews=bool(renews),
+        )
+        for id_, name, created, expires, used, why, renews in rows
+    ]
 
 
-def burn(db: apsw.Connection, invite_id: bytes, now_ms: int) -> str | None:
+def withdraw(db: apsw.Connection, prefix: str, now_ms: int) -> Invite:
+    """Forget an invitation, by its id or a beginning of it; who has the ticket is a stranger then.
+
+    Raises NotFoundError, AmbiguousError.
+    """
+    prefix = prefix.strip().lower()
+    found = [invite for invite in list_all(db, now_ms) if prefix and invite.id.startswith(prefix)]
+    if not found:
+        hint = "see: peerpost contacts invites"
+        raise NotFoundError(f"no open invitation {prefix!r}", hint=hint)
+    if len(found) > 1:
+        ids = ", ".join(invite.id for invite in found)
+        raise AmbiguousError(f"{prefix!r} fits more than one invitation", hint=f"among them: {ids}")
+    db.execute("DELETE FROM invites WHERE invite_id = ?", (bytes.fromhex(found[0].id),))
+    return found[0]
+
+
+def burn(db: apsw.Connection, invite_id: bytes, now_ms: int, why: str | None = None) -> str | None:
     """Use up an invitation and forget its secret; return its name, or None where it is not live any more."""
     name: str | None = db.execute(
-        "UPDATE invites SET used_ms = ?2, secret = NULL"
-        " WHERE invite_id = ?1 AND used_ms IS NULL AND expires_s * 1000 > ?2 RETURNING name",
-        (invite_id, now_ms),
+        "UPDATE invites SET used_ms = ?2, secret = NULL, why = ?3"  # noqa: S608
+        f" WHERE invite_id = ?1 AND {_LIVE} ?2 RETURNING name",
+        (invite_id, now_ms, why),
     ).get
     return name
 
@@ -52,19 +129,22 @@ def redeem(
 ) -> contacts.Contact:
     """Make the guest a contact, burn the invitation and forget its secret, in one transaction.
 
-    A guest that redeems twice because our answer was lost is the same contact. Raises TicketError.
+    A guest that is a contact already, by this invitation or before, stays that contact. Raises TicketError, and
+    AnotherGuestError where the name is somebody else's; then nothing has changed.
     """
     known = contacts.by_public(db, id_public)
-    invited = burn(db, invite_id, now_ms)
     if known is not None:
+        invited = burn(db, invite_id, now_ms)
+        if invited not in (None, known.name):
+            why = f"used by {known.name}, who was a contact already"
+            db.execute("UPDATE invites SET why = ? WHERE invite_id = ?", (why, invite_id))
         return known
+    invited = burn(db, invite_id, now_ms)
     if invited is None:
         raise TicketError("the invitation was used or has expired")
-    name, number = invited, 1
-    while True:
-        try:
-            return contacts.add(db, name=name, id_public=id_public, state="active", now_ms=now_ms)
-        except ExistsError:
-            # Two invitations for one name were both redeemed: nobody is turned away for it.
-            number += 1
-            name = f"{invited}-{number}"
+    try:
+        return contacts.add(db, name=invited, id_public=id_public, state="active", now_ms=now_ms)
+    except ExistsError:
+        raise AnotherGuestError(
+            f"the invitation is for {invited}, who has another identity here"
+        ) from None

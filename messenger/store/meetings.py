@@ -34,7 +34,8 @@ def met(
 ) -> Met:
     """Decide on an identity that proved itself: keep a newer statement, use up the ticket, become active.
 
-    A verdict against it is kept as well. Raises TicketError where the invitation was used in the meantime,
+    A verdict against it is kept as well. Raises TicketError where the invitation was used in the meantime or is for
+    somebody else,
     UntrustedError for whom nobody knows or the user has blocked.
     """
     contact = contacts.by_public(db, id_public)
@@ -48,7 +49,7 @@ def met(
     elif (problem := _judge(db, contact, signed, now_ms)) is not None:
         return Met(contact=contacts.get(db, contact.id), problem=problem)
     elif invite_id is not None:
-        invites.burn(db, invite_id, now_ms)
+        invites.redeem(db, invite_id, id_public, now_ms)
     db.execute(
         "UPDATE contacts SET statement_body = ?, statement_sig = ?, last_seen_ms = ?,"
         " ticket_secret = NULL, ticket_expires_s = NULL, state = 'active', why = NULL WHERE id = ?",

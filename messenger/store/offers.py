@@ -13,7 +13,7 @@ import apsw
 from . import transfers
 from .transfers import Transfer
 
-__all__ = ["ask", "promised_bytes", "under_way", "unwanted", "waiting"]
+__all__ = ["ask", "asking", "promised_bytes", "unask", "under_way", "unwanted", "waiting"]
 
 _COMING: Final = "contact_id = ? AND incoming = 1"
 
@@ -44,6 +44,27 @@ def ask(db: apsw.Connection, contact_id: str, accept_bytes: int | None) -> list[
         (contact_id, accept_bytes),
     )
     return [str(row[0]) for row in rows]
+
+
+def unask(db: apsw.Connection, contact_id: str, accept_bytes: int) -> list[str]:
+    """Have what the user was asked about, and is taken unasked by now, wait for its turn; return the ids.
+
+    A stream that was longer than what was accepted goes on where more is accepted now.
+    """
+    rows = db.execute(
+        "UPDATE transfers SET state = 'offered', error = NULL, accepted_bytes = NULL"  # noqa: S608
+        f" WHERE {_COMING} AND state = 'asking' AND CASE WHEN coalesce(finish_size, size) IS NULL"
+        " THEN coalesce(accepted_bytes, -1) < ?2 ELSE coalesce(finish_size, size) <= ?2 END"
+        " RETURNING id",
+        (contact_id, accept_bytes),
+    )
+    return [str(row[0]) for row in rows]
+
+
+def asking(db: apsw.Connection, contact_id: str | None) -> list[Transfer]:
+    """Return what the user is asked about, of one contact or of all."""
+    where = "incoming = 1 AND state = 'asking' AND (?1 IS NULL OR contact_id = ?1)"
+    return transfers.select(db, where, (contact_id,))
 
 
 def unwanted(db: apsw.Connection, contact_id: str) -> list[Transfer]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import apsw
 
-from peerpost.errors import UsageError
+from peerpost.errors import NotFoundError
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
@@ -107,6 +107,8 @@ class Draft:
     name: str | None = None
     file_id: bytes | None = None
     expires_ms: int | None = None
+    from_reserve: bool = False
+    """Whether it is so short that it is taken on a full disk too."""
 
 
 def _entry(row: Sequence[Any]) -> Entry:
@@ -119,7 +121,7 @@ def _entry(row: Sequence[Any]) -> Entry:
 def _get(db: apsw.Connection, row_id: int) -> Entry:
     row = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE row_id = ?", (row_id,)).fetchone()  # noqa: S608
     if row is None:
-        raise UsageError("the entry is gone")
+        raise NotFoundError("the entry is gone")
     return _entry(row)
 
 
@@ -157,7 +159,8 @@ def enqueue_many(db: apsw.Connection, drafts: Sequence[Draft]) -> list[Entry]:
     Raises NotFoundError where a contact was removed meanwhile, StoreFullError while the disk is
     full, ValueError if inner bytes are too long.
     """
-    require_room(db)
+    if not all(draft.from_reserve for draft in drafts):
+        require_room(db)
     chains: dict[tuple[str, int], tuple[bytes, int, bytes]] = {}
     rows: list[tuple[Any, ...]] = []
     for draft, id_ in zip(drafts, ids.new_ids(db, "outbox", len(drafts)), strict=True):
@@ -320,22 +323,27 @@ def entomb(db: apsw.Connection, entry: Entry, state: str, error: str | None) -> 
 
 
 def bury(db: apsw.Connection, contact_id: str) -> None:
-    """Forget what was queued for a contact; numbers that it may not have stay as tombstones."""
-    db.execute("DELETE FROM outbox WHERE contact_id = ? AND settled = 1", (contact_id,))
-    rows = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ?", (contact_id,))  # noqa: S608
-    for row in rows.fetchall():
-        entomb(db, _entry(row), "cancelled", None)
-    db.execute(
-        "UPDATE outbox SET name = NULL, size = NULL, file_id = NULL WHERE contact_id = ?",
+    """Forget what was queued for a contact; what it has stays, and of the rest numbers that it may not have."""
+    undelivered = "contact_id = ? AND state <> 'delivered'"
+    db.execute(f"DELETE FROM outbox WHERE {undelivered} AND settled = 1", (contact_id,))  # noqa: S608
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ? AND settled = 0",  # noqa: S608
         (contact_id,),
     )
+    for entry in map(_entry, rows.fetchall()):
+        # A file may be delivered before the number of its offer was acknowledged.
+        entomb(db, entry, entry.state if entry.state == "delivered" else "cancelled", None)
+    gone = "name = NULL, size = NULL, file_id = NULL"
+    db.execute(f"UPDATE outbox SET {gone} WHERE {undelivered}", (contact_id,))  # noqa: S608
 
 
 def cancel(db: apsw.Connection, id_: str) -> Entry:
-    """Take an entry back. Raises UsageError where it has ended already."""
+    """Take an entry back, or find that it was. Raises NotFoundError where it is not queued any more."""
     entry = find(db, id_)
+    if entry.state == "cancelled":
+        return entry
     if entry.state not in ("queued", "sent"):
-        raise UsageError(f"{entry.id} is {entry.state} already", hint="see: peerpost sent list")
+        raise NotFoundError(f"{entry.id} is {entry.state} already", hint="see: peerpost sent list")
     return entomb(db, entry, "cancelled", None)
 
 
@@ -378,7 +386,7 @@ def find(db: apsw.Connection, prefix: str) -> Entry:
     id_ = ids.complete(db, "outbox", prefix, what="queue entry", see="sent list")
     row = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE id = ?", (id_,)).fetchone()  # noqa: S608
     if row is None:
-        raise UsageError("the entry is gone")
+        raise NotFoundError("the entry is gone")
     return _entry(row)
 
 
@@ -409,7 +417,7 @@ def list_entries(
         for row in db.execute(
             f"SELECT {_COLUMNS} FROM outbox WHERE {_OPEN if pending else '1'}"  # noqa: S608
             f" AND (?1 IS NULL OR contact_id = ?1) AND (?3 IS NULL OR {follows})"
-            f" AND contact_id IN (SELECT id FROM contacts) {order} LIMIT ?2",
+            f" AND (state = 'delivered' OR contact_id IN (SELECT id FROM contacts)) {order} LIMIT ?2",
             (contact_id, limit, beyond_row_id),
         )
     ]

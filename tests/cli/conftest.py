@@ -42,6 +42,7 @@ class FakeNode:
         self.answers: dict[str, Any] = {
             "inbox.peek": {"id": "k3f9", "directory": False},
             "inbox.mark": [],
+            "transfers.asking": [],
         }
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self._loop = asyncio.new_event_loop()

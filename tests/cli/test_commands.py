@@ -57,19 +57,6 @@ def test_invite_prints_the_ticket_and_nothing_else(node: FakeNode, shell: Shell)
     assert json.loads(shell("contacts", "invite", "bob", "--json").out)["ticket"] == "PP1ABC"
 
 
-def test_invite_draws_a_code_on_a_terminal(
-    node: FakeNode, shell: Shell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ticket = "PP1" + "A2" * 80
-    node.answers["contacts.invite"] = {"ticket": ticket, "expires": "2026-11-25T00:00:00Z"}
-    monkeypatch.setattr("peerpost.cli.terminal.Terminal.out_is_terminal", lambda _: True)
-    *code, last = shell("contacts", "invite", "bob").out.splitlines()
-    assert last == ticket
-    assert len(code) <= 26
-    assert "█" in "".join(code)
-    assert shell("contacts", "invite", "bob", "--no-qr").out == ticket + "\n"
-
-
 def test_add(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
     node.answers["contacts.add"] = {"id": "c1", "name": "alice", "state": "pending"}
     ran = shell("contacts", "add", "alice", " PP1ABC\n")
@@ -126,12 +113,18 @@ def test_contacts_list_show_edit(node: FakeNode, shell: Shell) -> None:
     assert "No contacts yet" in ran.err
 
 
-def test_remove_asks_on_a_terminal_only(
+def test_remove_asks_on_a_terminal_and_wants_to_be_told_elsewhere(
     node: FakeNode, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bob = {"id": "c1", "name": "bob", "queued": 3}
     node.answers |= {"contacts.show": bob, "contacts.remove": bob}
-    assert shell("contacts", "remove", "bob").out == "bob  removed\n"
+    for options in ((), ("--json",)):
+        ran = shell("contacts", "remove", "bob", *options)
+        assert (ran.code, ran.out) == (2, "")
+        assert "this would remove bob and 3 queued" in ran.err
+        assert "--yes" in ran.err
+    assert "contacts.remove" not in [method for method, _ in node.asked]
+    assert shell("contacts", "remove", "bob", "--yes").out == "bob  removed\n"
     monkeypatch.setattr("peerpost.cli.terminal.Terminal.can_ask", lambda _: True)
     questions: list[str] = []
     monkeypatch.setattr("click.confirm", lambda text, **_: questions.append(text))
@@ -243,7 +236,8 @@ def test_inbox_list(node: FakeNode, shell: Shell) -> None:
     ran = shell(
         "inbox", "list", "--contact", "bob", "--unread", "--limit", "5", "--since", "2026-11-01"
     )
-    assert set(node.params) == {"contact", "unread", "limit", "since"}
+    assert set(node.asked[-2][1]) == {"contact", "unread", "limit", "since"}
+    assert node.asked[-1] == ("transfers.asking", {"contact": "bob"})
     assert ran.out.splitlines()[1].split() == [
         "k3f9",
         "bob",
@@ -254,7 +248,7 @@ def test_inbox_list(node: FakeNode, shell: Shell) -> None:
         "one<U+001B>[2J",
     ]
     shell("inbox", "list")
-    assert node.params == {"limit": 1000}
+    assert node.asked[-2] == ("inbox.list", {"limit": 1000})
 
 
 def test_inbox_show(node: FakeNode, shell: Shell) -> None:
@@ -433,7 +427,7 @@ def test_completion_knows_commands_and_contacts(node: FakeNode, shell: Shell) ->
     assert complete("peerpost send-net --contact b", 3) == ["bob"]
 
 
-def test_completion_starts_no_node(home: Path, shell: Shell) -> None:
+def test_completion_starts_no_node_where_there_is_no_store(home: Path, shell: Shell) -> None:
     done = shell.process(
         _PEERPOST_COMPLETE="bash_complete",
         COMP_WORDS="peerpost contacts show b",

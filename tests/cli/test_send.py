@@ -219,3 +219,17 @@ def test_bytes_that_are_no_text_in_an_argument(node: FakeNode, shell: Shell) -> 
     ran = shell("send", "--contact", "bob", b"\xff".decode(errors="surrogateescape"))
     assert ran.code == 65
     assert "UTF-8" in ran.err
+
+
+def test_quiet_prints_nothing_where_all_is_well(node: FakeNode, shell: Shell) -> None:
+    node.answers["send-net"] = ENTRY
+    ran = shell("send", "-q", "--contact", "bob", "hi")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    assert json.loads(shell("send", "-q", "--json", "--contact", "bob", "hi").out)["id"] == "7hq2m"
+    node.answers["doctor"] = [{"check": "clock", "ok": True, "found": "right", "hint": None}]
+    ran = shell("doctor", "--quiet")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    node.answers["doctor"].append({"check": "disk", "ok": False, "found": "full", "hint": "room"})
+    ran = shell("doctor", "--quiet")
+    assert ran.code == 1
+    assert [line.split()[0] for line in ran.out.splitlines()] == ["CHECK", "disk"]

@@ -28,7 +28,7 @@ async def test_a_ticket_that_is_no_good_makes_no_contact(
     middle = len(whole) // 2
     flipped = whole[:middle] + ("B" if whole[middle] == "A" else "A") + whole[middle + 1 :]
     own = await ticket(of=carol)
-    used = await ticket()
+    used = await ticket(name="dave")
     dave = friend("dave")
     await dave.start()
     await dave.create()
@@ -63,9 +63,12 @@ async def test_a_ticket_that_is_no_good_makes_no_contact(
     assert await carol.state() == before
 
     # And a good one still works, in the form a mail program may have made of it.
-    added = (await carol.cli("contacts", "add", "bob", f" {whole[:40].lower()}\n{whole[40:]} ")).row
+    file.write_text(
+        f'Bob wrote:\n> "{whole[:40].lower()}\n> {whole[40:]}"\n> Yours, Bob\n', encoding="utf-16"
+    )
+    added = (await carol.cli("contacts", "add", "bob", "--ticket-file", str(file))).row
     assert added["state"] == "active"
-    # Whoever is a contact already needs no ticket; nothing of the contact changes.
+    # Who is a contact already is not another one by a ticket; nothing of the contact changes.
     before = await alice.state()
     done = await alice.cli("contacts", "add", "robert", await ticket(name="robert"), code=73)
     assert done.error["message"] == "this identity is your contact 'bob' already"

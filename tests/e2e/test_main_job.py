@@ -185,3 +185,23 @@ async def test_a_contact_added_while_its_maker_is_away_is_pending_until_it_is_ba
         return await bob.texts() == ["before you knew me"]
 
     await until(arrived)
+
+
+async def test_the_addresses_that_identity_show_prints_are_those_that_a_hint_asks_for(
+    friend: Callable[..., Friend],
+) -> None:
+    alice, bob = friend("alice"), friend("bob")
+    await asyncio.gather(alice.start(), bob.start())
+    await asyncio.gather(alice.create(), bob.create())
+    shown = {one.name: (await one.cli("identity", "show")).row for one in (alice, bob)}
+    for one, other in ((alice, bob), (bob, alice)):
+        mine = shown[one.name]
+        # What is announced is the link; the node itself listens elsewhere.
+        assert mine["announced"] == [f"{mine['addresses'][0]}/p2p/{mine['peer_id']}"]
+        assert mine["listening"]
+        assert set(mine["listening"]).isdisjoint(mine["addresses"])
+        theirs = shown[other.name]
+        where = ("--id", theirs["id"], "--address", theirs["announced"][0])
+        await one.cli("contacts", "add", other.name, *where)
+    sent = await alice.cli("send-net", "--contact", "bob", "--wait", "no ticket was needed")
+    assert sent.rows[-1]["state"] == "delivered"

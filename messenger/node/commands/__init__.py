@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..rpc import Request
-from . import contacts, identity, inbox, limits, node, queue, send, transfers, trust
+from . import contacts, identity, inbox, invites, limits, node, queue, send, transfers, trust
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -23,7 +23,9 @@ Method = Callable[["Node", Request], Any]
 METHODS: dict[str, Method] = {
     "identity.new": identity.new,
     "identity.show": identity.show,
-    "contacts.invite": contacts.invite,
+    "contacts.invite": invites.invite,
+    "contacts.invites": invites.list_,
+    "contacts.withdraw": invites.withdraw,
     "contacts.add": contacts.add,
     "contacts.list": contacts.list_,
     "contacts.show": contacts.show,
@@ -41,6 +43,7 @@ METHODS: dict[str, Method] = {
     "sent.list": queue.sent_list,
     "sent.show": queue.show,
     "transfers.list": transfers.list_,
+    "transfers.asking": transfers.asking,
     "transfers.show": transfers.show,
     "transfers.follow": transfers.follow,
     "transfers.pause": transfers.pause,

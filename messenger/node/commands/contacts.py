@@ -1,21 +1,18 @@
-"""`contacts invite|add|list|show|edit|remove`."""
+"""`contacts add|list|show|edit|remove`."""
 
 from __future__ import annotations
 
-import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import apsw
 import msgspec
 
-from peerpost.crypto import invite as invitations
 from peerpost.crypto.keys import peer_id, safety_number, transport_public
 from peerpost.errors import BadInputError, TicketError, UnavailableError, UsageError
 from peerpost.store import agreement, quota
 from peerpost.store import contacts as store_contacts
 from peerpost.store import inbox as store_inbox
-from peerpost.store import invites as store_invites
 from peerpost.store import limits as store_limits
 from peerpost.store import outbox as store_outbox
 from peerpost.wire import address as addresses
@@ -23,51 +20,22 @@ from peerpost.wire.ticket import Ticket
 
 from ..clock import now_ms, rfc3339
 from ..names import contact_name
+from ..network import NOT_TAKEN
+from ..pasted import find_ticket
 from ..roster import peer_ids
 from ..rpc import Request
 from . import limits
+from .invites import READY_WAIT_S, invited
 from .numbers import Bytes
 from .whole import whole
 
 if TYPE_CHECKING:
     from ..node import Node, Opened
 
-__all__ = ["add", "edit", "invite", "list_", "remove", "show"]
+__all__ = ["add", "edit", "list_", "remove", "show"]
 
-DEFAULT_EXPIRY_S = 24 * 3600
-MAX_EXPIRY_S = 365 * 24 * 3600
 FIRST_DIAL_S = 5.0
 """How long `contacts add` waits to say whether the ticket was taken."""
-READY_WAIT_S = 20.0
-"""A ticket needs our addresses, and a node that just started takes a second or two to listen."""
-
-
-class _Invite(msgspec.Struct, forbid_unknown_fields=True):
-    name: str
-    expires_s: Bytes = DEFAULT_EXPIRY_S
-
-
-async def invite(node: Node, request: Request) -> dict[str, Any]:
-    """Make a ticket that whoever holds it may use once, to become the contact of that name."""
-    params = request.params_as(_Invite)
-    if not 1 <= params.expires_s <= MAX_EXPIRY_S:
-        raise UsageError("a ticket is good for one second to one year", hint="--expires 24h")
-    opened = node.opened()
-    await opened.network.wait_ready(READY_WAIT_S)
-    secret = secrets.token_bytes(16)
-    expires_s = now_ms() // 1000 + params.expires_s
-    name = contact_name(params.name)
-    await opened.store.write(
-        store_invites.create, invitations.invite_id(secret), secret, name, expires_s, now_ms()
-    )
-    ticket = Ticket(
-        id_public=opened.me.id_public,
-        transport_public=opened.me.transport.public,
-        secret=secret,
-        expires_s=expires_s,
-        addresses=opened.me.addresses,
-    )
-    return {"name": name, "ticket": ticket.encode(), "expires": rfc3339(expires_s * 1000)}
 
 
 class _Add(msgspec.Struct, forbid_unknown_fields=True):
@@ -93,7 +61,7 @@ async def add(node: Node, request: Request) -> dict[str, Any]:
 
 
 async def _add_by_ticket(opened: Opened, name: str, text: str) -> store_contacts.Contact:
-    ticket = Ticket.decode(text)
+    ticket = Ticket.decode(find_ticket(text))
     if ticket.expires_s * 1000 <= now_ms():
         raise TicketError(
             f"the ticket expired at {rfc3339(ticket.expires_s * 1000)}",
@@ -121,15 +89,16 @@ async def _join(opened: Opened, contact: store_contacts.Contact) -> store_contac
     before = opened.network.peers.get(contact.id)
     peer = opened.network.add(contact)
     if before is not None:
-        before.dial_now()
-        return contact
+        peer.dial_anew()
     with suppress(UnavailableError):
         await opened.network.wait_ready(READY_WAIT_S)
         await peer.dialled(FIRST_DIAL_S)
     if peer.refused:
-        await opened.network.remove(contact.id)
+        why = peer.last_error or ""
+        if before is None:
+            await opened.network.remove(contact.id)
         raise TicketError(
-            "whoever made the ticket does not take it: it was used, or is no longer good",
+            why if why.startswith(NOT_TAKEN) else f"{NOT_TAKEN}: it was used, or is no longer good",
             hint="ask for a new one: peerpost contacts invite NAME",
         )
     return peer.contact
@@ -169,12 +138,13 @@ async def _add_by_id(
 
 
 async def list_(node: Node, _request: Request) -> list[dict[str, Any]]:
-    """List the contacts by name."""
+    """List the contacts by name, then who is invited."""
     opened = node.opened()
     found = await opened.store.read(store_contacts.list_all)
     queued = await opened.store.read(store_outbox.depths)
     unread = await opened.store.read(store_inbox.unread_counts)
-    return [_row(opened, contact, queued, unread) for contact in found]
+    rows = [_row(opened, contact, queued, unread) for contact in found]
+    return rows + await invited(opened)
 
 
 def _row(
@@ -274,6 +244,9 @@ async def edit(node: Node, request: Request) -> dict[str, Any]:
     peer = opened.network.update(changed)
     if peer is not None:
         peer.dial_now()
+    if params.accept is not None or params.quota is not None:
+        # What it has offered and waits may be taken now.
+        opened.transfers.offered(changed.id)
     return {"id": changed.id, "name": changed.name, "state": changed.state}
 
 

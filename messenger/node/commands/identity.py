@@ -52,6 +52,8 @@ def describe(node: Node) -> dict[str, Any]:
         "locked": False,
         "protected": False,
         "addresses": list(me.addresses or network.bound),
+        "listening": list(network.bound),
+        "announced": [f"{address}/p2p/{me.peer_id}" for address in me.addresses],
         "created": rfc3339(me.row.created_ms),
         "keys": [
             {"use": "identity", "type": "ed25519", "public": me.id_public.hex()},

@@ -35,10 +35,13 @@ class _List(msgspec.Struct, forbid_unknown_fields=True):
     limit: Limit | None = None
     since: TimeMs | None = None
     after: Cursor | None = None
+    oldest: bool = False
 
 
 class _Id(msgspec.Struct, forbid_unknown_fields=True):
     id: str
+    peek: bool = False
+    """Leave it unread."""
 
 
 class _Save(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,7 +68,7 @@ class _Older(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
-    """List what was received, newest first: all of it, or `limit` rows behind the cursor `after`."""
+    """List what was received, newest first or `oldest`: all of it, or `limit` rows behind the cursor `after`."""
     params = request.params_as(_List)
     opened = node.opened()
     contact_id = await _contact_id(opened, params.contact)
@@ -77,7 +80,8 @@ async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
             unread=params.unread,
             limit=count,
             since_ms=params.since,
-            before_row_id=row_of(after),
+            beyond_row_id=row_of(after),
+            oldest=params.oldest,
         )
         return [_row(opened, item) for item in items]
 
@@ -85,13 +89,12 @@ async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
 
 
 async def _contact_id(opened: Opened, name: str | None) -> str | None:
-    return None if name is None else (await opened.store.read(store_contacts.find, name)).id
+    return None if name is None else await opened.store.read(store_contacts.id_of, name)
 
 
 def _contact_name(opened: Opened, contact_id: str) -> str:
-    """Return what a contact is called, or the id of one that was removed."""
-    peer = opened.network.peers.get(contact_id)
-    return peer.contact.name if peer is not None else contact_id
+    """Return what a contact is called, or was; the id of one whose name is not known any more."""
+    return opened.network.name_of(contact_id) or contact_id
 
 
 def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
@@ -135,9 +138,10 @@ async def _traits(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
 
 
 async def show(node: Node, request: Request) -> dict[str, Any]:
-    """Show one message, of a text all of it, and mark it as read; a file's bytes come with `save`."""
-    opened = node.opened()
-    return await _show(opened, await opened.store.read(store_inbox.find, request.params_as(_Id).id))
+    """Show one message, of a text all of it, and mark it as read, unless `peek`; a file's bytes come with `save`."""
+    opened, params = node.opened(), request.params_as(_Id)
+    item = await opened.store.read(store_inbox.find, params.id)
+    return await _show(opened, item, peek=params.peek)
 
 
 async def read(node: Node, request: Request) -> object:
@@ -145,14 +149,16 @@ async def read(node: Node, request: Request) -> object:
 
     It is another method, as a `show` that nobody answered may be asked again: half of this was printed by then.
     """
-    opened = node.opened()
-    item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
+    opened, params = node.opened(), request.params_as(_Id)
+    item = await opened.store.read(store_inbox.find, params.id)
     pieces = None if item.file_id is None else await opened.transfers.arrived.text(item)
-    return await _show(opened, item) if pieces is None else _tell(opened, item, pieces)
+    if pieces is None:
+        return await _show(opened, item, peek=params.peek)
+    return _tell(opened, item, pieces, peek=params.peek)
 
 
 async def _tell(
-    opened: Opened, item: store_inbox.Item, pieces: AsyncGenerator[str, None]
+    opened: Opened, item: store_inbox.Item, pieces: AsyncGenerator[str, None], *, peek: bool
 ) -> AsyncIterator[object]:
     shown = _row(opened, item)
     async with aclosing(pieces) as texts:
@@ -162,17 +168,19 @@ async def _tell(
         while text is not None:
             yield {"text": text}
             text = await anext(texts, None)
-    await _mark_read(opened, item)
+    if not peek:
+        await _mark_read(opened, item)
     yield Final(shown)
 
 
-async def _show(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
+async def _show(opened: Opened, item: store_inbox.Item, *, peek: bool) -> dict[str, Any]:
     shown = _row(opened, item)
     if item.file_id is not None:
         shown |= await opened.transfers.arrived.describe(item)
     else:
         shown["body"] = None if item.body is None else item.body.decode()
-    await _mark_read(opened, item)
+    if not peek:
+        await _mark_read(opened, item)
     return shown
 
 

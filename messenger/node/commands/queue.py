@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from peerpost.errors import UsageError
+from peerpost.errors import NotFoundError
 from peerpost.store import contacts as store_contacts
 from peerpost.store import outbox as store_outbox
 from peerpost.store import transfers
 from peerpost.wire.inner import Lane
 
+from ..asking import waits_in_words
 from ..clock import now_ms, rfc3339
 from ..rpc import Request
 from ..upload import Upload
@@ -54,7 +55,7 @@ async def sent_list(node: Node, request: Request) -> list[dict[str, Any]]:
 async def _list(opened: Opened, params: _List, *, pending: bool) -> list[dict[str, Any]]:
     contact_id = None
     if params.contact is not None:
-        contact_id = (await opened.store.read(store_contacts.find, params.contact)).id
+        contact_id = await opened.store.read(store_contacts.id_of, params.contact)
 
     async def load(after: str | None, count: int) -> list[dict[str, Any]]:
         entries = await opened.store.read(
@@ -83,7 +84,10 @@ async def retry(node: Node, request: Request) -> dict[str, Any]:
     opened = node.opened()
     entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
     if entry.state not in _PENDING:
-        raise UsageError(f"{entry.id} is {entry.state}: there is nothing to try again")
+        raise NotFoundError(
+            f"{entry.id} is {entry.state}: there is nothing to try again",
+            hint="see: peerpost queue list",
+        )
     peer = opened.network.peers.get(entry.contact_id)
     if peer is not None:
         peer.retry_now()
@@ -132,13 +136,13 @@ def describe(
     if moving is not None and pending:
         paused = moving.peer_pause
     if paused is not None:
-        last_error = f"paused: {paused or 'by the other side'}"
+        last_error = waits_in_words(paused)
     if pending and isinstance(moving, Upload) and moving.trouble is not None:
         try_s, last_error = moving.trouble.next_try_s, f"paused: {moving.trouble.cause}"
     wait_ms = None if try_s is None else int((try_s - time.monotonic()) * 1000)
     return {
         "id": entry.id,
-        "contact": peer.contact.name if peer is not None else None,
+        "contact": opened.network.name_of(entry.contact_id),
         "kind": entry.kind,
         "lane": Lane(entry.lane).name.lower(),
         "state": entry.state,

@@ -16,6 +16,7 @@ import msgspec
 from peerpost.errors import ExpiredError, RefusedError, TimedOutError, UsageError
 from peerpost.store import contacts as store_contacts
 from peerpost.store import outbox as store_outbox
+from peerpost.store.ballast import SHORT_BYTES
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
@@ -272,6 +273,7 @@ def _queue_text(
         size=len(data),
         now_ms=at_ms,
         expires_ms=_expires_ms(params),
+        from_reserve=len(data) <= SHORT_BYTES,
     )
     return opened.store.write_together(store_outbox.enqueue_many, draft, queued)
 
@@ -299,7 +301,7 @@ async def _until_delivered(
         while entry.state in ("queued", "sent"):
             async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
                 entry = await _next_state(opened, entry, events, look_again_s)
-            row = describe(opened, entry) if entry.file_id is not None else told
+            row = await _how_far(opened, entry, told)
             if row != told and row["state"] in ("queued", "sent"):
                 told = row
                 yield row
@@ -314,11 +316,21 @@ async def _until_delivered(
     yield Final(describe(opened, entry))
 
 
+async def _how_far(
+    opened: Opened, entry: store_outbox.Entry, told: dict[str, Any]
+) -> dict[str, Any]:
+    """Describe a file as it is now; a text changes in its state alone, of which events tell."""
+    return told if entry.file_id is None else (await describe_all(opened, [entry]))[0]
+
+
 async def _not_yet(opened: Opened, entry: store_outbox.Entry, timeout_s: float) -> TimedOutError:
     """Return what is to be said of an entry that waits: where it stands, and why as far as that is known."""
     (row,) = await describe_all(opened, [entry])
     cause = f": {row['last_error']}" if row["last_error"] else ""
+    when = "as soon as that is possible"
+    if str(row["last_error"]).startswith("asking:"):
+        when = f"once {row['contact']} has taken it"
     return TimedOutError(
         f"{entry.id} is {row['state']}, and not delivered within {timeout_s:g} s{cause}",
-        hint=f"it stays queued, and is sent as soon as that is possible; see: peerpost queue show {entry.id}",
+        hint=f"it stays queued, and is sent {when}; see: peerpost queue show {entry.id}",
     )

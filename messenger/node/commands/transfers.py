@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from peerpost.store import outbox
+from peerpost.store import contacts, offers, outbox
 from peerpost.store import transfers as rows
 
+from ..asking import asked_here, waits
 from ..clock import rfc3339
+from ..download import Download
 from ..rpc import Final, Request
 from ..upload import Upload
 from .figures import figures
@@ -23,7 +25,7 @@ from .whole import whole
 if TYPE_CHECKING:
     from ..node import Node, Opened
 
-__all__ = ["accept", "follow", "list_", "pause", "reject", "resume", "show"]
+__all__ = ["accept", "asking", "follow", "list_", "pause", "reject", "resume", "show"]
 
 FOLLOW_S = 0.5
 """How often a follower is told what has changed."""
@@ -32,6 +34,10 @@ FOLLOW_S = 0.5
 class _List(msgspec.Struct, forbid_unknown_fields=True):
     limit: Limit | None = None
     after: Cursor | None = None
+
+
+class _Asking(msgspec.Struct, forbid_unknown_fields=True):
+    contact: str | None = None
 
 
 class _Id(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,6 +64,15 @@ async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
         ]
 
     return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
+
+
+async def asking(node: Node, request: Request) -> list[dict[str, Any]]:
+    """List what waits to be accepted here, as it was offered."""
+    opened = node.opened()
+    name = request.params_as(_Asking).contact
+    contact_id = None if name is None else await opened.store.read(contacts.id_of, name)
+    found = await opened.store.read(offers.asking, contact_id)
+    return [await _describe(opened, row) for row in found]
 
 
 async def show(node: Node, request: Request) -> dict[str, Any]:
@@ -127,7 +142,6 @@ async def follow(node: Node, request: Request) -> AsyncIterator[object]:
 
 
 async def _describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
-    peer = opened.network.peers.get(row.contact_id)
     moving = opened.transfers.driven(row.contact_id, row.file_id, incoming=row.incoming)
     message = None
     if not row.incoming:
@@ -135,14 +149,18 @@ async def _describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
     state, error = row.state, row.error
     peer_pause = row.peer_pause if moving is None else moving.peer_pause
     if state in ("offered", "active") and peer_pause is not None:
-        state, error = "paused", peer_pause or "paused by the other side"
+        state, error = waits(peer_pause), peer_pause or "paused by the other side"
+    elif state == "asking":
+        error = asked_here(row)
     elif state in ("offered", "active") and isinstance(moving, Upload) and moving.trouble:
         state, error = "paused", moving.trouble.cause
+    elif state == "active" and isinstance(moving, Download):
+        error = moving.row.error
     size = row.size if row.finish is None else row.finish.size
     return {
         "id": row.id,
         "message": message,
-        "contact": peer.contact.name if peer is not None else None,
+        "contact": opened.network.name_of(row.contact_id),
         "direction": "in" if row.incoming else "out",
         "name": row.name,
         "directory": row.files is not None,

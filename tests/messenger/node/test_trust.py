@@ -17,7 +17,7 @@ from peerpost.crypto.keys import Ed25519KeyPair, peer_id
 from peerpost.errors import UntrustedError
 from peerpost.net.interface import Admission, ConnectionLostError
 from peerpost.node import me as my_own
-from peerpost.node.commands import contacts, trust
+from peerpost.node.commands import contacts, invites, trust
 from peerpost.node.doorway import Doorway
 from peerpost.node.session import Session
 from peerpost.protocol.hello import Hello
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.asyncio
 
 async def ticket_of(host: Somebody, name: str) -> str:
     return str(
-        (await contacts.invite(host.node, host.request("contacts.invite", name=name)))["ticket"]
+        (await invites.invite(host.node, host.request("contacts.invite", name=name)))["ticket"]
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from peerpost.crypto.keys import peer_id
 from peerpost.net.interface import DialError
-from peerpost.node.commands import contacts
+from peerpost.node.commands import contacts, invites
 from tests.support.network_rig import acquainted, strangers, until
 
 pytestmark = pytest.mark.asyncio
@@ -67,7 +67,7 @@ async def test_a_host_does_not_dial_a_guest_who_is_coming(
             raise DialError("not now")
 
         monkeypatch.setattr(host.transport, "dial", dial)
-        invited = await contacts.invite(host.node, host.request("contacts.invite", name="guest"))
+        invited = await invites.invite(host.node, host.request("contacts.invite", name="guest"))
         ticket = str(invited["ticket"])
         await contacts.add(guest.node, guest.request("contacts.add", name="host", ticket=ticket))
         await until(lambda: host.peer.online and guest.peer.online)

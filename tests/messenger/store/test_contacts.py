@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from peerpost.errors import (
+    AmbiguousError,
     EquivocationError,
     ExistsError,
     NoIdentityError,
@@ -17,6 +18,7 @@ from peerpost.errors import (
     UntrustedError,
 )
 from peerpost.store import contacts, identity, inbox, invites, meetings, outbox, transfers
+from peerpost.store.invites import AnotherGuestError
 from peerpost.wire import inner as wire
 from peerpost.wire.statement import FLAG_REVOKED, Signed
 from tests.support.store_rig import NOW_MS, Rig, chain, public_of, statement_of
@@ -81,7 +83,8 @@ def test_one_name_and_one_identity_each(rig: Rig) -> None:
         by_ticket(rig, "robert", "bob")
     rig.write(contacts.set_state, bob.id, "active")
     with pytest.raises(ExistsError, match="your contact 'bob'"):
-        by_ticket(rig, "bob")
+        rig.write(contacts.add, name="bob", id_public=bob.id_public, now_ms=NOW_MS)
+    assert by_ticket(rig, "bob").id == bob.id
     assert len(rig.read(contacts.list_all)) == 1
 
 
@@ -276,8 +279,8 @@ def test_traffic_counts_what_arrived(rig: Rig) -> None:
 # -- invitations
 
 
-def invite(rig: Rig, invite_id: bytes = INVITE, name: str = "bob") -> None:
-    rig.write(invites.create, invite_id, SECRET, name, NOW_S + 60, NOW_MS)
+def invite(rig: Rig, invite_id: bytes = INVITE, name: str = "bob") -> contacts.Contact | None:
+    return rig.write(invites.create, invite_id, SECRET, name, NOW_S + 60, NOW_MS)
 
 
 def test_an_invitation_admits_one_guest_once(rig: Rig) -> None:
@@ -333,16 +336,45 @@ def test_an_invitation_ends_at_its_time(rig: Rig) -> None:
         rig.write(invites.redeem, b"unknown!", public_of("bob"), NOW_MS)
 
 
-def test_two_guests_of_one_name(rig: Rig) -> None:
+def test_a_name_is_one_guests_and_no_invitation_has_another_take_it(rig: Rig) -> None:
     for number in range(3):
-        invite(rig, bytes([number]) * 8)
-    names = [
-        rig.write(invites.redeem, bytes([number]) * 8, public_of(f"guest {number}"), NOW_MS).name
-        for number in range(3)
+        assert invite(rig, bytes([number]) * 8) is None
+    bob = rig.write(invites.redeem, bytes(8), public_of("guest 0"), NOW_MS)
+    with pytest.raises(AnotherGuestError, match="bob, who has another identity"):
+        rig.write(invites.redeem, bytes([1]) * 8, public_of("guest 1"), NOW_MS)
+    assert [contact.name for contact in rig.read(contacts.list_all)] == ["bob"]
+    # Nothing has changed by that: whether it is used up then is for the caller, who has to say why.
+    assert rig.write(invites.burn, bytes([1]) * 8, NOW_MS, "by another") == "bob"
+    assert [(one.used_ms, one.why) for one in rig.read(invites.list_all, NOW_MS)] == [
+        (NOW_MS, "by another"),
+        (None, None),
     ]
-    assert names == ["bob", "bob-2", "bob-3"]
-    with pytest.raises(ExistsError):
-        invite(rig, b"eightbyt")
+    # For who has the name it renews what there is.
+    assert rig.write(invites.redeem, bytes([2]) * 8, public_of("guest 0"), NOW_MS) == bob
+    assert invite(rig, b"eightbyt") == bob
+
+
+def test_an_invitation_for_another_that_a_contact_has_used_says_so(rig: Rig) -> None:
+    bob = rig.make_contact("bob")
+    invite(rig, name="carol")
+    assert rig.write(invites.redeem, INVITE, public_of("bob"), NOW_MS) == bob
+    (used,) = rig.read(invites.list_all, NOW_MS)
+    assert (used.name, used.why) == ("carol", "used by bob, who was a contact already")
+
+
+def test_an_invitation_is_withdrawn_by_a_beginning_of_its_id(rig: Rig) -> None:
+    invite(rig, b"one-ofem")
+    invite(rig, b"one-more", "carol")
+    common = b"one-".hex()
+    with pytest.raises(AmbiguousError):
+        rig.write(invites.withdraw, common, NOW_MS)
+    for nobody in ("", "zz", "%"):
+        with pytest.raises(NotFoundError):
+            rig.write(invites.withdraw, nobody, NOW_MS)
+    assert rig.write(invites.withdraw, b"one-m".hex().upper(), NOW_MS).name == "carol"
+    assert rig.read(invites.secrets, NOW_MS) == {b"one-ofem": SECRET}
+    with pytest.raises(TicketError):
+        rig.write(invites.redeem, b"one-more", public_of("carol"), NOW_MS)
 
 
 def test_a_contact_that_redeems_stays_who_it_is(rig: Rig) -> None:

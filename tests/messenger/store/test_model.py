@@ -239,10 +239,13 @@ class TwoPeople(RuleBasedStateMachine):
         if name == "bob":
             self.offers.clear()
             return
-        self.sent = [one for one in self.sent if not one.settled]
+        self.sent = [one for one in self.sent if not one.settled or one.state == "delivered"]
         for one in self.sent:
-            one.end("cancelled")
-            one.file_id = None
+            if one.state == "delivered":
+                one.end("delivered")
+            else:
+                one.end("cancelled")
+                one.file_id = None
 
     @invariant()
     def alice_is_as_the_model_says(self) -> None:

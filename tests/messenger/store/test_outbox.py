@@ -262,12 +262,11 @@ def test_a_tombstone_is_settled_by_a_receipt_and_stays_cancelled(rig: Rig, bob: 
 def test_what_has_ended_cannot_be_cancelled(rig: Rig, bob: str) -> None:
     entry = rig.queue(bob)
     rig.acknowledge(entry, 1)
-    with pytest.raises(UsageError, match="delivered already"):
+    with pytest.raises(NotFoundError, match="delivered already"):
         rig.write(outbox.cancel, entry.id)
     other = rig.queue(bob)
-    rig.write(outbox.cancel, other.id)
-    with pytest.raises(UsageError, match="cancelled already"):
-        rig.write(outbox.cancel, other.id)
+    cancelled = rig.write(outbox.cancel, other.id)
+    assert rig.write(outbox.cancel, other.id) == cancelled
 
 
 def test_expiry_ends_only_what_is_due_and_open(rig: Rig, bob: str) -> None:

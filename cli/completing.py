@@ -1,0 +1,65 @@
+"""What a shell offers behind Tab: file names, contacts, and ids with what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from peerpost.errors import PeerpostError
+
+from .app import App
+from .terminal import safe
+
+__all__ = ["asked", "complete_files", "complete_ids"]
+
+MOST = 200
+"""Ids that are offered: more than anybody reads, and asked for each time that Tab is pressed."""
+_HELP_CHARS = 60
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def asked(
+    ctx: click.Context, method: str, params: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Return what the node lists, which is started where there is a store and none runs; nothing without an answer."""
+    from peerpost.node.paths import HomePaths
+
+    app = ctx.find_object(App) or App()
+    try:
+        spawn = app.spawn and HomePaths(app.home).store.exists()
+        found: list[dict[str, Any]] = app.call(method, params, spawn=spawn)
+    except (PeerpostError, OSError):
+        return []
+    return found
+
+
+def complete_files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Have the shell complete the name of a file."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_ids(method: str, params: dict[str, Any] | None = None) -> Complete:
+    """Return a completion of the ids that a method lists, each with what a person knows it by."""
+
+    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [
+            CompletionItem(row["id"], help=_about(row))
+            for row in asked(ctx, method, params)
+            if row["id"].startswith(incomplete)
+        ]
+
+    return complete
+
+
+def _about(row: dict[str, Any]) -> str:
+    """Return a line about a row. What a peer wrote is made safe: the shell prints it."""
+    what = row.get("preview") or row.get("name") or row.get("kind") or ""
+    parts = (row.get("contact"), what, row.get("state"))
+    text = safe("  ".join(str(part) for part in parts if part))
+    text = text.replace(
+        ",", ";"
+    )  # The script for fish takes what follows a comma for something else.
+    return text if len(text) <= _HELP_CHARS else f"{text[: _HELP_CHARS - 1]}…"

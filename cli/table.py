@@ -1,0 +1,132 @@
+"""How a table is laid out: on a line for each row where there is room, else on several; nothing is cut.
+
+Columns whose cells are all short stay whole, as do ids, which are there to be typed. Longer ones give way and are
+wrapped, as far as that leaves something to read; beyond that a row takes a second line, or more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["laid_out", "width", "wrapped"]
+
+_GAP = 2
+_INDENT = 2
+"""Of the lines of a row behind its first."""
+NARROWEST = 16
+"""Columns that a cell of running text keeps: with fewer it is a column of syllables."""
+_JOINER = "\u200d"
+
+
+def width(text: str) -> int:
+    """Return how many columns a text takes, near enough for a table."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    total = 0
+    for char in text:
+        if not unicodedata.combining(char) and char not in (_JOINER, "\ufe0f"):
+            total += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return total
+
+
+def laid_out(
+    rows: Sequence[Sequence[str]], whole: Sequence[bool], room: int | None
+) -> list[list[str]]:
+    """Return the lines of each row of a table in `room` columns (None: as many as it takes).
+
+    `whole` tells for each column whether its cells are never wrapped.
+    """
+    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+    groups = [list(range(len(widths)))]
+    if room is not None and _line(widths) > room:
+        least = [w if fix else min(w, NARROWEST) for w, fix in zip(widths, whole, strict=True)]
+        groups = _groups(least, room)
+        for number, group in enumerate(groups):
+            _share(widths, least, group, room - (_INDENT if number else 0))
+    return [_lines_of(row, groups, widths, whole) for row in rows]
+
+
+def _lines_of(
+    row: Sequence[str],
+    groups: Sequence[Sequence[int]],
+    widths: Sequence[int],
+    whole: Sequence[bool],
+) -> list[str]:
+    lines: list[str] = []
+    for number, group in enumerate(groups):
+        before = " " * (_INDENT if number else 0)
+        cells = [_cell(row[at], widths[at], whole=whole[at]) for at in group]
+        lines += [before + line for line in _side_by_side(cells, [widths[at] for at in group])]
+    return lines
+
+
+def _line(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _groups(least: Sequence[int], room: int) -> list[list[int]]:
+    """Return which columns stand on which line of a row, in their order."""
+    groups: list[list[int]] = [[]]
+    for at in range(len(least)):
+        space = room - (_INDENT if len(groups) > 1 else 0)
+        if groups[-1] and _line([*(least[i] for i in groups[-1]), least[at]]) > space:
+            groups.append([])
+        groups[-1].append(at)
+    return groups
+
+
+def _share(widths: list[int], least: Sequence[int], group: Sequence[int], room: int) -> None:
+    """Take from the widest columns of a line until all have room, but none below what it needs."""
+    while _line([widths[at] for at in group]) > room:
+        can = [at for at in group if widths[at] > least[at]]
+        if not can:
+            break
+        widest = max(can, key=lambda at: widths[at])
+        widths[widest] -= 1
+    if len(group) == 1 and widths[group[0]] > room > 0:
+        widths[group[0]] = room
+
+
+def _cell(text: str, room: int, *, whole: bool) -> list[str]:
+    return [text] if whole or width(text) <= room else wrapped(text, room)
+
+
+def _side_by_side(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
+    lines = []
+    for number in range(max(map(len, cells))):
+        parts = [cell[number] if number < len(cell) else "" for cell in cells]
+        padded = [
+            part + " " * (room - width(part)) for part, room in zip(parts, widths, strict=True)
+        ]
+        lines.append((" " * _GAP).join(padded).rstrip())
+    return lines
+
+
+def wrapped(text: str, room: int) -> list[str]:
+    """Return a text in lines of at most `room` columns, broken between words where that can be."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if width(longer) <= room:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        *full, line = _pieces(word, room)
+        lines += full
+    return [*lines, line]
+
+
+def _pieces(word: str, room: int) -> list[str]:
+    """Return a word in pieces that fit; at least a character each."""
+    pieces, piece, taken = [], "", 0
+    for char in word:
+        wide = width(char)
+        if piece and taken + wide > room:
+            pieces.append(piece)
+            piece, taken = "", 0
+        piece, taken = piece + char, taken + wide
+    return [*pieces, piece]
