@@ -9,15 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from peerpost import stdio
 from peerpost.errors import NoInputError, PeerpostError
+from peerpost.stdio import OutputError
 
 from .app import App
+from .inputs import open_input
 from .progress import Progress
 
 __all__ = ["Item", "deliver"]
 
 _COPY_BYTES = 1 << 16
-_copy_errors: list[OSError] = []
+_copy_errors: list[PeerpostError] = []
 """Why stdin could not be copied to its end."""
 
 
@@ -28,7 +31,9 @@ class Item:
     params: dict[str, Any]
     """What `send-net` takes for it."""
     fd: int | None = None
-    """The file or stream, owned."""
+    """The stream, owned."""
+    path: str | None = None
+    """A file or folder, opened when its turn comes: there may be more of them than may be open at once."""
     unread: bytes = b""
     """What was read from the stream to see what it is."""
     copied: bool = False
@@ -40,7 +45,8 @@ class Item:
 def deliver(app: App, items: list[Item], common: dict[str, Any]) -> None:
     """Send the items in order; print each when it is queued and, with `wait`, when it is delivered.
 
-    Raises the first failure, once the others have been heard of.
+    Raises the first failure, once the others have been heard of; where stdout takes no rows, all is sent and each
+    row told of on stderr, and then SystemExit has the exit code for that.
     """
     with Progress(app.terminal) as progress:
         watch = _Watch(app, progress, wait=bool(common.get("wait")))
@@ -52,6 +58,8 @@ def deliver(app: App, items: list[Item], common: dict[str, Any]) -> None:
         app.terminal.error(error.code, error.message, error.hint)
     if watch.failures:
         raise watch.failures[0]
+    if watch.unprinted is not None:
+        raise SystemExit(watch.unprinted)
 
 
 class _Watch:
@@ -63,6 +71,8 @@ class _Watch:
         self._queued: set[int] = set()
         self._wait = wait
         self.failures: list[PeerpostError] = []
+        self.unprinted: int | None = None
+        """The exit code, where a row could not be printed."""
 
     def is_queued(self, request: int) -> bool:
         """Tell whether a row of this request has come."""
@@ -90,15 +100,20 @@ class _Watch:
     def _confirm(self, token: str) -> None:
         """Say that a stream has come to its end: we live, and what we copied of it is whole."""
         if _copy_errors:
-            raise NoInputError(f"cannot read the input: {_copy_errors[0].strerror}")
+            raise _copy_errors[0]
         self._app.call("send-net.confirm", {"token": token})
 
     def _print(self, row: dict[str, Any]) -> None:
         what = row.get("name") or row["kind"]
+        self._app.has_acted = True
         with self._progress.aside():
-            self._app.terminal.record(
-                row, human=f"{row['id']}  {row['state']}  {what}  to {row['contact']}"
-            )
+            try:
+                self._app.terminal.record(
+                    row, human=f"{row['id']}  {row['state']}  {what}  to {row['contact']}"
+                )
+            except OutputError as error:
+                # What else is to be sent does not depend on who reads of it.
+                self.unprinted = self._app.unprinted(error)
             for skipped in row.get("skipped", ()):
                 self._app.terminal.note(f"not sent: {skipped}")
 
@@ -141,11 +156,15 @@ def _send_many(app: App, items: list[Item], common: dict[str, Any], watch: _Watc
                 watch.failures.append(error_from(value))
 
         for item in items:
-            with _descriptors(item) as fds:
-                id_ = node.begin("send-net", common | item.params, fds=fds)
-                waiting.add(id_)
-                while id_ in waiting and not watch.is_queued(id_):
-                    hear()
+            try:
+                with _descriptors(item) as fds:
+                    id_ = node.begin("send-net", common | item.params, fds=fds)
+                    waiting.add(id_)
+                    while id_ in waiting and not watch.is_queued(id_):
+                        hear()
+            except NoInputError as error:
+                # It was there when the command began.
+                watch.failures.append(error)
         while waiting:
             hear()
 
@@ -153,6 +172,13 @@ def _send_many(app: App, items: list[Item], common: dict[str, Any], watch: _Watc
 @contextmanager
 def _descriptors(item: Item) -> Iterator[list[int]]:
     """Give the descriptors of an item: its own, or a pipe that begins with what was read of it."""
+    if item.path is not None:
+        fd = open_input(item.path, folders=True)
+        try:
+            yield [fd]
+        finally:
+            os.close(fd)
+        return
     if item.fd is None:
         yield []
         return
@@ -183,12 +209,12 @@ def _put_back(fd: int, size: int) -> bool:
 def _copy(item: Item, out: int) -> None:
     fd = item.fd if item.fd is not None else -1
     try:
-        data = item.unread or os.read(fd, _COPY_BYTES)
+        data = item.unread or stdio.read(fd, _COPY_BYTES)
         while data:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(out, view) :]
-            data = os.read(fd, _COPY_BYTES)
-    except OSError as error:
+            stdio.write_all(out, data)
+            data = stdio.read(fd, _COPY_BYTES)
+    except NoInputError as error:
         _copy_errors.append(error)
+    except OSError as error:
+        _copy_errors.append(NoInputError(f"cannot copy the input: {error.strerror}"))
     os.close(out)

@@ -36,19 +36,24 @@ CLIENT_MODULES = frozenset(f"node.{name}" for name in CLIENT)
 
 FOLDERS: dict[str, frozenset[str]] = {
     "": frozenset(),
-    "errors": frozenset(),
+    "raw_bytes": frozenset(),
+    "errors": frozenset({"raw_bytes"}),
+    "stdio": frozenset({"errors"}),
     "system": frozenset({"errors"}),
     "invisible": frozenset(),
     "fastpath": frozenset(),
     "wire": frozenset({"errors", "fastpath"}),
     "crypto": frozenset({"errors", "fastpath", "wire"}),
     "protocol": frozenset({"errors", "fastpath", "wire", "crypto"}),
-    "store": frozenset({"errors", "system", "invisible", "fastpath", "wire", "crypto"}),
+    "store": frozenset(
+        {"errors", "raw_bytes", "system", "invisible", "fastpath", "wire", "crypto"}
+    ),
     "net": frozenset({"errors", "system", "fastpath", "wire"}),
     "node": frozenset(
-        {"", "errors", "system", "fastpath", "wire", "crypto", "protocol", "store", "net"}
+        {"", "errors", "raw_bytes", "stdio", "system"}
+        | {"fastpath", "wire", "crypto", "protocol", "store", "net"}
     ),
-    "cli": frozenset({"", "errors", "system", "invisible", *CLIENT_MODULES}),
+    "cli": frozenset({"", "errors", "raw_bytes", "stdio", "system", "invisible", *CLIENT_MODULES}),
     # The liar of the demonstration is a node with one part replaced.
     "demo": frozenset({"", "errors", "system", "protocol", "store", "node"}),
 }

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from peerpost import stdio
+
 from .daemon import main
 
 if __name__ == "__main__":
+    stdio.take_over()
     sys.exit(main(sys.argv[1:]))

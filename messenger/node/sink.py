@@ -6,7 +6,7 @@ import os
 import select
 import stat
 
-from peerpost.errors import UnavailableError
+from peerpost.errors import ReaderLeftError, UnavailableError
 from peerpost.store import disk
 
 __all__ = ["Sink"]
@@ -34,7 +34,10 @@ class Sink:
         """Whether a write may have to wait for somebody."""
 
     def write(self, data: memoryview) -> None:
-        """Write all of it as its reader takes it. Raises StorageError, UnavailableError once it is stopped."""
+        """Write all of it as its reader takes it.
+
+        Raises ReaderLeftError, StorageError, and UnavailableError once it is stopped.
+        """
         with disk.errors("cannot write the file"):
             while data:
                 if self.may_wait:
@@ -45,6 +48,8 @@ class Sink:
                     data = data[os.write(self._fd, data[:PIPE_BYTES] if self.may_wait else data) :]
                 except BlockingIOError:
                     continue
+                except (BrokenPipeError, ConnectionResetError):
+                    raise ReaderLeftError("the reader of what is written has left") from None
 
     def stop(self) -> None:
         """Have the writer give up, also while it waits."""
