@@ -25,6 +25,7 @@ from peerpost.errors import DamagedError, StorageError, StoreFullError, Transien
 
 from . import migrations
 from .ballast import Ballast, WriteConnection
+from .database import located
 from .failure import explain, is_damage, is_full
 from .operations import Done, Operation, deliver, settle, units
 
@@ -289,7 +290,7 @@ class Store:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         connection: WriteConnection | None = None
         try:
-            connection = WriteConnection(str(self._path), flags=flags, vfs=self.vfs)
+            connection = WriteConnection(*located(self._path, flags), vfs=self.vfs)
             self._unlock(connection)
             # A store of a later version is left as it is, to the byte.
             migrations.check_version(connection)
@@ -319,7 +320,7 @@ class Store:
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             flags = apsw.SQLITE_OPEN_READONLY
-            connection = apsw.Connection(str(self._path), flags=flags, vfs=self.vfs)
+            connection = apsw.Connection(*located(self._path, flags), vfs=self.vfs)
             self._unlock(connection)
             self._local.connection = connection
             self._read_connections.append(connection)
