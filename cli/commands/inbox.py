@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from peerpost.errors import UsageError
+from peerpost.errors import ReaderLeftError, UsageError
 
 from ..app import App, Group, complete_contacts, pass_app
 from ..inputs import Duration
 from ..listing import PAGE_ROWS, after_option, limit_option, show_list
-from ..output import target
+from ..output import is_stdout, raw_on_terminal, settle, special, target
 
 if TYPE_CHECKING:
     from ..block import LongRecord
@@ -151,18 +152,41 @@ def save(app: App, id_: str, out: str, force: bool) -> None:
     """
     if out == "-":
         if sys.stdout.isatty():
-            raise UsageError(
-                "raw bytes are not for a terminal", hint="give --out FILE, or pipe it somewhere"
-            )
-        app.call("inbox.save", {"id": id_}, fds=[sys.stdout.fileno()])
+            raise raw_on_terminal()
+        _save_to(app, id_, sys.stdout.fileno())
         return
     about = app.call("inbox.peek", {"id": id_})
+    there = special(out, force=force)
+    if there is not None:
+        _save_into(app, about["id"], out, there)
+        return
     if about.get("directory") and not out.endswith(".tar"):
         _unpack(app, about["id"], out, force=force)
         return
     with target(out, force=force) as fd:
         saved = app.call("inbox.save", {"id": id_}, fds=[fd])
     app.terminal.record(saved | {"path": out}, human=f"{saved['id']}  saved  {out}")
+
+
+def _save_to(app: App, id_: str, fd: int) -> dict[str, Any]:
+    """Have the node write to a pipe or device; where its reader leaves, end as silently as any program does."""
+    try:
+        saved: dict[str, Any] = app.call("inbox.save", {"id": id_}, fds=[fd])
+    except ReaderLeftError as error:
+        raise SystemExit(error.exit_code) from None
+    return saved
+
+
+def _save_into(app: App, id_: str, out: str, fd: int) -> None:
+    """Write to what is there already; of a folder the archive, as with `-`."""
+    try:
+        saved = _save_to(app, id_, fd)
+        settle(fd, out)
+        in_data = is_stdout(fd)
+    finally:
+        os.close(fd)
+    if not in_data:
+        app.terminal.record(saved | {"path": out}, human=f"{saved['id']}  saved  {out}")
 
 
 def _unpack(app: App, id_: str, out: str, *, force: bool) -> None:
