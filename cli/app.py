@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from peerpost import __version__
 from peerpost.errors import PeerpostError, ReaderLeftError, UnprintedError
+from peerpost.stdio import OutputError
 
 from .terminal import Terminal
-
-if TYPE_CHECKING:
-    from peerpost.stdio import OutputError
 
 __all__ = [
     "App",
@@ -52,6 +51,8 @@ class App:
         self.spawn = True
         self.has_acted = False
         """Whether something was done that a second run would do again."""
+        self.code = 0
+        """The exit code, where all was done and not all could be printed."""
 
     @property
     def home(self) -> Path:
@@ -83,6 +84,14 @@ class App:
         )
         self.has_acted = self.has_acted or method not in _LOOKING
         return answer
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Go on where stdout takes no row: what is yet to be done does not depend on who reads of it."""
+        try:
+            yield
+        except OutputError as error:
+            self.code = self.unprinted(error)
 
     def unprinted(self, error: OutputError) -> int:
         """Say that stdout did not take what came of a command. Return the exit code for it.

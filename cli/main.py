@@ -74,7 +74,7 @@ def run(arguments: list[str]) -> int:
     try:
         code = root.main(args=arguments, prog_name="peerpost", standalone_mode=False, obj=app)
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return (code if isinstance(code, int) else 0) or app.code
     except BaseException as error:  # noqa: BLE001 - here it becomes an exit code
         return _failed(app, error)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from peerpost import stdio
 from peerpost.errors import NoInputError, PeerpostError
-from peerpost.stdio import OutputError
 
 from .app import App
 from .inputs import open_input
@@ -45,8 +44,7 @@ class Item:
 def deliver(app: App, items: list[Item], common: dict[str, Any]) -> None:
     """Send the items in order; print each when it is queued and, with `wait`, when it is delivered.
 
-    Raises the first failure, once the others have been heard of; where stdout takes no rows, all is sent and each
-    row told of on stderr, and then SystemExit has the exit code for that.
+    Raises the first failure, once the others have been heard of.
     """
     with Progress(app.terminal) as progress:
         watch = _Watch(app, progress, wait=bool(common.get("wait")))
@@ -58,8 +56,6 @@ def deliver(app: App, items: list[Item], common: dict[str, Any]) -> None:
         app.terminal.error(error.code, error.message, error.hint)
     if watch.failures:
         raise watch.failures[0]
-    if watch.unprinted is not None:
-        raise SystemExit(watch.unprinted)
 
 
 class _Watch:
@@ -71,8 +67,6 @@ class _Watch:
         self._queued: set[int] = set()
         self._wait = wait
         self.failures: list[PeerpostError] = []
-        self.unprinted: int | None = None
-        """The exit code, where a row could not be printed."""
 
     def is_queued(self, request: int) -> bool:
         """Tell whether a row of this request has come."""
@@ -107,13 +101,10 @@ class _Watch:
         what = row.get("name") or row["kind"]
         self._app.has_acted = True
         with self._progress.aside():
-            try:
+            with self._app.going_on():
                 self._app.terminal.record(
                     row, human=f"{row['id']}  {row['state']}  {what}  to {row['contact']}"
                 )
-            except OutputError as error:
-                # What else is to be sent does not depend on who reads of it.
-                self.unprinted = self._app.unprinted(error)
             for skipped in row.get("skipped", ()):
                 self._app.terminal.note(f"not sent: {skipped}")
 

@@ -162,12 +162,16 @@ class Terminal:
 
     def record(self, value: Mapping[str, Any], *, human: str | None = None) -> None:
         """Print one object: as JSON, or as the line given, or as its fields one per line."""
-        if self.json:
-            self._data(as_json(value))
-        elif human is not None:
-            self._data(safe(human))
-        else:
-            self._fields(value)
+        try:
+            if self.json:
+                self._data(as_json(value))
+            elif human is not None:
+                self._data(safe(human))
+            else:
+                self._fields(value)
+        except OutputError as error:
+            error.line = as_json(value) if human is None else human
+            raise
 
     def records(
         self, values: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, empty: str
@@ -255,11 +259,7 @@ class Terminal:
     # How
 
     def _data(self, line: str) -> None:
-        try:
-            print(line, file=sys.stdout, flush=True)  # noqa: T201 - the rule of this file
-        except OutputError as error:
-            error.line = line
-            raise
+        print(line, file=sys.stdout, flush=True)  # noqa: T201 - the rule of this file
 
     def _write(self, text: str) -> None:
         print(text, end="", file=sys.stdout, flush=True)  # noqa: T201

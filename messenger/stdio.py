@@ -14,7 +14,7 @@ import os
 import select
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from peerpost.errors import NoInputError, StorageError
 
@@ -84,12 +84,16 @@ def take_over() -> None:
             os.fstat(fd)
         except OSError:
             os.set_inheritable(os.open(os.devnull, wrong_way), True)
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    sys.stdin = io.TextIOWrapper(io.BufferedReader(_Input(0)), encoding, errors="replace")
     # A terminal that is not UTF-8 shows what it lacks as \u escapes instead of failing.
     escaped = "backslashreplace"
-    sys.stdout = io.TextIOWrapper(_Output(1), encoding, escaped)
-    sys.stderr = io.TextIOWrapper(_Output(2), encoding, escaped, line_buffering=True)
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(_Input(0)), _encoding(sys.stdin), "replace")
+    sys.stdout = io.TextIOWrapper(_Output(1), _encoding(sys.stdout), escaped)
+    sys.stderr = io.TextIOWrapper(_Output(2), _encoding(sys.stderr), escaped, line_buffering=True)
+
+
+def _encoding(stream: TextIO | None) -> str:
+    """Return the encoding of a stream of Python's, which is None where it was closed."""
+    return "utf-8" if stream is None else stream.encoding
 
 
 class _Stream(io.RawIOBase):

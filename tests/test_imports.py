@@ -55,7 +55,7 @@ FOLDERS: dict[str, frozenset[str]] = {
     ),
     "cli": frozenset({"", "errors", "raw_bytes", "stdio", "system", "invisible", *CLIENT_MODULES}),
     # The liar of the demonstration is a node with one part replaced.
-    "demo": frozenset({"", "errors", "system", "protocol", "store", "node"}),
+    "demo": frozenset({"", "errors", "raw_bytes", "stdio", "system", "protocol", "store", "node"}),
 }
 PURE = {"wire", "crypto", "protocol"}
 GUESTS = {"libp2p", "trio"}  # for net/ alone

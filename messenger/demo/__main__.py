@@ -11,7 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from peerpost.errors import NoInputError, PeerpostError
+from peerpost import stdio
+from peerpost.errors import NoInputError, PeerpostError, ReaderLeftError
+from peerpost.stdio import OutputError
 
 from .program import Program
 from .stage import Stage
@@ -67,6 +69,9 @@ def main() -> int:
             program.line(error.hint)
     except KeyboardInterrupt:
         return 130
+    except OutputError:
+        good = True  # Nobody would read where the folder is.
+        raise
     else:
         took_s = time.monotonic() - started
         program.result(
@@ -80,5 +85,17 @@ def main() -> int:
     return 0 if good else 1
 
 
+def run() -> int:
+    """Perform, whatever stdout is. Return the exit code."""
+    stdio.take_over()
+    try:
+        return main()
+    except OutputError as error:
+        if error.reader_left:
+            return ReaderLeftError.exit_code
+        sys.stderr.write(f"error: {error.message}\n")
+        return error.exit_code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
+from peerpost.raw_bytes import shown
+
 __all__ = ["Program"]
 
 
@@ -53,5 +55,5 @@ class Program:
 
     @staticmethod
     def _print(text: str) -> None:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(shown(text) + "\n")
         sys.stdout.flush()

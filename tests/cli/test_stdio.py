@@ -87,6 +87,23 @@ def test_all_is_sent_though_nothing_can_be_printed(node: FakeNode, tmp_path: Pat
     assert [name for name in "abc" if f": {name}  queued".encode() in done.stderr] == list("abc")
 
 
+def test_all_is_deleted_though_nothing_can_be_printed(node: FakeNode) -> None:
+    pages = [[{"id": f"p{page}n{n}"} for n in range(size)] for page, size in ((0, 1000), (1, 3))]
+    node.answers["inbox.older"] = {"count": 1003, "size": 1}
+    node.answers["inbox.delete"] = lambda _: pages.pop(0)
+    done = sh(node.home, "peerpost inbox delete --older-than 1d --yes >/dev/full")
+    assert (done.returncode, pages) == (79, [])
+    assert done.stderr.count(b"error: it was done") == 2
+
+
+@pytest.mark.parametrize("json_", ["", "--json"])
+def test_what_was_made_is_said_whole(node: FakeNode, json_: str) -> None:
+    node.answers["identity.new"] = {"id": "x", "name": "alice", "fingerprint": "abc def"}
+    done = sh(node.home, f"peerpost identity new --no-passphrase {json_} >&-")
+    assert done.returncode == 79
+    assert b"abc def" in done.stderr
+
+
 @pytest.mark.parametrize("streams", [">&-", "1</dev/null", ">/dev/full"])
 @pytest.mark.parametrize("command", ["contacts list", "--help", "--version", "config path"])
 def test_what_only_looks_fails_plainly(node: FakeNode, command: str, streams: str) -> None:

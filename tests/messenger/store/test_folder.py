@@ -182,6 +182,17 @@ def test_a_change_whose_time_was_put_back_is_noticed(folder: Path, name: bytes) 
     made.close()
 
 
+def test_what_cannot_be_read_is_named_also_where_that_is_no_text(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/shut-\xff")).touch()
+    # Root may read everything.
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: path != b"shut-\xff")
+    with pytest.raises(NoInputError, match="cannot be read") as caught:
+        scanned(folder)
+    assert caught.value.message.encode().startswith(rb"shut-\xff ")
+
+
 def test_a_list_of_an_earlier_version_is_read(folder: Path) -> None:
     found = scanned(folder).manifest
     old = bytearray(b"peerpost folder 1\n")
