@@ -30,7 +30,7 @@ _LOOKING = frozenset(
     {
         *("identity.show", "contacts.list", "contacts.show", "queue.list", "queue.show"),
         *("sent.list", "sent.show", "transfers.list", "transfers.show", "transfers.follow"),
-        *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.save", "inbox.older"),
+        *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
         *("limits.show", "limits.test", "node.status", "node.stay", "doctor", "config.show"),
     }
 )

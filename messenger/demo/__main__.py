@@ -62,6 +62,9 @@ def main() -> int:
         program.line(f"Alice and Bob are two nodes, two processes, in {folder}")
         asyncio.run(_perform(folder, _file(arguments.file, folder), program))
         good = True
+    except OutputError:
+        good = True  # Nobody would read where the folder is.
+        raise
     except (PeerpostError, TimeoutError) as error:
         message = error.message if isinstance(error, PeerpostError) else "that took too long"
         program.result(f"The demonstration failed: {message}", good=False)
@@ -69,9 +72,6 @@ def main() -> int:
             program.line(error.hint)
     except KeyboardInterrupt:
         return 130
-    except OutputError:
-        good = True  # Nobody would read where the folder is.
-        raise
     else:
         took_s = time.monotonic() - started
         program.result(

@@ -96,6 +96,13 @@ def test_all_is_deleted_though_nothing_can_be_printed(node: FakeNode) -> None:
     assert done.stderr.count(b"error: it was done") == 2
 
 
+def test_what_was_saved_is_said_to_be(node: FakeNode, tmp_path: Path) -> None:
+    node.answers["inbox.save"] = {"id": "k3f9", "name": None, "size": 0, "blake2b": None}
+    done = sh(node.home, f"peerpost inbox save k3f9 --out {tmp_path}/new >&-")
+    assert done.returncode == 79
+    assert (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("json_", ["", "--json"])
 def test_what_was_made_is_said_whole(node: FakeNode, json_: str) -> None:
     node.answers["identity.new"] = {"id": "x", "name": "alice", "fingerprint": "abc def"}
