@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from peerpost import stdio
@@ -30,7 +30,7 @@ class Item:
     params: dict[str, Any]
     """What `send-net` takes for it."""
     fd: int | None = None
-    """The stream, owned."""
+    """The file or stream, owned."""
     path: str | None = None
     """A file or folder, opened when its turn comes: there may be more of them than may be open at once."""
     unread: bytes = b""
@@ -112,7 +112,7 @@ class _Watch:
 def _send_one(app: App, item: Item, common: dict[str, Any], watch: _Watch) -> None:
     from peerpost.node.client import call
 
-    with _descriptors(item) as fds:
+    with _descriptors(_opened(item)) as fds:
         row = call(
             app.home,
             "send-net",
@@ -148,28 +148,30 @@ def _send_many(app: App, items: list[Item], common: dict[str, Any], watch: _Watc
 
         for item in items:
             try:
-                with _descriptors(item) as fds:
-                    id_ = node.begin("send-net", common | item.params, fds=fds)
-                    waiting.add(id_)
-                    while id_ in waiting and not watch.is_queued(id_):
-                        hear()
+                opened = _opened(item)
             except NoInputError as error:
                 # It was there when the command began.
                 watch.failures.append(error)
+                continue
+            with _descriptors(opened) as fds:
+                id_ = node.begin("send-net", common | item.params, fds=fds)
+                waiting.add(id_)
+                while id_ in waiting and not watch.is_queued(id_):
+                    hear()
         while waiting:
             hear()
+
+
+def _opened(item: Item) -> Item:
+    """Return an item with what its path leads to now, open. Raises NoInputError."""
+    if item.path is None:
+        return item
+    return replace(item, fd=open_input(item.path, folders=True))
 
 
 @contextmanager
 def _descriptors(item: Item) -> Iterator[list[int]]:
     """Give the descriptors of an item: its own, or a pipe that begins with what was read of it."""
-    if item.path is not None:
-        fd = open_input(item.path, folders=True)
-        try:
-            yield [fd]
-        finally:
-            os.close(fd)
-        return
     if item.fd is None:
         yield []
         return

@@ -13,7 +13,7 @@ import secrets
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from peerpost.errors import (
@@ -70,12 +70,14 @@ def special(out: str, *, force: bool) -> int | None:
         status = path.stat()
         if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
             return None
-        if path.is_symlink() and not force and not _is_systems(path):
+        follow = force or _is_systems(path)
+        if path.is_symlink() and not follow:
             raise ExistsError(
                 f"{path} is a link to a pipe or a device",
-                hint=f"name that itself: {path.readlink()}; or --force to write to it",
+                hint=f"name that itself: {path.parent / path.readlink()}; or --force to write to it",
             )
-        fd = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+        flags = os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC
+        fd = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     except (OSError, RuntimeError, ValueError) as error:
@@ -145,16 +147,23 @@ def _look_at(path: Path, *, force: bool) -> None:
 
 
 def _is_systems(path: Path) -> bool:
-    """Tell whether a link is one of those that a system names its devices by, which only root can make."""
+    """Tell whether a link would be one of those that a system names its devices by, which only root can make."""
     try:
         folder = path.absolute().parent.resolve(strict=True)
+        status = folder.stat()
     except (OSError, RuntimeError):
         return False
-    return folder == Path("/dev") or folder.is_relative_to("/proc")
+    shared = stat.S_IWGRP | stat.S_IWOTH
+    is_roots = status.st_uid == 0 and not status.st_mode & shared
+    return folder.is_relative_to("/proc") or (folder.is_relative_to("/dev") and is_roots)
 
 
 def _give_name(draft: Path, path: Path, *, force: bool) -> None:
     if force:
+        with suppress(FileNotFoundError):
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+                raise CannotCreateError(f"{path} was replaced just now", hint="try again")
         draft.replace(path)
         return
     try:

@@ -132,6 +132,34 @@ def test_a_descriptor_of_the_caller_is_written_to(
     assert (done.stdout, done.stderr) == (b"before new", b"")
 
 
+def test_a_pipe_that_came_meanwhile_is_not_replaced(
+    node: FakeNode, shell: Shell, tmp_path: Path
+) -> None:
+    out = tmp_path / "a"
+
+    def save(_: Request) -> Any:
+        os.mkfifo(out)
+        return {"id": "k3f9"}
+
+    node.answers["inbox.save"] = save
+    assert shell("inbox", "save", "k3", "--out", str(out), "--force").code == 73
+    assert stat.S_ISFIFO(out.lstat().st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "home"]
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="it is not there")
+def test_a_link_in_a_folder_that_all_write_to_is_not_the_systems(
+    node: FakeNode, shell: Shell
+) -> None:
+    link = Path(f"/dev/shm/peerpost-test-{os.getpid()}")
+    link.symlink_to("/dev/null")
+    try:
+        assert shell("inbox", "save", "k3", "--out", str(link)).code == 73
+    finally:
+        link.unlink()
+    assert "inbox.save" not in dict(node.asked)
+
+
 def test_a_descriptor_that_is_not_open(node: FakeNode, shell: Shell) -> None:
     for number in (99, "01", "x", 10**9):
         assert shell("inbox", "save", "k3", "--out", f"/dev/fd/{number}").code == 73
