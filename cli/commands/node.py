@@ -86,6 +86,7 @@ def start(app: App, listen: tuple[str, ...]) -> None:
             idle_exit=False,
             extra=(*listen_args, *app.node_args()),
         ).close()
+        app.has_acted = True
     app.terminal.record(app.call("node.status", spawn=False))
 
 
@@ -145,4 +146,5 @@ def stop(app: App) -> None:
             f"the node ({'elsewhere' if pid is None else f'process {pid}'}) is still stopping",
             hint="look at it where it runs" if pid is None else f"end it by force: kill -9 {pid}",
         )
+    app.has_acted = True
     app.terminal.record({"state": "stopped", "pid": pid}, human="stopped")
