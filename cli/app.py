@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from peerpost import __version__
+from peerpost.errors import ReaderLeftError, UnprintedError
+from peerpost.stdio import OutputError
 
 from .terminal import Terminal
 
@@ -19,13 +21,20 @@ __all__ = [
     "Command",
     "Group",
     "LazyGroup",
-    "PipeClosedError",
     "UnknownCommandError",
     "complete_contacts",
     "pass_app",
-    "pipe_may_close",
 ]
 
+_LOOKING = frozenset(
+    {
+        *("identity.show", "contacts.list", "contacts.show", "queue.list", "queue.show"),
+        *("sent.list", "sent.show", "transfers.list", "transfers.show", "transfers.follow"),
+        *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
+        *("limits.show", "limits.test", "node.status", "node.stay", "doctor", "config.show"),
+    }
+)
+"""What may be asked again as often as one likes; all else is an act."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -40,6 +49,10 @@ class App:
         self.log_format: str | None = None
         self.debug = False
         self.spawn = True
+        self.has_acted = False
+        """Whether something was done that a second run would do again."""
+        self.code = 0
+        """The exit code, where all was done and not all could be printed."""
 
     @property
     def home(self) -> Path:
@@ -60,7 +73,7 @@ class App:
         """Ask the node. Raises the PeerpostError that it raised."""
         from peerpost.node.client import call
 
-        return call(
+        answer = call(
             self.home,
             method,
             params,
@@ -70,6 +83,31 @@ class App:
             on_event=on_event,
             on_wait=self.waits,
         )
+        self.has_acted = self.has_acted or method not in _LOOKING
+        return answer
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Go on where stdout takes no row: what is yet to be done does not depend on who reads of it."""
+        try:
+            yield
+        except OutputError as error:
+            self.code = self.unprinted(error)
+
+    def unprinted(self, error: OutputError) -> int:
+        """Say that stdout did not take what came of a command. Return the exit code for it.
+
+        Of what was only looked at a reader who leaves needs no word.
+        """
+        if self.has_acted:
+            cause = "the reader of stdout has left" if error.reader_left else error.message
+            done = UnprintedError(f"it was done, and could not be printed ({cause}): {error.line}")
+            self.terminal.error(done.code, done.message, done.hint)
+            return ReaderLeftError.exit_code if error.reader_left else done.exit_code
+        if error.reader_left:
+            return ReaderLeftError.exit_code
+        self.terminal.error(error.code, error.message, error.hint)
+        return error.exit_code
 
     def waits(self, pid: int | None) -> None:
         """Say that the node does not answer, and that it is waited for."""
@@ -229,19 +267,6 @@ class UnknownCommandError(click.UsageError):
         self.near = near[0] if near else None
 
 
-class PipeClosedError(Exception):
-    """The reader of our output has left. Not an OSError: of that one click makes a plain exit."""
-
-
-@contextmanager
-def pipe_may_close() -> Iterator[None]:
-    """Raise PipeClosedError where the reader of our output has left."""
-    try:
-        yield
-    except BrokenPipeError as error:
-        raise PipeClosedError from error
-
-
 class LazyGroup(Group):
     """The root: each command's module is imported when it runs, and not for a help page."""
 
@@ -249,16 +274,6 @@ class LazyGroup(Group):
         """Take a table of name to ("module:attribute", one line of help)."""
         super().__init__(*args, **kwargs)
         self.lazy = lazy
-
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Read the arguments, which may print a help page."""
-        with pipe_may_close():
-            return super().make_context(*args, **kwargs)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        with pipe_may_close():
-            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         """List the table."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .terminal import LOOK_AHEAD, LOOK_BACK, safe_span
+from .terminal import LOOK_AHEAD, LOOK_BACK, as_json, safe_span
 
 __all__ = ["LongRecord", "SafeBlock"]
 
@@ -63,11 +63,11 @@ class LongRecord:
 
     def begin(self, value: Mapping[str, Any], key: str) -> None:
         """With JSON open the object, and in it the member `key`; else leave a line between it and the text."""
-        self._write(f'{json.dumps(value)[:-1]}, {json.dumps(key)}: "' if self._json else "\n")
+        self._write(f'{as_json(value)[:-1]}, {json.dumps(key)}: "' if self._json else "\n")
 
     def feed(self, piece: str) -> None:
         """Print what follows of the text."""
-        self._print(json.dumps(piece)[1:-1] if self._json else self._block.feed(piece))
+        self._print(as_json(piece)[1:-1] if self._json else self._block.feed(piece))
 
     def end(self) -> None:
         """Print its end, and the end of the line where that has none."""

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from peerpost.errors import BadInputError, NoInputError
+from peerpost.stdio import inherited, read_up_to
 
 __all__ = ["Accept", "Duration", "Quota", "Size", "open_input", "read_ticket"]
 
@@ -86,9 +87,13 @@ def open_input(path: str, *, folders: bool = False) -> int:
 
     Raises NoInputError saying why not.
     """
+    own = inherited(path)
     try:
-        if stat.S_ISDIR(Path(path).stat().st_mode) and not folders:
+        status = os.fstat(own) if own is not None else Path(path).stat()
+        if stat.S_ISDIR(status.st_mode) and not folders:
             raise NoInputError(f"{path} is a folder", hint="name a file in it")
+        if own is not None:
+            return os.dup(own)
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise NoInputError(f"there is no file {path}", hint=_nearest(path)) from None
@@ -122,8 +127,11 @@ def read_ticket(ticket: str | None, path: str | None) -> str:
     if path is None:
         data = sys.stdin.buffer.read(MAX_TICKET_FILE_BYTES + 1)
     else:
-        with os.fdopen(open_input(path), "rb") as file:
-            data = file.read(MAX_TICKET_FILE_BYTES + 1)
+        fd = open_input(path)
+        try:
+            data = read_up_to(fd, MAX_TICKET_FILE_BYTES + 1)
+        finally:
+            os.close(fd)
     text = _decoded(data).strip("\ufeff \t\r\n")
     if not text or len(data) > MAX_TICKET_FILE_BYTES:
         raise BadInputError(

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import sys
 from typing import NoReturn
 
 import click
 
-from peerpost.errors import PeerpostError, StorageError
+from peerpost import stdio
+from peerpost.errors import PeerpostError, ReaderLeftError, StorageError
+from peerpost.stdio import OutputError
 
-from .app import CONTEXT, App, LazyGroup, PipeClosedError, UnknownCommandError, pipe_may_close
+from .app import CONTEXT, App, LazyGroup, UnknownCommandError
 
 __all__ = ["main", "root", "run"]
 
-INTERRUPTED, TERMINATED, PIPE_CLOSED = 130, 143, 141
+INTERRUPTED, TERMINATED, PIPE_CLOSED = 130, 143, ReaderLeftError.exit_code
 
 COMMANDS = {
     name: (f"peerpost.cli.commands.{where}", text)
@@ -60,6 +61,7 @@ def root() -> None:
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
+    stdio.take_over()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -70,9 +72,8 @@ def run(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         code = root.main(args=arguments, prog_name="peerpost", standalone_mode=False, obj=app)
-        with pipe_may_close():
-            sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        sys.stdout.flush()
+        return (code if isinstance(code, int) else 0) or app.code
     except BaseException as error:  # noqa: BLE001 - here it becomes an exit code
         return _failed(app, error)
 
@@ -92,41 +93,38 @@ def _read_ahead(app: App, arguments: list[str]) -> None:
 def _failed(app: App, error: BaseException) -> int:
     """Say what went wrong. Return the exit code for it."""
     terminal = app.terminal
-    try:
-        match error:
-            case SystemExit():
-                return error.code if isinstance(error.code, int) else 1
-            case KeyboardInterrupt() | click.Abort():
-                return INTERRUPTED
-            case click.exceptions.NoArgsIsHelpError():
-                # Not an error to tell a person of; the page goes where errors go.
-                terminal.trace(error.format_message())
-                return 2
-            case click.UsageError():
-                terminal.error("usage", _sentence(error), _usage_hint(error))
-                return 2
-            case click.ClickException():
-                terminal.error("error", error.format_message(), None)
-                return error.exit_code
-            case PeerpostError():
-                _trace(app, error)
-                terminal.error(error.code, error.message, error.hint)
-                return error.exit_code
-            case PipeClosedError():
-                return _quietly(PIPE_CLOSED)
-            case OSError() if error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
-                terminal.error("io", f"cannot write: {error.strerror}", None)
-                return _quietly(StorageError.exit_code)
-        _trace(app, error)
-        terminal.error(
-            "unexpected",
-            f"unexpected {type(error).__name__}: {error}",
-            None if app.debug else "this is a bug; --debug shows where",
-        )
-        return 1
-    except OSError:
-        # stderr is gone as well.
-        return _quietly(1)
+    match error:
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else 1
+        case KeyboardInterrupt() | click.Abort():
+            return INTERRUPTED
+        case click.exceptions.NoArgsIsHelpError():
+            # Not an error to tell a person of; the page goes where errors go.
+            terminal.trace(error.format_message())
+            return 2
+        case click.UsageError():
+            terminal.error("usage", _sentence(error), _usage_hint(error))
+            return 2
+        case click.ClickException():
+            terminal.error("error", error.format_message(), None)
+            return error.exit_code
+        case OutputError():
+            _trace(app, error)
+            return app.unprinted(error)
+        case PeerpostError():
+            _trace(app, error)
+            terminal.error(error.code, error.message, error.hint)
+            return error.exit_code
+        case OSError() if error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+            terminal.error("io", f"cannot write: {error.strerror}", None)
+            return StorageError.exit_code
+    _trace(app, error)
+    terminal.error(
+        "unexpected",
+        f"unexpected {type(error).__name__}: {error}",
+        None if app.debug else "this is a bug; --debug shows where",
+    )
+    return 1
 
 
 def _trace(app: App, error: BaseException) -> None:
@@ -145,15 +143,3 @@ def _usage_hint(error: click.UsageError) -> str | None:
     if isinstance(error, UnknownCommandError) and error.near is not None:
         return f"did you mean {error.near!r}?"
     return f"see: {error.ctx.command_path} --help" if error.ctx is not None else None
-
-
-def _quietly(code: int) -> int:
-    """Let the interpreter's last flush find nothing to complain of."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(null, stream.fileno())
-    os.close(null)
-    return code

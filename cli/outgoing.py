@@ -6,18 +6,20 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from peerpost import stdio
 from peerpost.errors import NoInputError, PeerpostError
 
 from .app import App
+from .inputs import open_input
 from .progress import Progress
 
 __all__ = ["Item", "deliver"]
 
 _COPY_BYTES = 1 << 16
-_copy_errors: list[OSError] = []
+_copy_errors: list[PeerpostError] = []
 """Why stdin could not be copied to its end."""
 
 
@@ -29,6 +31,8 @@ class Item:
     """What `send-net` takes for it."""
     fd: int | None = None
     """The file or stream, owned."""
+    path: str | None = None
+    """A file or folder, opened when its turn comes: there may be more of them than may be open at once."""
     unread: bytes = b""
     """What was read from the stream to see what it is."""
     copied: bool = False
@@ -108,17 +112,19 @@ class _Watch:
     def _confirm(self, token: str) -> None:
         """Say that a stream has come to its end: we live, and what we copied of it is whole."""
         if _copy_errors:
-            raise NoInputError(f"cannot read the input: {_copy_errors[0].strerror}")
+            raise _copy_errors[0]
         self._app.call("send-net.confirm", {"token": token})
 
     def _print(self, row: dict[str, Any]) -> None:
         what = row.get("name") or row["kind"]
+        self._app.has_acted = True
         if self._app.terminal.quiet and not self._app.terminal.json:
             return  # From cron, what is printed becomes a mail: here nothing went wrong.
         with self._progress.aside():
-            self._app.terminal.record(
-                row, human=f"{row['id']}  {row['state']}  {what}  to {row['contact']}"
-            )
+            with self._app.going_on():
+                self._app.terminal.record(
+                    row, human=f"{row['id']}  {row['state']}  {what}  to {row['contact']}"
+                )
             for skipped in row.get("skipped", ()):
                 self._app.terminal.note(f"not sent: {skipped}")
 
@@ -126,7 +132,7 @@ class _Watch:
 def _send_one(app: App, item: Item, common: dict[str, Any], watch: _Watch) -> None:
     from peerpost.node.client import call
 
-    with _descriptors(item) as fds:
+    with _descriptors(_opened(item)) as fds:
         row = call(
             app.home,
             "send-net",
@@ -163,13 +169,26 @@ def _send_many(app: App, items: list[Item], common: dict[str, Any], watch: _Watc
                 watch.failures.append(error_from(value))
 
         for item in items:
-            with _descriptors(item) as fds:
+            try:
+                opened = _opened(item)
+            except NoInputError as error:
+                # It was there when the command began.
+                watch.failures.append(error)
+                continue
+            with _descriptors(opened) as fds:
                 id_ = node.begin("send-net", common | item.params, fds=fds)
                 waiting.add(id_)
                 while id_ in waiting and not watch.is_queued(id_):
                     hear()
         while waiting:
             hear()
+
+
+def _opened(item: Item) -> Item:
+    """Return an item with what its path leads to now, open. Raises NoInputError."""
+    if item.path is None:
+        return item
+    return replace(item, fd=open_input(item.path, folders=True))
 
 
 @contextmanager
@@ -205,12 +224,12 @@ def _put_back(fd: int, size: int) -> bool:
 def _copy(item: Item, out: int) -> None:
     fd = item.fd if item.fd is not None else -1
     try:
-        data = item.unread or os.read(fd, _COPY_BYTES)
+        data = item.unread or stdio.read(fd, _COPY_BYTES)
         while data:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(out, view) :]
-            data = os.read(fd, _COPY_BYTES)
-    except OSError as error:
+            stdio.write_all(out, data)
+            data = stdio.read(fd, _COPY_BYTES)
+    except NoInputError as error:
         _copy_errors.append(error)
+    except OSError as error:
+        _copy_errors.append(NoInputError(f"cannot copy the input: {error.strerror}"))
     os.close(out)

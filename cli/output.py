@@ -1,4 +1,9 @@
-"""A file that appears whole or not at all."""
+"""Where a command writes what it was asked for: a file that appears whole or not at all, or what is there already.
+
+What is there and is no file (a pipe, a device, a descriptor of this process) is written to, and never replaced. A
+link may have been put there by anybody: nothing is written to where it leads unless `force` says so, and then a link
+to a file is replaced itself, as ever, and one to a pipe or a device is written through.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +11,107 @@ import errno
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from peerpost import system
-from peerpost.errors import CannotCreateError, ExistsError, StorageError, StoreFullError
+from peerpost.errors import (
+    CannotCreateError,
+    ExistsError,
+    StorageError,
+    StoreFullError,
+    UsageError,
+)
+from peerpost.stdio import inherited
 
-__all__ = ["target"]
+__all__ = ["is_stdout", "raw_on_terminal", "settle", "special", "target"]
+
+
+def raw_on_terminal() -> UsageError:
+    """Return what is to be said where bytes that nobody has looked at would go to a terminal."""
+    return UsageError(
+        "raw bytes are not for a terminal", hint="give --out FILE, or pipe it somewhere"
+    )
+
+
+def is_stdout(fd: int) -> bool:
+    """Tell whether a descriptor leads to where stdout does: there what is said of the data would be taken for data."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.fstat(sys.stdout.fileno()))
+    except OSError:
+        return False
+
+
+def settle(fd: int, out: str) -> None:
+    """Have what was written to something be on the disk, if it has one. Raises StorageError."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS, errno.EBADF):
+            raise StorageError(f"cannot write {out}: {error.strerror}") from None
+
+
+def special(out: str, *, force: bool) -> int | None:
+    """Open what is there to be written to as it is: a pipe, a device, a descriptor of this process.
+
+    Return None where there is none, and a file is to be made. A named pipe is opened once somebody reads it. Raises
+    ExistsError for a link to one, unless `force`; UsageError for a terminal; CannotCreateError.
+    """
+    own = inherited(out)
+    if own is None and force and Path(out).is_symlink():
+        own = inherited(_behind_links(out))
+    if own is not None:
+        if os.isatty(own):
+            raise raw_on_terminal()
+        return os.dup(own)
+    path = Path(out)
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
+            return None
+        follow = force or _is_systems(path)
+        if path.is_symlink() and not follow:
+            raise ExistsError(
+                f"{path} is a link to a pipe or a device",
+                hint=f"name that itself: {path.parent / path.readlink()}; or --force to write to it",
+            )
+        flags = os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC
+        fd = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise CannotCreateError(f"cannot write to {path}: {reason}") from None
+    try:
+        # What was put there since it was looked at is not what was meant.
+        if not os.path.samestat(status, os.fstat(fd)):
+            raise CannotCreateError(f"{path} was replaced just now", hint="try again")
+        if os.isatty(fd):
+            raise raw_on_terminal()
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _behind_links(out: str) -> str:
+    """Follow links to the first path that is none or that means a descriptor of this process."""
+    for _ in range(40):
+        if inherited(out) is not None or not Path(out).is_symlink():
+            break
+        out = os.path.join(Path(out).parent, os.readlink(out))  # noqa: PTH115, PTH118 - as text
+    return out
 
 
 @contextmanager
 def target(out: str, *, force: bool, mode: int = 0o666) -> Iterator[int]:
     """Open a new file beside `out` and give its descriptor; it takes that name when all went well.
 
-    Its rights are `mode` less what the umask takes, from the first on, and its name survives a power cut.
-    Raises ExistsError where a file or link exists and `force` does not say to replace it,
-    CannotCreateError where something else does or its folder does not let us, StoreFullError when the disk is full.
+    For what `special` does not know. Its rights are `mode` less what the umask takes, from the first on, and its name
+    survives a power cut. Raises ExistsError where a file or link exists and `force` does not say to replace it,
+    CannotCreateError where a folder does or its folder does not let us, StoreFullError when the disk is full.
     """
     path = Path(out)
     _look_at(path, force=force)
@@ -59,29 +148,28 @@ def _look_at(path: Path, *, force: bool) -> None:
         return
     if stat.S_ISDIR(status.st_mode):
         raise CannotCreateError(f"{path} is a folder", hint=f"name a file in it: {path / 'FILE'}")
-    is_link = stat.S_ISLNK(status.st_mode)
-    if not (is_link or stat.S_ISREG(status.st_mode)) or (is_link and _is_systems(path)):
-        raise CannotCreateError(
-            f"{path} is a pipe or a device", hint=f"write to stdout instead: --out - > {path}"
-        )
     if not force:
         raise _exists(path)
 
 
 def _is_systems(path: Path) -> bool:
-    """Tell whether a link belongs to the system, as /dev/stdout does: root would replace it for everybody."""
+    """Tell whether a link would be one of those that a system names its devices by, which only root can make."""
     try:
         folder = path.absolute().parent.resolve(strict=True)
-        if folder == Path("/dev") or folder.is_relative_to("/proc"):
-            return True
-        goal = path.stat()
+        status = folder.stat()
     except (OSError, RuntimeError):
         return False
-    return not (stat.S_ISREG(goal.st_mode) or stat.S_ISDIR(goal.st_mode))
+    shared = stat.S_IWGRP | stat.S_IWOTH
+    is_roots = status.st_uid == 0 and not status.st_mode & shared
+    return folder.is_relative_to("/proc") or (folder.is_relative_to("/dev") and is_roots)
 
 
 def _give_name(draft: Path, path: Path, *, force: bool) -> None:
     if force:
+        with suppress(FileNotFoundError):
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+                raise CannotCreateError(f"{path} was replaced just now", hint="try again")
         draft.replace(path)
         return
     try:

@@ -15,6 +15,7 @@ from peerpost.errors import (
     CannotCreateError,
     ExistsError,
     PeerpostError,
+    ReaderLeftError,
     StorageError,
     UsageError,
 )
@@ -22,7 +23,7 @@ from peerpost.store.names import numbered, safe_name
 
 from .app import App
 from .listing import PAGE_ROWS
-from .output import target
+from .output import is_stdout, raw_on_terminal, settle, special, target
 
 __all__ = ["Saving", "received"]
 
@@ -68,7 +69,10 @@ class Saving:
             self._to_stdout(ids)
             return
         rows = [self.app.call("inbox.peek", {"id": id_}) for id_ in ids]
-        if len(ids) > 1 or self._is_folder(rows[0]):
+        one = self.out if len(ids) == 1 else None
+        if one is not None and (there := special(one, force=self.force)) is not None:
+            self._write_into(rows[0]["id"], one, there)
+        elif len(ids) > 1 or self._is_folder(rows[0]):
             self.save_each([row["id"] for row in rows])
         else:
             self._save_as(ids[0], rows[0], self.out or "")
@@ -100,16 +104,33 @@ class Saving:
     def _to_stdout(self, ids: list[str]) -> None:
         if len(ids) != 1:
             raise UsageError("stdout takes one message", hint="give --out DIR/ for several")
+        if sys.stdout.isatty():
+            raise raw_on_terminal()
+        self._write_to(ids[0], sys.stdout.fileno())
+
+    def _write_to(self, id_: str, fd: int) -> dict[str, Any]:
+        """Have the node write to a pipe or device; where its reader leaves, end as silently as any program does."""
         if self.move:
             raise UsageError(
-                "nobody knows whether what goes to stdout is kept",
+                "nobody knows whether what goes to a pipe or a device is kept",
                 hint="--move goes with a file; or delete it after: peerpost inbox delete ID",
             )
-        if sys.stdout.isatty():
-            raise UsageError(
-                "raw bytes are not for a terminal", hint="give --out FILE, or pipe it somewhere"
-            )
-        self.app.call("inbox.save", {"id": ids[0]}, fds=[sys.stdout.fileno()])
+        try:
+            saved: dict[str, Any] = self.app.call("inbox.save", {"id": id_}, fds=[fd])
+        except ReaderLeftError as error:
+            raise SystemExit(error.exit_code) from None
+        return saved
+
+    def _write_into(self, id_: str, out: str, fd: int) -> None:
+        """Write to what is there already; of a folder the archive, as with `-`."""
+        try:
+            saved = self._write_to(id_, fd)
+            settle(fd, out)
+            in_data = is_stdout(fd)
+        finally:
+            os.close(fd)
+        if not in_data:
+            self.app.terminal.record(saved | {"path": out}, human=f"{saved['id']}  saved  {out}")
 
     def _is_folder(self, row: dict[str, Any]) -> bool:
         """Tell whether the one message is to come into `out`; a folder takes that name itself."""

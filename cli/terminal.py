@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
+
+from peerpost.raw_bytes import encodable, shown
+from peerpost.stdio import OutputError
 
 from .table import laid_out, width
 
@@ -25,6 +29,7 @@ __all__ = [
     "LOOK_BACK",
     "Column",
     "Terminal",
+    "as_json",
     "safe",
     "safe_block",
     "safe_span",
@@ -56,6 +61,8 @@ _SHARES = frozenset({"progress"})
 _SECONDS = frozenset({"key_age", "eta_s"})
 _RATES = frozenset({"rate_bytes_s"})
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+_MAYBE_BYTES = re.compile(r"\\udc[89a-f]")
+"""In JSON: a byte that is no UTF-8, or the second half of a character beyond 16 bits."""
 _JOINER = "\u200d"
 _PASSED_OVER = "\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 """Between an emoji and its joiner: the presentation selector and skin tones (Unicode TR 51)."""
@@ -69,9 +76,9 @@ def safe(text: str) -> str:
     r"""Return text for one line of a terminal, everything in it that acts or hides made visible.
 
     Control characters (C0, C1, DEL), bidirectional and other format characters, zero-width ones,
-    tags, fillers, surrogates, private and unassigned code points and line separators show as
-    `<U+202E>`, as do combining marks too many; a line break shows as `\n`. A joiner stays between two
-    emoji.
+    tags, fillers, private and unassigned code points and line separators show as `<U+202E>`, as do
+    combining marks too many; a line break shows as `\n`, and of a name that is no UTF-8 a byte as
+    `\xff`. A joiner stays between two emoji.
     """
     return safe_span(text, 0, len(text))
 
@@ -106,7 +113,7 @@ def _visible(text: str, at: int, char: str) -> str:
     # Many of them push what follows out of sight, so a run is shown from its second on.
     if _is_blank(char) and not (at and _is_blank(text[at - 1])):
         return char
-    return f"<U+{ord(char):04X}>"
+    return shown(char) if "\ud800" <= char <= "\udfff" else f"<U+{ord(char):04X}>"
 
 
 def _is_blank(char: str) -> bool:
@@ -126,6 +133,12 @@ def _is_emoji(char: str) -> bool:
     )
 
 
+def as_json(value: Any) -> str:
+    r"""Return an object as JSON in pure ASCII; of a name that is no UTF-8 a byte is `\\xff` in it."""
+    text = json.dumps(value)
+    return json.dumps(encodable(value)) if _MAYBE_BYTES.search(text) else text
+
+
 class Terminal:
     """stdout and stderr under the options in force."""
 
@@ -143,12 +156,16 @@ class Terminal:
 
     def record(self, value: Mapping[str, Any], *, human: str | None = None) -> None:
         """Print one object: as JSON, or as the line given, or as its fields one per line."""
-        if self.json:
-            self._data(json.dumps(value))
-        elif human is not None:
-            self._data(safe(human))
-        else:
-            self._fields(value)
+        try:
+            if self.json:
+                self._data(as_json(value))
+            elif human is not None:
+                self._data(safe(human))
+            else:
+                self._fields(value)
+        except OutputError as error:
+            error.line = as_json(value) if human is None else human
+            raise
 
     def records(
         self, values: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, empty: str
@@ -156,7 +173,7 @@ class Terminal:
         """Print objects: as JSON lines, or as a table of the columns that any of them has."""
         if self.json:
             for value in values:
-                self._data(json.dumps(value))
+                self._data(as_json(value))
         elif values:
             shown = [column for column in columns if any(column[1] in value for value in values)]
             self._table([self._cells(value, shown) for value in values], shown)
@@ -190,12 +207,12 @@ class Terminal:
 
     def event(self, value: Mapping[str, Any]) -> None:
         """Say something to a program, on stderr: with --json, beside the data."""
-        self._say(json.dumps(value))
+        self._say(as_json(value))
 
     def error(self, code: str, message: str, hint: str | None) -> None:
         """Say what went wrong and what may be done."""
         if self.json:
-            self._say(json.dumps({"error": {"code": code, "message": message, "hint": hint}}))
+            self._say(as_json({"error": {"code": code, "message": message, "hint": hint}}))
             return
         self._say(self._style("error: ", _RED, sys.stderr) + safe(message))
         if hint:

@@ -7,6 +7,8 @@ Two branches under the root, as in h11: `LocalError`, where the caller or this m
 
 from __future__ import annotations
 
+from peerpost.raw_bytes import shown
+
 __all__ = [
     "AlreadyRunningError",
     "AmbiguousError",
@@ -25,6 +27,7 @@ __all__ = [
     "PeerpostError",
     "ProtocolError",
     "QuotaError",
+    "ReaderLeftError",
     "RefusedError",
     "RemoteError",
     "RevokedError",
@@ -36,6 +39,7 @@ __all__ = [
     "TimedOutError",
     "TransientError",
     "UnavailableError",
+    "UnprintedError",
     "UntrustedError",
     "UsageError",
 ]
@@ -49,10 +53,11 @@ class PeerpostError(Exception):
     hint: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        # An error goes to stores, contacts, sockets and logs: a name in it that is no text must not fail there.
+        self.message = shown(message)
+        super().__init__(self.message)
         if hint is not None:
-            self.hint = hint
+            self.hint = shown(hint)
 
 
 class LocalError(PeerpostError):
@@ -154,6 +159,13 @@ class QuotaError(StoreFullError):
     """A contact has used up what it may take up here: only its messages wait."""
 
 
+class ReaderLeftError(StorageError):
+    """Whoever read what was being written has left."""
+
+    code = "reader_left"
+    exit_code = 141
+
+
 class DamagedError(StorageError):
     """What lies in the store is not what was written there."""
 
@@ -161,6 +173,16 @@ class DamagedError(StorageError):
     hint = (
         "stop the node (peerpost node stop), copy the home folder aside, look at the disk, and put a backup of the "
         "whole home in its place; contacts send again what the backup lacks"
+    )
+
+
+class UnprintedError(LocalError):
+    """It was done, and what came of it could not be printed."""
+
+    code = "unprinted"
+    exit_code = 79
+    hint = (
+        "do not repeat it: it was done; `sent list`, `inbox list` and `contacts list` show what is"
     )
 
 

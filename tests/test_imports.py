@@ -37,7 +37,9 @@ CLIENT_MODULES = frozenset(f"node.{name}" for name in CLIENT)
 
 FOLDERS: dict[str, frozenset[str]] = {
     "": frozenset(),
-    "errors": frozenset(),
+    "raw_bytes": frozenset(),
+    "errors": frozenset({"raw_bytes"}),
+    "stdio": frozenset({"errors"}),
     "system": frozenset({"errors"}),
     "invisible": frozenset(),
     "holes": frozenset(),
@@ -45,16 +47,20 @@ FOLDERS: dict[str, frozenset[str]] = {
     "wire": frozenset({"errors", "fastpath"}),
     "crypto": frozenset({"errors", "fastpath", "wire"}),
     "protocol": frozenset({"errors", "fastpath", "wire", "crypto"}),
-    "store": frozenset({"errors", "system", "invisible", "fastpath", "wire", "crypto"}),
+    "store": frozenset(
+        {"errors", "raw_bytes", "system", "invisible", "fastpath", "wire", "crypto"}
+    ),
     "net": frozenset({"errors", "system", "fastpath", "wire"}),
     "node": frozenset(
-        {"", "errors", "system", "holes", "fastpath", "wire", "crypto", "protocol", "store", "net"}
+        {"", "errors", "raw_bytes", "stdio", "system", "holes"}
+        | {"fastpath", "wire", "crypto", "protocol", "store", "net"}
     ),
     "cli": frozenset(
-        {"", "errors", "system", "invisible", "holes", "store.names", *CLIENT_MODULES}
+        {"", "errors", "raw_bytes", "stdio", "system", "invisible", "holes", "store.names"}
+        | CLIENT_MODULES
     ),
     # The liar of the demonstration is a node with one part replaced.
-    "demo": frozenset({"", "errors", "system", "protocol", "store", "node"}),
+    "demo": frozenset({"", "errors", "raw_bytes", "stdio", "system", "protocol", "store", "node"}),
 }
 PURE = {"wire", "crypto", "protocol"}
 GUESTS = {"libp2p", "trio"}  # for net/ alone

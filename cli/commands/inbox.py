@@ -245,7 +245,8 @@ def delete(
         return
     while True:
         gone = app.call("inbox.delete", {**before, "limit": PAGE_ROWS})
-        _print_deleted(app, gone)
+        with app.going_on():
+            _print_deleted(app, gone)
         if len(gone) < PAGE_ROWS:
             return
 

@@ -94,6 +94,8 @@ def start(app: App, listen: tuple[str, ...]) -> None:
             runs = True
     if runs:
         app.terminal.note("The node runs already.")
+    else:
+        app.has_acted = True
     app.terminal.record(app.call("node.ready", spawn=False))
 
 
@@ -179,6 +181,7 @@ def stop(app: App) -> None:
             hint=_by_force(mark),
         )
     pid = None if mark is None else mark.pid
+    app.has_acted = True
     app.terminal.record({"state": "stopped", "pid": pid}, human="stopped")
 
 

@@ -11,10 +11,12 @@ from typing import Any
 import click
 
 from peerpost.errors import BadInputError, UsageError
+from peerpost.stdio import inherited, read_up_to
 
 from ..app import App, Command, complete_contacts, pass_app
 from ..completing import complete_files
 from ..inputs import Duration, open_input
+from ..misread import is_meant_as_file, needs_contact, one_text
 from ..outgoing import Item, deliver
 
 __all__ = ["send_net"]
@@ -46,7 +48,6 @@ def _complete_more_files(
 @click.option(
     "--contact",
     "-c",
-    required=True,
     metavar="NAME",
     shell_complete=complete_contacts,
     help="To whom.",
@@ -59,6 +60,7 @@ def _complete_more_files(
     shell_complete=complete_files,
     help="Send files and folders; '-' is stdin.",
 )
+@click.option("--text", "as_text", is_flag=True, help="TEXT is meant, though a file has that name.")
 @click.option("--name", metavar="NAME", help="What a file is called for the receiver.")
 @click.option(
     "--lane",
@@ -75,8 +77,9 @@ def _complete_more_files(
 def send_net(
     app: App,
     text: tuple[str, ...],
-    contact: str,
+    contact: str | None,
     files: tuple[str, ...],
+    as_text: bool,
     name: str | None,
     lane: str | None,
     spool: bool,
@@ -89,6 +92,10 @@ def send_net(
     The id is printed when the message is safely queued on this disk; delivery follows as soon as
     the contact can be reached, also when this command has ended.
     """
+    if contact is None:
+        raise needs_contact(text, files)
+    if as_text and files:
+        raise UsageError("either --text or --file: one message is one of them")
     if timeout is not None and not wait:
         raise UsageError("--timeout needs --wait")
     common: dict[str, Any] = {"contact": contact}
@@ -96,12 +103,14 @@ def send_net(
     common |= {key: value for key, value in options.items() if value is not None}
     if wait:
         common |= {"wait": True, "timeout_s": DEFAULT_TIMEOUT_S if timeout is None else timeout}
+    if not files and not as_text and is_meant_as_file(app, text):
+        files, text = text, ()
     items = _files((*files, *text), name) if files else [_text(app, text, name)]
     deliver(app, items, common)
 
 
 def _files(paths: tuple[str, ...], name: str | None) -> list[Item]:
-    """Open every file before any is sent, so that a typo in the last sends nothing."""
+    """Look at every file before any is sent, so that a typo in the last sends nothing."""
     if name is not None and len(paths) > 1:
         raise UsageError("--name is for one file", hint="send them one by one, or without --name")
     if paths.count("-") > 1:
@@ -110,24 +119,26 @@ def _files(paths: tuple[str, ...], name: str | None) -> list[Item]:
 
 
 def _file(path: str, name: str | None) -> Item:
+    """Return what a path leads to: a file or folder to be opened in its turn, or an open stream."""
     fd = open_input(path, folders=True)
     found = os.fstat(fd)
+    # Where it surely is what the path leads to at any time: not a pipe, nor a descriptor of this process.
+    again = inherited(path) is None and (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode))
+    if again:
+        os.close(fd)
+    where: dict[str, Any] = {"path": path} if again else {"fd": fd}
     whole = Path(path).absolute()
     shown = whole if Path(path).name not in ("", "..") else whole.resolve()
-    called = _utf8(name or shown.name or "file")
+    called: dict[str, Any] = {"name": _utf8(name or shown.name or "file"), "fd_index": 0}
+    path_hex = os.fsencode(whole).hex()
     if stat.S_ISDIR(found.st_mode):
-        path_hex = os.fsencode(whole).hex()
-        return Item(params={"folder": {"name": called, "fd_index": 0, "path_hex": path_hex}}, fd=fd)
+        return Item(params={"folder": {**called, "path_hex": path_hex}}, **where)
     if stat.S_ISREG(found.st_mode):
-        hint = _utf8(str(whole))
+        size = found.st_size
         return Item(
-            params={
-                "file": {"name": called, "fd_index": 0, "path_hint": hint, "size": found.st_size}
-            },
-            fd=fd,
-            size=found.st_size,
+            params={"file": {**called, "path_hex": path_hex, "size": size}}, size=size, **where
         )
-    return Item(params=_stream(called), fd=fd)
+    return Item(params=_stream(called["name"]), copied=os.isatty(fd), **where)
 
 
 def _stream(name: str) -> dict[str, Any]:
@@ -141,7 +152,7 @@ def _utf8(name: str) -> str:
 
 def _text(app: App, words: tuple[str, ...], name: str | None) -> Item:
     if len(words) > 1:
-        raise UsageError("a text is one argument", hint=f'quote it: "{" ".join(words)[:60]}"')
+        raise one_text(words)
     if not words:
         raise UsageError("nothing to send", hint="give a TEXT, --file PATH, or '-' for stdin")
     if words[0] == "-":
@@ -160,7 +171,7 @@ def _stdin(name: str | None) -> Item:
     fd = sys.stdin.fileno()
     if name is not None:
         return Item(params=_stream(_utf8(name)), fd=os.dup(fd), copied=os.isatty(fd))
-    head = _read_up_to(fd, MAX_TEXT_BYTES + 1)
+    head = read_up_to(fd, MAX_TEXT_BYTES + 1)
     if not head:
         raise BadInputError("stdin is empty: nothing to send")
     if len(head) <= MAX_TEXT_BYTES:
@@ -169,10 +180,3 @@ def _stdin(name: str | None) -> Item:
         except UnicodeDecodeError:
             pass
     return Item(params=_stream("stdin"), fd=os.dup(fd), unread=head)
-
-
-def _read_up_to(fd: int, limit: int) -> bytes:
-    data = b""
-    while len(data) < limit and (part := os.read(fd, limit - len(data))):
-        data += part
-    return data

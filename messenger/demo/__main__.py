@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from peerpost.errors import NoInputError, PeerpostError
+from peerpost import stdio
+from peerpost.errors import NoInputError, PeerpostError, ReaderLeftError
+from peerpost.stdio import OutputError
 
 from .program import Program
 from .stage import Stage
@@ -111,6 +113,9 @@ def main() -> int:
         program.line(f"Alice and Bob are two nodes, two processes, in {folder}")
         asyncio.run(_until_stopped(stop, folder, file, program))
         kept = arguments.keep
+    except OutputError:
+        kept = arguments.keep  # Nobody would read where the folder is.
+        raise
     except PeerpostError as error:
         program.failed(error)
         return 1
@@ -130,5 +135,17 @@ def main() -> int:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def run() -> int:
+    """Perform, whatever stdout is. Return the exit code."""
+    stdio.take_over()
+    try:
+        return main()
+    except OutputError as error:
+        if error.reader_left:
+            return ReaderLeftError.exit_code
+        sys.stderr.write(f"error: {error.message}\n")
+        return error.exit_code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -7,6 +7,7 @@ import sys
 import time
 
 from peerpost.errors import PeerpostError
+from peerpost.raw_bytes import shown
 
 __all__ = ["Program"]
 
@@ -67,7 +68,7 @@ class Program:
     def _paint(self, code: str, text: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
 
-    def _print(self, event: str, text: str, shown: str, **more: object) -> None:
-        line = json.dumps({"event": event, "text": text, **more}) if self._json else shown
-        sys.stdout.write(line + "\n")
+    def _print(self, event: str, text: str, line: str, **more: object) -> None:
+        text_out = json.dumps({"event": event, "text": text, **more}) if self._json else shown(line)
+        sys.stdout.write(text_out + "\n")
         sys.stdout.flush()

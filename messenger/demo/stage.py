@@ -166,9 +166,9 @@ class Stage:
         return {
             "contact": "bob",
             "file": {
-                "name": self.file.name,
+                "name": os.fsencode(self.file.name).decode(errors="replace"),
                 "fd_index": 0,
-                "path_hint": str(self.file),
+                "path_hex": os.fsencode(self.file).hex(),
                 "size": self.size,
             },
         }

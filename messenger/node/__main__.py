@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from peerpost import stdio
+
 from . import surroundings
 
 if __name__ == "__main__":
+    stdio.take_over()
     # Before all else is imported, which takes more processor time than some limits leave.
     surroundings.put_right(in_background="--background" in sys.argv)
     from .daemon import main

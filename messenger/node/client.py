@@ -23,6 +23,7 @@ from peerpost.errors import (
     UnavailableError,
     UsageError,
 )
+from peerpost.raw_bytes import shown
 
 from .paths import MAX_SOCKET_PATH_BYTES, HomePaths
 from .rpc import MAX_REQUEST_BYTES, error_from, peer_pid, peer_uid
@@ -230,15 +231,26 @@ def _encode(request: dict[str, Any]) -> bytes:
     try:
         line = json.dumps(request, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:
-        raise BadInputError(
-            "the text is not valid UTF-8",
-            hint="send bytes that are no text with --file, or with '-' from stdin",
-        ) from None
+        raise _no_text(request["params"]) from None
     if len(line) > MAX_REQUEST_BYTES:
         raise UsageError(
             "the request is too long", hint="pass a long text with --file, or with '-' from stdin"
         )
     return line
+
+
+def _no_text(params: dict[str, Any]) -> BadInputError:
+    """Return what is to be said of parameters of which one is no text."""
+    for name, value in params.items():
+        for part in value if isinstance(value, list) else [value]:
+            if name != "text" and isinstance(part, str) and shown(part) != part:
+                return BadInputError(
+                    f"{part[:100]} is not valid UTF-8", hint="names and ids are text"
+                )
+    return BadInputError(
+        "the text is not valid UTF-8",
+        hint="send bytes that are no text with --file, or with '-' from stdin",
+    )
 
 
 def _socket_path(paths: HomePaths) -> str | None:

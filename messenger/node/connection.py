@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from .encoded import encoded
 from .rpc import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
@@ -338,7 +339,7 @@ class Connection:
                     break
                 params = {"id": id_, "event": event}
                 await self._send(
-                    orjson.dumps(
+                    encoded(
                         {"jsonrpc": "2.0", "method": f"{request.method}.event", "params": params}
                     )
                 )
@@ -359,7 +360,7 @@ class Connection:
         self._stop_reading()
         answer = {"jsonrpc": "2.0", "id": id_, "error": {"code": number, "message": message}}
         # The connection closes by itself once nothing runs.
-        send = self._send(orjson.dumps(answer))
+        send = self._send(encoded(answer))
         self._track(self._spawn(send, "reject a connection"), lambda: None)
 
     async def _send(self, line: bytes) -> None:
@@ -414,9 +415,9 @@ def _line_of(id_: _Id, request: Request, outcome: object) -> bytes:
     try:
         if isinstance(outcome, BaseException):
             raise outcome
-        return orjson.dumps({**answer, "result": outcome})
+        return encoded({**answer, "result": outcome})
     except Exception as error:
         answer["error"] = error_object(error)
         if answer["error"]["code"] == INTERNAL_ERROR:
             log.exception("%s failed", request.method)
-        return orjson.dumps(answer)
+        return encoded(answer)

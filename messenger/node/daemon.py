@@ -11,9 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import orjson
-
 from peerpost.errors import PeerpostError
+from peerpost.stdio import OutputError
 from peerpost.store.homelock import HomeLock
 from peerpost.system import keep_freed_memory, private_dir
 from peerpost.wire import address
@@ -21,6 +20,7 @@ from peerpost.wire import address
 from . import config as configuration
 from . import logs, surroundings
 from .config import Config
+from .encoded import encoded
 from .logfile import LogFile
 from .node import Node
 from .paths import HomePaths
@@ -136,8 +136,10 @@ def _announce(node: Node, *, as_json: bool) -> None:
     """Say that the node listens: one line on stderr, or one object on stdout."""
     ready = node.ready_event()
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(ready) + b"\n")
-        sys.stdout.flush()
+        try:
+            print(encoded(ready).decode(), flush=True)  # noqa: T201
+        except OutputError as error:
+            log.warning("nobody hears that the node is ready: %s", error.message)
     else:
         where = ", ".join(ready["addresses"]) or "nowhere yet"
         sys.stderr.write(f"peerpost: ready as {ready['peer_id']}, listening on {where}\n")
@@ -146,7 +148,7 @@ def _announce(node: Node, *, as_json: bool) -> None:
 def _complain(error: PeerpostError, *, as_json: bool) -> None:
     if as_json:
         body = {"code": error.code, "message": error.message, "hint": error.hint}
-        sys.stderr.write(orjson.dumps({"error": body}).decode() + "\n")
+        sys.stderr.write(encoded({"error": body}).decode() + "\n")
         return
     sys.stderr.write(f"error: {error.message}\n")
     if error.hint:

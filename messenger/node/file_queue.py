@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import apsw
 
 from peerpost.errors import NoInputError, PeerpostError
+from peerpost.raw_bytes import shown
 from peerpost.store import contents, outbox
 from peerpost.store import transfers as rows
 from peerpost.store.contents import Content
@@ -66,7 +67,7 @@ class FileQueue:
         fd: int,
         *,
         name: str,
-        path_hint: str | None,
+        path_hint: bytes | None,
         lane: wire.Lane,
         expires_ms: int | None,
     ) -> outbox.Entry:
@@ -122,7 +123,7 @@ class FileQueue:
                 return entry, found.skipped
             if not _leads_to(path, fd):
                 raise NoInputError(
-                    f"the node does not find the folder at {os.fsdecode(path)}",
+                    f"the node does not find the folder at {shown(path)}",
                     hint="--spool copies it",
                 )
             size = archive.size
@@ -167,14 +168,14 @@ class FileQueue:
             size=None, source=rows.STREAM_SOURCE, file_id=stream.file_id, key=stream.key,
         )  # fmt: skip
 
-    def _reference(self, fd: int, path_hint: str | None) -> Reference | None:
+    def _reference(self, fd: int, path_hint: bytes | None) -> Reference | None:
         """Return a reference where the file is large and the path surely leads to it."""
         status = os.fstat(fd)
         if path_hint is None or not stat.S_ISREG(status.st_mode):
             return None
         if status.st_size <= self._services.config.storage.spool_below:
             return None
-        return describe(fd, path_hint) if _leads_to(os.fsencode(path_hint), fd) else None
+        return describe(fd, path_hint) if _leads_to(path_hint, fd) else None
 
     async def _put_spooled(
         self,

@@ -6,11 +6,13 @@ Bodies, keys and passphrases are never logged; contacts by their local name or i
 from __future__ import annotations
 
 import logging
+import re
 import sys
 
-import orjson
+from peerpost.raw_bytes import shown
 
 from .clock import rfc3339
+from .encoded import encoded
 from .logfile import LogFile
 
 __all__ = ["LINES_PER_MIN", "Bounded", "setup"]
@@ -20,6 +22,8 @@ LINES_PER_MIN = 30
 MOST_CAUSES = 1024
 _QUIET = ("libp2p", "trio", "multiaddr", "asyncio", "async_service")
 """Libraries that log what is no news to whoever runs a node; their errors stay."""
+_ALONE = re.compile("([\ud800-\udfff]+)")
+"""Bytes that are no UTF-8, as a path has them."""
 
 
 class _JsonFormatter(logging.Formatter):
@@ -34,18 +38,22 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(entry).decode()
+        return encoded(entry).decode()
 
 
 class _TextFormatter(logging.Formatter):
     """Time, level, target and message; control characters of the message are escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        message = record.getMessage().encode("unicode_escape").decode("ascii")
+        message = "".join(_escaped(part) for part in _ALONE.split(record.getMessage()))
         line = (
             f"{rfc3339(int(record.created * 1000))} {record.levelname:<7} {record.name}: {message}"
         )
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _escaped(part: str) -> str:
+    return shown(part) if _ALONE.match(part) else part.encode("unicode_escape").decode("ascii")
 
 
 class Bounded(logging.Filter):

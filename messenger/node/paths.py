@@ -31,14 +31,6 @@ class HomePaths:
                 f"{os.fspath(home)} is no whole path, and the folder this runs in is gone",
                 hint=_ANOTHER,
             ) from None
-        try:
-            os.fspath(self.home).encode()
-        except UnicodeEncodeError:
-            # Neither the database nor JSON can name it.
-            shown = os.fsencode(self.home).decode(errors="backslashreplace")
-            raise ConfigError(
-                f"the name of the home folder is not UTF-8: {shown}", hint=_ANOTHER
-            ) from None
 
     @property
     def keyfile(self) -> Path:

@@ -7,7 +7,7 @@ import os
 import select
 import stat
 
-from peerpost.errors import UnavailableError
+from peerpost.errors import ReaderLeftError, UnavailableError
 from peerpost.holes import SparseWriter
 from peerpost.store import disk
 
@@ -38,7 +38,10 @@ class Sink:
         self._sparse = None if self.may_wait else _sparse(self._fd, status.st_size)
 
     def write(self, data: memoryview) -> None:
-        """Write all of it as its reader takes it. Raises StorageError, UnavailableError once it is stopped."""
+        """Write all of it as its reader takes it.
+
+        Raises ReaderLeftError, StorageError, and UnavailableError once it is stopped.
+        """
         with disk.errors("cannot write the file"):
             while data:
                 if self.may_wait:
@@ -52,6 +55,8 @@ class Sink:
                     data = data[os.write(self._fd, data[:PIPE_BYTES] if self.may_wait else data) :]
                 except BlockingIOError:
                     continue
+                except (BrokenPipeError, ConnectionResetError):
+                    raise ReaderLeftError("the reader of what is written has left") from None
 
     def end(self) -> None:
         """Have a file end where all that was written ends. Raises StorageError."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Iterator
 
 try:
@@ -36,7 +35,6 @@ def put_right(*, in_background: bool) -> None:
 
     In the foreground limits are the service manager's, who has set them for this node.
     """
-    _open_standard_streams()
     os.umask(0o077)
     if not in_background or resource is None:
         return
@@ -46,16 +44,6 @@ def put_right(*, in_background: bool) -> None:
         with contextlib.suppress(ValueError, OSError):
             _, hard = resource.getrlimit(getattr(resource, name))
             resource.setrlimit(getattr(resource, name), (hard, hard))
-
-
-def _open_standard_streams() -> None:
-    """Have something under the first three descriptors: else the database gets one, and what is said goes into it."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(fd)
-    # None where it was closed when the interpreter started.
-    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
-    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
 
 
 def niceness() -> int:

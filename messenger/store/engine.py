@@ -24,6 +24,7 @@ import apsw
 from peerpost.errors import DamagedError, StorageError, StoreFullError, TransientError
 
 from .ballast import Ballast, WriteConnection
+from .database import located
 from .failure import explain, is_damage, is_full
 from .opening import prepare, unlock
 from .operations import Done, Operation, deliver, settle, units
@@ -287,7 +288,7 @@ class Store:
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             flags = apsw.SQLITE_OPEN_READONLY
-            connection = apsw.Connection(str(self._path), flags=flags, vfs=self.vfs)
+            connection = apsw.Connection(*located(self._path, flags), vfs=self.vfs)
             unlock(connection, self._key)
             self._local.connection = connection
             self._read_connections.append(connection)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from peerpost.errors import PeerpostError, SourceChangedError
+from peerpost.raw_bytes import shown
 
 from . import disk
 from .chunks import Sealer
@@ -134,15 +135,16 @@ class Archive:
             finally:
                 os.close(fd)
         except OSError as error:
-            raise unreadable(f"{os.fsdecode(node.path)} in the folder", error) from error
+            raise unreadable(f"{shown(node.path)} in the folder", error) from error
         now = (status.st_size, status.st_mtime_ns, status.st_ino)
         if (
             now != (node.size, node.mtime_ns, node.inode)
+            or node.ctime_ns not in (None, status.st_ctime_ns)
             or not stat.S_ISREG(status.st_mode)
             or len(data) != size
         ):
             raise SourceChangedError(
-                f"{os.fsdecode(node.path)} in the folder changed after it was queued",
+                f"{shown(node.path)} in the folder changed after it was queued",
                 hint="send it again, with --spool to have it copied first",
             )
         return data

@@ -1,8 +1,11 @@
 """What is in a folder that is sent: names, kinds, sizes and times, as it was when it was queued.
 
     manifest = magic *node
-    node     = kind u8, path length u16, link length u16, mode u32, size u64, mtime_ns i64, inode u64
-               (little-endian), path, link
+    node     = kind u8, path length u16, link length u16, mode u32, size u64, mtime_ns i64, inode u64,
+               ctime_ns i64 (little-endian), path, link
+
+Those of `folder 1`, which may wait from an earlier version, have no ctime_ns: the time of the last change of any
+kind, which unlike that of the content cannot be put back.
 
 A path is relative to the folder, of bytes as the system has them; the folder itself has the empty
 one and comes first, and what is in a folder comes after it. Symbolic links are never followed, and
@@ -19,6 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from peerpost.errors import BadInputError, NoInputError
+from peerpost.raw_bytes import shown
 
 __all__ = [
     "FILE",
@@ -36,8 +40,10 @@ MAX_MANIFEST_BYTES: Final = 32 << 20
 """A quarter of a million files with names of usual length: what is held in memory while they leave."""
 MAX_SKIPPED: Final = 1000
 """Names remembered of what is not sent."""
-_MAGIC: Final = b"peerpost folder 1\n"
-_NODE: Final = struct.Struct("<BHHIQqQ")
+_MAGIC: Final = b"peerpost folder 2\n"
+_NODE: Final = struct.Struct("<BHHIQqQq")
+_OLD_MAGIC: Final = b"peerpost folder 1\n"
+_OLD_NODE: Final = struct.Struct("<BHHIQqQ")
 FILE, FOLDER, LINK = 1, 2, 3
 
 
@@ -54,6 +60,7 @@ class Node:
     size: int
     mtime_ns: int
     inode: int
+    ctime_ns: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +76,12 @@ class Scan:
 
 def nodes(manifest: bytes, at: int = len(_MAGIC)) -> Iterator[tuple[int, Node]]:
     """Yield (place in the manifest, node) from a place on."""
+    layout = _OLD_NODE if manifest.startswith(_OLD_MAGIC) else _NODE
     while at < len(manifest):
-        kind, path_len, link_len, mode, size, mtime_ns, inode = _NODE.unpack_from(manifest, at)
-        start = at + _NODE.size
+        kind, path_len, link_len, mode, size, mtime_ns, inode, *ctime_ns = layout.unpack_from(
+            manifest, at
+        )
+        start = at + layout.size
         path = manifest[start : start + path_len]
         link = manifest[start + path_len : start + path_len + link_len]
         yield (
@@ -84,6 +94,7 @@ def nodes(manifest: bytes, at: int = len(_MAGIC)) -> Iterator[tuple[int, Node]]:
                 size=size,
                 mtime_ns=mtime_ns,
                 inode=inode,
+                ctime_ns=ctime_ns[0] if ctime_ns else None,
             ),
         )
         at = start + path_len + link_len
@@ -104,7 +115,7 @@ def scan(folder_fd: int) -> Scan:
             kind, link, why_not = _judge(folder_fd, path, status)
             if why_not is not None:
                 if len(skipped) < MAX_SKIPPED:
-                    skipped.append(f"{os.fsdecode(path)} ({why_not})")
+                    skipped.append(f"{shown(path)} ({why_not})")
                 continue
             found += _packed(path, status, kind, link)
             files += kind != FOLDER
@@ -122,8 +133,8 @@ def scan(folder_fd: int) -> Scan:
 def _packed(path: bytes, status: os.stat_result, kind: int, link: bytes = b"") -> bytes:
     size = status.st_size if kind == FILE else 0
     mode = stat.S_IMODE(status.st_mode) & 0o777
-    fields = (kind, len(path), len(link), mode, size, status.st_mtime_ns, status.st_ino)
-    return _NODE.pack(*fields) + path + link
+    times = (status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
+    return _NODE.pack(kind, len(path), len(link), mode, size, *times) + path + link
 
 
 def _entries(folder_fd: int, folder: bytes) -> list[tuple[bytes, os.stat_result]]:
@@ -179,7 +190,7 @@ def stays_within(path: bytes, link: bytes) -> bool:
 
 
 def _unreadable(path: bytes, error: OSError) -> NoInputError:
-    name = os.fsdecode(path) or "the folder"
+    name = shown(path) or "the folder"
     return NoInputError(
         f"{name} cannot be read: {error.strerror or error}", hint="nothing was sent"
     )

@@ -11,6 +11,7 @@ from peerpost.errors import DamagedError
 
 from . import migrations
 from .ballast import WriteConnection
+from .database import located
 from .failure import explain
 
 __all__ = ["prepare", "unlock"]
@@ -45,7 +46,7 @@ def prepare(
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     connection: WriteConnection | None = None
     try:
-        connection = WriteConnection(str(path), flags=flags, vfs=vfs)
+        connection = WriteConnection(*located(path, flags), vfs=vfs)
         unlock(connection, key)
         # A store of a later version is left as it is, to the byte.
         migrations.check_version(connection)

@@ -1,9 +1,10 @@
 """Outgoing files read where they lie: sealed while they are asked for, never copied.
 
-The reference holds what the file was when it was queued: size, modification time and inode. A file
-that is no longer that is not sent: `SourceChangedError`, and the transfer ends with that cause. A
-chunk's key depends on its leaf, so even a change that keeps all three never has two plaintexts
-under one key; a chunk that reads differently from the first time is noticed here too.
+The reference holds what the file was when it was queued: size, inode, when its content was written,
+and when anything of it was changed last, which unlike the former nobody can put back. A file that is
+no longer that is not sent: `SourceChangedError`, and the transfer ends with that cause. A chunk's key
+depends on its leaf, so even a change that keeps all of that never has two plaintexts under one key; a
+chunk that reads differently from the first time is noticed here too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peerpost.errors import NoInputError, PeerpostError, SourceChangedError, TransientError
+from peerpost.raw_bytes import shown
 
 from . import disk
 from .chunks import Sealer
@@ -27,18 +29,25 @@ class Reference:
     """A file as it was when it was queued."""
 
     path: str
+    """As Python has it (`os.fsdecode`): it may be no UTF-8, and JSON in ASCII keeps that."""
     size: int
     mtime_ns: int
     inode: int
+    ctime_ns: int | None = None
+    """None where it was queued by a version that did not look at it."""
 
 
-def describe(fd: int, path: str) -> Reference:
+def describe(fd: int, path: str | bytes) -> Reference:
     """Return the reference of an open regular file. Raises NoInputError for anything else."""
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise NoInputError("only a regular file can be sent by reference")
     return Reference(
-        path=path, size=status.st_size, mtime_ns=status.st_mtime_ns, inode=status.st_ino
+        path=os.fsdecode(path),
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        inode=status.st_ino,
+        ctime_ns=status.st_ctime_ns,
     )
 
 
@@ -92,8 +101,12 @@ class ReferenceSource(ResealedSource):
             status = os.fstat(self._fd)
         except OSError as error:
             raise self._unreadable(error) from error
-        now = (status.st_size, status.st_mtime_ns, status.st_ino)
-        was = (self._reference.size, self._reference.mtime_ns, self._reference.inode)
+        now = (status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
+        known = self._reference
+        # To delete or replace a file changes its ctime; one that is open is read on as it was.
+        unseen = known.ctime_ns is None or not status.st_nlink
+        ctime_ns = status.st_ctime_ns if unseen else known.ctime_ns
+        was = (known.size, known.mtime_ns, known.inode, ctime_ns)
         if now != was or not stat.S_ISREG(status.st_mode):
             raise self._changed()
 
@@ -109,7 +122,7 @@ class ReferenceSource(ResealedSource):
 
 def name_of(path: str) -> str:
     """Return what a file or folder is called where a contact reads of it: where it lies is nobody's business."""
-    return Path(path).name or path
+    return shown(Path(path).name or path)
 
 
 def unreadable(what: str, error: OSError) -> PeerpostError:

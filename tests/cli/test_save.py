@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -69,26 +70,124 @@ def test_save_goes_through_no_link(node: FakeNode, shell: Shell, tmp_path: Path)
     assert not (tmp_path / "not there").exists()
 
 
+def read_by(fifo: Path, *arguments: str, shell: Shell) -> tuple[int, bytes]:
+    """Save while somebody reads a named pipe; return the exit code and what was read."""
+    with subprocess.Popen(["cat", str(fifo)], stdout=subprocess.PIPE) as reader:
+        ran = shell("inbox", "save", "k3", *arguments)
+        if ran.code:
+            reader.terminate()
+        return ran.code, reader.communicate(timeout=20)[0]
+
+
 @pytest.mark.parametrize("force", [(), ("--force",)])
-def test_save_replaces_no_device(
-    node: FakeNode, shell: Shell, tmp_path: Path, force: tuple[str, ...]
+@pytest.mark.parametrize("directory", [False, True])
+def test_what_is_no_file_is_written_to_and_stays(
+    node: FakeNode, shell: Shell, tmp_path: Path, force: tuple[str, ...], directory: bool
 ) -> None:
     node.answers["inbox.save"] = saver(b"new")
-    os.mkfifo(tmp_path / "fifo")
-    (tmp_path / "link").symlink_to("fifo")
+    node.answers["inbox.peek"] = {"id": "k3f9", "directory": directory}
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert read_by(fifo, "--out", str(fifo), *force, shell=shell) == (0, b"new")
+    assert stat.S_ISFIFO(fifo.lstat().st_mode)
+    assert shell("inbox", "save", "k3", "--out", "/dev/null", *force).code == 0
+    assert stat.S_ISCHR(Path("/dev/null").lstat().st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fifo", "home"]
+
+
+def test_a_link_to_what_is_no_file_is_written_through_by_force_alone(
+    node: FakeNode, shell: Shell, tmp_path: Path
+) -> None:
+    node.answers["inbox.save"] = saver(b"new")
+    fifo, link = tmp_path / "fifo", tmp_path / "link"
+    os.mkfifo(fifo)
     (tmp_path / "null").symlink_to("/dev/null")
-    for out in (
-        tmp_path / "fifo",
-        tmp_path / "link",
-        tmp_path / "null",
-        "/dev/null",
-        "/dev/stdout",
-    ):
-        ran = shell("inbox", "save", "k3", "--out", str(out), *force)
-        assert ran.code == 73, out
-        assert "--out -" in ran.err
+    link.symlink_to("fifo")
+    for out in (link, tmp_path / "null"):
+        ran = shell("inbox", "save", "k3", "--out", str(out))
+        assert ran.code == 73
+        assert str(out.readlink()) in ran.err
     assert "inbox.save" not in dict(node.asked)
-    assert stat.S_ISFIFO((tmp_path / "fifo").lstat().st_mode)
+    assert read_by(fifo, "--out", str(link), "--force", shell=shell) == (0, b"new")
+    assert shell("inbox", "save", "k3", "--out", str(tmp_path / "null"), "--force").code == 0
+    assert link.is_symlink()
+    assert (tmp_path / "null").is_symlink()
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+@pytest.mark.parametrize("out", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/fd/7"])
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+def test_a_descriptor_of_the_caller_is_written_to(
+    node: FakeNode, shell: Shell, tmp_path: Path, kind: str, out: str, force: tuple[str, ...]
+) -> None:
+    node.answers["inbox.save"] = saver(b"new")
+    command = [sys.executable, "-m", "peerpost.cli", "--home", str(shell.home), "inbox", "save"]
+    to = "| cat" if kind == "pipe" else ">> file; cat file"
+    line = f'{{ printf "before " ; "$@" 7>&1 {">/dev/null" if out.endswith("7") else ""}; }} {to}'
+    done = subprocess.run(
+        ["sh", "-c", line, "sh", *command, "k3", "--out", out, *force],
+        capture_output=True,
+        check=True,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == (b"before new", b"")
+
+
+def test_a_pipe_that_came_meanwhile_is_not_replaced(
+    node: FakeNode, shell: Shell, tmp_path: Path
+) -> None:
+    out = tmp_path / "a"
+
+    def save(_: Request) -> Any:
+        os.mkfifo(out)
+        return {"id": "k3f9"}
+
+    node.answers["inbox.save"] = save
+    assert shell("inbox", "save", "k3", "--out", str(out), "--force").code == 73
+    assert stat.S_ISFIFO(out.lstat().st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "home"]
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="it is not there")
+def test_a_link_in_a_folder_that_all_write_to_is_not_the_systems(
+    node: FakeNode, shell: Shell
+) -> None:
+    link = Path(f"/dev/shm/peerpost-test-{os.getpid()}")
+    link.symlink_to("/dev/null")
+    try:
+        assert shell("inbox", "save", "k3", "--out", str(link)).code == 73
+    finally:
+        link.unlink()
+    assert "inbox.save" not in dict(node.asked)
+
+
+def test_a_descriptor_that_is_not_open(node: FakeNode, shell: Shell) -> None:
+    for number in (99, "01", "x", 10**9):
+        assert shell("inbox", "save", "k3", "--out", f"/dev/fd/{number}").code == 73
+    assert "inbox.save" not in dict(node.asked)
+
+
+def test_a_socket_is_not_replaced(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        for force in ((), ("--force",)):
+            assert shell("inbox", "save", "k3", "--out", str(tmp_path / "s"), *force).code == 73
+    assert stat.S_ISSOCK((tmp_path / "s").lstat().st_mode)
+    assert "inbox.save" not in dict(node.asked)
+
+
+def test_save_under_a_name_that_is_no_text(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    out = os.fsdecode(os.fsencode(tmp_path) + b"/a\xff\xfe.pdf")
+    node.answers["inbox.save"] = saver(b"new")
+    ran = shell("inbox", "save", "k3", "--out", out, "--json")
+    assert Path(out).read_bytes() == b"new"
+    assert json.loads(ran.out)["path"] == f"{tmp_path}/a\\xff\\xfe.pdf"
+    ran = shell("inbox", "save", "k3", "--out", out)
+    assert ran.code == 73
+    assert "/a\\xff\\xfe.pdf exists" in ran.err
+    ran = shell("inbox", "save", "k3", "--out", out, "--json")
+    assert json.loads(ran.err)["error"]["message"] == f"{tmp_path}/a\\xff\\xfe.pdf exists"
 
 
 def test_save_that_loses_a_race(node: FakeNode, shell: Shell, tmp_path: Path) -> None:

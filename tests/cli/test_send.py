@@ -83,11 +83,66 @@ def test_send_files(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
     assert node.params["file"] == {
         "name": "11.bin",
         "fd_index": 0,
-        "path_hint": str(paths[11]),
+        "path_hex": os.fsencode(paths[11]).hex(),
         "size": 6,
     }
     shell("send", "--contact", "bob", "--file", str(paths[0]), "--name", "other")
     assert node.params["file"]["name"] == "other"
+
+
+def test_more_files_than_may_be_open(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    node.answers["send-net"] = received
+    for number in range(300):
+        (tmp_path / f"{number:03}.jpg").write_text(str(number))
+    line = f'ulimit -n 64; exec "$@" {tmp_path}/*.jpg'
+    command = [sys.executable, "-m", "peerpost.cli", "--home", str(shell.home), "--json"]
+    done = subprocess.run(
+        ["sh", "-c", line, "sh", *command, "send", "-c", "bob", "--file"],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    rows = [json.loads(row) for row in done.stdout.splitlines()]
+    assert [row["data"] for row in rows] == [str(number) for number in range(300)]
+
+
+def test_a_file_that_goes_before_its_turn(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    def answer(request: Request) -> Any:
+        (tmp_path / "b").unlink(missing_ok=True)
+        return Events([], ENTRY | {"name": request.params["file"]["name"]})
+
+    node.answers["send-net"] = answer
+    for name in "abc":
+        (tmp_path / name).touch()
+    ran = shell("send", "-c", "bob", "--file", *(str(tmp_path / name) for name in "abc"))
+    assert ran.code == 66
+    assert [line.split()[2] for line in ran.out.splitlines()] == ["a", "c"]
+    assert "there is no file" in ran.err
+
+
+def test_a_stream_among_files_is_read_once(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
+    node.answers["send-net"] = received
+    (tmp_path / "a").write_text("file")
+    command = f"{sys.executable} -m peerpost.cli --home {shell.home} --json send -c bob"
+    line = f"printf one | {command} --file /dev/stdin {tmp_path}/a /dev/fd/7 7<{tmp_path}/a"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, check=True, timeout=60)
+    assert [json.loads(row)["data"] for row in done.stdout.splitlines()] == ["one", "file", "file"]
+
+
+@pytest.mark.parametrize(
+    "name", [b"a\xff", b"\xff\xfe", b"\xed\xa0\x80.txt", "ü".encode("latin-1")]
+)
+def test_a_name_that_is_no_text(node: FakeNode, shell: Shell, tmp_path: Path, name: bytes) -> None:
+    node.answers["send-net"] = received
+    path = os.fsencode(tmp_path) + b"/" + name
+    Path(os.fsdecode(path)).write_bytes(b"content")
+    ran = shell("send", "-c", "bob", "--file", os.fsdecode(path), "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out)["data"] == "content"
+    assert bytes.fromhex(node.params["file"]["path_hex"]) == path
+    ran = shell("send", "-c", "bob", "--file", os.fsdecode(path + b"\xfd"), "--json")
+    assert ran.code == 66
+    assert "\\xfd" in json.loads(ran.err)["error"]["message"]
 
 
 def test_send_a_folder(node: FakeNode, shell: Shell, tmp_path: Path) -> None:

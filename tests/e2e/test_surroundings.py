@@ -189,17 +189,6 @@ async def test_closed_streams_are_no_place_for_the_database(friend: Callable[...
     assert await node.wait() == 143
 
 
-async def test_a_home_whose_name_is_no_text(folder: Path) -> None:
-    home = os.fsdecode(os.fsencode(folder) + b"/h\xffme")
-    for command in (NEW, ("node", "run"), ("doctor",), ("config", "path"), ("node", "stop")):
-        said = await without_home(home, "--json", *command)
-        assert said.startswith("78 "), said
-        error = json.loads(said.splitlines()[-1].removeprefix("78 "))["error"]
-        assert error["code"] == "config"
-        assert "h\\xffme" in error["message"]
-    assert not everything_in(folder)
-
-
 @as_root
 @pytest.mark.parametrize("there", ["a home", "a folder", "nothing"])
 async def test_root_leaves_nothing_in_a_home_of_somebody_else(folder: Path, there: str) -> None:

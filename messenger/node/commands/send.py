@@ -46,6 +46,8 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     fd_index: Index = 0
     path_hint: str | None = None
+    path_hex: str | None = None
+    """The path as the system has it: `path_hint` can say only one that is text."""
     size: Bytes | None = None
 
 
@@ -198,7 +200,7 @@ async def _queue(
             contact.id,
             request.fd(file.fd_index),
             name=file.name,
-            path_hint=None if params.file is None or params.spool else file.path_hint,
+            path_hint=None if params.file is None or params.spool else _path(file),
             lane=_lane(params.lane, wire.Lane.BULK),
             expires_ms=expires_ms,
         )
@@ -214,11 +216,17 @@ def _let_go(opened: Opened, entry: store_outbox.Entry) -> None:
         log.exception("%s is queued, and cannot be sent now", entry.id)
 
 
+def _path(file: _File) -> bytes | None:
+    if file.path_hex is not None:
+        return _unhexed(file.path_hex)
+    return None if file.path_hint is None else file.path_hint.encode()
+
+
 def _unhexed(path_hex: str) -> bytes:
     try:
         return bytes.fromhex(path_hex)
     except ValueError:
-        raise UsageError("the path of the folder is not hexadecimal") from None
+        raise UsageError("the path is not hexadecimal") from None
 
 
 def _lane(given: str | None, default: wire.Lane) -> wire.Lane:

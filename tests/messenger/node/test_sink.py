@@ -1,50 +1,68 @@
-"""A file that a command has us write to: holes are left in what is new, and nothing old shows through them."""
+"""What the node writes to for a command: pipes that wait for nobody, are slow, or are left."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import socket
+import threading
+import time
 
 import pytest
 
+from peerpost.errors import ReaderLeftError, StorageError, StoreFullError
 from peerpost.node.sink import Sink
 
-DATA = b"begin" + bytes(1 << 20) + b"end" + bytes(1 << 20)
+DATA = os.urandom(1 << 20)
 
 
-def written(path: Path, flags: int, at: int = 0) -> bytes:
-    fd = os.open(path, flags | os.O_CREAT, 0o600)
-    try:
-        os.lseek(fd, at, os.SEEK_SET)
-        sink = Sink(fd)
+def ends(kind: str) -> tuple[int, int]:
+    if kind == "pipe":
+        return os.pipe()
+    one, other = socket.socketpair()
+    return one.detach(), other.detach()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+@pytest.mark.parametrize("blocking", [True, False])
+def test_all_of_it_arrives_at_a_slow_reader(kind: str, blocking: bool) -> None:
+    read_end, write_end = ends(kind)
+    os.set_blocking(write_end, blocking)
+    sink = Sink(write_end)
+
+    def write() -> None:
         sink.write(memoryview(DATA))
-        sink.end()
         sink.close()
-        # Who shares the descriptor goes on behind it.
-        os.write(fd, b"next")
-    finally:
+        os.close(write_end)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    time.sleep(0.2)
+    with os.fdopen(read_end, "rb") as reader:
+        assert reader.read() == DATA
+    writer.join()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_reader_who_leaves(kind: str, blocking: bool) -> None:
+    read_end, write_end = ends(kind)
+    os.set_blocking(write_end, blocking)
+    sink = Sink(write_end)
+    threading.Timer(0.2, os.close, (read_end,)).start()
+    with pytest.raises(ReaderLeftError):
+        sink.write(memoryview(DATA))
+    sink.close()
+    os.close(write_end)
+
+
+def test_what_cannot_be_written_to() -> None:
+    for path, flags, error in (
+        ("/dev/full", os.O_WRONLY, StoreFullError),
+        ("/dev/null", os.O_RDONLY, StorageError),
+    ):
+        fd = os.open(path, flags)
+        sink = Sink(fd)
+        with pytest.raises(error):
+            sink.write(memoryview(b"x"))
+        sink.close()
         os.close(fd)
-    return path.read_bytes()
-
-
-def test_a_new_file_has_holes(tmp_path: Path) -> None:
-    assert written(tmp_path / "new", os.O_RDWR) == DATA + b"next"
-    assert (tmp_path / "new").stat().st_blocks * 512 < 1 << 18
-
-
-@pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_WRONLY | os.O_APPEND])
-def test_nothing_old_shows_through(tmp_path: Path, flags: int) -> None:
-    old = tmp_path / "old"
-    old.write_bytes(b"o" * (3 << 20))
-    found = written(old, flags)
-    if flags & os.O_APPEND:
-        assert found == b"o" * (3 << 20) + DATA + b"next"
-    else:
-        whole = DATA + b"next"
-        assert found == whole + b"o" * ((3 << 20) - len(whole))
-
-
-def test_behind_what_is_there(tmp_path: Path) -> None:
-    old = tmp_path / "old"
-    old.write_bytes(b"old")
-    assert written(old, os.O_WRONLY, 3) == b"old" + DATA + b"next"

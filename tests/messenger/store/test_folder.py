@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import struct
 import tarfile
 from pathlib import Path
 
@@ -164,6 +165,49 @@ def test_a_file_that_changed_ends_it_with_its_name(folder: Path, how: str) -> No
     with pytest.raises(SourceChangedError, match="sub/block"):
         whole(made)
     made.close()
+
+
+@pytest.mark.parametrize("name", [b"put back", b"put-\xff"])
+def test_a_change_whose_time_was_put_back_is_noticed(folder: Path, name: bytes) -> None:
+    path = folder / "sub" / os.fsdecode(name)
+    path.write_bytes(b"before")
+    made = archive(folder)
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"behind")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(SourceChangedError) as caught:
+        whole(made)
+    assert caught.value.message.encode().startswith(b"sub/" + name.replace(b"\xff", b"\\xff"))
+    made.close()
+
+
+def test_what_cannot_be_read_is_named_also_where_that_is_no_text(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/shut-\xff")).touch()
+    # Root may read everything.
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: path != b"shut-\xff")
+    with pytest.raises(NoInputError, match="cannot be read") as caught:
+        scanned(folder)
+    assert caught.value.message.encode().startswith(rb"shut-\xff ")
+
+
+def test_a_list_of_an_earlier_version_is_read(folder: Path) -> None:
+    found = scanned(folder).manifest
+    old = bytearray(b"peerpost folder 1\n")
+    for _, node in manifest.nodes(found):
+        fields = (node.kind, len(node.path), len(node.link), node.mode, node.size)
+        old += struct.pack("<BHHIQqQ", *fields, node.mtime_ns, node.inode) + node.path + node.link
+    made, now = Archive.open(os.fsencode(folder), bytes(old), "photos"), archive(folder)
+    assert whole(made) == whole(now)
+    made.close()
+    now.close()
+
+
+def test_what_is_left_out_is_named_also_where_that_is_no_text(folder: Path) -> None:
+    os.mkfifo(os.fsencode(folder) + b"/pipe-\xff")
+    assert r"pipe-\xff (neither a file, a folder nor a link)" in scanned(folder).skipped
 
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""What was typed and what was probably meant: a file's name as a text, a contact without its option."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from peerpost.errors import UsageError
+
+from .app import App
+from .terminal import safe
+
+__all__ = ["is_meant_as_file", "needs_contact", "one_text"]
+
+MAX_WORDS = 8
+"""Words of a command line that a hint repeats."""
+
+
+def is_meant_as_file(app: App, words: tuple[str, ...]) -> bool:
+    """Tell whether a text that is the name of something here is to be sent as that: who is there is asked.
+
+    Where nobody is, it is the text that was asked for, and stderr says so. Raises click.Abort.
+    """
+    if len(words) != 1 or words[0] == "-" or not _is_here(words[0]):
+        return False
+    kind = "folder" if Path(words[0]).is_dir() else "file"
+    if app.terminal.can_ask() and not app.terminal.json:
+        question = f"{safe(words[0])} is a {kind} here. Send the {kind}, or the text?"
+        answer: str = click.prompt(question, type=click.Choice([kind, "text"]), err=True)
+        return answer == kind
+    app.terminal.note(
+        f"This sends the text {_quoted(words[:1])}. For the {kind} of that name: --file {_quoted(words[:1])}; "
+        "--text says that the text is meant."
+    )
+    return False
+
+
+def one_text(words: tuple[str, ...]) -> UsageError:
+    """Return what is to be said of several words where one text is expected."""
+    if all(_is_here(word) for word in words):
+        return UsageError(
+            "a text is one argument, and these are files here",
+            hint=f"send them: --file {_quoted(words)}",
+        )
+    return UsageError("a text is one argument", hint=f'quote it: "{" ".join(words)[:60]}"')
+
+
+def needs_contact(words: tuple[str, ...], files: tuple[str, ...]) -> UsageError:
+    """Return what is to be said where nobody is named to send to: the line that was probably meant."""
+    names_one = bool(words) and len(words) + bool(files) > 1
+    name, rest = (words[0], words[1:]) if names_one else ("NAME", words)
+    if files:
+        what = f"--file {_quoted((*files, *rest))}"
+    elif len(rest) > 1 and all(_is_here(word) for word in rest):
+        what = f"--file {_quoted(rest)}"
+    else:
+        what = _quoted((" ".join(rest),)) if rest else "TEXT"
+    return UsageError(
+        "missing option '--contact'",
+        hint=f"peerpost send-net --contact {_quoted((name,))} {what}   (see: peerpost send-net --help)",
+    )
+
+
+def _is_here(word: str) -> bool:
+    try:
+        Path(word).lstat()
+    except (OSError, ValueError):
+        return False
+    return bool(word)
+
+
+def _quoted(words: tuple[str, ...]) -> str:
+    more = " ..." if len(words) > MAX_WORDS else ""
+    return shlex.join(words[:MAX_WORDS]) + more

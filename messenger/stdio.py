@@ -1,0 +1,166 @@
+"""The standard streams of a process, whatever its caller has made of them.
+
+A stream may be closed, be open the wrong way round, be a pipe that does not wait (O_NONBLOCK belongs to the pipe, and
+so to everybody who has it), be left by its reader, or lie on a full disk. One writer and one reader know of all that,
+and everything that prints or asks goes through them: `take_over` puts them in the place of Python's, which lose what
+a pipe does not take at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from peerpost.errors import NoInputError, StorageError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+__all__ = ["OutputError", "inherited", "read", "read_up_to", "take_over", "write_all"]
+
+_LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ESHUTDOWN})
+_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+
+
+class OutputError(StorageError):
+    """What was to be printed was not, in part or at all."""
+
+    line = ""
+    """What it was."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"cannot write: {error.strerror or error}")
+        self.reader_left = error.errno in _LEFT
+
+
+def write_all(fd: int, data: ReadableBuffer) -> None:
+    """Write all of it, as it is taken. Raises OSError."""
+    left = memoryview(data).cast("B")
+    while left:
+        try:
+            left = left[os.write(fd, left) :]
+        except BlockingIOError:
+            _wait(fd, select.POLLOUT)
+
+
+def read(fd: int, size_bytes: int) -> bytes:
+    """Wait for input and return up to so much of it; nothing is the end. Raises NoInputError."""
+    while True:
+        try:
+            return os.read(fd, size_bytes)
+        except BlockingIOError:
+            _wait(fd, select.POLLIN)
+        except OSError as error:
+            raise NoInputError(f"cannot read the input: {error.strerror or error}") from None
+
+
+def read_up_to(fd: int, size_bytes: int) -> bytes:
+    """Return so much of an input, or all of it where that is less. Raises NoInputError."""
+    data = b""
+    while len(data) < size_bytes and (part := read(fd, size_bytes - len(data))):
+        data += part
+    return data
+
+
+def _wait(fd: int, for_what: int) -> None:
+    poll = select.poll()
+    poll.register(fd, for_what)
+    poll.poll()
+
+
+def take_over() -> None:
+    """Put streams that lose nothing in the place of Python's own; call it once, before anything else is opened.
+
+    Where a descriptor is closed it is opened the wrong way round: it fails as a closed one does, and no file or
+    socket that is opened later gets its number and what is printed.
+    """
+    for fd, wrong_way in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, wrong_way), True)
+    # A terminal that is not UTF-8 shows what it lacks as \u escapes instead of failing.
+    escaped = "backslashreplace"
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(_Input(0)), _encoding(sys.stdin), "replace")
+    sys.stdout = io.TextIOWrapper(_Output(1), _encoding(sys.stdout), escaped)
+    sys.stderr = io.TextIOWrapper(_Output(2), _encoding(sys.stderr), escaped, line_buffering=True)
+
+
+def _encoding(stream: TextIO | None) -> str:
+    """Return the encoding of a stream of Python's, which is None where it was closed."""
+    return "utf-8" if stream is None else stream.encoding
+
+
+class _Stream(io.RawIOBase):
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    @property
+    def name(self) -> int:
+        return self._fd
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def isatty(self) -> bool:
+        return os.isatty(self._fd)
+
+
+class _Output(_Stream):
+    """Raises OutputError; but nobody hears that stderr cannot be written to, and nothing else is to fail by it."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            write_all(self._fd, data)
+        except OSError as error:
+            if self._fd != 2:
+                raise OutputError(error) from None
+        return memoryview(data).nbytes
+
+
+class _Input(_Stream):
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, room: WriteableBuffer, /) -> int:
+        view = memoryview(room).cast("B")
+        data = read(self._fd, len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+def inherited(path: str) -> int | None:
+    """Return which descriptor of this process a path means (`/dev/stdout`, `/dev/fd/3`), or None for a path proper.
+
+    To open such a path would make another one, at the beginning of a file and for a socket not at all. A link that
+    anybody else has made is no such path.
+    """
+    where = Path(path)
+    if path in _STREAMS:
+        return _STREAMS[path]
+    try:
+        folder = str(where.absolute().parent.resolve(strict=True))
+    except (OSError, RuntimeError, ValueError):
+        return None
+    own = ("/dev/fd", f"/proc/{os.getpid()}/fd")
+    name = where.name
+    if folder not in own and not (
+        folder.startswith(f"/proc/{os.getpid()}/task/") and folder.endswith("/fd")
+    ):
+        return None
+    if not (name.isascii() and name.isdecimal() and len(name) < 8 and name == str(int(name))):
+        return None
+    fd = int(name)
+    try:
+        os.fstat(fd)
+    except OSError:
+        return None
+    return fd
