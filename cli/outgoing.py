@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from peerpost import stdio
-from peerpost.errors import NoInputError, PeerpostError
+from peerpost.errors import NoInputError, PeerpostError, UnavailableError
 
 from .app import App
 from .inputs import open_input
@@ -53,6 +55,11 @@ def deliver(app: App, items: list[Item], common: dict[str, Any]) -> None:
                 _send_one(app, items[0], common, watch)
             else:
                 _send_many(app, items, common, watch)
+        except UnavailableError:
+            # The node has ended: what it has queued is another's to deliver now.
+            if not watch.all_wait(len(items)):
+                raise
+            watch.go_on(common["timeout_s"])
         except (KeyboardInterrupt, SystemExit):
             watch.interrupted()
             raise
@@ -70,6 +77,7 @@ class _Watch:
         self._progress = progress
         self._queued: set[int] = set()
         self._under_way: dict[int, dict[str, Any]] = {}
+        self._began_s = time.monotonic()
         self._wait = wait
         self.failures: list[PeerpostError] = []
 
@@ -98,12 +106,33 @@ class _Watch:
         if self._wait or request not in self._queued:
             self._print(row)
 
+    def all_wait(self, count: int) -> bool:
+        """Tell whether all that was to be sent is queued, and nothing but its delivery is waited for."""
+        whole = not any(_is_read(row) for row in self._under_way.values())
+        return self._wait and whole and len(self._queued) == count
+
+    def go_on(self, timeout_s: float) -> None:
+        """Wait with the node that there is now."""
+        deadline_s = self._began_s + timeout_s
+        for request, row in list(self._under_way.items()):
+            left_s = max(0.0, deadline_s - time.monotonic())
+            try:
+                row = self._app.call(
+                    "send-net.wait",
+                    {"id": row["id"], "timeout_s": left_s},
+                    on_event=functools.partial(self.event, request),
+                )
+            except PeerpostError as error:
+                self.failures.append(error)
+            else:
+                self.result(request, row)
+
     def interrupted(self) -> None:
         """Say what becomes of what is under way, now that nobody waits for it any more."""
         if self._app.terminal.json:
             return
         for row in self._under_way.values():
-            read = row["kind"] == "file" and row["size"] is None
+            read = _is_read(row)
             goes = "is cancelled: its input was not read to the end" if read else "stays queued"
             look = f"peerpost {'sent' if read else 'queue'} show {row['id']}"
             with self._progress.aside():
@@ -127,6 +156,11 @@ class _Watch:
                 )
             for skipped in row.get("skipped", ()):
                 self._app.terminal.note(f"not sent: {skipped}")
+
+
+def _is_read(row: dict[str, Any]) -> bool:
+    """Tell whether a row is of what is still being read, which only the command that began it can do."""
+    return row["kind"] == "file" and row["size"] is None
 
 
 def _send_one(app: App, item: Item, common: dict[str, Any], watch: _Watch) -> None:

@@ -51,7 +51,7 @@ PROBE_S = 1.0
 
 WITHOUT_IDENTITY = frozenset({"identity.new", "doctor"})
 """What makes sense in a home that has no identity yet."""
-_READ_ONLY = (".list", ".show", ".status")
+_READ_ONLY = (".list", ".show", ".status", ".ready", ".wait")
 """Methods that may be asked twice, so a node that died over one of them is no reason to give up."""
 
 

@@ -114,7 +114,10 @@ def default_home() -> Path:
         from platformdirs import user_data_path
 
         return user_data_path("peerpost", appauthor=False)
-    base = os.environ.get("XDG_DATA_HOME", "").strip() or "~/.local/share"
+    base = os.environ.get("XDG_DATA_HOME", "").strip()
+    if not base.startswith(("/", "~")):
+        # What is no whole path counts as not set (XDG Base Directory Specification).
+        base = "~/.local/share"
     return _expanded(base) / "peerpost"
 
 

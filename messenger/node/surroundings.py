@@ -39,11 +39,10 @@ def put_right(*, in_background: bool) -> None:
     if not in_background or resource is None:
         return
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    for name in _LIMITS:
+    for number, _, hard in _limits().values():
         # On macOS the hard limit of files says more than the system gives.
         with contextlib.suppress(ValueError, OSError):
-            _, hard = resource.getrlimit(getattr(resource, name))
-            resource.setrlimit(getattr(resource, name), (hard, hard))
+            resource.setrlimit(number, (hard, hard))
 
 
 def niceness() -> int:
@@ -57,10 +56,15 @@ def held_back() -> list[str]:
 
 
 def _held_back() -> Iterator[str]:
+    for name, (_, soft, _) in _limits().items():
+        enough = name == "RLIMIT_NOFILE" and soft >= _LEAST_FILES
+        if soft != resource.RLIM_INFINITY and not enough:
+            yield _LIMITS[name].format(soft)
+
+
+def _limits() -> dict[str, tuple[int, int, int]]:
+    """Return number, soft and hard limit of those that this system has."""
     if resource is None:
-        return
-    for name, text in _LIMITS.items():
-        soft, _ = resource.getrlimit(getattr(resource, name))
-        enough = _LEAST_FILES if name == "RLIMIT_NOFILE" else resource.RLIM_INFINITY
-        if soft != resource.RLIM_INFINITY and (enough == resource.RLIM_INFINITY or soft < enough):
-            yield text.format(soft)
+        return {}
+    numbers = {name: getattr(resource, name) for name in _LIMITS if hasattr(resource, name)}
+    return {name: (number, *resource.getrlimit(number)) for name, number in numbers.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import os
 import resource
 import shutil
@@ -155,6 +154,9 @@ async def test_without_a_home_folder(folder: Path) -> None:
     said = await without_home("", "config", "path", HOME="")
     assert said.startswith("0 "), said
     assert " /.local" not in said
+    data = {"HOME": str(folder), "XDG_DATA_HOME": "some/where"}
+    said = await without_home("", "config", "path", **data)
+    assert f"{folder}/.local/share/peerpost/config.toml" in said
     long = await without_home(str(folder / ("x" * 300)), "contacts", "list")
     assert long.split()[0] in {"69", "73", "77", "78"}, long
 
@@ -228,9 +230,15 @@ async def test_a_terminal_that_closes_stops_it(friend: Callable[..., Friend]) ->
             *ignoring, sys.executable, "-m", "peerpost.node", "run", "--home", str(alice.home),
             stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL,
         )  # fmt: skip
-    await alice.cli("inbox", "list")
-    node.send_signal(signal.SIGHUP)
-    await asyncio.sleep(1)
-    assert (await alice.cli("node", "status")).row["pid"] == node.pid
-    node.send_signal(signal.SIGTERM)
+
+    async def it_runs() -> bool:
+        return bool(await alice.node_pid() == node.pid)
+
+    try:
+        await until(it_runs)
+        node.send_signal(signal.SIGHUP)
+        await asyncio.sleep(1)
+        assert await it_runs()
+    finally:
+        node.send_signal(signal.SIGTERM)
     assert await node.wait() == 143

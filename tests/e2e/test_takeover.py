@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -149,6 +150,44 @@ async def test_commands_go_on_while_the_node_changes(pair: tuple[Friend, Friend]
         await alice.delivered(id_)
     assert sorted(await bob.texts()) == [f"text {number}" for number in range(8)]
     await ended(process)
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["a-text", "two-files"])
+async def test_who_waits_for_a_delivery_waits_on(
+    pair: tuple[Friend, Friend], several: bool, tmp_path: Path
+) -> None:
+    alice, bob = pair
+    await by_command(alice)
+    await bob.stop()
+    files = [tmp_path / "one", tmp_path / "two"]
+    for file in files:
+        file.write_bytes(content(100_000))
+    what = ("--file", *map(str, files)) if several else ("hello",)
+    send = ("send-net", "--contact", "bob", "--wait", "--timeout", "60s", *what)
+    waiting = asyncio.ensure_future(alice.cli(*send))
+
+    async def queued() -> bool:
+        return len(await alice.ask("queue.list")) == len(what) - several
+
+    await until(queued)
+    process = await alice.run_node()
+    await bob.start()
+    rows = (await waiting).rows
+    assert [row["state"] for row in rows] == ["queued"] * (len(rows) // 2) + ["delivered"] * (
+        len(rows) // 2
+    )
+    assert len(rows) == (4 if several else 2)
+    # The time that it waits is one, whoever it waits with.
+    await bob.stop()
+    began_s = time.monotonic()
+    send = ("send-net", "--contact", "bob", "--wait", "--timeout", "8s", "again")
+    waiting = asyncio.ensure_future(alice.cli(*send, code=75))
+    await asyncio.sleep(3)
+    process.kill()
+    await process.wait()
+    await waiting
+    assert time.monotonic() - began_s < 16
+    await alice.cli("node", "stop")
 
 
 async def test_what_is_wrong_with_the_new_one_leaves_the_old_one_alone(

@@ -36,6 +36,7 @@ METHODS: dict[str, Method] = {
     "contacts.unblock": trust.unblock,
     "send-net": send.send_net,
     "send-net.confirm": send.confirm,
+    "send-net.wait": send.wait,
     "queue.list": queue.list_,
     "queue.show": queue.show,
     "queue.retry": queue.retry,

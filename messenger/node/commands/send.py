@@ -30,7 +30,7 @@ from .read_stream import read_stream
 if TYPE_CHECKING:
     from ..node import Node, Opened
 
-__all__ = ["confirm", "send_net"]
+__all__ = ["confirm", "send_net", "wait"]
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,11 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Token(msgspec.Struct, forbid_unknown_fields=True):
     token: str
+
+
+class _Queued(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+    timeout_s: Wait = DEFAULT_TIMEOUT_S
 
 
 class _Folder(msgspec.Struct, forbid_unknown_fields=True):
@@ -129,6 +134,14 @@ async def _wait(
 async def confirm(node: Node, request: Request) -> None:
     """Take that the source of a stream has come to its end, and was not cut off."""
     node.opened().transfers.streams.confirm(request.params_as(_Token).token)
+
+
+async def wait(node: Node, request: Request) -> AsyncIterator[object]:
+    """Wait until what was queued is delivered, as `send-net` does: for whom another node was asked, which has ended."""
+    params, opened = request.params_as(_Queued), node.opened()
+    entry = await opened.store.read(store_outbox.find, params.id)
+    async for told in _wait(opened, entry, describe(opened, entry), params.timeout_s):
+        yield told
 
 
 async def _send_stream(
