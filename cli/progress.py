@@ -118,9 +118,9 @@ class Progress:
         if self._bars is not None:
             whole = row.get("state") in ("done", "delivered")
             done = size if whole else row.get("done_bytes")
-            self._bars.update(
-                self._tasks[id_], total=size, completed=done or 0, figures=safe(in_words(row))
-            )
+            # What is to be run was said beside the bars, where it is not cut.
+            figures = "asking" if _asks(row) else safe(in_words(row))
+            self._bars.update(self._tasks[id_], total=size, completed=done or 0, figures=figures)
 
 
 def in_words(row: Mapping[str, Any]) -> str:

@@ -32,7 +32,8 @@ DEFAULT_TEXT = """\
 # min_free = "1GiB"
 # What all that one contact sent may take up here; 'peerpost contacts edit NAME --quota SIZE' says it of one.
 # quota = "20GiB"
-# Kept in reserve and given back when the disk is full, so that the store can still write.
+# Kept in reserve and given back, as it is needed, when the disk is full, so that the store can still write and short
+# texts are sent.
 # ballast = "64MiB"
 # Beyond these the oldest messages are deleted from the inbox, for good, as 'peerpost inbox delete' does it: by
 # age ("90d"), by what all of them take up ("50GiB"), by number. "off" keeps everything.

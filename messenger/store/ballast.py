@@ -169,7 +169,8 @@ class Ballast:
         except OSError:
             log.warning("the space in reserve cannot be given back in pieces")
         self.release()
-        return left_bytes > 0
+        # One that cannot be given back must not be asked for again and again.
+        return self.left_bytes < left_bytes
 
     def _make(self, spare_bytes: int) -> bool:
         if self._size_bytes == 0:

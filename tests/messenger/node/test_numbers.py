@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from peerpost.node import commands
-from peerpost.node.commands.contacts import _Invite
 from peerpost.node.commands.inbox import _List
+from peerpost.node.commands.invites import _Invite
 from peerpost.node.commands.limits import _Set, _Test
 from peerpost.node.commands.send import _File, _Send
 from peerpost.node.rpc import InvalidParamsError, Request
