@@ -104,17 +104,21 @@ class Saving:
     def _to_stdout(self, ids: list[str]) -> None:
         if len(ids) != 1:
             raise UsageError("stdout takes one message", hint="give --out DIR/ for several")
+        self._require_kept()
         if sys.stdout.isatty():
             raise raw_on_terminal()
         self._write_to(ids[0], sys.stdout.fileno())
 
-    def _write_to(self, id_: str, fd: int) -> dict[str, Any]:
-        """Have the node write to a pipe or device; where its reader leaves, end as silently as any program does."""
+    def _require_kept(self) -> None:
+        """Raise UsageError where a message would be deleted whose bytes somebody may have thrown away."""
         if self.move:
             raise UsageError(
                 "nobody knows whether what goes to a pipe or a device is kept",
                 hint="--move goes with a file; or delete it after: peerpost inbox delete ID",
             )
+
+    def _write_to(self, id_: str, fd: int) -> dict[str, Any]:
+        """Have the node write to a pipe or device; where its reader leaves, end as silently as any program does."""
         try:
             saved: dict[str, Any] = self.app.call("inbox.save", {"id": id_}, fds=[fd])
         except ReaderLeftError as error:
@@ -124,6 +128,7 @@ class Saving:
     def _write_into(self, id_: str, out: str, fd: int) -> None:
         """Write to what is there already; of a folder the archive, as with `-`."""
         try:
+            self._require_kept()
             saved = self._write_to(id_, fd)
             settle(fd, out)
             in_data = is_stdout(fd)
