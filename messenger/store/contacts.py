@@ -292,8 +292,8 @@ def find(db: apsw.Connection, text: str) -> Contact:
     if invited is not None:
         raise NotFoundError(
             f"{text} has not used the invitation yet",
-            hint="once they have added you with the ticket, they are a contact;"
-            " see: peerpost contacts invites",
+            hint="once they have added you with the ticket, they are a contact; whether it still can be"
+            f" used: peerpost contacts invites; another one: peerpost contacts invite {text}",
         )
     names = [str(found[0]) for found in db.execute("SELECT name FROM contacts")]
     near = difflib.get_close_matches(text, names, n=1, cutoff=0.5)

@@ -151,7 +151,7 @@ async def test_a_node_that_a_command_started_stays_once_it_is_asked_to(
 ) -> None:
     alice, _ = apart
     await alice.cli("contacts", "list")
-    pids = nodes(alice)
+    pids = await settled(alice)
     assert len(pids) == 1
     await alice.cli("node", "start")
     await asyncio.sleep(3 * IDLE_EXIT_S + 1)

@@ -208,3 +208,38 @@ async def test_what_was_delivered_is_still_listed_when_the_contact_is_gone(pair:
     assert (shown["contact"], shown["size"]) == ("bob", 1000)
     assert (await alice.cli("queue", "list")).rows == []
     await alice.cli("send-net", "--contact", "bob", "to nobody", code=67)
+
+
+@pytest.mark.parametrize("removed", [True, False])
+async def test_both_invite_and_add_each_other_at_once(pair: Pair, *, removed: bool) -> None:
+    alice, bob = pair
+    if removed:
+        await bob.cli("contacts", "remove", "alice", "--yes")
+    of_alice, of_bob = await asyncio.gather(_ticket(alice, "bob"), _ticket(bob, "alice"))
+    await asyncio.gather(
+        alice.cli("contacts", "add", "bob", of_bob["ticket"]),
+        bob.cli("contacts", "add", "alice", of_alice["ticket"]),
+    )
+
+    async def active() -> bool:
+        return await _state(alice, "bob") == await _state(bob, "alice") == "active"
+
+    await until(active)
+    await _arrives(alice, "bob", bob, "one way")
+    await _arrives(bob, "alice", alice, "and the other")
+    for one in (alice, bob):
+        assert len(await one.ask("contacts.list")) == 1
+
+
+async def test_the_same_ticket_added_twice_and_by_a_second_command_at_once(pair: Pair) -> None:
+    alice, bob = pair
+    await bob.cli("contacts", "remove", "alice", "--yes")
+    made = await _ticket(bob, "alice")
+    both = await asyncio.gather(
+        *(alice.cli("contacts", "add", "bob", made["ticket"], code=None) for _ in range(2))
+    )
+    assert 0 in {one.code for one in both}
+    await _arrives(alice, "bob", bob, "once")
+    # Used up, and still no harm: Bob knows who comes.
+    assert (await alice.cli("contacts", "add", "bob", made["ticket"])).row["state"] == "active"
+    await _arrives(alice, "bob", bob, "again")
