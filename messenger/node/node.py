@@ -28,7 +28,7 @@ from peerpost.errors import (
     UnavailableError,
 )
 from peerpost.net.interface import Priority, Transport
-from peerpost.store import keyfile, outbox
+from peerpost.store import disk, keyfile, outbox
 from peerpost.store import limits as rate_limits
 from peerpost.store.engine import Store
 from peerpost.store.homelock import HomeLock
@@ -234,6 +234,10 @@ class Node:
         await asyncio.wait([going])
 
     async def _open_store(self, path: Path, key: bytes) -> Store:
+        # SQLite makes its log with the rights that it finds here, which an earlier umask of 0 may have given to all.
+        with disk.errors(f"cannot close {path} to others"):
+            for file in path.parent.glob(f"{path.name}*"):
+                file.chmod(0o600)
         return await Store.open(
             path,
             key,
@@ -250,9 +254,6 @@ class Node:
                 f"store.db of {self.home} is gone: its keyfile is there, and opens nothing",
                 hint="put the home back from a backup, or choose another: --home DIR",
             )
-        for file in self.home.glob("store.db*"):
-            # Made by a version before this one under a umask of 0, it may be open to all.
-            file.chmod(0o600)
         store = await self._open_store(path, keyfile.unlock(self.home))
         services = Services(
             home=self.home,

@@ -2,7 +2,7 @@
 
 A command in a cron job, in a shell with `ulimit`, or under `nice` may be the first that needs a node, and that node
 then works for everybody. Descriptors, terminal, folder and time zone are left behind where it is started (`spawn`).
-Here go the rights of new files, soft limits and blocked signals; what cannot be put right is told.
+Here go soft limits, blocked signals and a umask against its owner; what cannot be put right is told.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ _LIMITS = {
 
 
 def put_right(*, in_background: bool) -> None:
-    """Make new files private whatever the umask, and, in the background, lift soft limits and unblock signals.
+    """Let the umask take nothing from the owner, and, in the background, lift soft limits and unblock signals.
+
+    What it takes from others stays: files of the user's own are made by it.
 
     In the foreground limits are the service manager's, who has set them for this node.
     """
-    os.umask(0o077)
+    os.umask(os.umask(0o077) & 0o077)
     if not in_background or resource is None:
         return
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
