@@ -24,8 +24,8 @@ COMMANDS = {
     for name, where, text in (
         ("identity", "identity:identity", "Make and show this home's identity."),
         ("contacts", "contacts:contacts", "Invite, add, list and remove contacts."),
-        ("send-net", "send:send_net", "Send a text or files to a contact (also: send)."),
-        ("send", "send:send_net", ""),
+        ("send", "send:send", "Send a text or files to a contact (also: send-net)."),
+        ("send-net", "send:send", ""),
         ("inbox", "inbox:inbox", "Read and save what was received."),
         ("sent", "sent:sent", "See what was sent, with its state."),
         ("queue", "queue:queue", "See, hurry and take back what is not delivered yet."),
@@ -47,8 +47,8 @@ COMMANDS = {
     examples="""
     peerpost identity new --name alice --no-passphrase
     peerpost contacts invite bob
-    peerpost send-net --contact bob "hello"
-    peerpost send-net --contact bob --file report.pdf --wait
+    peerpost send --contact bob "hello"
+    peerpost send --contact bob --file report.pdf --wait
     peerpost inbox list
     """,
 )

@@ -59,7 +59,7 @@ def needs_contact(words: tuple[str, ...], files: tuple[str, ...]) -> UsageError:
         what = _quoted((" ".join(rest),)) if rest else "TEXT"
     return UsageError(
         "missing option '--contact'",
-        hint=f"peerpost send-net --contact {_quoted((name,))} {what}   (see: peerpost send-net --help)",
+        hint=f"peerpost send --contact {_quoted((name,))} {what}   (see: peerpost send --help)",
     )
 
 

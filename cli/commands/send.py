@@ -1,4 +1,4 @@
-"""`peerpost send-net`, alias `send`."""
+"""`peerpost send`, alias `send-net`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..inputs import Duration, open_input
 from ..misread import is_meant_as_file, needs_contact, one_text
 from ..outgoing import Item, deliver
 
-__all__ = ["send_net"]
+__all__ = ["send"]
 
 MAX_TEXT_BYTES = 60 << 10
 """Longest text that goes as one message; a longer one is streamed to the node like a file."""
@@ -34,14 +34,14 @@ def _complete_more_files(
 
 
 @click.command(
-    "send-net",
+    "send",
     cls=Command,
     examples="""
-    peerpost send-net --contact bob "the build is green"
-    peerpost send-net --contact bob --file report.pdf photo.jpg --wait
-    peerpost send-net --contact nas --file photos
-    df -h | peerpost send-net --contact ops -
-    pg_dump shop | peerpost send-net --contact nas --name shop.sql -
+    peerpost send --contact bob "the build is green"
+    peerpost send --contact bob --file report.pdf photo.jpg --wait
+    peerpost send --contact nas --file photos
+    df -h | peerpost send --contact ops -
+    pg_dump shop | peerpost send --contact nas --name shop.sql -
     """,
 )
 @click.argument("text", nargs=-1, metavar="[TEXT | -]", shell_complete=_complete_more_files)
@@ -74,7 +74,7 @@ def _complete_more_files(
 )
 @click.option("--expires", type=Duration(), metavar="DURATION", help="Give up after this long.")
 @pass_app
-def send_net(
+def send(
     app: App,
     text: tuple[str, ...],
     contact: str | None,

@@ -76,7 +76,7 @@ class Stage:
         """Send a text and wait for its receipt."""
         self.say.act("A text")
         text = "Hello Bob, no server was asked to carry this."
-        self.say.command(f'peerpost send-net --contact bob --wait "{text}"')
+        self.say.command(f'peerpost send --contact bob --wait "{text}"')
         started = time.monotonic()
         sent = await self._send(self.alice, {"text": text})
         self._expect(sent["state"], "delivered", "the text's state")
@@ -90,7 +90,7 @@ class Stage:
     async def act_file(self) -> None:
         """Send a file, as fast as it goes."""
         self.say.act(f"A file of {self.say.size(self.size)}")
-        self.say.command(f"peerpost send-net --contact bob --wait --file {self.file.name}")
+        self.say.command(f"peerpost send --contact bob --wait --file {self.file.name}")
         started = time.monotonic()
         sent = await self._send_file()
         self._expect(sent["state"], "delivered", "the file's state")

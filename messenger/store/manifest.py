@@ -124,7 +124,7 @@ def scan(folder_fd: int) -> Scan:
             if len(found) > MAX_MANIFEST_BYTES:
                 raise BadInputError(
                     "there are too many files in the folder to send it as one",
-                    hint="pack it: tar -c FOLDER | peerpost send-net --contact NAME --name X.tar -",
+                    hint="pack it: tar -c FOLDER | peerpost send --contact NAME --name X.tar -",
                 )
         waiting += reversed(inner)
     return Scan(manifest=bytes(found), files=files, skipped=skipped)

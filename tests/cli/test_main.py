@@ -101,7 +101,7 @@ def test_every_error_has_its_exit_code(
         (["zzz"], "there is no command 'zzz'", "see: peerpost --help"),
         (["contacts", "lst"], "there is no command 'lst'", "did you mean 'list'?"),
         (["contacts", "show"], "missing argument 'NAME'", "see: peerpost contacts show --help"),
-        (["send-net", "hi"], "missing option '--contact'", "send-net --help"),
+        (["send-net", "hi"], "missing option '--contact'", "send --help"),
         (["contacts", "list", "--jsn"], "no such option '--jsn'", "contacts list --help"),
         (["send", "--contact", "b", "--lane", "x", "t"], "'x' is not one of", "--help"),
         (["contacts", "invite", "b", "--expires", "soon"], "'soon' is not a duration", "--help"),

@@ -87,7 +87,7 @@ def send_net(node: Node, request: Request) -> Awaitable[object]:
     opened = node.opened()
     parts = (params.text, params.file, params.stream, params.folder)
     if sum(part is not None for part in parts) != 1:
-        raise UsageError("give a text, a --file or '-'", hint="see: peerpost send-net --help")
+        raise UsageError("give a text, a --file or '-'", hint="see: peerpost send --help")
     contact = opened.network.named(params.contact)
     data = None if params.wait or contact is None else _short_text(params)
     if contact is None or data is None:
