@@ -205,16 +205,17 @@ def ensure_venv() -> None:
         raise Problem(f"could not make .venv: {output}")
 
 
-def ensure_dependencies(state: dict[str, str]) -> None:
-    """Install what pyproject.toml names, with the stand-in in the place of fastecdsa."""
+def ensure_dependencies(state: dict[str, str], name: str) -> None:
+    """Install what pyproject.toml names, with one of its groups, and the stand-in for fastecdsa."""
     import tomllib
 
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     groups = settings["dependency-groups"]
-    wanted = [*settings["project"]["dependencies"], *group(groups, "dev")]
+    wanted = {n: settings["project"]["dependencies"] + group(groups, n) for n in ("build", name)}
     stand_in = ROOT / "wheels" / "fastecdsa"
-    key = digest(wanted, [stand_in / "pyproject.toml", *sorted(stand_in.rglob("*.py"))])
-    if state.get("dependencies") == key:
+    files = [stand_in / "pyproject.toml", *sorted(stand_in.rglob("*.py"))]
+    keys = {n: digest(wanted[n], files) for n in wanted}
+    if state.get(name) == keys[name]:
         return
     note("installing the dependencies (once; a minute or two)")
     pip("install", "-q", *group(groups, "build"))
@@ -222,8 +223,8 @@ def ensure_dependencies(state: dict[str, str]) -> None:
     build_wheel(stand_in, STAND_INS)
     # --only-binary: were the stand-in not found, fail at once instead of compiling the sdist.
     choose = ["--find-links", str(STAND_INS), "--only-binary", "fastecdsa"]
-    pip("install", "-q", *choose, *wanted)
-    state["dependencies"] = key
+    pip("install", "-q", *choose, *wanted[name])
+    state.update(keys)
     STATE.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
 
 
@@ -280,8 +281,7 @@ def why_pure() -> str:
     _, output = ask([PYTHON, "-c", question], {**environment(), "PEERPOST_PURE": ""})
     if output.split()[-1:] == ["True"]:
         return ""
-    problem = compiler_problem()
-    if problem:
+    if problem := compiler_problem():
         return problem
     sys.stderr.write(output)
     raise Problem(f"a C compiler works, but the native modules were not built: see {BUILD_LOG}")
@@ -313,8 +313,8 @@ def compiles(compiler: list[str], include: str, text: str) -> bool:
     return target.exists()
 
 
-def prepare() -> None:
-    """Bring .venv up to date with the sources; two at once take turns."""
+def prepare(command: str) -> None:
+    """Bring .venv up to date with the sources for a command; two at once take turns."""
     lock = ROOT / "build" / "dev.lock"
     lock.parent.mkdir(exist_ok=True)
     with lock.open("w") as held:
@@ -326,7 +326,7 @@ def prepare() -> None:
         state: dict[str, str] = {}
         with contextlib.suppress(OSError, ValueError):
             state = json.loads(STATE.read_text(encoding="utf-8"))
-        ensure_dependencies(state)
+        ensure_dependencies(state, "build" if command in {"demo", "install", "run"} else "dev")
         ensure_wheel(state)
 
 
@@ -348,7 +348,7 @@ def lint_command(arguments: list[str]) -> int:
 def types_command(arguments: list[str]) -> int:
     """Check the types of the installed package, which is what ships; arguments go to mypy."""
     package = tool("mypy", "--strict", "-p", "peerpost", *arguments)
-    return package | tool("mypy", "--strict", "dev.py", "wheels/fastecdsa/src", *arguments)
+    return package | tool("mypy", "--strict", "dev.py", "wheels", *arguments)
 
 
 def pytest_command(arguments: list[str]) -> int:
@@ -358,8 +358,7 @@ def pytest_command(arguments: list[str]) -> int:
 
 def run_command(arguments: list[str]) -> int:
     """Run the command line of Peerpost."""
-    name = "peerpost.exe" if os.name == "nt" else "peerpost"
-    replace([str(BIN / name), *arguments], environment())
+    replace([str(PYTHON.with_stem("peerpost")), *arguments], environment())
     return 0
 
 
@@ -413,6 +412,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "kill9": proof("tests.e2e.kill9", "Kill both nodes 200 times (`kill9 transfer`: during 1 GB)."),
     "putback": proof("tests.e2e.put_back", "Put a home back from a copy, on either side."),
     "mutants": proof("tests.mutants", "Take out each guard of PROTOCOL.md: a test must notice."),
+    "install": proof("wheels.install", "Install the command `peerpost` for you (`--to PREFIX`)."),
     "run": run_command,
     "lint": lint_command,
     "pytest": pytest_command,
@@ -436,7 +436,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         settle_interpreter()
-        prepare()
+        prepare(arguments[0])
         return COMMANDS[arguments[0]](arguments[1:])
     except Problem as problem:
         note(f"error: {problem}")

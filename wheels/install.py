@@ -1,0 +1,113 @@
+"""Install the built wheel for a user: `python3 dev.py install [--to PREFIX]`, again to update.
+
+    PREFIX/lib/peerpost/NAME/     an environment; what was installed before stays beside it, for nodes that still run
+    PREFIX/bin/peerpost           a link to the command in the newest
+
+Standard library only, as dev.py is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import dev
+
+__all__ = ["InstallError", "install", "is_on_path"]
+
+
+class InstallError(Exception):
+    """Says why nothing was installed; what was there before is as it was."""
+
+
+def install(python: str, env: dict[str, str], wheel: Path, stand_ins: Path, prefix: Path) -> Path:
+    """Install a wheel; return the link to its command. Raises InstallError."""
+    command = prefix / "bin" / "peerpost"
+    kept = prefix / "lib" / "peerpost"
+    before = _ours(command, kept)
+    fresh = None
+    try:
+        for folder in (kept, command.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix="env-", dir=kept))
+        fresh.chmod(0o755)
+        _run([python, "-m", "venv", str(fresh)], env)
+        pip = [str(fresh / "bin" / "python"), "-m", "pip", "install", "-q", "--find-links"]
+        _run([*pip, str(stand_ins), "--only-binary", "fastecdsa", str(wheel)], env)
+        draft = command.with_name(f".{fresh.name}")
+        draft.symlink_to(fresh / "bin" / "peerpost")
+        draft.replace(command)
+    except (OSError, InstallError) as error:
+        if fresh is not None:
+            shutil.rmtree(fresh, ignore_errors=True)
+        raise InstallError(str(error)) from None
+    for old in kept.iterdir():
+        if old not in {fresh, before}:
+            shutil.rmtree(old, ignore_errors=True)
+    return command
+
+
+def is_on_path(command: Path) -> bool:
+    """Tell whether a shell finds this command by its name alone."""
+    found = shutil.which(command.name)
+    return found is not None and Path(found).parent.samefile(command.parent)
+
+
+def _ours(command: Path, kept: Path) -> Path | None:
+    """Return the environment that the link leads into. Raises InstallError where it is no link of ours."""
+    if not os.path.lexists(command):
+        return None
+    target = command.readlink() if command.is_symlink() else command
+    if target.parent.parent.parent != kept:
+        raise InstallError(f"{command} exists, and was not installed by this: move it away first")
+    return target.parent.parent
+
+
+def _run(command: list[str], env: dict[str, str]) -> None:
+    done = subprocess.run(
+        command,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        raise InstallError(f"{' '.join(command)}\n{done.stdout}")
+
+
+def main(arguments: list[str]) -> int:
+    """Install what dev.py has built; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="dev.py install", description="Install the command peerpost."
+    )
+    parser.add_argument("--to", metavar="PREFIX", default="~/.local", help="where to (~/.local)")
+    prefix = Path(parser.parse_args(arguments).to).expanduser().absolute()
+    if os.name == "nt":
+        dev.note("error: this is for Linux and macOS; on Windows see wheels/README.md")
+        return 1
+    env = {name: value for name, value in dev.environment().items() if name != "VIRTUAL_ENV"}
+    wheel = next((dev.WORK / "dist").glob("*.whl"))
+    dev.note(f"installing into {prefix} (a minute)")
+    try:
+        command = install(
+            getattr(sys, "_base_executable", sys.executable), env, wheel, dev.STAND_INS, prefix
+        )
+    except InstallError as error:
+        dev.note(f"error: {error}")
+        return 1
+    sys.stdout.write(f"{command}\n")
+    if not is_on_path(command):
+        dev.note(f"it is not on your PATH yet: export PATH={command.parent}:$PATH")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
