@@ -1,0 +1,188 @@
+"""The pages of docs/jobs: each command in them is run as it stands, on two machines that are two HOMEs.
+
+A block is marked with whose shell it is: "```sh db3" is run by bash, "```cron db3" as cron runs a line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+JOBS = Path(__file__).parents[2] / "docs" / "jobs"
+BLOCK = re.compile(r"^```(\w+) (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LOOPBACK = '["/ip4/127.0.0.1/tcp/0"]'
+PEERPOST = Path(sys.executable).with_name("peerpost")
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("bash") is None or sys.platform == "win32", reason="the pages are for bash"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Commands of a page."""
+
+    shell: str
+    whose: str
+    text: str
+
+
+class Machine:
+    """A HOME of its own, with peerpost where `dev.py install` links it."""
+
+    def __init__(self, folder: Path, name: str, listen: str | None = LOOPBACK) -> None:
+        self.name = name
+        self.home = folder / name
+        linked = self.home / ".local" / "bin" / "peerpost"
+        linked.parent.mkdir(parents=True)
+        linked.symlink_to(PEERPOST)
+        path = os.pathsep.join((str(linked.parent), os.environ["PATH"]))
+        self._env = {"HOME": str(self.home), "PATH": path, "LANG": "C.UTF-8"}
+        small = {
+            "STORAGE__BALLAST": '"64KiB"',
+            "STORAGE__MIN_FREE": "0",
+            "NODE__IDLE_EXIT": '"60s"',
+        }
+        if listen is not None:
+            small["NETWORK__LISTEN"] = listen
+        self._env |= {f"PEERPOST__{key}": value for key, value in small.items()}
+
+    def bash(self, text: str) -> str:
+        """Run commands as a person does; return what they print."""
+        return self._run(["bash", "-euo", "pipefail", "-c", text], self._env)
+
+    def cron(self, text: str) -> str:
+        """Run a line of a crontab as cron does: by /bin/sh, in HOME, with next to no environment."""
+        line = text.rstrip("\n").split(maxsplit=5)[5].replace(r"\%", "%")
+        bare = {key: value for key, value in self._env.items() if key != "LANG"}
+        return self._run(["/bin/sh", "-c", line], bare | {"PATH": "/usr/bin:/bin"})
+
+    def _run(self, command: list[str], env: dict[str, str]) -> str:
+        done = subprocess.run(
+            command,
+            cwd=self.home,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done
+        return done.stdout
+
+    def run(self, block: Block) -> str:
+        """Run a block of a page."""
+        return {"sh": self.bash, "cron": self.cron}[block.shell](block.text)
+
+
+Meet = Callable[..., tuple[Machine, Machine]]
+
+
+@pytest.fixture
+def meet(folder: Path) -> Iterator[Meet]:
+    """Make two machines that know each other."""
+    made: list[Machine] = []
+
+    def meet(one: str, other: str) -> tuple[Machine, Machine]:
+        here, there = Machine(folder, one), Machine(folder, other)
+        made.extend((here, there))
+        for machine in made:
+            machine.bash(f"peerpost identity new --name {machine.name} --no-passphrase")
+        here.bash(f"peerpost contacts invite {other} --no-qr > {folder}/ticket")
+        there.bash(f"peerpost contacts add {one} --ticket-file {folder}/ticket")
+        return here, there
+
+    yield meet
+    for machine in made:
+        machine.bash("peerpost node stop || true")
+
+
+def blocks(page: str) -> list[Block]:
+    """Return the commands of a page, in their order."""
+    return [Block(*found) for found in BLOCK.findall((JOBS / page).read_text(encoding="utf-8"))]
+
+
+def run(page: str, *machines: Machine) -> list[str]:
+    """Run all commands of a page; return what each block printed."""
+    named = {machine.name: machine for machine in machines}
+    return [named[block.whose].run(block) for block in blocks(page)]
+
+
+def test_every_page_is_linked_and_run() -> None:
+    pages = {path.name for path in JOBS.glob("*.md")} - {"README.md"}
+    contents = (JOBS / "README.md").read_text(encoding="utf-8")
+    assert pages == set(re.findall(r"\(([\w-]+\.md)\)", contents))
+    assert all(f'"{page}"' in Path(__file__).read_text(encoding="utf-8") for page in pages)
+
+
+def test_an_alert_from_cron(meet: Meet) -> None:
+    _, by_cron, tried, read = run("alert-from-cron.md", *meet("db3", "ops"))
+    assert by_cron == ""
+    assert tried == ""
+    assert "% full" in read
+
+
+def test_a_backup_through_a_pipe(meet: Meet) -> None:
+    db3, nas = meet("db3", "nas")
+    (db3.home / "data").mkdir()
+    (db3.home / "data" / "table").write_bytes(os.urandom(1_000_000))
+    _, sent, saved = run("backup-by-pipe.md", db3, nas)
+    assert sent == ""
+    assert "backup.tar.gz" in saved
+    nas.bash("mkdir out && tar -xzf backups/backup.tar.gz -C out")
+    arrived = (nas.home / "out" / "table").read_bytes()
+    assert arrived == (db3.home / "data" / "table").read_bytes()
+    assert nas.bash("peerpost --json inbox list") == ""
+
+
+def test_a_bot_that_answers(meet: Meet) -> None:
+    bot, alice = meet("bot", "alice")
+    *_, read = run("bot.md", bot, alice)
+    assert "HOW LATE IS IT?" in read
+    assert bot.bash("peerpost --json inbox list --unread") == ""
+
+
+def test_a_folder_of_photos(meet: Meet) -> None:
+    alice, bob = meet("alice", "bob")
+    (alice.home / "photos" / "2026").mkdir(parents=True)
+    for name in ("a.jpg", "2026/ä b.jpg"):
+        (alice.home / "photos" / name).write_bytes(os.urandom(100_000))
+    *_, listed = run("photos.md", alice, bob)
+    assert listed.splitlines()[-2:] == ["2026", "a.jpg"]
+    assert bob.bash(f"diff -r from-alice/photos {alice.home}/photos") == ""
+
+
+def free_port() -> int:
+    """Return a port that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_a_forwarded_port(folder: Path) -> None:
+    """The port is another here, and the world is this machine."""
+    home, away = Machine(folder, "home", listen=None), Machine(folder, "away")
+    port = free_port()
+    for machine in (home, away):
+        machine.bash(f"peerpost identity new --name {machine.name} --no-passphrase")
+    printed: list[str] = []
+    for block in blocks("forwarded-port.md"):
+        text = block.text.replace("/ip4/0.0.0.0/tcp/4001", f"/ip4/127.0.0.1/tcp/{port}")
+        text = text.replace("home.example.org/tcp/4001", f"localhost/tcp/{port}")
+        printed.append((home if block.whose == "home" else away).bash(text))
+        if "contacts invite" in text:
+            (ticket,) = re.findall(r"PP1\w+", printed[-1])
+            away.bash(f"peerpost contacts add home {ticket}")
+    assert f"/dns4/localhost/tcp/{port}" in printed[0]
+    assert "from outside" in home.bash("peerpost inbox list")
+    for machine in (home, away):
+        machine.bash("peerpost node stop")
