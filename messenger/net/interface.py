@@ -172,6 +172,11 @@ class Connection(Protocol):
         """How much to write at once on a bulk stream, so that what is urgent waits milliseconds at most."""
         ...
 
+    @property
+    def rtt_s(self) -> float | None:
+        """The shortest round trip seen, or None before the first answer."""
+        ...
+
     def admit(self) -> None:
         """Lift the antechamber's limits: HELLO has proved a stranger to be expected."""
         ...

@@ -303,6 +303,11 @@ class MemoryConnection:
         """How much to write at once on a bulk stream (`interface.Connection`)."""
         return BULK_WRITE_BYTES
 
+    @property
+    def rtt_s(self) -> float | None:
+        """The shortest round trip seen (`interface.Connection`): nothing asks for it here."""
+        return None
+
     async def open_stream(self, protocol: str, *, timeout_s: float = 10.0) -> MuxedStream:
         """Open a stream (`interface.Connection`)."""
         if self._lost is not None:

@@ -322,6 +322,11 @@ class MuxedConnection(asyncio.BufferedProtocol):
         """How much to write at once on a bulk stream (`interface.Connection`)."""
         return self._pace.write_bytes
 
+    @property
+    def rtt_s(self) -> float | None:
+        """The shortest round trip seen (`interface.Connection`)."""
+        return self._pulse.rtt_s
+
     async def open_stream(self, protocol: str, *, timeout_s: float = 10.0) -> MuxedStream:
         """Open a stream (`interface.Connection`)."""
         if self._lost is not None:

@@ -102,6 +102,7 @@ async def check_contacts(alice: Friend, bob: Friend) -> None:
         assert set(shown) >= CONTACT_SHOWN
         assert shown["id"] == listed["id"]
         assert shown["peer_id"] == (await other.cli("identity", "show")).row["peer_id"]
+        assert 0 < shown["rtt_ms"] < 1000
         numbers.append(shown["safety_number"])
     assert numbers[0] == numbers[1]
     assert len(re.sub(r"\D", "", numbers[0])) >= 30

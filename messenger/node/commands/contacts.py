@@ -181,6 +181,7 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
     put_back = await opened.store.read(agreement.put_back_at, contact.id)
     peer = opened.network.peers.get(contact.id)
     session = peer.session if peer is not None else None
+    rtt_s = session.connection.rtt_s if session else None
     statement = contact.statement
     return {
         **_row(opened, contact, queued, unread),
@@ -192,7 +193,7 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
         "key_age": None if statement is None else now_ms() // 1000 - statement.created_s,
         "path": session.connection.remote_address if session else None,
         "transport": "tcp" if session else None,
-        "rtt_ms": None,
+        "rtt_ms": None if rtt_s is None else round(rtt_s * 1000, 2),
         "sent": counts.sent,
         "received": counts.received,
         "accept": contact.accept,
