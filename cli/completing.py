@@ -17,6 +17,8 @@ __all__ = ["asked", "complete_files", "complete_ids"]
 
 MOST = 200
 """Ids that are offered: more than anybody reads, and asked for each time that Tab is pressed."""
+PATIENCE_S = 2.0
+"""A node that does not answer must not keep a prompt from its user."""
 _HELP_CHARS = 60
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -25,12 +27,15 @@ def asked(
     ctx: click.Context, method: str, params: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """Return what the node lists, which is started where there is a store and none runs; nothing without an answer."""
+    from peerpost.node.client import connect
     from peerpost.node.paths import HomePaths
 
     app = ctx.find_object(App) or App()
     try:
         spawn = app.spawn and HomePaths(app.home).store.exists()
-        found: list[dict[str, Any]] = app.call(method, params, spawn=spawn)
+        with connect(app.home, spawn=spawn, node_args=app.node_args()) as node:
+            node.give_up_after(PATIENCE_S)
+            found: list[dict[str, Any]] = node.call(method, params)
     except (PeerpostError, OSError):
         return []
     return found
@@ -59,7 +64,6 @@ def _about(row: dict[str, Any]) -> str:
     what = row.get("preview") or row.get("name") or row.get("kind") or ""
     parts = (row.get("contact"), what, row.get("state"))
     text = safe("  ".join(str(part) for part in parts if part))
-    text = text.replace(
-        ",", ";"
-    )  # The script for fish takes what follows a comma for something else.
+    # The script for fish takes what follows a comma for something else.
+    text = text.replace(",", ";")
     return text if len(text) <= _HELP_CHARS else f"{text[: _HELP_CHARS - 1]}…"
