@@ -29,6 +29,7 @@ from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
 from .clock import now_ms
+from .own_files import identities, require_not_own
 
 if TYPE_CHECKING:
     from .services import Services
@@ -78,6 +79,7 @@ class FileQueue:
         NoInputError, StoreFullError, StorageError.
         """
         traits = _traits(os.fstat(fd))
+        require_not_own(self._services.home, fd)
         reference = await self._services.with_file(fd, self._reference, path_hint)
         if reference is not None:
             source = json.dumps(asdict(reference))
@@ -112,7 +114,8 @@ class FileQueue:
         BadInputError, StoreFullError, StorageError.
         """
         prefix = clip(safe_name(name), limits.NAME_BYTES - len(FOLDER_SUFFIX))
-        found = await self._services.with_file(fd, scan)
+        require_not_own(self._services.home, fd)
+        found = await self._services.with_file(fd, scan, identities(self._services.home))
         archive = await self._services.in_thread(Archive, os.dup(fd), found.manifest, prefix)
         try:
             if copy or archive.size <= self._services.config.storage.spool_below:

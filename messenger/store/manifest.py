@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -100,8 +100,11 @@ def nodes(manifest: bytes, at: int = len(_MAGIC)) -> Iterator[tuple[int, Node]]:
         at = start + path_len + link_len
 
 
-def scan(folder_fd: int) -> Scan:
-    """List an open folder. Raises NoInputError naming what cannot be read, BadInputError if too much."""
+def scan(folder_fd: int, besides: Collection[tuple[int, int]] = ()) -> Scan:
+    """List an open folder, without what is in the home, which is `besides` by device and inode.
+
+    Raises NoInputError naming what cannot be read, BadInputError if too much.
+    """
     found = bytearray(_MAGIC)
     skipped: list[str] = []
     files = 0
@@ -113,6 +116,8 @@ def scan(folder_fd: int) -> Scan:
         for name, status in _entries(folder_fd, folder):
             path = os.path.join(folder, name)  # noqa: PTH118 - bytes
             kind, link, why_not = _judge(folder_fd, path, status)
+            if (status.st_dev, status.st_ino) in besides:
+                why_not = "it is your Peerpost home"
             if why_not is not None:
                 if len(skipped) < MAX_SKIPPED:
                     skipped.append(f"{shown(path)} ({why_not})")

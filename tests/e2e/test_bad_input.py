@@ -207,3 +207,25 @@ async def test_without_an_identity_or_a_node(friend: Callable[..., Friend]) -> N
         await refused(alice, (("node", "run"), 78, "config", message, hint))
     config.write_text(good)
     assert (await alice.cli("contacts", "list")).rows == []
+
+
+async def test_the_keys_of_a_home_are_sent_to_nobody(pair: tuple[Friend, Friend]) -> None:
+    alice, bob = pair
+    (alice.home.parent / "link").symlink_to(alice.home / "keyfile")
+    os.link(alice.home / "store.db", alice.home.parent / "linked")
+    for path in (
+        *(alice.home, alice.home / "keyfile", alice.home / "store.db", alice.home / "blobs"),
+        *(alice.home.parent / "link", alice.home.parent / "linked"),
+    ):
+        for more in ((), ("--spool",)):
+            told = await alice.cli("send", "-c", "bob", "--file", str(path), *more, code=65)
+            assert "your Peerpost home" in told.error["message"]
+    # A folder that holds the home goes without it.
+    holds = alice.home.parent / "holds"
+    holds.mkdir()
+    (holds / "a file").write_text("x")
+    (holds / "linked").hardlink_to(alice.home / "keyfile")
+    row = (await alice.cli("send", "-c", "bob", "--file", str(holds), "--wait")).rows[0]
+    assert row["skipped"] == ["linked (it is your Peerpost home)"]
+    (item,) = await bob.ask("inbox.list", {})
+    assert item["files"] == 1

@@ -1,0 +1,34 @@
+"""What lies in the home itself, and goes to nobody: whoever has the keys is its owner."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from peerpost.errors import BadInputError
+
+__all__ = ["identities", "require_not_own"]
+
+
+def identities(home: Path) -> frozenset[tuple[int, int]]:
+    """Return device and inode of the home and of what lies in it at the top: names may be links, or linked."""
+    return frozenset(_each(home))
+
+
+def _each(home: Path) -> Iterator[tuple[int, int]]:
+    for path in (home, *home.iterdir()):
+        with suppress(OSError):
+            found = path.stat()
+            yield found.st_dev, found.st_ino
+
+
+def require_not_own(home: Path, fd: int) -> None:
+    """Raise BadInputError for the open home, a folder of it, its keyfile, its store and what is beside them."""
+    found = os.fstat(fd)
+    if (found.st_dev, found.st_ino) in identities(home):
+        raise BadInputError(
+            f"that is part of your Peerpost home {home}, which has your keys: it is not sent",
+            hint="to move a home to another machine, stop its node and copy the folder yourself",
+        )
