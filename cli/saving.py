@@ -33,8 +33,8 @@ _PRIVATE_MODE = 0o600
 _MAX_TRIES = 10_000
 
 
-def received(app: App, contact: str | None, *, unread: bool) -> list[str]:
-    """Return the ids of what is in the inbox, oldest first."""
+def received(app: App, contact: str | None, *, unread: bool, files: bool) -> list[str]:
+    """Return the ids of what is in the inbox, or of the files alone, oldest first."""
     found: list[str] = []
     given = {"contact": contact, "unread": unread or None, "limit": PAGE_ROWS}
     params = {key: value for key, value in given.items() if value is not None}
@@ -43,7 +43,7 @@ def received(app: App, contact: str | None, *, unread: bool) -> list[str]:
         for row in page:
             if row["kind"] == "unknown":
                 app.terminal.note(f"not saved: {row['id']} is of a kind of a later version")
-            else:
+            elif row["kind"] != "text" or not files:
                 found.append(row["id"])
         if len(page) < PAGE_ROWS:
             return found[::-1]

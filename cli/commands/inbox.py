@@ -165,6 +165,7 @@ def _about(item: dict[str, Any]) -> dict[str, Any]:
     "--contact", "-c", metavar="NAME", shell_complete=complete_contacts, help="Of --all, NAME's."
 )
 @click.option("--unread", is_flag=True, help="Of --all, what was not read or saved yet.")
+@click.option("--files", is_flag=True, help="Of --all, files and folders, and no texts.")
 @click.option("--move", is_flag=True, help="Delete each message once it is safely saved.")
 @click.option("--force", is_flag=True, help="Replace what exists.")
 @pass_app
@@ -175,6 +176,7 @@ def save(
     every: bool,
     contact: str | None,
     unread: bool,
+    files: bool,
     move: bool,
     force: bool,
 ) -> None:
@@ -187,14 +189,14 @@ def save(
     from ..saving import Saving, received
 
     if bool(ids) == every:
-        raise UsageError("either ID... or --all says what to save")
-    if (contact is not None or unread) and not every:
-        raise UsageError("--contact and --unread go with --all")
+        raise UsageError("either ID... or --all says what to save", hint="ids: peerpost inbox list")
+    if (contact is not None or unread or files) and not every:
+        raise UsageError("--contact, --unread and --files go with --all")
     saving = Saving(app=app, out=out, force=force, move=move)
     if not every:
         saving.save(list(ids))
         return
-    saving.save_each(received(app, contact, unread=unread))
+    saving.save_each(received(app, contact, unread=unread, files=files))
 
 
 @inbox.command(

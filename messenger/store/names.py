@@ -106,6 +106,9 @@ def _split(name: str) -> tuple[str, str]:
     stem, dot, suffix = name.rpartition(".")
     if not stem or len(suffix.encode()) >= _SUFFIX_BYTES:
         return name, ""
+    if stem[1:].lower().endswith(".tar"):
+        # What it is packed by goes with it: `backup (1).tar.gz`.
+        return stem[:-4], stem[-4:] + dot + suffix
     return stem, dot + suffix
 
 

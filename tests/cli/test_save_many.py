@@ -173,6 +173,8 @@ def test_all_of_them_oldest_first(
     assert names(work / "in") == [
         *("a (1).pdf", "a.pdf", "bb3.txt", "evil_.sh", "photos"),
     ]
+    assert shell("inbox", "save", "--all", "--files", "--out", "files/").code == 0
+    assert names(work / "files") == ["a (1).pdf", "a.pdf", "evil_.sh", "photos"]
 
 
 @pytest.mark.parametrize(

@@ -138,8 +138,8 @@ def test_a_backup_through_a_pipe(meet: Meet) -> None:
     (db3.home / "data" / "table").write_bytes(os.urandom(1_000_000))
     _, sent, saved = run("backup-by-pipe.md", db3, nas)
     assert sent == ""
-    assert "backup.tar.gz" in saved
-    nas.bash("mkdir out && tar -xzf backups/backup.tar.gz -C out")
+    assert "backup-20" in saved
+    nas.bash("mkdir out && tar -xzf backups/backup-*.tar.gz -C out")
     arrived = (nas.home / "out" / "table").read_bytes()
     assert arrived == (db3.home / "data" / "table").read_bytes()
     assert nas.bash("peerpost --json inbox list") == ""

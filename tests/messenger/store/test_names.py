@@ -78,7 +78,7 @@ def test_a_long_name_loses_the_middle_of_its_stem(size: int) -> None:
         assert kept.endswith("x" + ending)
         assert "…" in kept
         assert numbered(kept, 12).endswith(
-            (" (12)" + ending[-4:], f"{ending} (12)", " (12).gz", " (12).jpeg")
+            (" (12)" + ending[-4:], f"{ending} (12)", " (12).tar.gz", " (12).jpeg")
         )
 
 
@@ -116,6 +116,8 @@ def test_no_name_is_more_than_a_name(sent: str) -> None:
 def test_a_number_stands_before_the_ending() -> None:
     assert numbered("a.tar", 2) == "a (2).tar"
     assert numbered("a", 2) == "a (2)"
+    assert numbered("a.tar.gz", 2) == "a (2).tar.gz"
+    assert numbered(".tar.gz", 2) == ".tar (2).gz"
     assert numbered("x" * NAME_BYTES, 7).endswith("x (7)")
 
 
