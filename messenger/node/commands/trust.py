@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from peerpost.crypto.keys import safety_number
-from peerpost.errors import UntrustedError
+from peerpost.errors import BadInputError, UntrustedError
 from peerpost.store import contacts as store_contacts
 from peerpost.store import meetings
 
@@ -39,7 +39,15 @@ async def verify(node: Node, request: Request) -> dict[str, Any]:
     contact = await opened.store.read(store_contacts.find, params.name)
     number = safety_number(opened.me.id_public, contact.id_public)
     if params.safety_number is not None:
-        if re.sub(r"[\s-]", "", params.safety_number) != number.replace(" ", ""):
+        given = re.sub(r"[\s-]", "", params.safety_number)
+        if not (
+            given.isascii() and given.isdecimal() and len(given) == len(number.replace(" ", ""))
+        ):
+            raise BadInputError(
+                "a safety number is twelve groups of five digits",
+                hint="give all that the contact reads to you",
+            )
+        if given != number.replace(" ", ""):
             raise UntrustedError(
                 f"this is not the safety number with {contact.name}",
                 hint="compare again what both of you see; if it differs, somebody is between you",

@@ -14,7 +14,7 @@ import pytest
 
 from peerpost.crypto import statement as statements
 from peerpost.crypto.keys import Ed25519KeyPair, peer_id
-from peerpost.errors import UntrustedError
+from peerpost.errors import BadInputError, UntrustedError
 from peerpost.net.interface import Admission, ConnectionLostError
 from peerpost.node import me as my_own
 from peerpost.node.commands import contacts, invites, trust
@@ -222,6 +222,9 @@ async def test_who_signs_two_statements_of_one_number_is_served_again_once_verif
         with pytest.raises(UntrustedError) as caught:
             await verify(safety_number=number[:-1] + str(9 - int(number[-1])))
         assert caught.value.exit_code == 76
+        for part in (number[:-6], number + " 1", "12345", "x" * 60):
+            with pytest.raises(BadInputError, match="twelve groups"):
+                await verify(safety_number=part)
         assert alice.peer.contact.state == "changed"
         bob.home.me.signed = other
         told = await verify(safety_number=number.replace(" ", ""))
