@@ -142,4 +142,8 @@ def _sentence(error: click.UsageError) -> str:
 def _usage_hint(error: click.UsageError) -> str | None:
     if isinstance(error, UnknownCommandError) and error.near is not None:
         return f"did you mean {error.near!r}?"
-    return f"see: {error.ctx.command_path} --help" if error.ctx is not None else None
+    if error.ctx is None:
+        return None
+    see = f"see: {error.ctx.command_path} --help"
+    is_text = isinstance(error, click.NoSuchOption) and error.ctx.info_name in ("send", "send-net")
+    return f"a text that begins with - goes after --; {see}" if is_text else see

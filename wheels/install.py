@@ -104,8 +104,9 @@ def main(arguments: list[str]) -> int:
         dev.note(f"error: {error}")
         return 1
     sys.stdout.write(f"{command}\n")
+    dev.note("a node that runs goes on as it was until: peerpost node stop")
     if not is_on_path(command):
-        dev.note(f"it is not on your PATH yet: export PATH={command.parent}:$PATH")
+        dev.note(f"it is not on your PATH yet; in ~/.profile: export PATH={command.parent}:$PATH")
     return 0
 
 

@@ -61,7 +61,7 @@ class Cause(enum.Enum):
     IDENTITY = "another identity than the one expected"
     STRANGER = "an unknown identity"
     INVITATION = "an invitation that is unknown, used or expired"
-    REFUSED = "the peer refused us"
+    REFUSED = "the contact does not take us for a contact: it has removed or blocked us, or a ticket is not used yet"
 
 
 class HelloProtocolError(ProtocolError):

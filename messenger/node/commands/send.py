@@ -351,6 +351,11 @@ async def _not_yet(opened: Opened, entry: store_outbox.Entry, timeout_s: float) 
     when = "as soon as that is possible"
     if str(row["last_error"]).startswith("asking:"):
         when = f"once {row['contact']} has taken it"
+    elif row["progress"] and not cause:
+        return TimedOutError(
+            f"{entry.id} is on its way, {row['progress']:.0%} of it, and not whole within {timeout_s:g} s",
+            hint="it goes on by itself; see: peerpost transfers list --follow",
+        )
     return TimedOutError(
         f"{entry.id} is {row['state']}, and not delivered within {timeout_s:g} s{cause}",
         hint=f"it stays queued, and is sent {when}; see: peerpost queue show {entry.id}",
