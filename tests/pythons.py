@@ -35,6 +35,7 @@ QUICK = (
     "tests/messenger/node/test_client.py",
     "tests/cli/test_main.py",
     "tests/e2e/test_interrupted.py",
+    "tests/e2e/test_one_after_another.py",
     "tests/e2e/test_stream.py",
     "tests/e2e/test_takeover.py::test_a_file_goes_on_over_the_node_that_took_over",
     "tests/e2e/test_spinning.py::test_a_signal_ends_it[test.never-15]",
