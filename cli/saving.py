@@ -23,6 +23,7 @@ from peerpost.store.names import numbered, safe_name
 
 from .app import App
 from .listing import PAGE_ROWS
+from .marking import mark_read
 from .output import is_stdout, raw_on_terminal, settle, special, target
 
 __all__ = ["Saving", "received"]
@@ -193,16 +194,9 @@ class Saving:
             self.app.call("inbox.delete", {"ids": [saved["id"]]})
             more["moved"] = True
         elif row.get("unread", True):
-            self._mark_read(saved["id"])
+            mark_read(self.app, saved["id"])
         done = "moved" if self.move else "saved"
         self.app.terminal.record(saved | more, human=f"{saved['id']}  {done}  {out}{much}")
-
-    def _mark_read(self, id_: str) -> None:
-        """Note that a message was saved, now that it is: one that is not is saved the next time, and kept till then."""
-        try:
-            self.app.call("inbox.mark", {"ids": [id_], "unread": False})
-        except PeerpostError as error:
-            self.app.terminal.note(f"{id_} stays unread: {error.message}")
 
     def _unpack(self, id_: str, out: str) -> tuple[dict[str, Any], int]:
         from .unpack import unpack

@@ -12,6 +12,7 @@ from ..app import App, Group, complete_contacts, pass_app
 from ..completing import MOST, complete_files, complete_ids
 from ..inputs import Duration
 from ..listing import PAGE_ROWS, after_option, limit_option, show_list
+from ..marking import mark_read
 from ..progress import say_asking
 
 if TYPE_CHECKING:
@@ -116,11 +117,17 @@ def show(app: App, id_: str, peek: bool) -> None:
             shown = event["item"] if app.terminal.json else _about(event["item"])
             long.append(app.terminal.long_record(shown, "body"))
 
-    params: dict[str, Any] = {"id": id_, "peek": True} if peek else {"id": id_}
-    item = app.call("inbox.read", params, on_event=on_event)
+    item = app.call("inbox.read", {"id": id_, "peek": True}, on_event=on_event)
     if long:
         long[0].end()
-        return
+    else:
+        _print(app, item)
+    if not peek and item.get("unread", True):
+        # Only now: what nobody has seen stays unread, and retention leaves that alone.
+        mark_read(app, item["id"])
+
+
+def _print(app: App, item: dict[str, Any]) -> None:
     if app.terminal.json:
         app.terminal.record(item)
         return

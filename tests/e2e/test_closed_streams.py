@@ -90,3 +90,28 @@ async def test_a_file_into_a_pipe_that_does_not_wait(
                      f"> {folder}/code; }} | head -c 10 > {folder}/head") == 0  # fmt: skip
     assert (folder / "head").read_bytes() == data[:10]
     assert (folder / "code").read_text() == "141\n"
+
+
+@pytest.mark.parametrize("body", ["short", "long " * 40_000])
+@pytest.mark.parametrize("json_", [(), ("--json",)])
+async def test_what_nobody_was_shown_stays_unread(
+    pair: tuple[Friend, Friend], body: str, json_: tuple[str, ...]
+) -> None:
+    alice, bob = pair
+    sent = (await alice.cli("send", "--contact", "bob", "-", stdin=body.encode())).row
+    await alice.delivered(sent["id"])
+    (row,) = await bob.ask("inbox.list", {})
+    show = line_of(bob, *json_, "inbox", "show", row["id"])
+    for streams, code in ((">/dev/full", 74), (">&-", 74), ("| true", 0)):
+        assert await run(f"{show} {streams} 2>/dev/null") == code
+        assert (await bob.ask("inbox.list", {}))[0]["unread"]
+    assert await run(f"{show} >/dev/null") == 0
+    assert not (await bob.ask("inbox.list", {}))[0]["unread"]
+
+
+async def test_what_only_looks_does_not_say_that_it_was_done(pair: tuple[Friend, Friend]) -> None:
+    alice, _bob = pair
+    await alice.cli("contacts", "invite", "carol")
+    for looks in (("contacts", "invites"), ("contacts", "verify", "bob"), ("inbox", "list")):
+        full = 0 if looks[0] == "inbox" else 74
+        assert await run(f"{line_of(alice, *looks)} >/dev/full 2>/dev/null") == full
