@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,14 @@ __all__ = [
 
 _LOOKING = frozenset(
     {
-        *("identity.show", "contacts.list", "contacts.show", "queue.list", "queue.show"),
+        *(
+            "identity.show",
+            "contacts.list",
+            "contacts.show",
+            "contacts.invites",
+            "queue.list",
+            "queue.show",
+        ),
         *("sent.list", "sent.show", "transfers.list", "transfers.show", "transfers.follow"),
         *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
         *("limits.show", "limits.test", "node.status", "node.stay", "doctor", "config.show"),
@@ -36,6 +44,21 @@ _LOOKING = frozenset(
 )
 """What may be asked again as often as one likes; all else is an act."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _Folder(click.Path):
+    """A folder that is named: an empty name would be the folder that one stands in, and most often is a mistake."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        """Return the path. Fails for an empty one."""
+        if not os.fspath(value):
+            self.fail("it is empty: name a folder", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class App:
@@ -56,10 +79,13 @@ class App:
 
     @property
     def home(self) -> Path:
-        """The folder with all state of one identity."""
+        """The folder with all state of one identity. Raises LockedError where it is somebody else's."""
         from peerpost.node.paths import HomePaths, default_home
+        from peerpost.system import check_owner
 
-        return HomePaths(self.given_home or default_home()).home
+        home = HomePaths(self.given_home or default_home()).home
+        check_owner(home)
+        return home
 
     def call(
         self,
@@ -83,7 +109,9 @@ class App:
             on_event=on_event,
             on_wait=self.waits,
         )
-        self.has_acted = self.has_acted or method not in _LOOKING
+        # Of `verify` only the number that is given changes something.
+        looks = method in _LOOKING or (method == "contacts.verify" and len(params or {}) == 1)
+        self.has_acted = self.has_acted or not looks
         return answer
 
     @contextmanager
@@ -164,7 +192,7 @@ def _global_options(*, hidden: bool) -> list[click.Option]:
         )
 
     levels = click.Choice(["debug", "info", "warning", "error"])
-    home = click.Path(path_type=Path, file_okay=False)
+    home = _Folder(path_type=Path, file_okay=False)
     return [
         option("--home", name="given_home", type=home, metavar="DIR", help="Where all state lies."),
         option("--json", name="json", is_flag=True, help="One JSON object per line."),

@@ -102,6 +102,8 @@ def test_every_error_has_its_exit_code(
         (["contacts", "lst"], "there is no command 'lst'", "did you mean 'list'?"),
         (["contacts", "show"], "missing argument 'NAME'", "see: peerpost contacts show --help"),
         (["send-net", "hi"], "missing option '--contact'", "send --help"),
+        (["send", "-c", "bob", "-hello"], "no such option '-e'", "begins with - goes after --"),
+        (["--home", "", "inbox", "list"], "it is empty: name a folder", "see: peerpost --help"),
         (["contacts", "list", "--jsn"], "no such option '--jsn'", "contacts list --help"),
         (["send", "--contact", "b", "--lane", "x", "t"], "'x' is not one of", "--help"),
         (["contacts", "invite", "b", "--expires", "soon"], "'soon' is not a duration", "--help"),
