@@ -258,7 +258,8 @@ class Transfers:
         transfer = self._drivers.of(*key, incoming=incoming)
         if transfer is not None:
             transfer.on_pause(message)
-        for side in (incoming,) if transfer is not None else (True, False):
+        sides = (incoming,) if transfer is not None else (True, False)
+        for side in sides:
             row = await self._services.store.read(
                 rows.get, contact_id, message.file_id, incoming=side
             )
@@ -266,6 +267,11 @@ class Transfers:
             if row is not None and row.state in rows.OPEN_STATES and row.peer_pause != reason:
                 await self._services.store.write(rows.set_peer_pause, row.id, reason)
                 self._services.events.publish("transfer", row.id, row.state)
+        for side in sides:
+            # What began meanwhile has read its row before that.
+            begun = self._drivers.of(*key, incoming=side)
+            if begun is not None and begun is not transfer:
+                begun.on_pause(message)
 
     # -- incoming
 

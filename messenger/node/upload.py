@@ -71,6 +71,7 @@ class Upload:
             finish=row.finish,
             available=None if stream is None else stream.available,
         )
+        self._machine.peer_pause = row.peer_pause
         self._stream = stream
         if stream is not None:
             stream.on_change, stream.on_failure = self._grown, self.fail

@@ -73,6 +73,13 @@ async def test_both_sides_say_what_waits_for_whom(pair: tuple[Friend, Friend]) -
         assert command in row["last_error"]
     row = (await alice.cli("transfers", "list")).row
     assert (row["state"], command in row["error"]) == ("asking", True)
+    # Also after either node was begun again.
+    for one in (alice, bob):
+        await one.stop()
+        await one.start()
+        await _told(alice)
+        row = (await alice.ask("transfers.list"))[0]
+        assert (row["state"], command in row["error"]) == ("asking", True)
     _, _, err = await _cli(alice, "send", "--contact", "bob", "--wait", "--timeout", "2", "hello")
     assert "asking" not in err  # a text has nothing to wait for
 

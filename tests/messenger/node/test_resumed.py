@@ -108,3 +108,40 @@ async def test_a_pause_before_anything_was_asked_for_is_told(tmp_path: Path) -> 
         await until(lambda: bob.store.read(rows.select, "peer_pause IS NOT NULL"))
         await alice.home.transfers.resume(row.id)
         await until(lambda: bob.store.read(rows.select, "peer_pause IS NULL"))
+
+
+async def asked_about(alice: Somebody, bob: Somebody, folder: Path) -> rows.Transfer:
+    """Have Bob asked about a file of Alice's, and her know of it; return her row."""
+    request = bob.request("contacts.edit", name=bob.peer.contact.name, accept="ask")
+    await contacts.edit(bob.node, request)
+    await send_file(alice, folder, bytes(100_000))
+    await until(lambda: alice.store.read(rows.select, "peer_pause IS NOT NULL"))
+    (row,) = await alice.store.read(rows.select, "incoming = 0")
+    return row
+
+
+async def test_who_begins_to_send_knows_that_the_receiver_is_asked(tmp_path: Path) -> None:
+    """As after a restart, where the Pause came before the file was looked at."""
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        row = await asked_about(alice, bob, tmp_path)
+        transfers = alice.home.transfers
+        await transfers._drivers.stop()
+        upload = await transfers._upload(row)
+        assert str(upload.peer_pause).startswith("asking:")
+
+
+async def test_a_pause_reaches_who_begins_while_it_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        row = await asked_about(alice, bob, tmp_path)
+        transfers = alice.home.transfers
+        await transfers._drivers.stop()
+        held = Held(monkeypatch, "set_peer_pause")
+        pause = wire.Pause(file_id=row.file_id, paused=True, reason="another")
+        telling = asyncio.ensure_future(transfers._peer_paused(row.contact_id, pause))
+        await until(held.begun.is_set)
+        upload = await transfers._drivers.upload(row)
+        held.let_go()
+        await telling
+        assert upload.peer_pause == "another"
