@@ -197,6 +197,8 @@ def _ask_to_stop(found: NodeConnection, mark: ProcessMark | None) -> bool:
             if mark is None:
                 return found.wait_closed(STOP_TIMEOUT_S)
             signal_process(mark, signal.SIGTERM)
+            # One that was stopped (SIGSTOP) takes it only once it goes on.
+            signal_process(mark, signal.SIGCONT)
         return mark is None and found.wait_closed(STOP_TIMEOUT_S)
 
 
