@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["config_show", "doctor", "hand_over", "ready", "status", "stay", "stop"]
 
-HOME_HINT = "make room, or stop the node and put the home back from a backup"
+HOME_HINT = "stop the node, and put the home back from a backup"
+DISK_HINT = "make room on the disk; all that waits goes on by itself"
 STALLS_HINT = "a defect: the log of the node says where it was; peerpost node stop begins anew"
 HELD_BACK_HINT = "stop it, and start it from a shell or a service without that limit"
 WELL_KNOWN_STATES = frozenset({"pending", "active", "expired", "blocked"})
@@ -109,7 +110,7 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
     if status["niceness"] > 0:
         rows.append(_row("niceness", True, str(status["niceness"])))
     for what, found in status["unwell"].items():
-        rows.append(_row(f"home {what}", False, found, HOME_HINT))
+        rows.append(_row(f"home {what}", False, found, DISK_HINT if what == "disk" else HOME_HINT))
     for failing in status["failing"]:
         found = f"{failing['error']} (since {failing['since']}, {failing['failures']} times)"
         hint = f"tried again in {failing['next_try_s']} s; see the log of the node"
