@@ -78,7 +78,7 @@ async def run(home: Path, fatal: int) -> None:
     for contact_id in people:
         reading, writing = os.pipe()
         # The second comes by a pipe, whose size nobody knows before its end.
-        source = (home / "source").open("rb")
+        source = (home.parent / "source").open("rb")
         if contact_id == people[1]:
             feeder = loop.run_in_executor(None, _feed, writing)
             await _put(queue, contact_id, reading)

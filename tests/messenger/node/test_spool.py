@@ -30,13 +30,14 @@ STEPS = 30
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    (tmp_path / "spool").mkdir()
     (tmp_path / "source").write_bytes(DATA)
-    with Rig(tmp_path) as rig:
+    home = tmp_path / "home"
+    (home / "spool").mkdir(parents=True)
+    with Rig(home) as rig:
         rig.make_identity()
         for name in ("bob", "carol", "dave"):
             rig.make_contact(name)
-    return tmp_path
+    return home
 
 
 def run(home: Path, fatal: int) -> int:
