@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -69,18 +68,9 @@ def _ours(command: Path, kept: Path) -> Path | None:
 
 
 def _run(command: list[str], env: dict[str, str]) -> None:
-    done = subprocess.run(
-        command,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        raise InstallError(f"{' '.join(command)}\n{done.stdout}")
+    code, output = dev.ask(command, env)
+    if code:
+        raise InstallError(f"{' '.join(command)}\n{output}")
 
 
 def main(arguments: list[str]) -> int:
