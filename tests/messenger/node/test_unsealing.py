@@ -18,8 +18,9 @@ from peerpost.node.commands import inbox as commands
 from peerpost.node.rpc import Request
 from peerpost.node.unsealing import Unsealing
 from peerpost.store import blobs, inbox, plain
-from peerpost.wire import inner as wire
 from tests.support.network_rig import Somebody, acquainted, until
+
+from .test_deletion import send_file
 
 pytestmark = pytest.mark.asyncio
 
@@ -41,18 +42,7 @@ async def with_file(folder: Path, name: str = "a.bin") -> AsyncIterator[tuple[So
         object.__setattr__(
             services, "config", msgspec.structs.replace(services.config, storage=storage)
         )
-        path = folder / "source"
-        path.write_bytes(DATA)
-        with path.open("rb") as file:
-            entry = await alice.home.transfers.queue.put(
-                alice.peer.contact.id,
-                file.fileno(),
-                name=name,
-                path_hint=None,
-                lane=wire.Lane.BULK,
-                expires_ms=None,
-            )
-        alice.home.network.queued(entry)
+        await send_file(alice, folder, DATA, name)
 
         async def there() -> bool:
             return len(await bob.received()) == 1
