@@ -19,9 +19,9 @@ MAX_WORDS = 8
 
 
 def is_meant_as_file(app: App, words: tuple[str, ...]) -> bool:
-    """Tell whether a text that is the name of something here is to be sent as that: who is there is asked.
+    """Tell whether to send the file or folder that has the name given as a text: a person at a terminal is asked.
 
-    Where nobody is, it is the text that was asked for, and stderr says so. Raises click.Abort.
+    Without a terminal the text is sent, and stderr says so. Raises click.Abort.
     """
     if len(words) != 1 or words[0] == "-" or not _is_here(words[0]):
         return False

@@ -1,8 +1,8 @@
-"""Bytes that are no text: how a name that is no UTF-8 is shown, and made safe for what takes text alone.
+"""Bytes that are no text: how a name that is not UTF-8 is shown, and made safe for JSON, the database and sockets.
 
-The name of a file is bytes. Python carries what of them is no UTF-8 as lone surrogates (PEP 383), which lead back to
-the same file, and which no JSON, no database and no socket takes. So a path stays what it is for the system, and what
-is said of it passes here.
+The name of a file is bytes. Where they are not UTF-8, Python keeps them in a text as lone surrogates (PEP 383). These
+lead back to the same file, but cannot be encoded. So a path keeps its surrogates where a file is opened by it, and
+passes through here where something is said of it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Locking a home, also by taking it over from a node that a command has started.
 
-Such a node is there for whoever needs one, and leaves when it is idle; one begun by `node run` or `node start` is
-there because somebody counts on it. Which of the two a node is it knows itself, so it is asked at its control socket:
-it refuses, or begins to leave at once. The lock decides between several that take over in the same moment, and those
-who come too late ask the one that has it by then, which refuses.
+Such a node serves whoever needs one, and leaves when it is idle. One that `node run` or `node start` began stays,
+because somebody counts on it. Only the node itself knows which of the two it is, so it is asked at its control socket:
+it refuses, or begins to leave at once. Where several take over in the same moment the lock decides between them. The
+others then ask the one that has the lock, and it refuses.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _taken(home: Path, *, takes_over: bool) -> HomeLock:
 
 
 def _stays(home: Path) -> bool:
-    """Ask the node to leave. Return whether it refuses; one that begins or leaves by now says nothing."""
+    """Ask the node to leave. Return whether it refuses; a node that is just starting or leaving gives no answer."""
     try:
         node = dial(home)
         if node is None:

@@ -1,8 +1,8 @@
 """`[storage] downloads`: received files are written plain to a folder of the user's, and the sealed copy goes.
 
-Written under a name that nobody looks at and flushed; then the name is noted, given and flushed; then it is noted
-that this is done, and the sealed copy discarded. Wherever that is cut off there is one copy at least, and it goes on
-without making a second.
+The steps: write the file under a hidden name and flush it; note its final name in the store; give it that name and
+flush the folder; note that it is done; discard the sealed copy. Cut off after any step, there is at least one copy, and
+the next start goes on from there without making another.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ class Unsealing:
 
 
 class _DamagedError(Exception):
-    """The sealed file is not what it was: that is told to who wants to save it."""
+    """The sealed file is damaged: it stays where it is, and `inbox save` says so."""
 
 
 def _mode(row: rows.Transfer) -> int:

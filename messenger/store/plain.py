@@ -20,7 +20,7 @@ __all__ = ["Due", "arrive", "begin", "done", "due", "finished", "forget", "get"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A file that is not there yet, or of which that is not noted."""
+    """A file that does not lie there yet, or does and the store does not know."""
 
     inbox_id: str
     path: str | None
