@@ -157,6 +157,16 @@ def test_into_a_folder(node: FakeNode, shell: Shell, work: Path) -> None:
     assert (work / "mine" / "one").read_bytes() == b"1"
 
 
+def test_what_goes_into_a_device_is_not_moved(node: FakeNode, shell: Shell, work: Path) -> None:
+    Inbox(node)
+    os.mkfifo(work / "fifo")
+    reader = os.open(work / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    for out in ("/dev/null", "fifo"):
+        assert shell("inbox", "save", "aa1", "--out", out, "--move").code == 2
+    os.close(reader)
+    assert not [method for method, _ in node.asked if method in ("inbox.save", "inbox.delete")]
+
+
 def test_all_of_them_oldest_first(
     node: FakeNode, shell: Shell, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,7 +46,10 @@ async def test_a_short_text_is_taken_every_time(
     path.write_bytes(b"x" * 200_000)
     says_full(await bob.cli("send", "--contact", "alice", "--file", str(path), code=74))
     rows = (await bob.cli("doctor", code=1)).rows
-    (found,) = [row["found"] for row in rows if row["check"] == "home disk"]
+    (disk,) = [row for row in rows if row["check"] == "home disk"]
+    assert "make room" in disk["hint"]
+    assert "backup" not in disk["hint"]
+    found = disk["found"]
     assert "the disk is full" in found
     assert "texts of up to 8 KiB" in found
 

@@ -46,3 +46,15 @@ async def test_the_sender_never_claims_more_than_the_receiver_has(
     await until(whole, step_s=0.1)
     assert len(set(told)) >= FEW, told
     assert told == sorted(told)
+
+
+async def test_who_waited_for_a_file_on_its_way_is_told_so(pair: tuple[Friend, Friend]) -> None:
+    alice, _bob = pair
+    await alice.cli("limits", "set", "--up", "300kB/s")
+    told = await alice.cli(
+        *("send", "--contact", "bob", "--name", "a", "--wait", "--timeout", "4", "-"),
+        stdin=content(3_000_000),
+        code=75,
+    )
+    assert "is on its way, " in told.error["message"]
+    assert "goes on by itself" in told.error["hint"]

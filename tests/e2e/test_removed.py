@@ -56,3 +56,15 @@ async def test_a_contact_removed_in_the_middle_of_a_file(pair: tuple[Friend, Fri
     await bob.cli("limits", "set", "--down", "off")
     await meet(bob, alice)
     await alice.delivered(await alice.queue_file("bob", "again", content(SIZE)))
+
+
+async def test_who_was_removed_is_told_what_may_be_the_cause(pair: tuple[Friend, Friend]) -> None:
+    alice, bob = pair
+    await bob.cli("contacts", "remove", "alice", "--yes")
+    await alice.cli("send", "--contact", "bob", "are you there?")
+
+    async def said() -> bool:
+        shown = (await alice.cli("contacts", "show", "bob")).row
+        return "removed or blocked us" in str(shown["last_error"])
+
+    await until(said)
