@@ -27,8 +27,8 @@ import machine
 from pair import Client
 from star import Star, star
 
-from peerpost.node.client import call
-from peerpost.node.units import parse_size
+from peerpost.client.ask import call
+from peerpost.client.units import parse_size
 
 FILE_BYTES = 5 * 10**9
 """More than any run moves; nothing but zeros, which are sealed and hashed like all else."""

@@ -31,8 +31,9 @@ from pair import Client
 from star import Star, run, star
 
 from peerpost.crypto.keys import Ed25519KeyPair
-from peerpost.store import contacts, keyfile, outbox
-from peerpost.store.engine import Store
+from peerpost.store import keyfile
+from peerpost.store.db.engine import Store
+from peerpost.store.tables import contacts, outbox
 from peerpost.wire import inner as wire
 
 TEXT = b"x" * 200

@@ -15,10 +15,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from peerpost.node import daemon, limits
-from peerpost.node.dispatch import Dispatcher
-from peerpost.node.exchange import Exchange
-from peerpost.node.session import Session
+from peerpost.node import daemon
+from peerpost.node.contact.exchange import Exchange
+from peerpost.node.session import rates as limits
+from peerpost.node.session.session import Session
+from peerpost.node.session.turns import Dispatcher
 from peerpost.wire import inner as wire
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

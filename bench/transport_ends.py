@@ -102,7 +102,7 @@ class Ours:
 def ours(main: Callable[..., Awaitable[None]], *arguments: Any) -> None:
     """Run main with a started transport."""
     from peerpost.net.interface import Admission, Priority
-    from peerpost.net.libp2p import LibP2PTransport
+    from peerpost.net.tcp.transport import LibP2PTransport
 
     async def run() -> None:
         transport = LibP2PTransport(

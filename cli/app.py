@@ -80,7 +80,7 @@ class App:
     @property
     def home(self) -> Path:
         """The folder with all state of one identity. Raises LockedError where it is somebody else's."""
-        from peerpost.node.paths import HomePaths, default_home
+        from peerpost.client.paths import HomePaths, default_home
         from peerpost.system import check_owner
 
         home = HomePaths(self.given_home or default_home()).home
@@ -97,7 +97,7 @@ class App:
         on_event: Callable[[Any], None] | None = None,
     ) -> Any:
         """Ask the node. Raises the PeerpostError that it raised."""
-        from peerpost.node.client import call
+        from peerpost.client.ask import call
 
         answer = call(
             self.home,

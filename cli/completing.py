@@ -27,8 +27,8 @@ def asked(
     ctx: click.Context, method: str, params: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """Return what the node lists, which is started where there is a store and none runs; nothing without an answer."""
-    from peerpost.node.client import connect
-    from peerpost.node.paths import HomePaths
+    from peerpost.client.ask import connect
+    from peerpost.client.paths import HomePaths
 
     app = ctx.find_object(App) or App()
     try:

@@ -29,7 +29,7 @@ class Duration(click.ParamType[float]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return seconds."""
-        from peerpost.node.units import parse_duration
+        from peerpost.client.units import parse_duration
 
         if isinstance(value, int | float):
             return float(value)
@@ -46,7 +46,7 @@ class Size(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return bytes."""
-        from peerpost.node.units import parse_size
+        from peerpost.client.units import parse_size
 
         if isinstance(value, int):
             return value

@@ -164,7 +164,7 @@ def _is_read(row: dict[str, Any]) -> bool:
 
 
 def _send_one(app: App, item: Item, common: dict[str, Any], watch: _Watch) -> None:
-    from peerpost.node.client import call
+    from peerpost.client.ask import call
 
     with _descriptors(_opened(item)) as fds:
         row = call(
@@ -182,8 +182,8 @@ def _send_one(app: App, item: Item, common: dict[str, Any], watch: _Watch) -> No
 
 def _send_many(app: App, items: list[Item], common: dict[str, Any], watch: _Watch) -> None:
     """Queue one after the other, so that their order is the command's, then wait for all."""
-    from peerpost.node.client import connect
-    from peerpost.node.rpc import error_from
+    from peerpost.client.ask import connect
+    from peerpost.client.rpc import error_from
 
     connected = connect(app.home, spawn=app.spawn, node_args=app.node_args(), on_wait=app.waits)
     with connected as node:

@@ -125,7 +125,7 @@ class Progress:
 
 def in_words(row: Mapping[str, Any]) -> str:
     """Return how far a file is: share, amount, rate and time left, or why it does not move."""
-    from peerpost.node.units import format_duration, format_size
+    from peerpost.client.units import format_duration, format_size
 
     state, size, done = row.get("state"), row.get("size"), row.get("done_bytes")
     if state in _MOVING and done is None and row.get("read_bytes"):
@@ -163,7 +163,7 @@ def _asks(row: Mapping[str, Any]) -> bool:
 
 def say_asking(app: App, contact: str | None) -> None:
     """Say below the inbox what has not come into it, because it is asked about: as notes, or as events."""
-    from peerpost.node.units import format_size
+    from peerpost.client.units import format_size
 
     if app.terminal.quiet:
         return

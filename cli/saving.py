@@ -19,7 +19,7 @@ from peerpost.errors import (
     StorageError,
     UsageError,
 )
-from peerpost.store.names import numbered, safe_name
+from peerpost.store.files.names import numbered, safe_name
 
 from .app import App
 from .listing import PAGE_ROWS

@@ -295,7 +295,7 @@ class Terminal:
             case int() | float() if key in _SHARES and self.out_is_terminal():
                 return f"{item:.0%}"
             case int() | float() if key in _SECONDS and self.out_is_terminal():
-                from peerpost.node.units import format_duration
+                from peerpost.client.units import format_duration
 
                 return format_duration(item)
             case str() if key in _TIMES and self.out_is_terminal():
@@ -311,7 +311,7 @@ class Terminal:
     def _size(self, size_bytes: int) -> str:
         if not self.out_is_terminal():
             return str(size_bytes)
-        from peerpost.node.units import format_size
+        from peerpost.client.units import format_size
 
         return format_size(size_bytes)
 

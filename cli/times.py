@@ -39,7 +39,7 @@ def moment_ms(text: str, now: datetime | None = None) -> int:
 
     A time without a zone is local. Raises ValueError saying what is expected.
     """
-    from peerpost.node.units import parse_duration
+    from peerpost.client.units import parse_duration
 
     try:
         moment = datetime.fromisoformat(text)

@@ -7,7 +7,7 @@ Two branches under the root, as in h11: `LocalError`, where the caller or this m
 
 from __future__ import annotations
 
-from peerpost.raw_bytes import shown
+from .raw_bytes import shown
 
 __all__ = [
     "AlreadyRunningError",

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from peerpost.errors import CannotCreateError, LockedError
+from .errors import CannotCreateError, LockedError
 
 __all__ = [
     "ProcessMark",

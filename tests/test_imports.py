@@ -209,7 +209,7 @@ def test_nothing_else_imports_by_the_name_of_a_folder() -> None:
     [
         ("messenger/wire/x.py", "from peerpost.crypto import keys", "must not import"),
         ("messenger/wire/x.py", "from ..crypto.keys import sign", "leaves wire/"),
-        ("messenger/wire/x.py", "def f():\n    import peerpost.store.engine", "must not import"),
+        ("messenger/wire/x.py", "def f():\n    import peerpost.store.db.engine", "must not import"),
         ("messenger/wire/x.py", "from peerpost import store", "must not import"),
         ("messenger/crypto/x.py", "import time", "must not import time"),
         ("messenger/crypto/x.py", "from time import monotonic", "must not import time"),
@@ -226,18 +226,18 @@ def test_nothing_else_imports_by_the_name_of_a_folder() -> None:
         ("messenger/node/x.py", "from peerpost.cli import main", "must not import"),
         ("messenger/node/x.py", "import messenger.wire", "is the name of a folder"),
         ("messenger/node/x.py", "from fastpath import leaves", "is the name of a folder"),
-        ("messenger/node/client.py", "from .node import Node", "a client of the node"),
-        ("messenger/node/client.py", "import asyncio", "a client of the node"),
+        ("messenger/client/ask.py", "from .node import Node", "a client of the node"),
+        ("messenger/client/ask.py", "import asyncio", "a client of the node"),
         ("messenger/errors.py", "import peerpost.wire.limits", "must not import"),
         ("messenger/new/x.py", "import peerpost", "has no rule"),
         ("cli/x.py", "from peerpost.node.node import Node", "must not import"),
-        ("cli/x.py", "from peerpost.store.engine import Store", "must not import"),
+        ("cli/x.py", "from peerpost.store.db.engine import Store", "must not import"),
         ("cli/commands/x.py", "from ...store import engine", "leaves cli/"),
         ("fastpath/x.py", "from peerpost.errors import UsageError", "must not import"),
     ],
 )
 def test_a_planted_violation_is_found(tmp_path: Path, place: str, source: str, fault: str) -> None:
-    for module in ("store/engine", "crypto/keys", "node/node", "net/interface"):
+    for module in ("store/db/engine", "crypto/keys", "node/node", "net/interface"):
         plant(tmp_path / "messenger" / f"{module}.py", "")
     plant(tmp_path / place, source)
     found = faults(tmp_path)
@@ -255,7 +255,7 @@ def test_a_planted_violation_is_found(tmp_path: Path, place: str, source: str, f
         ("messenger/net/x.py", "import trio\nimport libp2p\nimport asyncio"),
         ("messenger/node/commands/x.py", "from ..node import Node\nfrom . import y"),
         ("messenger/node/x.py", "from peerpost import __version__\nimport time"),
-        ("cli/commands/x.py", "from peerpost.node.client import call\nfrom ..app import App"),
+        ("cli/commands/x.py", "from peerpost.client.ask import call\nfrom ..app import App"),
         ("cli/x.py", "from peerpost.node import config"),
     ],
 )
@@ -284,7 +284,7 @@ def plant(path: Path, source: str) -> None:
     "program",
     [
         "import peerpost, peerpost.errors",
-        "import peerpost.node.client",
+        "import peerpost.client.ask",
         "import peerpost.cli.main",
         HELP,
     ],

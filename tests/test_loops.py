@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-from peerpost.net.libp2p import LibP2PTransport
+from peerpost.net.tcp.transport import LibP2PTransport
 from tests.support.net_rig import LOOPBACK, PROTOCOLS, everybody, on_loop, seed
 
 ROOT = Path(__file__).parents[1]

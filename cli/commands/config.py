@@ -13,7 +13,7 @@ import click
 from ..app import App, Group, pass_app
 
 if TYPE_CHECKING:
-    from peerpost.node.config import Setting
+    from peerpost.client.config import Setting
 
 __all__ = ["config"]
 
@@ -40,8 +40,8 @@ def config() -> None:
 @pass_app
 def show(app: App) -> None:
     """Show every key, its value and where that comes from."""
-    from peerpost.node.config import settings
-    from peerpost.node.paths import HomePaths
+    from peerpost.client.config import settings
+    from peerpost.client.paths import HomePaths
 
     rows: list[dict[str, Any]] = []
     for setting in settings(HomePaths(app.home).config):
@@ -51,7 +51,7 @@ def show(app: App) -> None:
 
 
 def _shown(setting: Setting) -> str:
-    from peerpost.node.units import format_duration, format_size
+    from peerpost.client.units import format_duration, format_size
 
     match setting.value:
         case tuple() as several:
@@ -70,7 +70,7 @@ def _shown(setting: Setting) -> str:
 @pass_app
 def path(app: App) -> None:
     """Print where the configuration lies."""
-    from peerpost.node.paths import HomePaths
+    from peerpost.client.paths import HomePaths
 
     where = os.fspath(HomePaths(app.home).config)
     app.terminal.record({"path": where}, human=where)
@@ -80,8 +80,8 @@ def path(app: App) -> None:
 @pass_app
 def check(app: App) -> None:
     """Check the configuration. Exit code 78 where it is wrong, naming the key."""
-    from peerpost.node.config import read
-    from peerpost.node.paths import HomePaths
+    from peerpost.client.config import read
+    from peerpost.client.paths import HomePaths
 
     where = HomePaths(app.home).config
     read(where)

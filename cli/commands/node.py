@@ -16,7 +16,7 @@ from ..app import App, Group, pass_app
 from ..process import become, wait_for_exit
 
 if TYPE_CHECKING:
-    from peerpost.node.client import NodeConnection
+    from peerpost.client.ask import NodeConnection
 
 __all__ = ["node"]
 
@@ -71,9 +71,9 @@ def run(app: App, listen: tuple[str, ...]) -> None:
 @pass_app
 def start(app: App, listen: tuple[str, ...]) -> None:
     """Start the node in the background, where it stays until it is stopped."""
-    from peerpost.node.client import dial
-    from peerpost.node.paths import HomePaths
-    from peerpost.node.spawn import start as spawn
+    from peerpost.client.ask import dial
+    from peerpost.client.paths import HomePaths
+    from peerpost.client.spawn import start as spawn
 
     _need_identity(app)
     extra = (*(part for address in listen for part in ("--listen", address)), *app.node_args())
@@ -104,7 +104,7 @@ def _stays_now(app: App, *, asked: bool, as_it_is: bool) -> bool:
 
     Nothing that it does is cut off then. Raises AlreadyRunningError where one stays of which more is `asked`.
     """
-    from peerpost.node.client import dial
+    from peerpost.client.ask import dial
 
     found = dial(app.home, on_wait=app.waits)
     if found is None:
@@ -127,7 +127,7 @@ def _stays_now(app: App, *, asked: bool, as_it_is: bool) -> bool:
 
 
 def _need_identity(app: App) -> None:
-    from peerpost.node.paths import HomePaths
+    from peerpost.client.paths import HomePaths
 
     paths = HomePaths(app.home)
     if not paths.has_identity:
@@ -138,7 +138,7 @@ def _need_identity(app: App) -> None:
 @pass_app
 def status(app: App) -> None:
     """Show whether the node runs, where it listens and who is connected."""
-    from peerpost.node.holder import holder_of
+    from peerpost.client.holder import holder_of
 
     row = app.call("node.status", spawn=False)
     holder = holder_of(app.home)
@@ -152,8 +152,8 @@ def status(app: App) -> None:
 @pass_app
 def stop(app: App) -> None:
     """Stop the node and wait until it is gone. What is queued stays queued."""
-    from peerpost.node.client import dial
-    from peerpost.node.holder import holder_of
+    from peerpost.client.ask import dial
+    from peerpost.client.holder import holder_of
 
     found, holder = dial(app.home, on_wait=app.waits), holder_of(app.home)
     if found is None and holder is None:

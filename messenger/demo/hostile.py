@@ -11,14 +11,14 @@ import sys
 from collections import Counter
 
 from peerpost.node.daemon import main
+from peerpost.node.files.pipes import Stream
+from peerpost.node.files.spool import Spool
+from peerpost.node.files.transfers import Transfers
+from peerpost.node.files.upload import Upload
 from peerpost.node.node import Node
 from peerpost.node.services import Services
-from peerpost.node.spool import Spool
-from peerpost.node.streams import Stream
-from peerpost.node.transfers import Transfers
-from peerpost.node.upload import Upload
 from peerpost.protocol.transfer import SendChunk
-from peerpost.store.transfers import Transfer
+from peerpost.store.tables.transfers import Transfer
 
 __all__ = ["HostileNode"]
 

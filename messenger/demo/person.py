@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
+from peerpost.client.ask import OnEvent, call
 from peerpost.errors import UnavailableError
-from peerpost.node.client import OnEvent, call
 
 from .proxy import Link
 

@@ -11,19 +11,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from peerpost.client import config as configuration
+from peerpost.client.config import Config
+from peerpost.client.logfile import LogFile
+from peerpost.client.paths import HomePaths
 from peerpost.errors import PeerpostError
 from peerpost.stdio import OutputError
 from peerpost.store.homelock import HomeLock
 from peerpost.system import keep_freed_memory, private_dir
 from peerpost.wire import address
 
-from . import config as configuration
 from . import logs, surroundings
-from .config import Config
 from .encoded import encoded
-from .logfile import LogFile
 from .node import Node
-from .paths import HomePaths
 from .takeover import locked_home
 from .watchdog import Watchdog, take_signals
 

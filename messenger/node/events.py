@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from peerpost.store.outbox import Entry
+from peerpost.store.tables.outbox import Entry
 
 __all__ = ["Event", "Events", "Subscription"]
 

@@ -15,11 +15,10 @@ from pathlib import Path
 from stat import S_ISREG
 
 from peerpost.errors import AlreadyRunningError
-from peerpost.store.engine import Store
+from peerpost.node.control.server import ControlServer
+from peerpost.store.db.engine import Store
 from peerpost.store.homelock import HomeLock
 from peerpost.system import private_dir
-
-from .control import ControlServer
 
 __all__ = ["CHECK_S", "Health"]
 

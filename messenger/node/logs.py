@@ -9,11 +9,11 @@ import logging
 import re
 import sys
 
+from peerpost.client.logfile import LogFile
 from peerpost.raw_bytes import shown
 
 from .clock import rfc3339
 from .encoded import encoded
-from .logfile import LogFile
 
 __all__ = ["LINES_PER_MIN", "Bounded", "setup"]
 

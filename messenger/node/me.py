@@ -11,8 +11,8 @@ from peerpost.crypto import statement as statements
 from peerpost.crypto.keys import Ed25519KeyPair, X25519KeyPair, peer_id
 from peerpost.errors import RemoteError
 from peerpost.protocol.hello import LocalParty
-from peerpost.store import identity
-from peerpost.store.engine import Store
+from peerpost.store.db.engine import Store
+from peerpost.store.tables import identity
 from peerpost.wire import limits
 from peerpost.wire.statement import (
     KeyStatement,

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from peerpost.client.paths import HomePaths
 from peerpost.errors import ExistsError
-from peerpost.store import disk, identity, keyfile
-from peerpost.store.engine import Store
+from peerpost.node.contact.addresses import free_port
+from peerpost.store import disk, keyfile
+from peerpost.store.db.engine import Store
+from peerpost.store.tables import identity
 
-from .addresses import free_port
 from .clock import now_ms
-from .paths import HomePaths
 
 __all__ = ["discard_half_made", "make"]
 

@@ -20,6 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from peerpost import __version__
+from peerpost.client import schedule
+from peerpost.client.config import Config
+from peerpost.client.paths import HomePaths
+from peerpost.client.rpc import MethodNotFoundError, Request
 from peerpost.errors import (
     AlreadyRunningError,
     NoIdentityError,
@@ -28,31 +32,29 @@ from peerpost.errors import (
     UnavailableError,
 )
 from peerpost.net.interface import Priority, Transport
-from peerpost.store import disk, keyfile, outbox
-from peerpost.store import limits as rate_limits
-from peerpost.store.engine import Store
+from peerpost.node.contact.addresses import reachable
+from peerpost.node.contact.network import Network
+from peerpost.node.control.methods import METHODS, WITHOUT_IDENTITY
+from peerpost.node.control.server import DRAIN_S, ControlServer
+from peerpost.node.files.transfers import Transfers
+from peerpost.node.session.rates import RateLimits
+from peerpost.node.session.session import BULK_PROTOCOL, HELLO_PROTOCOL, URGENT_PROTOCOL
+from peerpost.store import disk, keyfile
+from peerpost.store.db.engine import Store
 from peerpost.store.homelock import HomeLock
+from peerpost.store.tables import limits as rate_limits
+from peerpost.store.tables import outbox
 
-from . import new_home, schedule, surroundings
-from .addresses import reachable
+from . import new_home, surroundings
 from .causes import cause_of
-from .commands import METHODS, WITHOUT_IDENTITY
-from .config import Config
-from .control import DRAIN_S, ControlServer
 from .duties import Duties
 from .events import Events
 from .health import Health
-from .limits import RateLimits
 from .me import Me
 from .me import load as load_me
-from .network import Network
-from .paths import HomePaths
 from .retention import Retention
-from .rpc import MethodNotFoundError, Request
 from .services import Services
-from .session import BULK_PROTOCOL, HELLO_PROTOCOL, URGENT_PROTOCOL
 from .tasks import EndsNode, Tasks
-from .transfers import Transfers
 
 __all__ = ["Node", "Opened"]
 
@@ -291,7 +293,9 @@ class Node:
     async def _listen_and_dial(self, opened: Opened) -> None:
         """Load libp2p, off the loop because it takes a second, and listen."""
         loop = asyncio.get_running_loop()
-        module = await loop.run_in_executor(None, importlib.import_module, "peerpost.net.libp2p")
+        module = await loop.run_in_executor(
+            None, importlib.import_module, "peerpost.net.tcp.transport"
+        )
         try:
             transport = await self._listen_somewhere(opened, module)
         except PeerpostError as error:

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 import apsw
 
+from peerpost.client.keeping import Keep, parse
 from peerpost.errors import ConfigError, NotFoundError
-from peerpost.store import contacts, deletion, retention
-from peerpost.store.deletion import Deleted
-from peerpost.store.retention import Scope
+from peerpost.store.tables import contacts, deletion, retention
+from peerpost.store.tables.deletion import Deleted
+from peerpost.store.tables.retention import Scope
 
 from .clock import now_ms
-from .keeping import Keep, parse
 
 if TYPE_CHECKING:
-    from .arrived import Arrived
-    from .config import Storage
+    from peerpost.client.config import Storage
+    from peerpost.node.files.arrived import Arrived
+
     from .services import Services
 
 __all__ = ["Retention"]

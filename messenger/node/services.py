@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from peerpost import system
-from peerpost.store.engine import Store
+from peerpost.client.config import Config
+from peerpost.node.session.rates import RateLimits
+from peerpost.store.db.engine import Store
 
-from .config import Config
 from .duties import Duties
 from .events import Events
-from .limits import RateLimits
 
 __all__ = ["Services"]
 

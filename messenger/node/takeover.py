@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from peerpost.client.ask import dial
 from peerpost.errors import AlreadyRunningError, LockedError, UnavailableError
 from peerpost.store.homelock import HomeLock
-
-from .client import dial
 
 __all__ = ["TIMEOUT_S", "locked_home"]
 

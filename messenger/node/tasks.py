@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from peerpost.client.rpc import RpcError
 from peerpost.errors import PeerpostError
 
 from .duties import Duties
-from .rpc import RpcError
 
 __all__ = ["EndsNode", "EndsOwner", "Tasks"]
 

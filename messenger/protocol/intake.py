@@ -16,11 +16,11 @@ from peerpost.wire.geometry import Geometry
 from peerpost.wire.segment import Segment
 
 from .assembly import Allocate, Fit
+from .chunk_window import Window
 from .outstanding import Chunk, Outstanding
 from .patience import Patience, Policy
 from .ranges import RangeSet
 from .transfer import WholeChunk, runs_of
-from .window import Window
 
 __all__ = ["Intake"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .window import MAX_WINDOW_BYTES
+from .chunk_window import MAX_WINDOW_BYTES
 
 __all__ = ["Patience", "Policy"]
 

@@ -26,6 +26,7 @@ from peerpost.wire.geometry import Geometry
 from peerpost.wire.segment import Segment
 
 from .assembly import Allocate, plain_buffer
+from .chunk_window import Window
 from .intake import Intake
 from .patience import Policy
 from .transfer import (
@@ -41,7 +42,6 @@ from .transfer import (
     Verify,
     clip_reason,
 )
-from .window import Window
 
 __all__ = ["Policy", "Receiving", "State"]
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from peerpost.cli.main import run
+from peerpost.client.paths import HomePaths
+from peerpost.client.rpc import Final, MethodNotFoundError, Request
 from peerpost.errors import PeerpostError
-from peerpost.node.control import ControlServer
-from peerpost.node.paths import HomePaths
-from peerpost.node.rpc import Final, MethodNotFoundError, Request
+from peerpost.node.control.server import ControlServer
 
 ENTRY = {
     "id": "7hq2m",

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from peerpost.cli.terminal import safe, safe_block
-from peerpost.store.names import safe_name
+from peerpost.store.files.names import safe_name
 
 UNSEEN = [
     *(0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180E, 0x180F, 0x200B, 0x200C),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from peerpost.node.rpc import Request
+from peerpost.client.rpc import Request
 
 from .conftest import ENTRY, FakeNode, Shell
 

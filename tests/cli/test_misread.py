@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from peerpost.node.rpc import Request
+from peerpost.client.rpc import Request
 
 from .conftest import ENTRY, Events, FakeNode, Shell
 

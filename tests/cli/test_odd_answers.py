@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from peerpost.client import ask as client
+from peerpost.client.rpc import MethodNotFoundError, Request
 from peerpost.errors import NotFoundError, UnavailableError
-from peerpost.node import client
-from peerpost.node.rpc import MethodNotFoundError, Request
 
 from .conftest import ENTRY, Events, FakeNode, Shell
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from peerpost.client.rpc import Request
 from peerpost.errors import StoreFullError
-from peerpost.node.rpc import Request
 
 from .conftest import FakeNode, Shell
 

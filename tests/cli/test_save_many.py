@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from peerpost.client.rpc import Request
 from peerpost.errors import NotFoundError, StorageError
-from peerpost.node.rpc import Request
 from tests.support.archives import file, folder, packed
 
 from .conftest import FakeNode, Shell

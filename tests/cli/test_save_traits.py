@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from peerpost.node.rpc import Request
+from peerpost.client.rpc import Request
 from tests.support.archives import file, folder, packed
 
 from .conftest import FakeNode, Shell

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from peerpost.client.rpc import Request
 from peerpost.errors import ReaderLeftError
-from peerpost.node.rpc import Request
 
 from .conftest import ENTRY, Events, FakeNode, Shell
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from peerpost.cli.unpack import unpack
+from peerpost.client.rpc import Request
 from peerpost.errors import BadInputError, ExistsError, PeerpostError, StorageError
-from peerpost.node.rpc import Request
 from tests.support.archives import Member, file, folder, link, packed, writer
 
 from .conftest import FakeNode, Shell

@@ -28,8 +28,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from peerpost.client.ask import _UnansweredError
 from peerpost.errors import PeerpostError, UnavailableError
-from peerpost.node.client import _UnansweredError
 from tests.e2e import transfer_kills
 from tests.support.nodes import Friend, leave_nothing, meet, until
 

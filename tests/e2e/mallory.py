@@ -12,11 +12,11 @@ from typing import Any, Self
 from peerpost.crypto import statement as statements
 from peerpost.crypto.keys import Ed25519KeyPair, X25519KeyPair, peer_id
 from peerpost.net.interface import Admission, Connection, Stream
-from peerpost.net.libp2p import LibP2PTransport
-from peerpost.node.handshake import Greeting, greet, open_lanes
-from peerpost.node.limits import RateLimits
+from peerpost.net.tcp.transport import LibP2PTransport
+from peerpost.node.contact.handshake import Greeting, greet, open_lanes
 from peerpost.node.node import PROTOCOLS
-from peerpost.node.session import Session
+from peerpost.node.session.rates import RateLimits
+from peerpost.node.session.session import Session
 from peerpost.protocol.hello import HelloResult, LocalParty, Policy, Watermark
 from peerpost.wire import inner as wire
 from peerpost.wire.statement import KeyStatement, TransportKey, encode_statement

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.e2e.test_full_disk import Small, alice, bob, says_full
 from tests.support.nodes import Friend, until
-
-from .test_full_disk import Small, alice, bob, says_full
 
 __all__ = ["alice", "bob"]
 

@@ -11,9 +11,8 @@ import os
 import pytest
 
 from peerpost.errors import PeerpostError
+from tests.e2e.conftest import MakeFriend
 from tests.support.nodes import Friend, content, meet, until
-
-from .conftest import MakeFriend
 
 pytestmark = pytest.mark.asyncio
 

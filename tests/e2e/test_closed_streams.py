@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import MakeFriend
 from tests.support.nodes import WAIT_S, Friend, content, until
-
-from .conftest import MakeFriend
 
 pytestmark = pytest.mark.asyncio
 

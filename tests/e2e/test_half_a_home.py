@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.e2e.conftest import MakeFriend
 from tests.support.nodes import Friend
-
-from .conftest import MakeFriend
 
 pytestmark = pytest.mark.asyncio
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import MakeFriend
 from tests.support.nodes import Friend, content, meet, until
-
-from .conftest import MakeFriend
 
 pytestmark = pytest.mark.asyncio
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from peerpost.protocol.window import MIN_WINDOW_BYTES
+from peerpost.protocol.chunk_window import MIN_WINDOW_BYTES
 from tests.support.nodes import Friend, content, until
 
 pytestmark = pytest.mark.asyncio

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from peerpost.client.ask import dial
 from peerpost.errors import PeerpostError
-from peerpost.node.client import dial
 from tests.support.nodes import Friend, until
 
 pytestmark = pytest.mark.asyncio

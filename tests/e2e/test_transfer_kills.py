@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from peerpost.protocol.window import MAX_WINDOW_BYTES
+from peerpost.protocol.chunk_window import MAX_WINDOW_BYTES
 from tests.e2e.transfer_kills import kill_and_send, make_file
 from tests.support.nodes import Friend
 

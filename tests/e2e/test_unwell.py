@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from peerpost.client import spawn
+from peerpost.client.paths import HomePaths
 from peerpost.errors import AlreadyRunningError
-from peerpost.node import spawn
-from peerpost.node.paths import HomePaths
 from peerpost.store.homelock import HomeLock
 from peerpost.system import ProcessMark, this_process
 from tests.support.nodes import Friend, until

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peerpost.errors import PeerpostError
-from peerpost.protocol.window import MAX_WINDOW_BYTES
+from peerpost.protocol.chunk_window import MAX_WINDOW_BYTES
 from tests.support.nodes import Friend, Traffic, leave_nothing, meet, until
 
 __all__ = ["Figures", "kill_and_send"]

@@ -10,8 +10,7 @@ import pytest
 
 from peerpost import fastpath
 from peerpost.fastpath import _pure
-
-from .conftest import KERNELS, native
+from tests.fastpath.conftest import KERNELS, native
 
 SAY = "from peerpost import fastpath as f; print(f.is_native(), f.kernel(), *f.kernels())"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from peerpost.net.libp2p import LibP2PTransport
+from peerpost.net.tcp.transport import LibP2PTransport
 from tests.support import js_libp2p
 from tests.support.net_rig import (
     CHAT,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from peerpost.net.interface import StreamResetError
-from peerpost.net.libp2p import LibP2PTransport
+from peerpost.net.tcp.transport import LibP2PTransport
 from tests.support.net_rig import (
     CHAT,
     FILE,

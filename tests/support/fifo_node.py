@@ -9,10 +9,10 @@ import asyncio
 import sys
 from typing import Any, cast
 
-from peerpost.node import peer
+from peerpost.node.contact import peer
 from peerpost.node.daemon import main
-from peerpost.node.lane import LaneWriter
-from peerpost.node.session import Later, Received, Receiver, Session
+from peerpost.node.session.lane import LaneWriter
+from peerpost.node.session.session import Later, Received, Receiver, Session
 from peerpost.wire import inner as wire
 from peerpost.wire.segment import Segment
 

@@ -16,10 +16,10 @@ from peerpost.errors import PeerpostError, ProtocolError
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.receiving import Policy, Receiving, State
 from peerpost.protocol.sending import Sending
-from peerpost.store.chunks import Sealer
-from peerpost.store.reference import ReferenceSource
-from peerpost.store.sealed import End, SealedFile
-from peerpost.store.spool import SpoolSource
+from peerpost.store.files.chunks import Sealer
+from peerpost.store.files.reference import ReferenceSource
+from peerpost.store.files.sealed import End, SealedFile
+from peerpost.store.files.spool import SpoolSource
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from peerpost.wire.segment import Segment

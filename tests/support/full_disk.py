@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from peerpost.errors import StoreFullError
-from peerpost.store import deletion, engine, inbox, keyfile, outbox, quota
+from peerpost.store import keyfile
+from peerpost.store.db import engine
+from peerpost.store.tables import deletion, inbox, outbox, quota
 from tests.support.store_rig import NOW_MS, Rig, chain, text_maker
 
 TEXT = "x" * 20_000

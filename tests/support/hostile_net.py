@@ -15,9 +15,9 @@ from libp2p.crypto.keys import KeyPair, PrivateKey, PublicKey
 
 from peerpost.net import sockets
 from peerpost.net.interface import Admission, Connection, Stream
-from peerpost.net.libp2p import LibP2PTransport
-from peerpost.net.records import Opener, Sealer
-from peerpost.net.upgrade import Secured, Upgrade, _GatedNoise
+from peerpost.net.mux.records import Opener, Sealer
+from peerpost.net.tcp.transport import LibP2PTransport
+from peerpost.net.tcp.upgrade import Secured, Upgrade, _GatedNoise
 from tests.support.net_rig import (
     CHAT,
     LOOPBACK,

@@ -3,7 +3,7 @@
 It is a contact with keys of its own, so what it sends is sealed and framed as it should be; what is
 inside is not. A byte flipped on the wire only ever breaks Noise: this is how the checks behind it
 are reached. Without I/O: `answer` takes a message of the receiver and gives what to send. For a real
-session, `HostilePeer` is a `Receiver` as peerpost.node.session wants one.
+session, `HostilePeer` is a `Receiver` as peerpost.node.session.session wants one.
 
     faults = Faults(wrong={3: 1}, missing={5: 2}, duplicate={7}, reordered=True)
     hostile = HostileSender(content, faults=faults)
@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from peerpost.crypto import file as crypto
-from peerpost.node.lane import Frame
-from peerpost.store.chunks import Sealer
+from peerpost.node.session.lane import Frame
+from peerpost.store.files.chunks import Sealer
 from peerpost.wire import inner as wire
 from peerpost.wire.frame import frame
 from peerpost.wire.geometry import Geometry
@@ -276,7 +276,7 @@ class _Session(Protocol):
 
 
 class HostilePeer:
-    """Drives hostile senders over a session: what peerpost.node.session calls a Receiver."""
+    """Drives hostile senders over a session: what peerpost.node.session.session calls a Receiver."""
 
     def __init__(self, *senders: HostileSender) -> None:
         """Serve these files, each by its id."""

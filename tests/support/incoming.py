@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
-from peerpost.node.download import Download
-from peerpost.store import inbox, transfers
-from peerpost.store.engine import Store
+from peerpost.node.files.download import Download
+from peerpost.store.db.engine import Store
+from peerpost.store.tables import inbox, transfers
 from peerpost.wire import inner as wire
 from tests.messenger.protocol.test_receiving import LOG2, Content
 from tests.support.spool_writer import services_of

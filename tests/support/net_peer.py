@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from peerpost.net.interface import Connection, ConnectionLostError, Stream, Transport
-from peerpost.net.libp2p import LibP2PTransport
+from peerpost.net.tcp.transport import LibP2PTransport
 from tests.support.net_rig import (
     FILE,
     HELLO,

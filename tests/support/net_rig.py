@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from peerpost.net import guest
 from peerpost.net.interface import (
     Admission,
     Connection,
@@ -27,9 +26,10 @@ from peerpost.net.interface import (
     Stream,
     Transport,
 )
-from peerpost.net.libp2p import LibP2PTransport
-from peerpost.net.memory import MemoryNetwork
+from peerpost.net.tcp import guest
+from peerpost.net.tcp.transport import LibP2PTransport
 from tests.support.link import BACK, THERE
+from tests.support.memory_net import MemoryNetwork
 
 HELLO = "/test/hello/1"
 CHAT = "/test/chat/1"

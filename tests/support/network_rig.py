@@ -13,21 +13,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
+from peerpost.client.config import Config
+from peerpost.client.rpc import Request
 from peerpost.net.interface import Transport
-from peerpost.net.memory import MemoryNetwork
 from peerpost.node import me as my_own
 from peerpost.node.clock import now_ms
-from peerpost.node.config import Config
+from peerpost.node.contact.network import Network
+from peerpost.node.contact.peer import Peer
 from peerpost.node.events import Events
-from peerpost.node.limits import RateLimits
-from peerpost.node.network import Network
+from peerpost.node.files.transfers import Transfers
 from peerpost.node.node import PROTOCOLS, Node, Opened
-from peerpost.node.peer import Peer
-from peerpost.node.rpc import Request
 from peerpost.node.services import Services
-from peerpost.node.transfers import Transfers
-from peerpost.store import contacts, identity, outbox
-from peerpost.store.engine import Store
+from peerpost.node.session.rates import RateLimits
+from peerpost.store.db.engine import Store
+from peerpost.store.tables import contacts, identity, outbox
+from tests.support.memory_net import MemoryNetwork
 from tests.support.store_rig import text_maker
 
 __all__ = ["WAIT_S", "Somebody", "acquainted", "strangers", "until"]

@@ -15,14 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from peerpost.node.config import Config
+from peerpost.client.config import Config
 from peerpost.node.events import Events
-from peerpost.node.file_queue import FileQueue
-from peerpost.node.limits import RateLimits
+from peerpost.node.files.queue import FileQueue
+from peerpost.node.files.spool import Spool
 from peerpost.node.services import Services
-from peerpost.node.spool import Spool
-from peerpost.store import transfers
-from peerpost.store.engine import Store
+from peerpost.node.session.rates import RateLimits
+from peerpost.store.db.engine import Store
+from peerpost.store.tables import transfers
 from peerpost.wire.inner import Lane
 from tests.support.store_rig import KEY
 

@@ -24,7 +24,7 @@ from peerpost.net.interface import (
     Priority,
     StreamResetError,
 )
-from peerpost.net.libp2p import LibP2PTransport
+from peerpost.net.tcp.transport import LibP2PTransport
 from tests.support import net_peer, stock_process
 from tests.support.link import BACK, THERE
 from tests.support.net_rig import LOOPBACK, PROTOCOLS, Kind, everybody, seed

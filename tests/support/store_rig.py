@@ -11,8 +11,8 @@ import apsw
 
 from peerpost.crypto import keys
 from peerpost.crypto import statement as statements
-from peerpost.store import contacts, identity, outbox
-from peerpost.store.engine import Store
+from peerpost.store.db.engine import Store
+from peerpost.store.tables import contacts, identity, outbox
 from peerpost.wire import inner as wire
 from peerpost.wire.statement import KeyStatement, Signed, TransportKey, encode_statement
 

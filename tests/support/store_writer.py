@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from peerpost.errors import NoIdentityError
-from peerpost.store import contacts, identity, inbox, outbox
-from peerpost.store.engine import Store
+from peerpost.store.db.engine import Store
+from peerpost.store.tables import contacts, identity, inbox, outbox
 from tests.support.store_rig import KEY, NOW_MS, message, public_of, text_maker
 
 

@@ -26,11 +26,11 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from multiaddr import Multiaddr
 
-from peerpost.net import libp2p
 from peerpost.net.interface import Admission
-from peerpost.net.keepalive import Keepalive
-from peerpost.net.libp2p import LibP2PTransport
-from peerpost.net.upgrade import Upgrade
+from peerpost.net.mux.keepalive import Keepalive
+from peerpost.net.tcp import transport as libp2p
+from peerpost.net.tcp.transport import LibP2PTransport
+from peerpost.net.tcp.upgrade import Upgrade
 from tests.support import stock_peer
 from tests.support.net_rig import (
     CHAT,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from peerpost.net.events import Data, Ended, Event, Opened, Reset
 from peerpost.net.interface import Priority
-from peerpost.net.yamux import FRAME_COST_BYTES, MAX_RECORD_BYTES, Limits, Yamux
+from peerpost.net.mux.events import Data, Ended, Event, Opened, Reset
+from peerpost.net.mux.yamux import FRAME_COST_BYTES, MAX_RECORD_BYTES, Limits, Yamux
 
 DATA, WINDOW, PING, GO_AWAY = range(4)
 SYN, ACK, FIN, RST = 1, 2, 4, 8

@@ -153,7 +153,7 @@ async def test_close_of_a_connection_flushes(kind: Kind) -> None:
 async def test_close_of_a_stream_waits_for_a_slow_reader(
     kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("peerpost.net.stream.LINGER_S", 0.6)
+    monkeypatch.setattr("peerpost.net.mux.stream.LINGER_S", 0.6)
     async with pair(kind) as net:
         near, far = await net.streams(FILE)
         await near.write(pattern(2_000_000))

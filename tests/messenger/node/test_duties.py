@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from peerpost.errors import PeerpostError, StoreFullError
-from peerpost.node import agreement, exchange, network
 from peerpost.node.clock import now_ms
+from peerpost.node.contact import agreement, exchange, network
 from peerpost.node.duties import STEADY_S, Duties
-from peerpost.node.spool import Spool
-from peerpost.store import outbox
-from peerpost.store import transfers as transfer_rows
+from peerpost.node.files.spool import Spool
+from peerpost.store.tables import outbox
+from peerpost.store.tables import transfers as transfer_rows
 from peerpost.wire import history
 from peerpost.wire import inner as wire
 from tests.support.network_rig import acquainted, until

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from peerpost.errors import StorageError
-from peerpost.node.control import ControlServer
+from peerpost.node.control.server import ControlServer
 from peerpost.node.health import Health
 from tests.support.network_rig import Somebody, acquainted
 

@@ -11,8 +11,8 @@ import pytest
 
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.receiving import Policy
-from peerpost.store.chunks import Sealer
-from peerpost.store.sealed import End, SealedFile
+from peerpost.store.files.chunks import Sealer
+from peerpost.store.files.sealed import End, SealedFile
 from tests.support.file_rig import Chaos, FileRig, HostileSide, ReceiverSide
 from tests.support.hostile_sender import ALWAYS, Faults, HostileSender
 

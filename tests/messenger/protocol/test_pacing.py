@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from peerpost.protocol import backoff, outgoing
+from peerpost.protocol import backoff
+from peerpost.protocol import message_window as outgoing
 from peerpost.protocol.assembly import Assembly, BufferPool, Fit
 from peerpost.protocol.backoff import Backoff
-from peerpost.protocol.outgoing import OutgoingWindow
+from peerpost.protocol.chunk_window import MAX_WINDOW_BYTES, MIN_WINDOW_BYTES, Window
+from peerpost.protocol.message_window import OutgoingWindow
 from peerpost.protocol.patience import Patience, Policy
-from peerpost.protocol.window import MAX_WINDOW_BYTES, MIN_WINDOW_BYTES, Window
 
 CHUNK = 1 << 18
 

@@ -10,7 +10,7 @@ import pytest
 from peerpost.crypto import file as crypto
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.receiving import Policy, Receiving, State
-from peerpost.store.chunks import Sealer
+from peerpost.store.files.chunks import Sealer
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from peerpost.wire.segment import Segment

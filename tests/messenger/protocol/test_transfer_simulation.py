@@ -16,10 +16,10 @@ import pytest
 
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.receiving import Policy, State
-from peerpost.store.chunks import Sealer
-from peerpost.store.reference import ReferenceSource, describe
-from peerpost.store.sealed import End, SealedFile
-from peerpost.store.spool import SpoolSource, spool
+from peerpost.store.files.chunks import Sealer
+from peerpost.store.files.reference import ReferenceSource, describe
+from peerpost.store.files.sealed import End, SealedFile
+from peerpost.store.files.spool import SpoolSource, spool
 from tests.support.file_rig import Chaos, FileRig, ReceiverSide, SenderSide
 
 SEEDS = int(os.environ.get("PEERPOST_SEEDS", "25"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from peerpost.store.engine import Store
+from peerpost.store.db.engine import Store
 from tests.support.powercut import VFS_NAME, Disk
 from tests.support.store_rig import Rig
 

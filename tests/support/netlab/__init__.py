@@ -10,8 +10,8 @@ I/O or clock (`link`); it holds both namespaces open, so that they vanish with i
 Needs Linux, root and /dev/net/tun: `missing` says what is not there.
 """
 
-from .lab import ADDRESSES, Lab, LabError, Side, missing
-from .link import Counts, Quality
-from .priority import before_others
+from tests.support.netlab.lab import ADDRESSES, Lab, LabError, Side, missing
+from tests.support.netlab.link import Counts, Quality
+from tests.support.netlab.priority import before_others
 
 __all__ = ["ADDRESSES", "Counts", "Lab", "LabError", "Quality", "Side", "before_others", "missing"]

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from .link import Counts, Quality
+from tests.support.netlab.link import Counts, Quality
 
 __all__ = ["ADDRESSES", "Lab", "LabError", "Side", "missing"]
 
@@ -122,7 +122,7 @@ class Lab:
 
     def socket(self, side: Side, kind: socket.SocketKind) -> socket.socket:
         """Return a socket of this process on a side."""
-        from .namespaces import within
+        from tests.support.netlab.namespaces import within
 
         made: list[socket.socket] = []
 

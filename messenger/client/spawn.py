@@ -1,0 +1,228 @@
+"""Start the node of a home in the background, once, however many commands want it in the same
+moment.
+
+The command that holds `spawn.lock` looks again whether a node answers, starts one, and waits until
+it does; the others wait for the socket or the lock. The node is detached: a session of its own, no
+inherited files, output to `node.log`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from peerpost import errors
+from peerpost.errors import PeerpostError, StorageError, UnavailableError
+from peerpost.system import private_dir, who_is
+
+from .holder import holder_of
+from .logfile import KEPT, LIMIT_BYTES, rotate
+from .paths import HomePaths
+
+if TYPE_CHECKING:
+    from .ask import NodeConnection
+
+__all__ = ["START_TIMEOUT_S", "start"]
+
+START_TIMEOUT_S = 20.0
+"""How long a node may take until its socket answers. About 1.5 s is usual; a loaded machine needs
+many times that."""
+_POLL_S = 0.03
+_RETRY_S = 0.25
+"""Pause before another try when a node that is just leaving still holds the home."""
+_TAIL_BYTES = 16 << 10
+_LEFT_BEHIND = frozenset({"TZ"})
+"""Variables of whoever needs a node first: the times of a schedule are the machine's."""
+
+_BY_EXIT_CODE: dict[int, type[PeerpostError]] = {
+    65: errors.BadInputError,
+    69: errors.UnavailableError,
+    71: errors.AlreadyRunningError,
+    73: errors.CannotCreateError,
+    74: errors.StorageError,
+    77: errors.LockedError,
+    78: errors.ConfigError,
+}
+
+
+def start(
+    paths: HomePaths,
+    *,
+    dial: Callable[[], NodeConnection | None],
+    idle_exit: bool = True,
+    takes_over: bool = False,
+    extra: tuple[str, ...] = (),
+    timeout_s: float = START_TIMEOUT_S,
+) -> NodeConnection:
+    """Return a connection to the node of this home, started here if nobody else does.
+
+    With `idle_exit` the node leaves by itself when it has nothing to do. With `takes_over` it is one
+    started here, which has the home from a node that a command has started. `extra` are further
+    arguments for it. Raises AlreadyRunningError where that one stays,
+    the reason a node gave that would not start, and UnavailableError when
+    it does not answer in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    # All that a node would refuse, before anything lies in a home that it is refused for.
+    private_dir(paths.home)
+    with _spawn_lock(paths, (lambda: None) if takes_over else dial, deadline) as node:
+        if node is not None:
+            return node
+        while True:
+            arguments = _arguments(paths, idle_exit, extra)
+            node = _start_once(paths, dial, arguments, timeout_s, takes_over=takes_over)
+            if node is not None:
+                return node
+            if time.monotonic() > deadline:
+                holder = holder_of(paths.home)
+                who = "" if holder is None else f" (process {who_is(holder.mark)})"
+                raise errors.AlreadyRunningError(
+                    f"another node{who} holds {paths.home} and does not answer",
+                    hint="it may be starting or leaving: try again, or end it: peerpost node stop",
+                )
+            time.sleep(_RETRY_S)
+
+
+def _arguments(paths: HomePaths, idle_exit: bool, extra: tuple[str, ...]) -> list[str]:
+    # -P: the folder the command runs in must never be where modules come from.
+    command = [sys.executable, "-P", "-m", "peerpost.node", "run", "--home", os.fspath(paths.home)]
+    return [*command, "--background", *(["--idle-exit"] if idle_exit else []), *extra]
+
+
+def _open(path: os.PathLike[str], flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except PermissionError:
+        raise errors.LockedError(
+            f"{path} cannot be opened",
+            hint="the home folder must be yours and writable: chmod -R u+rwX",
+        ) from None
+    except OSError as error:
+        raise StorageError(f"cannot open {path}: {error.strerror}") from None
+
+
+@contextmanager
+def _spawn_lock(
+    paths: HomePaths, dial: Callable[[], NodeConnection | None], deadline: float
+) -> Iterator[NodeConnection | None]:
+    """Hold the spawn lock, or yield a connection where a node answers while we wait for it."""
+    lock = _open(paths.spawn_lock, os.O_RDWR)
+    try:
+        while True:
+            held = False
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = True
+            node = dial()
+            if node is not None or held:
+                break
+            if time.monotonic() > deadline:
+                raise UnavailableError("another command has been starting the node for too long")
+            time.sleep(_POLL_S)
+        yield node
+    finally:
+        os.close(lock)
+
+
+def _start_once(
+    paths: HomePaths,
+    dial: Callable[[], NodeConnection | None],
+    arguments: list[str],
+    timeout_s: float,
+    *,
+    takes_over: bool,
+) -> NodeConnection | None:
+    """Start a node and wait for it. Return None where another one holds the home and does not
+    answer.
+
+    One that takes over asks that one itself, and what it says is the answer.
+    """
+    deadline = time.monotonic() + timeout_s
+    log_fd, before = _open_log(paths)
+    try:
+        child = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=log_fd,
+            stderr=log_fd,
+            close_fds=True,
+            start_new_session=True,
+            cwd=paths.home,
+            env={name: value for name, value in os.environ.items() if name not in _LEFT_BEHIND},
+        )
+    except OSError as error:
+        raise UnavailableError(f"the node cannot be started: {error.strerror}") from None
+    finally:
+        os.close(log_fd)
+    while True:
+        node = dial()
+        if node is not None and takes_over and node.pid not in (child.pid, None):
+            # The one that is to leave.
+            node.close()
+        elif node is not None:
+            # It outlives us on purpose; without a return code the object would complain of that.
+            child.returncode = 0
+            return node
+        if child.poll() is not None:
+            if child.returncode == errors.AlreadyRunningError.exit_code and not takes_over:
+                return None
+            raise _why(paths, child.returncode, before)
+        if time.monotonic() > deadline:
+            child.kill()
+            child.wait()
+            raise UnavailableError(
+                f"the node did not answer within {timeout_s:g} seconds",
+                hint=f"see {paths.node_log}",
+            )
+        time.sleep(_POLL_S)
+
+
+def _open_log(paths: HomePaths) -> tuple[int, int]:
+    """Open the log for appending. Return it and its length now; without a log the node starts all the same."""
+    with suppress(OSError):
+        # A node that runs sees to it itself; one that never comes so far must not fill the disk either.
+        if paths.node_log.stat().st_size > LIMIT_BYTES:
+            rotate(paths.node_log, KEPT)
+    try:
+        fd = _open(paths.node_log, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+    except StorageError:
+        # A link, a pipe that nobody reads, no room for another file: it costs the log, and nothing else.
+        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 0
+    return fd, os.fstat(fd).st_size
+
+
+def _last_lines(path: Path, before: int) -> list[str]:
+    """Return what was written to the log since it was so long; nothing of what is no file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as log:
+            end = log.seek(0, os.SEEK_END)
+            # Shorter than it was: it was begun anew meanwhile, and all of it is of this start.
+            log.seek(max(before if before <= end else 0, end - _TAIL_BYTES))
+            return log.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+
+
+def _why(paths: HomePaths, code: int, before: int) -> PeerpostError:
+    """Return what kept the node from starting, from its exit code and the last words in its log."""
+    lines = _last_lines(paths.node_log, before)
+    message, hint = "", None
+    for line in lines:
+        if line.startswith("error: "):
+            message, hint = line.removeprefix("error: ").strip(), None
+        elif line.startswith("hint:"):
+            hint = line.removeprefix("hint:").strip()
+    if not message:
+        how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        message = f"the node ended {how} while starting" + (f": {last}" if last else "")
+    class_ = _BY_EXIT_CODE.get(code, PeerpostError)
+    return class_(message, hint=hint or f"see {paths.node_log}")

@@ -1,0 +1,1 @@
+"""One connection, many streams: records, multiplexing, windows and pace."""

@@ -1,0 +1,120 @@
+"""The streams that a peer opens: told apart, a stranger's only one first, and waited for by who accepts them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable, Collection
+
+from peerpost.errors import ProtocolError
+from peerpost.net.interface import ConnectionLostError
+
+from . import multistream
+from .stream import MuxedStream
+
+__all__ = ["STRANGER_STREAMS", "Arrivals"]
+
+log = logging.getLogger(__name__)
+
+NEGOTIATE_TIMEOUT_S = 10.0
+STRANGER_STREAMS = 4
+
+
+class Arrivals:
+    """Those of one connection."""
+
+    def __init__(
+        self,
+        protocols: Collection[str],
+        most: int,
+        agreed: Callable[[MuxedStream, str], None],
+        *,
+        admitted: bool,
+    ) -> None:
+        """`most` wait at once, to agree and to be accepted; `agreed` is told of each that agreed."""
+        self._protocols = protocols
+        self._most = most
+        self._agreed = agreed
+        self._admitted = asyncio.Event()
+        if admitted:
+            self._admitted.set()
+        self._antechamber: int | None = None
+        """The one stream that a stranger has: the first that agrees on a protocol of ours."""
+        self._accepted: asyncio.Queue[MuxedStream | None] = asyncio.Queue()
+        self._negotiations: set[asyncio.Task[None]] = set()
+
+    @property
+    def admitted(self) -> bool:
+        """Whether the peer is no stranger, or no more."""
+        return self._admitted.is_set()
+
+    def admit(self) -> None:
+        """Let go what a stranger has opened."""
+        self._admitted.set()
+
+    def opened(self, stream: MuxedStream, peer_id: str) -> None:
+        """Take a stream that the peer opened. Raises ProtocolError beyond what is bounded."""
+        if len(self._negotiations) >= max(self._most, STRANGER_STREAMS):
+            raise ProtocolError("the peer opens streams faster than they can be told apart")
+        task = asyncio.get_running_loop().create_task(
+            self._negotiate(stream, peer_id), name="negotiate"
+        )
+        self._negotiations.add(task)
+        task.add_done_callback(self._negotiations.discard)
+
+    async def _negotiate(self, stream: MuxedStream, peer_id: str) -> None:
+        """Agree on the protocol of a stream, and offer it to `accept`."""
+        try:
+            if self._antechamber is not None:
+                # A stranger has HELLO alone; what it opens behind it waits until it is admitted.
+                await self._admitted.wait()
+            async with asyncio.timeout(NEGOTIATE_TIMEOUT_S):
+                protocol = await multistream.answer(
+                    stream.read,
+                    stream.write,
+                    self._protocols,
+                    functools.partial(self._may_agree, stream),
+                )
+            if self._accepted.qsize() >= self._most:
+                raise ProtocolError("too many streams wait to be accepted")
+            self._agreed(stream, protocol)
+            self._accepted.put_nowait(stream)
+        except (ProtocolError, ConnectionLostError, TimeoutError) as error:
+            log.debug("a stream of %s came to nothing: %s", peer_id, error)
+            stream.reset()
+        except Exception:
+            # Nobody waits for this task: the peer would wait for its answer for ever.
+            log.exception("a stream of %s cannot be told apart", peer_id)
+            stream.reset()
+
+    async def _may_agree(self, stream: MuxedStream) -> None:
+        """Return once a stream may have its protocol.
+
+        What a stranger opens for other protocols, as stock libp2p does for identify, ends in `na` and takes nothing.
+        """
+        if self._antechamber is None:
+            self._antechamber = stream.id
+        else:
+            await self._admitted.wait()
+
+    async def accept(self) -> MuxedStream | None:
+        """Wait for the next; None once the connection is gone."""
+        stream = await self._accepted.get()
+        if stream is None:
+            self._accepted.put_nowait(None)
+        return stream
+
+    def end(self) -> None:
+        """Tell whoever accepts that no more come."""
+        for task in self._negotiations:
+            task.cancel()
+        # It leads back to the connection, which is to be freed with its last user.
+        self._agreed = lambda _stream, _protocol: None
+        self._accepted.put_nowait(None)
+
+    def clear(self) -> None:
+        """Let go what waits: nobody takes it any more."""
+        while not self._accepted.empty():
+            self._accepted.get_nowait()
+        self._accepted.put_nowait(None)

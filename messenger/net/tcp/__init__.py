@@ -1,0 +1,1 @@
+"""TCP: listening, dialling, and the Noise upgrade by py-libp2p."""

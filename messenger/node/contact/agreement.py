@@ -1,0 +1,182 @@
+"""Both homes' memory of the lanes between them, compared when a session begins and kept true while it lasts.
+
+What to do is decided by store.agreement, in one transaction before anything is sent; here both sides are told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from peerpost.errors import StoreFullError
+from peerpost.node.causes import cause_of
+from peerpost.node.clock import now_ms
+from peerpost.store.tables import agreement
+from peerpost.wire import history, limits
+from peerpost.wire import inner as wire
+
+if TYPE_CHECKING:
+    from peerpost.node.services import Services
+    from peerpost.node.session.session import Session
+    from peerpost.store.tables.outbox import Entry
+
+__all__ = ["LaneMemory"]
+
+log = logging.getLogger(__name__)
+
+_ANSWERS = frozenset({history.BACK, history.EVEN, history.HEARD})
+_SAYS = _ANSWERS | {history.CONFLICT, history.RENEWED, history.AGAIN}
+
+
+class LaneMemory:
+    """What one session says of the past."""
+
+    def __init__(self, services: Services, contact_id: str, session: Session) -> None:
+        self._services = services
+        self._contact_id = contact_id
+        self._session = session
+        self._heard: set[str] = set()
+        self._refused: set[tuple[bytes, int]] = set()
+
+    async def agree(
+        self, have: Iterable[tuple[bytes, int, int]], tops: bytes | None, *, retry_s: float
+    ) -> list[Entry]:
+        """Compare what the peer's HELLO said; return what is settled by it. Before anything is sent.
+
+        A disk that is full is asked again after `retry_s`.
+
+        Raises ProtocolError where the peer doubts our numbers again and again.
+        """
+        told = list(have)
+        held = None if tops is None else history.decode_tops(tops, len(told))
+        agreed: agreement.Agreement | None = None
+        while agreed is None:
+            try:
+                agreed = await self._services.store.write_lazily(
+                    agreement.agree,
+                    self._contact_id,
+                    told,
+                    held,
+                    complete=held is not None and len(told) < limits.MAX_HAVE,
+                    now_ms=now_ms(),
+                )
+            except StoreFullError as error:
+                # Nothing may leave before numbers are known to be good.
+                log.warning("cannot note what %s has received: %s", self._contact_id, error.message)
+                await asyncio.sleep(retry_s)
+        if agreed.ours:
+            log.warning(
+                "this home is older than what %s remembers of it: it was put back; what waits goes under new numbers",
+                self._contact_id,
+            )
+        for say in agreed.unheard:
+            # Before what is sent again on that lane; and in each session, until it was answered in one.
+            self._say(wire.Lane(say.lane), say.outbox_id, say.lane, say.watermark, say.what)
+        return agreed.settled
+
+    def _say(self, via: wire.Lane, outbox_id: bytes, lane: int, watermark: int, what: str) -> None:
+        receipt = wire.Receipt(outbox_id=outbox_id, lane=lane, watermark=watermark, ext={what: b""})
+        self._session.send(via, wire.encode(receipt))
+
+    # -- what comes
+
+    def heard(self, receipt: wire.Receipt) -> bool:
+        """Take a receipt that speaks of the past; False where it is a plain one."""
+        if not receipt.ext or not (says := _SAYS & receipt.ext.keys()):
+            return False
+        for what in says:
+            # Once in a session each, and a few lanes: nobody honest has more to say.
+            key = f"{what} {receipt.outbox_id.hex()} {receipt.lane}"
+            if key not in self._heard and len(self._heard) < limits.MAX_HAVE:
+                self._heard.add(key)
+                self._hear(what, receipt)
+        return True
+
+    def _hear(self, what: str, receipt: wire.Receipt) -> None:
+        submit = functools.partial(self._services.store.submit, on_failure=self._fail)
+        contact_id, at_ms = self._contact_id, now_ms()
+        if what == history.CONFLICT:
+            renew = functools.partial(
+                agreement.doubted,
+                contact_id=contact_id,
+                outbox_id=receipt.outbox_id,
+                now_ms=at_ms,
+            )
+            submit(self._renewed, renew)
+        elif what == history.AGAIN:
+            note = functools.partial(
+                agreement.note_if_behind,
+                contact_id=contact_id,
+                outbox_id=receipt.outbox_id,
+                lane=receipt.lane,
+                acknowledged=receipt.watermark,
+                now_ms=at_ms,
+            )
+            submit(functools.partial(self._behind, receipt), note)
+        elif what in _ANSWERS:
+            if what == history.BACK:
+                log.warning("the home of %s was put back to an older state", contact_id)
+            take = functools.partial(
+                agreement.heard,
+                contact_id=contact_id,
+                outbox_id=receipt.outbox_id,
+                lane=receipt.lane,
+                answer=what,
+                now_ms=at_ms,
+            )
+            submit(self._noted, take, lazy=True)
+        else:
+            log.warning("the home of %s was put back to an older state", contact_id)
+            note_theirs = functools.partial(
+                agreement.put_back, contact_id=contact_id, side="theirs", now_ms=at_ms
+            )
+            submit(functools.partial(self._renewal_noted, receipt), note_theirs)
+
+    def _renewed(self, renewed: bool, error: BaseException | None) -> None:
+        if renewed or error is not None:
+            log.warning("%s has other messages under our numbers", self._contact_id)
+            self._session.abort("numbered anew: the peer had other messages under our numbers")
+
+    def _behind(self, receipt: wire.Receipt, behind: bool, error: BaseException | None) -> None:
+        if error is not None:
+            self._noted(None, error)
+            return
+        if behind:
+            log.warning(
+                "this home is older than what %s remembers of it: it was put back; what it lacks comes again",
+                self._contact_id,
+            )
+        answer = history.BACK if behind else history.EVEN
+        self._say(wire.Lane.URGENT, receipt.outbox_id, receipt.lane, 0, answer)
+
+    def _renewal_noted(
+        self, receipt: wire.Receipt, _result: object, error: BaseException | None
+    ) -> None:
+        self._noted(None, error)
+        if error is None:
+            self._say(wire.Lane.URGENT, receipt.outbox_id, receipt.lane, 0, history.HEARD)
+
+    def _noted(self, _result: object, error: BaseException | None) -> None:
+        if error is not None:
+            log.warning("cannot note that the home of %s was put back: %r", self._contact_id, error)
+
+    def _fail(self, error: BaseException) -> None:
+        # What was to be said is not: the next session asks again.
+        self._session.abort(cause_of(error))
+
+    # -- what goes
+
+    def refuse(self, lanes: Iterable[tuple[bytes, int]]) -> None:
+        """Tell the peer that a number came with another message than before."""
+        for outbox_id, lane in lanes:
+            if (outbox_id, lane) not in self._refused and len(self._refused) < limits.MAX_HAVE:
+                self._refused.add((outbox_id, lane))
+                log.warning("%s gave a number to two messages", self._contact_id)
+                self._say(wire.Lane.URGENT, outbox_id, lane, 0, history.CONFLICT)
+
+    def acknowledges(self, outbox_id: bytes, lane: int) -> bool:
+        """Tell whether a lane may still be acknowledged: not where that would cover a stranger."""
+        return (outbox_id, lane) not in self._refused

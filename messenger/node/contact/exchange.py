@@ -1,0 +1,426 @@
+"""What goes back and forth with one contact over one session: the outbox out, the inbox in, receipts both ways.
+
+Out: per lane a pump loads what is not settled, in order, and keeps a bounded window of it unacknowledged. What is
+queued while everything before it has left is sent without being read back.
+In: everything that arrived during one commit is committed by the next, and only then acknowledged, in one receipt
+per lane (commit before receipt: what the sender believes delivered is on our disk).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import time
+import weakref
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from peerpost.errors import (
+    NotFoundError,
+    ProtocolError,
+    QuotaError,
+    StoreFullError,
+    UntrustedError,
+)
+from peerpost.node.causes import cause_of
+from peerpost.node.clock import now_ms
+from peerpost.node.session.session import Later, Received, Session
+from peerpost.node.tasks import EndsOwner, Tasks
+from peerpost.protocol.message_window import OutgoingWindow
+from peerpost.store.tables import inbox, outbox
+from peerpost.wire import inner as wire
+from peerpost.wire.segment import Segment
+
+from .agreement import LaneMemory
+
+if TYPE_CHECKING:
+    import apsw
+
+    from peerpost.node.files.transfers import Transfers
+    from peerpost.node.services import Services
+
+__all__ = ["Exchange"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PENDING_MESSAGES = 2048
+"""Messages waiting for the disk before reading stops: a few group commits."""
+PENDING_BYTES = 8 << 20
+"""The same in bytes."""
+PENDING_RECEIPTS = 64
+"""Lanes and outboxes with a receipt that is not taken, before reading stops: an honest peer has two."""
+MARK_SENT_S = 0.1
+"""What is acknowledged sooner goes from `queued` to `delivered`; what is not is marked before twice as long."""
+BUSY_RETRY_MS = 5_000
+"""What a contact is asked to wait when our disk is full: nobody tells it when there is room again."""
+QUOTA_RETRY_MS = 300_000
+"""The same of a contact that has used up its quota: somebody has to make room first."""
+FULL_RETRY_S = 5.0
+"""The same of ourselves, with what is to be noted of our own messages."""
+
+
+class Exchange:
+    """The traffic of one session."""
+
+    def __init__(
+        self,
+        services: Services,
+        contact_id: str,
+        transfers: Transfers,
+        *,
+        on_busy: Callable[[float, str], None],
+        busy_until_s: float = 0.0,
+    ) -> None:
+        """Prepare to send nothing before `busy_until_s`, monotonic.
+
+        `on_busy` is told such a time and the cause when the contact asks for it, and at once: a newer session may
+        begin before this one has ended.
+        """
+        self._busy_until_s = busy_until_s
+        self._on_busy = on_busy
+        self._services = services
+        self._contact_id = contact_id
+        self._transfers = transfers
+        self._windows = {lane: OutgoingWindow() for lane in wire.Lane}
+        self._pump_wake = {lane: asyncio.Event() for lane in wire.Lane}
+        self._unmarked: set[int] = set()
+        self._just_left: set[int] = set()
+        self._left = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._receipts: dict[tuple[bytes, int], wire.Receipt] = {}
+        self._settling = 0
+        self._pending: list[tuple[wire.Message, bytes]] = []
+        self._pending_bytes = 0
+        self._committing = False
+        self._room = asyncio.Event()
+        self._room.set()
+        self._tasks = Tasks()
+        self._fails = EndsOwner(functools.partial(_end_session, weakref.ref(self)))
+        self._session: Session
+        self._memory: LaneMemory
+
+    async def run(
+        self,
+        session: Session,
+        have: Iterable[tuple[bytes, int, int]],
+        tops: bytes | None = None,
+    ) -> None:
+        """Exchange with the contact until the session ends.
+
+        `have` is what the peer's HELLO said it holds: (outbox id, lane, watermark) each; `tops` the entry of that name.
+        """
+        self._session = session
+        self._memory = LaneMemory(self._services, self._contact_id, session)
+        try:
+            self._spawn(self._begin(list(have), tops), "begin")
+            self._spawn(self._mark_sent(), "mark-sent")
+            self._transfers.session_up(self._contact_id, session)
+            await session.run()
+        except Exception as error:
+            session.abort(cause_of(error))
+            raise
+        finally:
+            session.abort("the exchange has ended")
+            self._pending.clear()
+            self._receipts.clear()
+            try:
+                self._transfers.session_down(self._contact_id, session)
+            finally:
+                await self._tasks.stop()
+                session.let_go()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.spawn(coroutine, name=name, on_failure=self._fails)
+
+    async def _begin(self, have: list[tuple[bytes, int, int]], tops: bytes | None) -> None:
+        """Send, and take what receipts say, once both homes remember the same; a full disk delays no reading."""
+        self._settling += 1
+        try:
+            self._settled(await self._memory.agree(have, tops, retry_s=FULL_RETRY_S), None)
+        except ProtocolError as error:
+            await self._session.part(error.message)
+            self._session.abort(error.message)
+            return
+        except (NotFoundError, UntrustedError) as error:
+            self._session.abort(error.message)
+            return
+        self._settling -= 1
+        for lane in wire.Lane:
+            self._pump_wake[lane].set()
+            self._spawn(self._pump(lane), f"pump-{lane.name.lower()}")
+        self._take_receipts()
+
+    def poke(self) -> None:
+        """Look into the outbox again: something was queued, cancelled or freed."""
+        for event in self._pump_wake.values():
+            event.set()
+
+    def retry_now(self) -> None:
+        """Send what waits, although the contact has asked to be left alone."""
+        self._busy_until_s = 0.0
+        self._hurry.set()
+
+    def queued(self, entry: outbox.Entry) -> None:
+        """Send what was queued just now, where all before it has left; load it in its turn else."""
+        lane = wire.Lane(entry.lane)
+        window = self._windows[lane]
+        if entry.file_id is None and window.follows(entry.outbox_id, entry.seq):
+            self._send(lane, entry)
+            window.end = (entry.outbox_id, entry.seq)
+        else:
+            self._pump_wake[lane].set()
+
+    # -- out
+
+    async def _pump(self, lane: wire.Lane) -> None:
+        window, wake = self._windows[lane], self._pump_wake[lane]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self._busy_until_s - time.monotonic())):
+                await self._hurry.wait()
+        while True:
+            await wake.wait()
+            wake.clear()
+            # What is queued from now on may be in what is loaded or not: it asks again.
+            window.end = None
+            while room := window.room:
+                entries, end = await self._services.store.read(
+                    outbox.load, self._contact_id, int(lane), window.cursor, room
+                )
+                for entry in entries:
+                    self._send(lane, entry)
+                if end is None or len(entries) < room:
+                    window.end = end
+                    break
+
+    def _send(self, lane: wire.Lane, entry: outbox.Entry) -> None:
+        if self._session.cause is not None:
+            return  # It has ended, and nothing leaves: the next one loads what is not settled.
+        self._session.send(lane, entry.inner, messages=1)
+        self._windows[lane].sent(entry.row_id, len(entry.inner))
+        if entry.state == "queued":
+            self._just_left.add(entry.row_id)
+            self._left.set()
+
+    async def _mark_sent(self) -> None:
+        """Mark what has left and is not acknowledged soon."""
+        while True:
+            await self._left.wait()
+            self._left.clear()
+            await asyncio.sleep(MARK_SENT_S)
+            row_ids = sorted(self._unmarked)
+            self._unmarked, self._just_left = self._just_left, set()
+            if self._unmarked:
+                self._left.set()
+            if not row_ids:
+                continue
+            changed = await self._written(functools.partial(outbox.mark_sent, row_ids=row_ids))
+            for entry in changed:
+                self._services.events.publish("entry", entry.id, entry.state, entry)
+
+    def _take_receipts(self) -> None:
+        """Settle what receipts cover; of those that come meanwhile the last of each lane says all."""
+        if self._settling:
+            return
+        receipts, self._receipts = self._receipts, {}
+        for receipt in receipts.values():
+            self._settling += 1
+            acknowledged = functools.partial(self._acknowledged, receipt)
+            self._services.store.submit(
+                acknowledged, self._settle(receipt), on_failure=self._fail, lazy=True
+            )
+
+    def _settle(self, receipt: wire.Receipt) -> Callable[[apsw.Connection], list[outbox.Entry]]:
+        return functools.partial(
+            outbox.acknowledge,
+            contact_id=self._contact_id,
+            outbox_id=receipt.outbox_id,
+            lane=receipt.lane,
+            watermark=receipt.watermark,
+            sack=receipt.sack,
+            now_ms=now_ms(),
+        )
+
+    def _acknowledged(
+        self, receipt: wire.Receipt, settled: list[outbox.Entry], error: BaseException | None
+    ) -> None:
+        if isinstance(error, StoreFullError):
+            self._settle_later(receipt, error)
+            return
+        self._settling -= 1
+        self._settled(settled, error)
+        self._take_receipts()
+        self._make_room()
+
+    def _settle_later(self, receipt: wire.Receipt, error: StoreFullError) -> None:
+        # The contact does not say it again; what it says meanwhile waits for this.
+        if self._session.cause is not None:
+            return
+        log.warning("cannot note what %s has received: %s", self._contact_id, error.message)
+        self._spawn(self._settle_again(receipt), "settle-again")
+
+    async def _settle_again(self, receipt: wire.Receipt) -> None:
+        await asyncio.sleep(FULL_RETRY_S)
+        self._acknowledged(receipt, await self._written(self._settle(receipt)), None)
+
+    async def _written(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Write lazily, once the disk has room for it."""
+        while True:
+            try:
+                return await self._services.store.write_lazily(work)
+            except StoreFullError:
+                await asyncio.sleep(FULL_RETRY_S)
+
+    def _settled(self, settled: list[outbox.Entry], error: BaseException | None) -> None:
+        if error is not None:
+            self._fail(error)
+            return
+        for entry in settled:
+            self._windows[wire.Lane(entry.lane)].settled(entry.row_id)
+            self._unmarked.discard(entry.row_id)
+            self._just_left.discard(entry.row_id)
+            self._services.events.publish("entry", entry.id, entry.state, entry)
+        for lane, window in self._windows.items():
+            if settled and window.end is None:
+                self._pump_wake[lane].set()
+
+    def end_session(self, error: BaseException) -> None:
+        """End the session because of a failure of ours."""
+        self._session.abort(cause_of(error))
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, NotFoundError | UntrustedError):
+            # It was removed or blocked, and the session ends in any case.
+            self._session.abort(error.message)
+            return
+        log.error("the exchange with %s failed: %r", self._contact_id, error, exc_info=error)
+        self.end_session(error)
+
+    # -- in
+
+    def on_inner(self, session: Session, lane: wire.Lane, batch: list[Received]) -> Later | None:
+        """Take what one read brought (session.Receiver)."""
+        control: list[wire.Inner] = []
+        for received in batch:
+            message = received.message
+            if isinstance(message, wire.Message):
+                if message.lane != lane:
+                    raise ProtocolError("a message on the wrong lane")
+                self._pending.append((message, wire.link(received.raw, message)))
+                self._pending_bytes += len(received.raw)
+            elif isinstance(message, wire.Receipt):
+                if self._memory.heard(message):
+                    continue
+                self._receipts[message.outbox_id, message.lane] = message
+            elif isinstance(message, wire.Busy):
+                cause = f"the peer is busy: {message.reason}"
+                self._on_busy(time.monotonic() + message.retry_ms / 1000, cause)
+                session.abort(cause)
+            else:
+                control.append(message)
+        self._take_receipts()
+        self._commit_arrivals()
+        if self._is_full:
+            self._room.clear()
+        elif not control:
+            return None
+        return functools.partial(self._go_on, session, control)
+
+    async def _go_on(self, session: Session, control: list[wire.Inner]) -> None:
+        for message in control:
+            await self._transfers.on_control(self._contact_id, session, message)
+        await self._room.wait()
+
+    @property
+    def _is_full(self) -> bool:
+        return (
+            len(self._pending) >= PENDING_MESSAGES
+            or self._pending_bytes >= PENDING_BYTES
+            or len(self._receipts) >= PENDING_RECEIPTS
+        )
+
+    def _make_room(self) -> None:
+        if not self._is_full:
+            self._room.set()
+
+    def on_segments(self, _session: Session, segments: list[Segment]) -> None:
+        """Take chunk data (session.Receiver)."""
+        self._transfers.on_segments(self._contact_id, segments)
+
+    def _commit_arrivals(self) -> None:
+        """Commit what has arrived, unless a commit is under way: that is followed by another."""
+        if self._committing or not self._pending:
+            return
+        self._committing = True
+        batch, self._pending, self._pending_bytes = self._pending, [], 0
+        receive = functools.partial(
+            inbox.receive_many,
+            contact_id=self._contact_id,
+            messages=batch,
+            now_ms=now_ms(),
+            quota_bytes=self._services.config.storage.quota,
+        )
+        self._services.store.submit(self._committed, receive, on_failure=self._fail)
+        self._make_room()
+
+    def _committed(self, received: inbox.ReceivedBatch, error: BaseException | None) -> None:
+        if isinstance(error, StoreFullError):
+            self._refuse_for_now(error)
+            return
+        if error is not None:
+            self._fail(error)
+            return
+        self._committing = False
+        self._memory.refuse(received.conflicts)
+        self._send_receipts(received.marks)
+        self._tell_again(received.ended)
+        self._commit_arrivals()
+        for item in received.items:
+            self._services.events.publish("item", item.id)
+        if received.held:
+            # More at once than any sender that keeps to the protocol has open.
+            self._ask_to_wait("too many files are open", "too many open offers")
+        if received.offers:
+            self._transfers.offered(self._contact_id)
+
+    def _send_receipts(self, marks: Iterable[inbox.Mark]) -> None:
+        for mark in marks:
+            if not self._memory.acknowledges(mark.outbox_id, mark.lane):
+                continue
+            receipt = wire.Receipt(
+                outbox_id=mark.outbox_id, lane=mark.lane, watermark=mark.watermark, sack=mark.sack
+            )
+            self._session.send(wire.Lane.URGENT, wire.encode(receipt))
+
+    def _tell_again(self, ended: Iterable[tuple[bytes, str]]) -> None:
+        for file_id, state in ended:
+            told: wire.Inner = wire.Complete(file_id=file_id)
+            if state != "done":
+                told = wire.Cancel(file_id=file_id, reason="the receiver had given it up")
+            self._session.send(wire.Lane.URGENT, wire.encode(told))
+
+    def _refuse_for_now(self, error: StoreFullError) -> None:
+        # Nothing of the batch was acknowledged, so the contact keeps it and asks again.
+        log.warning("cannot store what %s sends: %s", self._contact_id, error.message)
+        if isinstance(error, QuotaError):
+            self._ask_to_wait(error.message, "its quota here is used up", QUOTA_RETRY_MS)
+        else:
+            self._ask_to_wait("the disk is full", "our disk is full")
+
+    def _ask_to_wait(self, reason: str, cause: str, retry_ms: int = BUSY_RETRY_MS) -> None:
+        busy = wire.Busy(reason=reason, retry_ms=retry_ms)
+        self._session.send(wire.Lane.URGENT, wire.encode(busy))
+        self._spawn(self._abort_soon(cause), "abort")
+
+    async def _abort_soon(self, cause: str) -> None:
+        await asyncio.sleep(0.5)
+        self._session.abort(cause)
+
+
+def _end_session(exchange: weakref.ref[Exchange], error: BaseException) -> None:
+    # Weak, for the exchange holds its tasks, and these hold this: they are to be freed with their last user.
+    if (failed := exchange()) is not None:
+        failed.end_session(error)

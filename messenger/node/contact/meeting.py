@@ -1,0 +1,169 @@
+"""One HELLO from the node's side: whom it may serve, and what becomes of who proved itself, kept before it is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from peerpost.crypto.keys import fingerprint
+from peerpost.errors import (
+    EquivocationError,
+    NotFoundError,
+    RevokedError,
+    RollbackError,
+    TicketError,
+    UntrustedError,
+)
+from peerpost.node.clock import now_ms
+from peerpost.protocol.hello import HelloDeniedError, HelloResult, Policy, Watermark
+from peerpost.store.tables import contacts, inbox, invites, meetings
+from peerpost.wire.hello import Refusal, RefusalCode
+
+if TYPE_CHECKING:
+    from .network import Network
+    from .peer import Peer
+
+__all__ = ["Acquaintances", "Meeting"]
+
+log = logging.getLogger(__name__)
+
+_CODES = {
+    EquivocationError: RefusalCode.EQUIVOCATION,
+    RollbackError: RefusalCode.ROLLBACK,
+    RevokedError: RefusalCode.REVOKED,
+}
+_SAID = {
+    RefusalCode.EQUIVOCATION: "your identity has signed two key statements of one number: have it verified anew",
+    RefusalCode.ROLLBACK: "your key statement is older than the one kept: go on after that",
+    RefusalCode.REVOKED: "your identity was revoked",
+}
+
+
+class Acquaintances(Policy):
+    """The identities and invitations that HELLO may ask for without I/O."""
+
+    def __init__(
+        self,
+        *,
+        knows: Callable[[bytes], bool],
+        invitations: Mapping[bytes, bytes],
+        marks: Sequence[inbox.Mark] = (),
+        expected: contacts.Contact | None = None,
+    ) -> None:
+        """Take who is known, secrets by invite id, and for a dialer whom it wants and how far it has got."""
+        self._knows = knows
+        self._invitations = invitations
+        self._have: Sequence[Watermark] = ()
+        self._tops: Sequence[tuple[int, bytes]] | None = None
+        if expected is not None:
+            self.look_up(marks)
+            self.expected_id = expected.id_public
+            self.ticket_secret = expected.ticket_secret if expected.state == "pending" else None
+            self.ticket_transport = next(iter(expected.transport_publics), None)
+            if expected.renewing:
+                self.ticket_transport = expected.ticket_transport
+
+    def known(self, id_public: bytes) -> bool:
+        """Tell whether this identity is a contact that is not blocked."""
+        return self._knows(id_public)
+
+    def invite(self, invite_id: bytes) -> bytes | None:
+        """Return the secret of a live invitation."""
+        return self._invitations.get(invite_id)
+
+    def have(self, id_public: bytes) -> Sequence[Watermark]:  # noqa: ARG002 - a dialer knows whom it calls
+        """Return how far we have got in what this identity sent."""
+        return self._have
+
+    def tops(self, id_public: bytes) -> Sequence[tuple[int, bytes]] | None:  # noqa: ARG002
+        """Return the highest number held of each of those lanes, with its link."""
+        return self._tops
+
+    def look_up(self, marks: Sequence[inbox.Mark]) -> Sequence[Watermark]:
+        """Take how far we have got in what the other end sent; return what of it HELLO says in `have`."""
+        self._have = [(mark.outbox_id, mark.lane, mark.watermark) for mark in marks]
+        self._tops = [(mark.top, mark.top_link) for mark in marks]
+        return self._have
+
+
+class Meeting:
+    """Keeps the verdict on one end that has proved itself."""
+
+    def __init__(self, network: Network, policy: Acquaintances) -> None:
+        self._network = network
+        self.policy = policy
+        self._peer: Peer | None = None
+
+    @property
+    def peer(self) -> Peer:
+        """The contact, once it was decided to serve it."""
+        if self._peer is None:
+            raise UntrustedError("nobody has proved itself")
+        return self._peer
+
+    async def decide(self, result: HelloResult) -> Sequence[Watermark]:
+        """Keep what becomes of who has proved itself; return how far we have got in what it sent.
+
+        Raises HelloDeniedError for whom we do not serve, StorageError where nothing can be kept now.
+        """
+        store = self._network.services.store
+        try:
+            met = await store.write(
+                meetings.met, result.id_public, result.signed, result.invite_id, now_ms()
+            )
+        except invites.AnotherGuestError as error:
+            raise await self._another_guest(result, error) from None
+        except TicketError as error:
+            told = Refusal(code=RefusalCode.TICKET, reason=error.message)
+            raise HelloDeniedError(error.message, told) from None
+        except (UntrustedError, NotFoundError) as error:
+            raise HelloDeniedError(error.message) from None
+        contact = met.contact
+        known = self._network.peers.get(contact.id)
+        before = None if known is None else known.contact.state
+        network = self._network
+        peer = network.add(contact, coming=True) if met.joined else network.update(contact)
+        if peer is None:
+            # Removed, or not here yet: what its next try finds will be so.
+            told = Refusal(code=RefusalCode.NOT_NOW, reason="try again later")
+            raise HelloDeniedError("the contact comes or goes just now", told)
+        if before != contact.state:
+            log.info("%s is %s", contact.name, contact.state)
+            self._network.services.events.publish("contact", contact.id, contact.state)
+        if met.problem is not None:
+            raise self._denied(peer, met.problem)
+        self._peer = peer
+        return self.policy.look_up(await store.read(inbox.watermarks, contact.id))
+
+    async def _another_guest(
+        self, result: HelloResult, error: invites.AnotherGuestError
+    ) -> HelloDeniedError:
+        """Use up an invitation whose name is somebody else's, and have the user and the guest know why.
+
+        Another ticket costs a word; to let the guest in under a name that nobody chose might cost more.
+        """
+        store, invite_id = self._network.services.store, result.invite_id or b""
+        why = f"used by another identity ({fingerprint(result.id_public)}), which was turned away"
+        name = await store.write(invites.burn, invite_id, now_ms(), why)
+        log.warning("an invitation for %s was %s", name, why)
+        self._network.services.events.publish("invite", invite_id.hex(), "refused")
+        reason = (
+            "the invitation renews a contact that has another identity: ask for one for yourself"
+        )
+        return HelloDeniedError(error.message, Refusal(code=RefusalCode.TICKET, reason=reason))
+
+    def _denied(self, peer: Peer, problem: UntrustedError) -> HelloDeniedError:
+        """Say what speaks against a contact: here, to the user, and to itself."""
+        code = next((code for kind, code in _CODES.items() if isinstance(problem, kind)), None)
+        peer.turned_away(problem)
+        if code is None:
+            return HelloDeniedError(problem.message)
+        kept = peer.contact.signed
+        refusal = Refusal(
+            code=code,
+            reason=_SAID[code],
+            statement=None if kept is None else kept.body,
+            statement_sig=None if kept is None else kept.sig,
+        )
+        return HelloDeniedError(problem.message, refusal)

@@ -1,0 +1,330 @@
+"""One contact, as the node lives with it: reach it, keep one session, let the exchange run, reach it again.
+
+Duplicate connections happen when both sides dial at once. Within `TIE_S` of each other the connection dialled by
+the smaller peer id stays, which both sides decide alike; later, the newer one stays, because a peer that dials
+again has lost the older one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random  # noqa: TID251 - full jitter needs no secrecy
+import time
+from typing import TYPE_CHECKING
+
+from peerpost.errors import PeerpostError, RollbackError, StorageError, UntrustedError
+from peerpost.node.causes import cause_of
+from peerpost.node.session.session import Session
+from peerpost.node.tasks import EndsOwner, Tasks
+from peerpost.protocol.backoff import Backoff
+from peerpost.protocol.hello import HelloDeniedError, HelloRefusedError
+from peerpost.wire.history import TOPS
+
+from .exchange import Exchange
+from .handshake import Greeting, open_lanes
+
+if TYPE_CHECKING:
+    from peerpost.net.interface import Connection, Stream
+    from peerpost.store.tables.contacts import Contact
+    from peerpost.store.tables.outbox import Entry
+    from peerpost.wire.inner import Lane
+
+    from .network import Network
+
+__all__ = ["Peer"]
+
+log = logging.getLogger(__name__)
+
+TIE_S = 3.0
+"""Connections this close together are a tie: longer than a dial and HELLO, shorter than a restart."""
+
+LOOK_AGAIN_DIALS = 16
+"""How many dials after it was found waiting the outbox is looked into again: it may have been cancelled or expired."""
+WARN_EVERY_S = 60.0
+"""How often at most the log tells of a contact that is not served."""
+COMING_S = 5.0
+"""Longest wait for the session of a contact who joins over a connection of its own: as long as HELLO may take."""
+STEADY_S = 1.0
+"""A session that ends sooner says that the next will too, as on a full disk: it is waited for."""
+
+
+class Peer:
+    """A contact with its session, if there is one."""
+
+    def __init__(
+        self, network: Network, contact: Contact, *, hurry: bool = False, coming: bool = False
+    ) -> None:
+        self.contact = contact
+        self.session: Session | None = None
+        self.last_error: str | None = None
+        self.next_dial_s: float | None = None
+        """Monotonic time of the next dial, while one is waited for."""
+        self.attempts = 0
+        self.refused = False
+        """Whether the peer answered the last dial, and said no for good."""
+        self.closed = False
+        """Whether the contact was removed, or the node stops: no session may begin any more."""
+        self._network = network
+        self._exchange: Exchange | None = None
+        self._backoff = Backoff()
+        self._unsteady: Backoff | None = None
+        """After how many short sessions the next is waited for; None after one that lasted."""
+        self._wake = asyncio.Event()
+        """Ends a pause: somebody wants the contact now, or a session has begun."""
+        self._over = asyncio.Event()
+        """Set when a session is over, until the next begins; it ends no pause."""
+        self._dialled = asyncio.Event()
+        self._queued = False
+        self._busy_until_s = 0.0
+        self._warn_after_s = 0.0
+        self._hurry = hurry
+        """Whether somebody waits for the next dial."""
+        self._coming = coming
+        """Whether a connection of the contact's own is about to become its first session."""
+        self._tasks = Tasks()
+
+    def start(self) -> None:
+        """Begin to reach the contact."""
+        name = f"reach-{self.contact.id}"
+        self._tasks.keep(name, self._keep_reaching, self._network.services.duties)
+
+    async def stop(self, cause: str = "the node is stopping") -> None:
+        """Leave the contact alone for good: end the session and the dialling."""
+        self.closed = True
+        self.cut(cause)
+        await self._tasks.stop()
+
+    @property
+    def online(self) -> bool:
+        """Whether there is a session now."""
+        return self.session is not None
+
+    def poke(self) -> None:
+        """Look at the contact's outbox again, and dial now where the wait was only idle."""
+        if self._exchange is not None:
+            self._exchange.poke()
+        elif not self._queued:
+            self._queued = True
+            self.dial_now()
+
+    def queued(self, entry: Entry) -> None:
+        """Send what was queued just now, or dial for it."""
+        if self._exchange is not None:
+            self._exchange.queued(entry)
+        else:
+            self.poke()
+
+    def retry_now(self) -> None:
+        """Dial now, and send also where the contact has asked to be left alone (Busy)."""
+        self._busy_until_s = 0.0
+        if self._exchange is not None:
+            self._exchange.retry_now()
+        self.dial_now()
+
+    def dial_now(self) -> None:
+        """Dial now, whatever the backoff says."""
+        self._hurry = True
+        self._network.dials.hasten(self.contact.id)
+        self._backoff.reset()
+        self._wake.set()
+
+    def dial_anew(self) -> None:
+        """End the session and dial with the ticket that the contact has now; `dialled` waits for that."""
+        self._dialled.clear()
+        self.refused = False
+        self.cut("a new ticket renews it")
+        self.dial_now()
+
+    async def dialled(self, timeout_s: float) -> None:
+        """Wait until the contact was dialled for the first time, whatever came of it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._dialled.wait()
+
+    async def drop(self, cause: str) -> None:
+        """End the session, if there is one."""
+        self.cut(cause)
+
+    def cut(self, cause: str) -> None:
+        """End the session in this turn of the loop, if there is one."""
+        if self.session is not None:
+            self.session.abort(cause)
+
+    def turned_away(self, problem: UntrustedError) -> None:
+        """Take note of why the contact, who has proved itself, is not served."""
+        went_back = isinstance(problem, RollbackError)
+        self.last_error = (
+            f"{problem.message}: it was told, and goes on" if went_back else problem.message
+        )
+        now_s = time.monotonic()
+        if now_s >= self._warn_after_s:
+            self._warn_after_s = now_s + WARN_EVERY_S
+            log.warning("%s is not served: %s", self.contact.name, self.last_error)
+
+    # -- reaching
+
+    async def _keep_reaching(self) -> None:
+        if self._coming:
+            # To dial meanwhile would make two connections of one, of which one has to give way.
+            self._coming = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COMING_S):
+                    await self._wake.wait()
+        while True:
+            if self.session is not None:
+                await self._over.wait()
+                if self.session is None and self._unsteady is not None:
+                    await self._pause(self._unsteady, queued=True)
+                continue
+            if self.contact.state in ("active", "pending") and self._network.where(self.contact):
+                await self._network.dials.turn(self.contact.id, soon=self._hurry)
+                self._hurry = False
+                if self.session is None:
+                    await self._dial_once()
+                if self.session is not None:
+                    continue
+            # Not before the dial: a thousand contacts would ask the store at once when the node starts.
+            if not self._queued or not self.attempts % LOOK_AGAIN_DIALS:
+                await self._look_for_work()
+            await self._pause(self._backoff, queued=self._queued)
+
+    async def _look_for_work(self) -> None:
+        try:
+            self._queued = await self._network.has_work(self.contact.id)
+        except StorageError as error:
+            log.warning("cannot see what waits for %s: %s", self.contact.name, error.message)
+
+    async def _pause(self, backoff: Backoff, *, queued: bool) -> None:
+        wait_s = backoff.next_wait_s(random.random(), queued=queued)  # noqa: S311
+        self.next_dial_s = time.monotonic() + wait_s
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self.next_dial_s = None
+            self._wake.clear()
+
+    async def _dial_once(self) -> None:
+        self.attempts += 1
+        self.refused = False
+        ticket = self.contact.ticket_secret
+        try:
+            await self._network.dial(self)
+        except HelloRefusedError as error:
+            self.last_error = error.message
+            log.info("%s refuses us: %s", self.contact.name, error.message)
+            # Of a ticket that came meanwhile this says nothing.
+            if ticket == self.contact.ticket_secret:
+                self.refused = error.is_final
+                await self._heed(error)
+        except HelloDeniedError as error:
+            log.debug("%s is not served: %s", self.contact.name, error.message)
+        except PeerpostError as error:
+            self.last_error = error.message
+            level = logging.WARNING if isinstance(error, UntrustedError) else logging.DEBUG
+            log.log(level, "cannot reach %s: %s", self.contact.name, error.message)
+        except Exception as error:
+            self.last_error = cause_of(error)
+            raise
+        finally:
+            if ticket == self.contact.ticket_secret or self.contact.ticket_secret is None:
+                self._dialled.set()
+
+    async def _heed(self, error: HelloRefusedError) -> None:
+        try:
+            await self._network.refused(self, error)
+        except StorageError as failure:
+            log.warning("cannot note that %s refused: %s", self.contact.name, failure.message)
+
+    # -- sessions
+
+    async def attach(self, connection: Connection, greeting: Greeting) -> bool:
+        """Take over a connection whose HELLO is done; False where another one stays.
+
+        Raises ProtocolError or ConnectionLostError where the lanes do not open, HelloDeniedError where the contact
+        was removed, blocked or found changed since HELLO.
+        """
+        self._require_served()
+        if self._prefers(connection):
+            # Where both have dialled, neither may wait for the one before it has opened its lanes on the other.
+            streams = await open_lanes(connection, greeting)
+            self._require_served()
+            if self._prefers(connection):
+                self._take(connection, streams, greeting)
+                return True
+        await connection.close()
+        return False
+
+    def _require_served(self) -> None:
+        """Raise HelloDeniedError where no session may begin, whatever HELLO said: each await may have changed it."""
+        if self.closed or not self.contact.served:
+            raise HelloDeniedError("the contact was removed, blocked or is to be verified")
+
+    def _take(
+        self, connection: Connection, streams: dict[Lane, Stream], greeting: Greeting
+    ) -> None:
+        old = self.session
+        if old is not None:
+            old.abort("a newer connection replaced it")
+        exchange = Exchange(
+            self._network.services,
+            self.contact.id,
+            self._network.transfers,
+            on_busy=self._on_busy,
+            busy_until_s=self._busy_until_s,
+        )
+        session = Session(
+            connection=connection,
+            streams=streams,
+            keys=greeting.keys,
+            buckets=self._network.services.buckets,
+            receiver=exchange,
+            traffic=self._network.services.limits.traffic(self.contact.id),
+        )
+        self.session, self._exchange = session, exchange
+        self._over.clear()
+        self._wake.set()
+        self._dialled.set()
+        if time.monotonic() >= self._busy_until_s:
+            self.last_error = None
+        self.attempts = 0
+        self._queued = False
+        self._backoff.reset()
+        self._tasks.spawn(
+            self._run(session, exchange, greeting),
+            name=f"session-{self.contact.id}",
+            on_failure=EndsOwner(lambda error: session.abort(cause_of(error))),
+        )
+
+    def _on_busy(self, until_s: float, cause: str) -> None:
+        self._busy_until_s = max(self._busy_until_s, until_s)
+        self.last_error = cause
+
+    def _prefers(self, connection: Connection) -> bool:
+        current = self.session
+        if current is None or current.connection.inbound == connection.inbound:
+            return True
+        if time.monotonic() - current.opened_s > TIE_S:
+            return True
+        i_am_smaller = self._network.peer_id < connection.peer_id
+        return connection.inbound != i_am_smaller
+
+    async def _run(self, session: Session, exchange: Exchange, greeting: Greeting) -> None:
+        log.info("%s is online over %s", self.contact.name, session.connection.remote_address)
+        try:
+            await exchange.run(session, greeting.result.have, greeting.result.ext.get(TOPS))
+        finally:
+            lasted = time.monotonic() - session.opened_s >= STEADY_S
+            self._unsteady = None if lasted else self._unsteady or Backoff()
+            if self.session is session:
+                self.session, self._exchange = None, None
+                # Whoever wanted the contact until now has had it.
+                self._wake.clear()
+                self._over.set()
+                self.last_error = session.cause
+                log.info("%s is offline: %s", self.contact.name, session.cause)
+                await self._network.session_ended(self)

@@ -1,0 +1,85 @@
+"""The contacts in memory: by id, by name, by identity, and by the peer ids that each says it answers under.
+
+A peer id proves no contact: anybody may list anybody's key in a statement. So each has all who claim it, and who is
+there is HELLO's to find out.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from peerpost.crypto import keys as crypto_keys
+from peerpost.store.tables.contacts import Contact
+
+if TYPE_CHECKING:
+    from .peer import Peer
+
+__all__ = ["Roster", "peer_ids"]
+
+
+def peer_ids(contact: Contact) -> list[str]:
+    """Return the peer ids under which a contact may answer now, current first; former ones count no more."""
+    return [crypto_keys.peer_id(public) for public in contact.transport_publics]
+
+
+class Roster:
+    """All contacts, each with its Peer."""
+
+    def __init__(self) -> None:
+        self.peers: dict[str, Peer] = {}
+        self.former: dict[str, str] = {}
+        """What contacts that were removed were called, by their ids."""
+        self._names: dict[str, str] = {}
+        self._identities: dict[bytes, str] = {}
+        self._claims: defaultdict[str, set[str]] = defaultdict(set)
+
+    def put(self, peer: Peer, contact: Contact) -> None:
+        """Take a contact, new or changed."""
+        self._forget(peer.contact)
+        peer.contact = contact
+        self.peers[contact.id] = peer
+        self._names[contact.name] = contact.id
+        self._identities[contact.id_public] = contact.id
+        for peer_id in peer_ids(contact):
+            self._claims[peer_id].add(contact.id)
+
+    def pop(self, contact_id: str) -> Peer | None:
+        """Take a contact out; None where there is none."""
+        peer = self.peers.pop(contact_id, None)
+        if peer is not None:
+            self._forget(peer.contact)
+            self.former[contact_id] = peer.contact.name
+        return peer
+
+    def _forget(self, contact: Contact) -> None:
+        if self._names.get(contact.name) == contact.id:
+            del self._names[contact.name]
+        self._identities.pop(contact.id_public, None)
+        for peer_id in peer_ids(contact):
+            claims = self._claims[peer_id]
+            claims.discard(contact.id)
+            if not claims:
+                del self._claims[peer_id]
+
+    def named(self, name: str) -> Contact | None:
+        """Return the contact of exactly this name, or None."""
+        contact_id = self._names.get(name)
+        return None if contact_id is None else self.peers[contact_id].contact
+
+    def name_of(self, contact_id: str) -> str | None:
+        """Return the name of a contact or of one that was removed: then so that no contact's name looks like it."""
+        if (peer := self.peers.get(contact_id)) is not None:
+            return peer.contact.name
+        former = self.former.get(contact_id)
+        return former if former is None or former not in self._names else f"{former} (removed)"
+
+    def knows(self, id_public: bytes) -> bool:
+        """Tell whether this identity is a contact that is not blocked."""
+        contact_id = self._identities.get(id_public)
+        return contact_id is not None and self.peers[contact_id].contact.state != "blocked"
+
+    def claimants(self, peer_id: str) -> Iterable[str]:
+        """Return the ids of all contacts who say that they answer under a peer id."""
+        return self._claims.get(peer_id, ())

@@ -1,0 +1,1 @@
+"""The control socket: who may ask, and what is answered."""

@@ -1,0 +1,423 @@
+"""One client of the control socket: its lines in, its answers out, its open files, its running
+requests.
+
+The bytes are read with recvmsg on the bare socket, since asyncio's streams lose the descriptors
+that come with them.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import logging
+import os
+import select
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeAlias
+
+import orjson
+
+from peerpost.client.rpc import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    MAX_FDS,
+    MAX_REQUEST_BYTES,
+    PARSE_ERROR,
+    Final,
+    Handler,
+    InvalidParamsError,
+    Request,
+    error_object,
+)
+from peerpost.node.encoded import encoded
+from peerpost.node.tasks import EndsOwner, Tasks
+
+__all__ = ["Connection"]
+
+log = logging.getLogger(__name__)
+
+MAX_REQUESTS = 64
+"""Requests of one connection at once; more wait unread, since each holds a task and perhaps a
+transaction."""
+_READ_BYTES = 1 << 16
+_HANGUP_CHECK_S = 0.5
+"""How often a client that only closed its sending side is looked at, while it waits for answers."""
+MAX_UNSENT_BYTES = 1 << 16
+"""Answers that a client may leave unread before its requests wait for it."""
+_FD_BYTES = array.array("i").itemsize
+
+_Id: TypeAlias = int | str | None
+
+
+class Connection:
+    """A connected client."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        handler: Handler,
+        tasks: Tasks,
+        *,
+        on_closed: Callable[[Connection], None],
+    ) -> None:
+        self._socket = sock
+        self._handler = handler
+        self._tasks = tasks
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self._buffer = bytearray()
+        self._fds: deque[int] = deque()
+        self._lines: deque[bytes] = deque()
+        self._running: set[asyncio.Future[Any]] = set()
+        self._unsent = bytearray()
+        self._writing = False
+        self._all_sent = asyncio.Event()
+        self._all_sent.set()
+        self._reading = False
+        self._at_end = False
+        self._watching = False
+        self._closing = False
+        self._closed = asyncio.Event()
+
+    @property
+    def requests(self) -> int:
+        """Requests running for this client."""
+        return len(self._running)
+
+    def open(self) -> None:
+        """Begin to read."""
+        if not self._reading:
+            self._reading = True
+            self._loop.add_reader(self._socket, self._readable)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Read no more, give the running requests `timeout_s` seconds, then close."""
+        self._stop_reading()
+        self._lines.clear()
+        if not self._closing:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    if self._running:
+                        await asyncio.wait(set(self._running))
+                    await self._all_sent.wait()
+        await self._close()
+
+    def _stop_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._socket)
+
+    def _hang_up(self) -> None:
+        """Stop reading and close in the background, cancelling what runs."""
+        self._stop_reading()
+        if not self._closing:
+            self._spawn(self._close(), "close a connection")
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any], what: str) -> asyncio.Task[Any]:
+        # What goes wrong in a request is its answer. A failure here is one to answer: the client is not left to wait.
+        ends = EndsOwner(lambda _: self._hang_up())
+        return self._tasks.spawn(coroutine, name=f"control: {what}", on_failure=ends)
+
+    async def _close(self) -> None:
+        if self._closing:
+            await self._closed.wait()
+            return
+        self._closing = True
+        self._stop_reading()
+        running = [one for one in self._running if one is not asyncio.current_task()]
+        for one in running:
+            one.cancel()
+        try:
+            # Not before they have let go of the socket may it be closed.
+            await asyncio.gather(*running, return_exceptions=True)
+        finally:
+            while self._fds:
+                os.close(self._fds.popleft())
+            if self._writing:
+                self._loop.remove_writer(self._socket)
+            self._socket.close()
+            self._all_sent.set()
+            self._closed.set()
+            self._on_closed(self)
+
+    # Reading
+
+    def _readable(self) -> None:
+        try:
+            data, control, flags, _ = self._socket.recvmsg(
+                _READ_BYTES,
+                socket.CMSG_SPACE(MAX_FDS * _FD_BYTES),
+                getattr(socket, "MSG_CMSG_CLOEXEC", 0),
+            )
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._hang_up()
+            return
+        self._collect_fds(control)
+        if len(self._fds) > MAX_FDS or flags & socket.MSG_CTRUNC:
+            self._reject(INVALID_REQUEST, f"more than {MAX_FDS} open files")
+        elif data:
+            self._buffer += data
+            self._take_lines()
+        else:
+            self._end_of_input()
+
+    def _collect_fds(self, control: list[tuple[int, int, bytes]]) -> None:
+        for level, kind, data in control:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                fds = array.array("i")
+                fds.frombytes(data[: len(data) - len(data) % _FD_BYTES])
+                self._fds.extend(fds)
+
+    def _take_lines(self) -> None:
+        *lines, rest = self._buffer.split(b"\n")
+        if any(len(line) > MAX_REQUEST_BYTES for line in (*lines, rest)):
+            self._reject(INVALID_REQUEST, f"a request of more than {MAX_REQUEST_BYTES} bytes")
+            return
+        self._buffer = rest
+        self._lines.extend(bytes(line) for line in lines if line.strip())
+        self._next()
+
+    def _next(self) -> None:
+        """Begin what was read, as far as there is room; read on when all of it has begun."""
+        while self._lines and len(self._running) < MAX_REQUESTS and not self._closing:
+            self._request(self._lines.popleft())
+        if self._closing:
+            return
+        if self._lines:
+            self._stop_reading()
+            self._watch()
+        elif not self._at_end:
+            self.open()
+        elif not self._busy:
+            self._hang_up()
+
+    @property
+    def _busy(self) -> bool:
+        """Whether the client has something to expect."""
+        return bool(self._running or self._unsent)
+
+    def _end_of_input(self) -> None:
+        """Finish for a client that sends no more; with `nc -N` or `socat` it may still listen."""
+        self._at_end = True
+        self._stop_reading()
+        if self._is_gone() or not self._busy:
+            self._hang_up()
+        else:
+            self._watch()
+
+    def _watch(self) -> None:
+        """While nothing is read, look now and then whether the client has gone."""
+        if not self._watching:
+            self._watching = True
+            self._loop.call_later(_HANGUP_CHECK_S, self._look)
+
+    def _look(self) -> None:
+        self._watching = False
+        if self._closing or self._reading:
+            return
+        if self._is_gone():
+            self._hang_up()
+        else:
+            self._watch()
+
+    def _is_gone(self) -> bool:
+        """Whether both directions are closed, which poll reports as a hang-up."""
+        poll = select.poll()
+        poll.register(self._socket, 0)
+        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+
+    # Requests
+
+    def _request(self, line: bytes) -> None:
+        try:
+            message = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            self._reject(PARSE_ERROR, f"not JSON: {error}")
+            return
+        id_ = message.get("id") if isinstance(message, dict) else None
+        if not isinstance(message, dict) or not isinstance(message.get("method"), str):
+            self._reject(
+                INVALID_REQUEST, "a request is an object with a method; batches are not taken"
+            )
+        elif not isinstance(id_, int | str | None):
+            self._reject(INVALID_REQUEST, "an id is a number or a string")
+        else:
+            self._begin(message, id_)
+
+    def _begin(self, message: dict[str, Any], id_: _Id) -> None:
+        params, wanted = message.get("params", {}), message.get("fds", 0)
+        if type(wanted) is not int or not 0 <= wanted <= len(self._fds):
+            # Which files belong to which request is no longer known.
+            self._reject(INVALID_REQUEST, "'fds' is not the number of files that came along", id_)
+            return
+        fds = [self._fds.popleft() for _ in range(wanted)]
+        request = Request(message["method"], params if isinstance(params, dict) else {}, fds)
+        silent = "id" not in message  # a notification is answered by nothing
+        try:
+            if not isinstance(params, dict):
+                raise InvalidParamsError("'params' is an object")
+            handled = self._handler(request)
+        except Exception as error:  # noqa: BLE001 - the client hears of it
+            handled = self._loop.create_future()
+            handled.set_exception(error)
+        if isinstance(handled, asyncio.Future):
+            self._answer_later(handled, request, id_, silent=silent)
+        else:
+            self._answer_by_task(handled, request, id_, silent=silent)
+
+    def _answer_later(
+        self, future: asyncio.Future[Any], request: Request, id_: _Id, *, silent: bool
+    ) -> None:
+        """Answer once a future is done: without a task, and together with all that is done by then."""
+
+        def after() -> None:
+            request.close()
+            if not future.cancelled():
+                line = _line_of(id_, request, future.exception() or future.result())
+                if not silent:
+                    self._put(line)
+                if self._reads_too_little:
+                    # It keeps its place among those that run, as one with a task does.
+                    wait = self._spawn(self._all_sent.wait(), "wait for a client")
+                    self._track(wait, lambda: None)
+
+        self._track(future, after)
+
+    def _answer_by_task(
+        self,
+        handled: Awaitable[object] | AsyncIterator[object],
+        request: Request,
+        id_: _Id,
+        *,
+        silent: bool,
+    ) -> None:
+        async def serve() -> None:
+            try:
+                outcome = await self._run(handled, request, id_)
+            except Exception as error:  # noqa: BLE001 - the client hears of it
+                outcome = error
+            line = _line_of(id_, request, outcome)
+            if not silent:
+                await self._send(line)
+
+        def after() -> None:
+            request.close()
+            if isinstance(handled, Coroutine):
+                handled.close()  # One that was cancelled before it began.
+
+        self._track(self._spawn(serve(), request.method[:64]), after)
+
+    def _track(self, running: asyncio.Future[Any], after: Callable[[], None]) -> None:
+        def ended(_: asyncio.Future[Any]) -> None:
+            try:
+                after()
+            except Exception:
+                log.exception("a request was not answered")
+                self._hang_up()
+            self._running.discard(running)
+            self._next()
+
+        self._running.add(running)
+        running.add_done_callback(ended)
+
+    async def _run(
+        self, handled: Awaitable[object] | AsyncIterator[object], request: Request, id_: _Id
+    ) -> object:
+        outcome: object = handled if isinstance(handled, AsyncIterator) else await handled
+        if not isinstance(outcome, AsyncIterator):
+            return outcome
+        result: object = None
+        try:
+            async for event in outcome:
+                if isinstance(event, Final):
+                    result = event.value
+                    break
+                params = {"id": id_, "event": event}
+                await self._send(
+                    encoded(
+                        {"jsonrpc": "2.0", "method": f"{request.method}.event", "params": params}
+                    )
+                )
+        finally:
+            close = getattr(outcome, "aclose", None)
+            if close is not None:
+                await close()
+        return result
+
+    # Writing
+
+    def _reject(self, number: int, message: str, id_: _Id = None) -> None:
+        """Say what is wrong and hang up: after this the client's lines and files cannot be told
+        apart.
+        """
+        self._at_end = True
+        self._lines.clear()
+        self._stop_reading()
+        answer = {"jsonrpc": "2.0", "id": id_, "error": {"code": number, "message": message}}
+        # The connection closes by itself once nothing runs.
+        send = self._send(encoded(answer))
+        self._track(self._spawn(send, "reject a connection"), lambda: None)
+
+    async def _send(self, line: bytes) -> None:
+        """Answer with a line; wait while the client leaves too much unread."""
+        self._put(line)
+        if self._reads_too_little:
+            await self._all_sent.wait()
+
+    @property
+    def _reads_too_little(self) -> bool:
+        return not self._closing and len(self._unsent) > MAX_UNSENT_BYTES
+
+    def _put(self, line: bytes) -> None:
+        """Answer with a line, which leaves with others of this turn of the loop, if several requests run."""
+        if self._closing:
+            return
+        self._unsent += line
+        self._unsent += b"\n"
+        if self._all_sent.is_set():
+            self._all_sent.clear()
+            if len(self._running) > 1:
+                self._loop.call_soon(self._write)
+            else:
+                self._write()
+
+    def _write(self) -> None:
+        """Send what the socket takes, and the rest when it takes more."""
+        if self._closing:
+            return
+        try:
+            del self._unsent[: self._socket.send(self._unsent)]
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self._hang_up()
+            return
+        if bool(self._unsent) != self._writing:
+            self._writing = not self._writing
+            if self._writing:
+                self._loop.add_writer(self._socket, self._write)
+            else:
+                self._loop.remove_writer(self._socket)
+        if not self._unsent:
+            self._all_sent.set()
+            if self._at_end:
+                self._next()
+
+
+def _line_of(id_: _Id, request: Request, outcome: object) -> bytes:
+    """Return the line that tells what came of a request: its result, or what it failed with."""
+    answer: dict[str, Any] = {"jsonrpc": "2.0", "id": id_}
+    try:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return encoded({**answer, "result": outcome})
+    except Exception as error:
+        answer["error"] = error_object(error)
+        if answer["error"]["code"] == INTERNAL_ERROR:
+            log.exception("%s failed", request.method)
+        return encoded(answer)

@@ -1,0 +1,81 @@
+"""What the control socket answers: one method for each command, named like it.
+
+A method is `async def method(node, request)` and returns plain objects with the keys of docs/cli.md, or an async
+generator of events that ends in a `Final`; one that is called very often may return a future instead, which costs no
+task. Nothing here decides anything that lower layers should.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from peerpost.client.rpc import Request
+
+from . import contacts, identity, inbox, invites, limits, node, queue, send, transfers, trust
+
+if TYPE_CHECKING:
+    from peerpost.node.node import Node
+
+__all__ = ["METHODS", "WITHOUT_IDENTITY", "Method"]
+
+Method = Callable[["Node", Request], Any]
+
+METHODS: dict[str, Method] = {
+    "identity.new": identity.new,
+    "identity.show": identity.show,
+    "contacts.invite": invites.invite,
+    "contacts.invites": invites.list_,
+    "contacts.withdraw": invites.withdraw,
+    "contacts.add": contacts.add,
+    "contacts.list": contacts.list_,
+    "contacts.show": contacts.show,
+    "contacts.edit": contacts.edit,
+    "contacts.remove": contacts.remove,
+    "contacts.verify": trust.verify,
+    "contacts.block": trust.block,
+    "contacts.unblock": trust.unblock,
+    "send-net": send.send_net,
+    "send-net.confirm": send.confirm,
+    "send-net.wait": send.wait,
+    "queue.list": queue.list_,
+    "queue.show": queue.show,
+    "queue.retry": queue.retry,
+    "queue.cancel": queue.cancel,
+    "sent.list": queue.sent_list,
+    "sent.show": queue.show,
+    "transfers.list": transfers.list_,
+    "transfers.asking": transfers.asking,
+    "transfers.show": transfers.show,
+    "transfers.follow": transfers.follow,
+    "transfers.pause": transfers.pause,
+    "transfers.resume": transfers.resume,
+    "transfers.accept": transfers.accept,
+    "transfers.reject": transfers.reject,
+    "inbox.list": inbox.list_,
+    "inbox.show": inbox.show,
+    "inbox.read": inbox.read,
+    "inbox.peek": inbox.peek,
+    "inbox.save": inbox.save,
+    "inbox.older": inbox.older,
+    "inbox.delete": inbox.delete,
+    "inbox.mark": inbox.mark,
+    "limits.show": limits.show,
+    "limits.set": limits.set_,
+    "limits.test": limits.test,
+    "node.status": node.status,
+    "node.ready": node.ready,
+    "node.stay": node.stay,
+    "node.hand_over": node.hand_over,
+    "node.stop": node.stop,
+    "doctor": node.doctor,
+    "config.show": node.config_show,
+}
+
+WITHOUT_IDENTITY = frozenset(
+    {
+        *("identity.new", "node.status", "node.ready", "node.stay", "node.hand_over", "node.stop"),
+        *("doctor", "config.show"),
+    }
+)
+"""What a home without an identity can answer."""

@@ -1,0 +1,273 @@
+"""`contacts add|list|show|edit|remove`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+import apsw
+import msgspec
+
+from peerpost.client.rpc import Request
+from peerpost.crypto.keys import peer_id, safety_number, transport_public
+from peerpost.errors import BadInputError, TicketError, UnavailableError, UsageError
+from peerpost.node.clock import now_ms, rfc3339
+from peerpost.node.contact.network import NOT_TAKEN
+from peerpost.node.contact.roster import peer_ids
+from peerpost.store.tables import agreement, quota
+from peerpost.store.tables import contacts as store_contacts
+from peerpost.store.tables import inbox as store_inbox
+from peerpost.store.tables import limits as store_limits
+from peerpost.store.tables import outbox as store_outbox
+from peerpost.wire import address as addresses
+from peerpost.wire.ticket import Ticket
+
+from . import limits
+from .invites import READY_WAIT_S, invited
+from .names import contact_name
+from .numbers import Bytes
+from .pasted import find_ticket
+from .whole import whole
+
+if TYPE_CHECKING:
+    from peerpost.node.node import Node, Opened
+
+__all__ = ["add", "edit", "list_", "remove", "show"]
+
+FIRST_DIAL_S = 5.0
+"""How long `contacts add` waits to say whether the ticket was taken."""
+
+
+class _Add(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    ticket: str | None = None
+    id: str | None = None
+    address: str | None = None
+
+
+@whole
+async def add(node: Node, request: Request) -> dict[str, Any]:
+    """Add a contact by ticket, or by identity and address."""
+    params = request.params_as(_Add)
+    opened = node.opened()
+    name = contact_name(params.name)
+    if params.ticket is not None:
+        contact = await _join(opened, await _add_by_ticket(opened, name, params.ticket))
+    elif params.id is not None and params.address is not None:
+        contact = await _add_by_id(opened, name, params.id, params.address)
+    else:
+        raise UsageError("a contact needs a ticket", hint="or --id ID together with --address")
+    return {"id": contact.id, "name": contact.name, "state": contact.state}
+
+
+async def _add_by_ticket(opened: Opened, name: str, text: str) -> store_contacts.Contact:
+    ticket = Ticket.decode(find_ticket(text))
+    if ticket.expires_s * 1000 <= now_ms():
+        raise TicketError(
+            f"the ticket expired at {rfc3339(ticket.expires_s * 1000)}",
+            hint="ask for a new one: peerpost contacts invite NAME",
+        )
+    if ticket.id_public == opened.me.id_public:
+        raise UsageError("this ticket is your own", hint="give it to the person you invited")
+    return await opened.store.write(
+        store_contacts.add,
+        name=name,
+        id_public=ticket.id_public,
+        transport_public=ticket.transport_public,
+        addresses=ticket.addresses,
+        ticket_secret=ticket.secret,
+        ticket_expires_s=ticket.expires_s,
+        now_ms=now_ms(),
+    )
+
+
+async def _join(opened: Opened, contact: store_contacts.Contact) -> store_contacts.Contact:
+    """Try the ticket at once. Raises TicketError where its maker is there and refuses it.
+
+    A maker who is away, or slow, is tried on in the background.
+    """
+    before = opened.network.peers.get(contact.id)
+    peer = opened.network.add(contact)
+    if before is not None:
+        peer.dial_anew()
+    with suppress(UnavailableError):
+        await opened.network.wait_ready(READY_WAIT_S)
+        await peer.dialled(FIRST_DIAL_S)
+    if peer.refused:
+        why = peer.last_error or ""
+        if before is None:
+            await opened.network.remove(contact.id)
+        raise TicketError(
+            why if why.startswith(NOT_TAKEN) else f"{NOT_TAKEN}: it was used, or is no longer good",
+            hint="ask for a new one: peerpost contacts invite NAME",
+        )
+    return peer.contact
+
+
+async def _add_by_id(
+    opened: Opened, name: str, id_text: str, address: str
+) -> store_contacts.Contact:
+    try:
+        id_public = bytes.fromhex(id_text)
+    except ValueError:
+        id_public = b""
+    if len(id_public) != 32:
+        raise BadInputError(
+            "the identity is damaged", hint="64 hex digits, as 'peerpost identity show' prints them"
+        )
+    if id_public == opened.me.id_public:
+        raise UsageError("this identity is your own")
+    where = addresses.parse(address)
+    if where.peer_id is None:
+        raise BadInputError(
+            "the address does not say which peer is there",
+            hint="end it with /p2p/PEER_ID, as 'peerpost identity show' prints it",
+        )
+    contact = await opened.store.write(
+        store_contacts.add,
+        name=name,
+        id_public=id_public,
+        transport_public=transport_public(where.peer_id),
+        addresses=(where.text,),
+        ticket_secret=None,
+        ticket_expires_s=None,
+        now_ms=now_ms(),
+    )
+    opened.network.add(contact)
+    return contact
+
+
+async def list_(node: Node, _request: Request) -> list[dict[str, Any]]:
+    """List the contacts by name, then who is invited."""
+    opened = node.opened()
+    found = await opened.store.read(store_contacts.list_all)
+    queued = await opened.store.read(store_outbox.depths)
+    unread = await opened.store.read(store_inbox.unread_counts)
+    rows = [_row(opened, contact, queued, unread) for contact in found]
+    return rows + await invited(opened)
+
+
+def _row(
+    opened: Opened, contact: store_contacts.Contact, queued: dict[str, int], unread: dict[str, int]
+) -> dict[str, Any]:
+    peer = opened.network.peers.get(contact.id)
+    publics = contact.transport_publics
+    return {
+        "id": contact.id,
+        "name": contact.name,
+        "state": contact.state,
+        "peer_id": peer_id(publics[0]) if publics else None,
+        "verified": contact.verified_at_ms is not None,
+        "last_seen": rfc3339(contact.last_seen_ms),
+        "online": peer is not None and peer.online,
+        "queued": queued.get(contact.id, 0),
+        "unread": unread.get(contact.id, 0),
+    }
+
+
+class _Name(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+
+
+async def show(node: Node, request: Request) -> dict[str, Any]:
+    """Describe one contact, by name or id."""
+    opened = node.opened()
+    contact = await opened.store.read(store_contacts.find, request.params_as(_Name).name)
+    queued = await opened.store.read(store_outbox.depths)
+    unread = await opened.store.read(store_inbox.unread_counts)
+    counts = await opened.store.read(store_contacts.traffic, contact.id)
+    limit = await opened.store.read(store_limits.get, contact.id)
+    usage = await opened.store.read(quota.usage, contact.id)
+    put_back = await opened.store.read(agreement.put_back_at, contact.id)
+    peer = opened.network.peers.get(contact.id)
+    session = peer.session if peer is not None else None
+    rtt_s = session.connection.rtt_s if session else None
+    statement = contact.statement
+    return {
+        **_row(opened, contact, queued, unread),
+        "notes": contact.note,
+        "addresses": list(opened.network.where(contact)),
+        "safety_number": safety_number(opened.me.id_public, contact.id_public),
+        "verified_at": rfc3339(contact.verified_at_ms),
+        "added": rfc3339(contact.added_ms),
+        "key_age": None if statement is None else now_ms() // 1000 - statement.created_s,
+        "path": session.connection.remote_address if session else None,
+        "transport": "tcp" if session else None,
+        "rtt_ms": None if rtt_s is None else round(rtt_s * 1000, 2),
+        "sent": counts.sent,
+        "received": counts.received,
+        "accept": contact.accept,
+        "quota": usage.quota_bytes,
+        "used": usage.bytes,
+        "restored": rfc3339(max(put_back.values(), default=None)),
+        "restored_side": max(put_back, key=put_back.__getitem__, default=None),
+        "limits": limits.describe(limit),
+        "went_back": rfc3339(contact.went_back_ms),
+        "last_error": (peer.last_error if peer is not None else None) or contact.why,
+    }
+
+
+class _Edit(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    rename: str | None = None
+    note: str | None = None
+    addresses: list[str] | None = None
+    accept: Bytes | str | None = None
+    """Bytes, `ask`, `never`, or `default`: as for everybody."""
+    quota: Bytes | Literal["default"] | None = None
+
+
+@whole
+async def edit(node: Node, request: Request) -> dict[str, Any]:
+    """Change what we say of a contact."""
+    params = request.params_as(_Edit)
+    opened = node.opened()
+    contact = await opened.store.read(store_contacts.find, params.name)
+    accept = params.accept
+    if isinstance(accept, str) and accept not in ("ask", "never", "default"):
+        raise UsageError("accept is a number of bytes, ask, never or default")
+    given = None if params.addresses is None else _given(contact, params.addresses)
+    name = None if params.rename is None else contact_name(params.rename)
+
+    def work(db: apsw.Connection) -> store_contacts.Contact:
+        if params.quota is not None:
+            quota.set_quota(db, contact.id, None if params.quota == "default" else params.quota)
+        return store_contacts.edit(
+            db,
+            contact.id,
+            name=name,
+            note=params.note,
+            accept=None if accept is None else str(accept),
+            addresses=given,
+        )
+
+    changed = await opened.store.write(work)
+    peer = opened.network.update(changed)
+    if peer is not None:
+        peer.dial_now()
+    if params.accept is not None or params.quota is not None:
+        # What it has offered and waits may be taken now.
+        opened.transfers.offered(changed.id)
+    return {"id": changed.id, "name": changed.name, "state": changed.state}
+
+
+def _given(contact: store_contacts.Contact, texts: list[str]) -> tuple[str, ...]:
+    """Return addresses as they are kept. Raises BadInputError for one that says somebody else is there."""
+    parsed = [addresses.parse(text) for text in texts]
+    known = peer_ids(contact)
+    for address in parsed:
+        if address.peer_id is not None and address.peer_id not in known:
+            raise BadInputError(
+                f"{address.peer_id} is not {contact.name}, who answers as {' or '.join(known)}",
+                hint="leave out /p2p/PEER_ID, or give that of this contact",
+            )
+    return tuple(address.text for address in parsed)
+
+
+@whole
+async def remove(node: Node, request: Request) -> dict[str, Any]:
+    """Forget a contact and what was queued for it; what it sent stays in the inbox."""
+    opened = node.opened()
+    contact = await opened.store.read(store_contacts.find, request.params_as(_Name).name)
+    await opened.network.remove(contact.id)
+    return {"id": contact.id, "name": contact.name}

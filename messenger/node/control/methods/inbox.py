@@ -1,0 +1,257 @@
+"""`inbox list|show|save|delete|mark`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from peerpost.client.rpc import Final, InvalidParamsError, Request
+from peerpost.errors import StorageError
+from peerpost.node.clock import rfc3339
+from peerpost.store.tables import contacts as store_contacts
+from peerpost.store.tables import deletion
+from peerpost.store.tables import inbox as store_inbox
+from peerpost.store.tables import transfers as store_transfers
+
+from .numbers import Cursor, Limit, TimeMs, row_of
+from .pages import collect
+
+if TYPE_CHECKING:
+    from peerpost.node.node import Node, Opened
+
+__all__ = ["delete", "list_", "mark", "older", "peek", "read", "save", "show"]
+
+log = logging.getLogger(__name__)
+
+
+class _List(msgspec.Struct, forbid_unknown_fields=True):
+    contact: str | None = None
+    unread: bool = False
+    limit: Limit | None = None
+    since: TimeMs | None = None
+    after: Cursor | None = None
+    oldest: bool = False
+
+
+class _Id(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+    peek: bool = False
+    """Leave it unread."""
+
+
+class _Save(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+    mark: bool = True
+    """As read; not where it may still come to nothing that the bytes were written."""
+
+
+class _Ids(msgspec.Struct, forbid_unknown_fields=True):
+    ids: list[str]
+    unread: bool = False
+
+
+class _Delete(msgspec.Struct, forbid_unknown_fields=True):
+    ids: list[str] | None = None
+    before: TimeMs | None = None
+    contact: str | None = None
+    limit: Limit | None = None
+
+
+class _Older(msgspec.Struct, forbid_unknown_fields=True):
+    before: TimeMs
+    contact: str | None = None
+
+
+async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
+    """List what was received, newest first or `oldest`: all of it, or `limit` rows behind the cursor `after`."""
+    params = request.params_as(_List)
+    opened = node.opened()
+    contact_id = await _contact_id(opened, params.contact)
+
+    async def load(after: str | None, count: int) -> list[dict[str, Any]]:
+        items = await opened.store.read(
+            store_inbox.list_items,
+            contact_id=contact_id,
+            unread=params.unread,
+            limit=count,
+            since_ms=params.since,
+            beyond_row_id=row_of(after),
+            oldest=params.oldest,
+        )
+        return [_row(opened, item) for item in items]
+
+    return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
+
+
+async def _contact_id(opened: Opened, name: str | None) -> str | None:
+    return None if name is None else await opened.store.read(store_contacts.id_of, name)
+
+
+def _contact_name(opened: Opened, contact_id: str) -> str:
+    """Return what a contact is called, or was; the id of one whose name is not known any more."""
+    return opened.network.name_of(contact_id) or contact_id
+
+
+def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "contact": _contact_name(opened, item.contact_id),
+        "kind": item.kind,
+        "size": item.size,
+        "received_at": rfc3339(item.received_ms),
+        "sent_at": rfc3339(item.sent_ms),
+        "unread": item.unread,
+        "gap": item.gap,
+        "preview": item.preview,
+        "name": item.name,
+        "directory": item.files is not None,
+        "files": item.files,
+        "path": item.plain_path,
+        "cursor": str(item.row_id),
+    }
+
+
+async def peek(node: Node, request: Request) -> dict[str, Any]:
+    """Describe one message as `list` does, and what its file was; leave it unread."""
+    opened = node.opened()
+    item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
+    return _row(opened, item) | await _traits(opened, item)
+
+
+async def _traits(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
+    """Return what a file was where it was sent from, as its sender says."""
+    row = None
+    if item.file_id is not None:
+        row = await opened.store.read(
+            store_transfers.get, item.contact_id, item.file_id, incoming=True
+        )
+    if row is None:
+        return {"mode": None, "modified_at": None}
+    modified_ms = None if row.mtime_s is None else row.mtime_s * 1000
+    mode = None if row.mode is None else f"{row.mode:04o}"
+    return {"mode": mode, "modified_at": rfc3339(modified_ms)}
+
+
+async def show(node: Node, request: Request) -> dict[str, Any]:
+    """Show one message, of a text all of it, and mark it as read, unless `peek`; a file's bytes come with `save`."""
+    opened, params = node.opened(), request.params_as(_Id)
+    item = await opened.store.read(store_inbox.find, params.id)
+    return await _show(opened, item, peek=params.peek)
+
+
+async def read(node: Node, request: Request) -> object:
+    """Do as `show` does, but tell a long text in events: `{"item"}` first, then `{"text"}` as often as it takes.
+
+    It is another method, as a `show` that nobody answered may be asked again: half of this was printed by then.
+    """
+    opened, params = node.opened(), request.params_as(_Id)
+    item = await opened.store.read(store_inbox.find, params.id)
+    pieces = None if item.file_id is None else await opened.transfers.arrived.text(item)
+    if pieces is None:
+        return await _show(opened, item, peek=params.peek)
+    return _tell(opened, item, pieces, peek=params.peek)
+
+
+async def _tell(
+    opened: Opened, item: store_inbox.Item, pieces: AsyncGenerator[str, None], *, peek: bool
+) -> AsyncIterator[object]:
+    shown = _row(opened, item)
+    async with aclosing(pieces) as texts:
+        # Nothing is told before the text is known to be whole and right.
+        text = await anext(texts, None)
+        yield {"item": shown}
+        while text is not None:
+            yield {"text": text}
+            text = await anext(texts, None)
+    if not peek:
+        await _mark_read(opened, item)
+    yield Final(shown)
+
+
+async def _show(opened: Opened, item: store_inbox.Item, *, peek: bool) -> dict[str, Any]:
+    shown = _row(opened, item)
+    if item.file_id is not None:
+        shown |= await opened.transfers.arrived.describe(item)
+    else:
+        shown["body"] = None if item.body is None else item.body.decode()
+    if not peek:
+        await _mark_read(opened, item)
+    return shown
+
+
+async def _mark_read(opened: Opened, item: store_inbox.Item) -> None:
+    """Note that a message was read. Where that cannot be kept it stays unread, and is shown all the same."""
+    if not item.unread:
+        return
+    try:
+        await opened.store.write(store_inbox.mark, [item.id], unread=False)
+    except StorageError as error:
+        log.warning("%s stays unread: %s", item.id, error.message)
+
+
+async def save(node: Node, request: Request) -> dict[str, Any]:
+    """Write one message's bytes, as they were sent, to the file that came with the request."""
+    params = request.params_as(_Save)
+    opened = node.opened()
+    item = await opened.store.read(store_inbox.find, params.id)
+    digest = await opened.transfers.arrived.save(item, request.fd(0))
+    if params.mark:
+        await _mark_read(opened, item)
+    return {
+        "id": item.id,
+        "name": item.name,
+        "size": item.size,
+        "blake2b": digest,
+        "directory": item.files is not None,
+        "files": item.files,
+        **await _traits(opened, item),
+    }
+
+
+async def delete(node: Node, request: Request) -> list[dict[str, Any]]:
+    """Delete messages and what they take up on the disk: `ids`, all or none, or what came `before` a moment.
+
+    Of the latter the oldest first, at most `limit`: fewer were the last.
+    """
+    params = request.params_as(_Delete)
+    opened = node.opened()
+    contact_id = await _contact_id(opened, params.contact)
+    if (params.ids is None) == (params.before is None):
+        raise InvalidParamsError("inbox.delete: either `ids` or `before`")
+    arrived = opened.transfers.arrived
+    if params.before is None:
+        gone = await arrived.delete(params.ids or [], contact_id)
+    else:
+        gone = await arrived.delete_older(params.before, contact_id, params.limit)
+    return [
+        {
+            "id": one.id,
+            "contact": _contact_name(opened, one.contact_id),
+            "kind": one.kind,
+            "size": one.size,
+        }
+        for one in gone
+    ]
+
+
+async def older(node: Node, request: Request) -> dict[str, Any]:
+    """Tell how many messages came `before` a moment, and their bytes: what `delete` would delete."""
+    params = request.params_as(_Older)
+    opened = node.opened()
+    contact_id = await _contact_id(opened, params.contact)
+    count, size = await opened.store.read(deletion.older, params.before, contact_id)
+    return {"count": count, "size": size}
+
+
+async def mark(node: Node, request: Request) -> list[dict[str, Any]]:
+    """Mark messages as read, or as unread."""
+    params = request.params_as(_Ids)
+    opened = node.opened()
+    items = [await opened.store.read(store_inbox.find, id_) for id_ in params.ids]
+    await opened.store.write(store_inbox.mark, [item.id for item in items], unread=params.unread)
+    return [{"id": item.id, "unread": params.unread} for item in items]

@@ -1,0 +1,119 @@
+"""`contacts invite|invites`: tickets that were given out, and that are taken back."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from peerpost.client.rpc import Request
+from peerpost.crypto import invite as invitations
+from peerpost.errors import UsageError
+from peerpost.node.clock import now_ms, rfc3339
+from peerpost.store.tables import invites as store_invites
+from peerpost.wire.ticket import Ticket
+
+from .names import contact_name
+from .numbers import Bytes
+from .whole import whole
+
+if TYPE_CHECKING:
+    from peerpost.node.node import Node, Opened
+
+__all__ = ["READY_WAIT_S", "invite", "invited", "list_", "withdraw"]
+
+DEFAULT_EXPIRY_S = 24 * 3600
+MAX_EXPIRY_S = 365 * 24 * 3600
+READY_WAIT_S = 20.0
+"""A ticket needs our addresses, and a node that just started takes a second or two to listen."""
+
+
+class _Invite(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    expires_s: Bytes = DEFAULT_EXPIRY_S
+
+
+class _Id(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+
+
+async def invite(node: Node, request: Request) -> dict[str, Any]:
+    """Make a ticket that whoever holds it may use once, to become the contact of that name, or to be it again."""
+    params = request.params_as(_Invite)
+    if not 1 <= params.expires_s <= MAX_EXPIRY_S:
+        raise UsageError("a ticket is good for one second to one year", hint="--expires 24h")
+    opened = node.opened()
+    await opened.network.wait_ready(READY_WAIT_S)
+    secret = secrets.token_bytes(16)
+    expires_s = now_ms() // 1000 + params.expires_s
+    name = contact_name(params.name)
+    invite_id = invitations.invite_id(secret)
+    known = await opened.store.write(
+        store_invites.create, invite_id, secret, name, expires_s, now_ms()
+    )
+    ticket = Ticket(
+        id_public=opened.me.id_public,
+        transport_public=opened.me.transport.public,
+        secret=secret,
+        expires_s=expires_s,
+        addresses=opened.me.addresses,
+    )
+    return {
+        "name": name,
+        "ticket": ticket.encode(),
+        "expires": rfc3339(expires_s * 1000),
+        "id": invite_id.hex(),
+        "renews": known is not None,
+        "others": [one.id for one in await _open_for(opened, name) if one.id != invite_id.hex()],
+    }
+
+
+async def _open_for(opened: Opened, name: str) -> list[store_invites.Invite]:
+    found = await opened.store.read(store_invites.list_all, now_ms())
+    return [one for one in found if one.name == name and one.used_ms is None]
+
+
+async def list_(node: Node, _request: Request) -> list[dict[str, Any]]:
+    """List the tickets that may still be used, and those that came to something else."""
+    found = await node.opened().store.read(store_invites.list_all, now_ms())
+    return [_row(one) for one in found]
+
+
+@whole
+async def withdraw(node: Node, request: Request) -> dict[str, Any]:
+    """Take a ticket back: who comes with it is a stranger."""
+    id_ = request.params_as(_Id).id
+    return _row(await node.opened().store.write(store_invites.withdraw, id_, now_ms()))
+
+
+def _row(one: store_invites.Invite) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "state": "invited" if one.used_ms is None else "used",
+        "renews": one.renews,
+        "created": rfc3339(one.created_ms),
+        "expires": rfc3339(one.expires_s * 1000),
+        "why": one.why,
+    }
+
+
+async def invited(opened: Opened) -> list[dict[str, Any]]:
+    """Return who has an open invitation and is no contact yet, as rows of `contacts list`."""
+    found = await opened.store.read(store_invites.list_all, now_ms())
+    return [
+        {
+            "id": one.id,
+            "name": one.name,
+            "state": "invited",
+            "peer_id": None,
+            "verified": False,
+            "last_seen": None,
+            "online": False,
+            "queued": 0,
+            "unread": 0,
+        }
+        for one in found
+        if one.used_ms is None and not one.renews
+    ]

@@ -1,0 +1,153 @@
+"""`node status|stop`, `doctor`, `config show`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import platform
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from peerpost import fastpath
+from peerpost.client.rpc import Request
+from peerpost.errors import NoIdentityError, StorageError
+from peerpost.node.clock import rfc3339
+from peerpost.store.db.engine import sqlite_version
+from peerpost.store.tables import agreement, quota
+
+if TYPE_CHECKING:
+    from peerpost.node.node import Node
+
+__all__ = ["config_show", "doctor", "hand_over", "ready", "status", "stay", "stop"]
+
+HOME_HINT = "stop the node, and put the home back from a backup"
+DISK_HINT = "make room on the disk; all that waits goes on by itself"
+STALLS_HINT = "a defect: the log of the node says where it was; peerpost node stop begins anew"
+HELD_BACK_HINT = "stop it, and start it from a shell or a service without that limit"
+WELL_KNOWN_STATES = frozenset({"pending", "active", "expired", "blocked"})
+"""Of a contact; any other asks for the user."""
+PUT_BACK = {
+    "ours": "this home was found put back to an older state",
+    "theirs": "its home was found put back to an older state",
+}
+
+
+async def status(node: Node, _request: Request) -> dict[str, Any]:
+    """Describe the running node."""
+    return node.status()
+
+
+async def ready(node: Node, _request: Request) -> dict[str, Any]:
+    """Describe the running node, once it listens or has said why not."""
+    await node.settled()
+    return node.status()
+
+
+async def stay(node: Node, _request: Request) -> dict[str, Any]:
+    """Have a node that a command started stay, as `node start` does."""
+    node.stay()
+    return node.status()
+
+
+async def hand_over(node: Node, _request: Request) -> dict[str, Any]:
+    """Begin to leave for a node that is to stay. Raises AlreadyRunningError where this one is."""
+    node.hand_over()
+    return {"state": "stopping", "pid": node.status()["pid"]}
+
+
+async def stop(node: Node, _request: Request) -> dict[str, Any]:
+    """Stop the node once this answer is out."""
+    asyncio.get_running_loop().call_later(0.05, node.stop_soon, "asked to")
+    return {"state": "stopping", "pid": node.status()["pid"]}
+
+
+async def config_show(node: Node, _request: Request) -> dict[str, Any]:
+    """Return the settings in force."""
+    shown: dict[str, Any] = msgspec.to_builtins(node.config)
+    return shown
+
+
+async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
+    """Check this installation and this home; each row says what to do where it is not well."""
+    loop = type(asyncio.get_running_loop()).__module__.split(".")[0]
+    rows = [
+        _row("python", True, platform.python_version()),
+        _row("platform", True, f"{sys.platform} {platform.machine()}"),
+        _row("sqlite", sqlite_version() >= (3, 51, 3), ".".join(map(str, sqlite_version())),
+             "versions before 3.51.3 can corrupt a database: reinstall apsw-sqlite3mc"),
+        _row("native code", fastpath.is_native(), fastpath.kernel(),
+             "the compiled modules are missing, slower ones in Python serve: install a C compiler "
+             "and reinstall peerpost"),
+        _row("loop", loop == "uvloop" or sys.platform == "win32", loop, "reinstall uvloop"),
+        _row("libp2p", True, importlib.metadata.version("libp2p")),
+    ]  # fmt: skip
+    await node.settled()
+    status = node.status()
+    if status["peer_id"] is None:
+        try:
+            node.opened()
+        except NoIdentityError as error:
+            rows.append(_row("identity", False, error.message, error.hint))
+        return rows
+    listening = bool(status["addresses"]) and not status["error"]
+    where = ", ".join(status["addresses"]) or "nowhere"
+    rows.append(
+        _row("listening", listening, where, status["error"] or "the node is still starting")
+    )
+    if (stalls := status["stalls"]) is not None:
+        found = (
+            f"stood still {stalls['times']} times, for up to {stalls['longest_s']:.0f} s,"
+            f" last at {stalls['last']}"
+        )
+        rows.append(_row("loop turns", False, found, STALLS_HINT))
+    rows += [
+        _row("surroundings", False, f"the node {limit}", HELD_BACK_HINT)
+        for limit in status["held_back"]
+    ]
+    if status["niceness"] > 0:
+        rows.append(_row("niceness", True, str(status["niceness"])))
+    for what, found in status["unwell"].items():
+        rows.append(_row(f"home {what}", False, found, DISK_HINT if what == "disk" else HOME_HINT))
+    for failing in status["failing"]:
+        found = f"{failing['error']} (since {failing['since']}, {failing['failures']} times)"
+        hint = f"tried again in {failing['next_try_s']} s; see the log of the node"
+        rows.append(_row(f"duty {failing['name']}", False, found, hint))
+    try:
+        rows += await _contacts(node)
+    except StorageError as error:
+        rows.append(_row("store", False, error.message, error.hint))
+    return rows
+
+
+async def _contacts(node: Node) -> list[dict[str, Any]]:
+    """Return a row for each contact that asks for the user, and for each put-back that was found."""
+    opened = node.opened()
+    contacts = {peer.contact.id: peer.contact for peer in opened.network.peers.values()}
+    rows = []
+    for contact in contacts.values():
+        if contact.state not in WELL_KNOWN_STATES:
+            hint = f"compare safety numbers: peerpost contacts verify {contact.name}"
+            rows.append(_row(f"contact {contact.name}", False, contact.state, hint))
+    default_bytes = opened.services.config.storage.quota
+    for contact_id in await opened.store.read(quota.all_used_up, default_bytes):
+        if (found := contacts.get(contact_id)) is not None:
+            hint = (
+                f"make room: peerpost inbox delete --older-than AGE --contact {found.name}; or let it"
+                f" take up more: peerpost contacts edit {found.name} --quota SIZE"
+            )
+            what = "its quota here is used up: what it sends waits"
+            rows.append(_row(f"contact {found.name}", False, what, hint))
+    for contact_id, side, at_ms in await opened.store.read(agreement.put_back_all):
+        if (found := contacts.get(contact_id)) is not None:
+            what = (
+                f"{PUT_BACK[side]} at {rfc3339(at_ms)}: look for gaps in `peerpost inbox list`, and for"
+                " files that could not be sent again in `peerpost transfers list`"
+            )
+            rows.append(_row(f"contact {found.name}", True, what))
+    return rows
+
+
+def _row(check: str, ok: bool, found: str, hint: str | None = None) -> dict[str, Any]:
+    return {"check": check, "ok": ok, "found": found, "hint": None if ok else hint}

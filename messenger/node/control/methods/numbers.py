@@ -1,0 +1,36 @@
+"""Numbers that come over the control socket: every one has bounds, so that none overflows a clock or a column.
+
+`tests/messenger/node/control/test_numbers.py` holds that no parameter of any method is a bare int or float.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+
+__all__ = ["Bytes", "Cursor", "Duration", "Index", "Limit", "Rate", "TimeMs", "Wait", "row_of"]
+
+YEARS_100_S: Final = 100 * 366 * 86_400
+
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
+"""A size: up to a pebibyte."""
+Rate = Annotated[int, msgspec.Meta(ge=1, lt=1 << 50)]
+"""Bytes or messages in a second."""
+Limit = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
+"""How many rows."""
+Index = Annotated[int, msgspec.Meta(ge=0, le=1 << 16)]
+"""Which of the files that came with a request."""
+TimeMs = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
+"""A moment, up to the year 9999."""
+Duration = Annotated[float, msgspec.Meta(gt=0, le=YEARS_100_S)]
+"""Seconds until something ends, up to a hundred years."""
+Wait = Annotated[float, msgspec.Meta(ge=0, le=YEARS_100_S)]
+"""Seconds that a caller waits."""
+Cursor = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[0-9]{1,18}(-[a-z0-9]{1,32})?\Z")]
+"""Where a list goes on: the `cursor` of the last row that was shown."""
+
+
+def row_of(cursor: str | None) -> int | None:
+    """Return the number of the row that a cursor of the inbox or the outbox stands for."""
+    return None if cursor is None else int(cursor.partition("-")[0])

@@ -1,0 +1,118 @@
+"""`send-net` of what is still being read: the command lives as long as its source."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+from peerpost.errors import BadInputError, NotFoundError, PeerpostError, StorageError
+from peerpost.store.tables import endings, outbox
+from peerpost.store.tables import transfers as rows
+from peerpost.wire import inner as wire
+
+from .queue import describe
+
+if TYPE_CHECKING:
+    from peerpost.node.files.pipes import Stream
+    from peerpost.node.node import Opened
+
+__all__ = ["read_stream"]
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 0.1
+"""A source that has come to its end by then is queued as a file, with its size."""
+TELL_S = 0.5
+"""How often it is told how much has been read."""
+
+
+class _InterruptedError(BadInputError):
+    """Whoever reads the source has left: Ctrl-C, a signal, or the end of a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__("the command that read the input ended before the input did")
+
+
+async def read_stream(
+    opened: Opened,
+    fd: int,
+    *,
+    contact_id: str,
+    name: str,
+    lane: wire.Lane,
+    expires_ms: int | None,
+    confirm_end: bool,
+) -> AsyncGenerator[object, None]:
+    """Queue a source and read it to its end. Yield rows on the way, and at last the outbox entry.
+
+    Takes ownership of `fd`. With `confirm_end` an event `{"confirm": token}` asks for the call that says that
+    this was the end. If the generator is closed before, the transfer is cancelled.
+    """
+    transfers = opened.transfers
+    stream = await transfers.streams.open(fd)
+    entry: outbox.Entry | None = None
+    why: PeerpostError = _InterruptedError()
+    try:
+        if not await stream.at_end(GRACE_S):
+            entry = await transfers.queue.put_stream(
+                contact_id, stream, name=name, lane=lane, expires_ms=expires_ms
+            )
+            opened.network.queued(entry)
+            yield describe(opened, entry)
+            read_bytes = -1
+            while not await stream.at_end(TELL_S):
+                if stream.read_bytes != read_bytes:
+                    read_bytes = stream.read_bytes
+                    entry = await opened.store.read(outbox.find, entry.id)
+                    yield {**describe(opened, entry), "read_bytes": read_bytes}
+        if confirm_end:
+            yield {"confirm": stream.token}
+            await stream.wait_confirmed()
+        if entry is None:
+            entry = await transfers.queue.put_stream(
+                contact_id, stream, name=name, lane=lane, expires_ms=expires_ms
+            )
+            transfers.streams.settle(stream)
+            opened.network.queued(entry)
+        else:
+            await _record_end(opened, stream, entry)
+    except PeerpostError as error:
+        why = error
+        raise
+    finally:
+        if not stream.settled:
+            await _give_up(opened, stream, contact_id, why)
+    yield await opened.store.read(outbox.find, entry.id)
+
+
+async def _cancel(opened: Opened, stream: Stream, contact_id: str, reason: str) -> None:
+    """Take it back, before its source says that it has failed: whoever interrupts a command means just that."""
+    file_id = stream.file_id
+    try:
+        entry = await opened.store.write(endings.ended, contact_id, file_id, "cancelled", reason)
+    except StorageError as error:
+        # Then it ends as a failure, which is recorded as soon as the disk lets it.
+        log.warning("a stream that was interrupted cannot be cancelled: %s", error.message)
+        return
+    await opened.transfers.cancel_outgoing(contact_id, file_id, reason)
+    if entry is not None:
+        opened.network.poke(contact_id)
+        opened.events.publish("entry", entry.id, entry.state)
+
+
+async def _record_end(opened: Opened, stream: Stream, entry: outbox.Entry) -> None:
+    row = await opened.store.read(rows.get, entry.contact_id, stream.file_id, incoming=False)
+    if row is None:
+        raise NotFoundError("the contact was removed")
+    await opened.transfers.streams.record_end(stream, row.id)
+
+
+async def _give_up(opened: Opened, stream: Stream, contact_id: str, why: PeerpostError) -> None:
+    # Who left may have done so while its entry was on its way into the store: it is there after this.
+    await opened.store.behind_what_is_queued()
+    if isinstance(why, _InterruptedError):
+        await _cancel(opened, stream, contact_id, why.message)
+    await opened.transfers.streams.give_up(stream, why)
+    await opened.transfers.fail_outgoing(contact_id, stream.file_id, why.message)
+    await opened.services.in_thread(opened.transfers.spool.remove, stream.file_id)

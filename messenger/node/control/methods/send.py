@@ -1,0 +1,362 @@
+"""`send-net`: queue a text or a file for a contact, and wait for its receipt if asked to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import stat
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from peerpost.client.rpc import Final, Request
+from peerpost.errors import ExpiredError, RefusedError, TimedOutError, UsageError
+from peerpost.node.clock import now_ms
+from peerpost.node.events import Subscription
+from peerpost.store.db.ballast import SHORT_BYTES
+from peerpost.store.tables import contacts as store_contacts
+from peerpost.store.tables import outbox as store_outbox
+from peerpost.wire import inner as wire
+from peerpost.wire import limits
+
+from .numbers import Bytes, Duration, Index, Wait
+from .queue import describe, describe_all
+from .read_stream import read_stream
+
+if TYPE_CHECKING:
+    from peerpost.node.node import Node, Opened
+
+__all__ = ["confirm", "send_net", "wait"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DEFAULT_TIMEOUT_S = 30.0
+LOOK_AGAIN_S = 1.0
+PROGRESS_S = 0.5
+"""How often it is told how far a file is."""
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    fd_index: Index = 0
+    path_hint: str | None = None
+    path_hex: str | None = None
+    """The path as the system has it: `path_hint` can say only one that is text."""
+    size: Bytes | None = None
+
+
+class _Token(msgspec.Struct, forbid_unknown_fields=True):
+    token: str
+
+
+class _Queued(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+    timeout_s: Wait = DEFAULT_TIMEOUT_S
+
+
+class _Folder(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    path_hex: str
+    fd_index: Index = 0
+
+
+class _Send(msgspec.Struct, forbid_unknown_fields=True):
+    contact: str
+    folder: _Folder | None = None
+    spool: bool = False
+    confirm_end: bool = False
+    """Of a stream: its end counts only once `send-net.confirm` has been called."""
+    text: str | None = None
+    file: _File | None = None
+    stream: _File | None = None
+    lane: str | None = None
+    expires_s: Duration | None = None
+    wait: bool = False
+    timeout_s: Wait = DEFAULT_TIMEOUT_S
+
+
+def send_net(node: Node, request: Request) -> Awaitable[object]:
+    """Queue, and return the entry; with `wait` tell it, and how it ends."""
+    params = request.params_as(_Send)
+    opened = node.opened()
+    parts = (params.text, params.file, params.stream, params.folder)
+    if sum(part is not None for part in parts) != 1:
+        raise UsageError("give a text, a --file or '-'", hint="see: peerpost send --help")
+    contact = opened.network.named(params.contact)
+    data = None if params.wait or contact is None else _short_text(params)
+    if contact is None or data is None:
+        return _send(opened, params, request)
+    # What comes in thousands a second: nothing is awaited but the store.
+    _require_unblocked(contact)
+    return _queue_text(opened, contact.id, data, params, lambda entry: describe(opened, entry))
+
+
+async def _send(opened: Opened, params: _Send, request: Request) -> object:
+    contact = await opened.network.find(params.contact)
+    _require_unblocked(contact)
+    if params.stream is not None and not params.spool and _is_stream(request, params.stream):
+        return _send_stream(opened, contact.id, params, params.stream, request)
+    skipped: list[str] = []
+    try:
+        entry = await _queue(opened, contact, params, request, skipped)
+    except asyncio.CancelledError:
+        # Who asked has left, maybe while it was on its way into the store: then it is sent all the same.
+        opened.network.poke_soon(contact.id)
+        raise
+    row = describe(opened, entry)
+    if params.folder is not None:
+        row["skipped"] = skipped
+    return _wait(opened, entry, row, params.timeout_s) if params.wait else row
+
+
+def _require_unblocked(contact: store_contacts.Contact) -> None:
+    if contact.state == "blocked":
+        raise UsageError(
+            f"{contact.name} is blocked", hint=f"peerpost contacts unblock {contact.name}"
+        )
+
+
+async def _wait(
+    opened: Opened, entry: store_outbox.Entry, row: dict[str, Any], timeout_s: float
+) -> AsyncIterator[object]:
+    with opened.events.subscribe(entry.id) as events:
+        yield row
+        async for told in _until_delivered(opened, entry, events, timeout_s):
+            yield told
+
+
+async def confirm(node: Node, request: Request) -> None:
+    """Take that the source of a stream has come to its end, and was not cut off."""
+    node.opened().transfers.streams.confirm(request.params_as(_Token).token)
+
+
+async def wait(node: Node, request: Request) -> AsyncIterator[object]:
+    """Wait until what was queued is delivered, as `send-net` does: for whom another node was asked, which has ended."""
+    params, opened = request.params_as(_Queued), node.opened()
+    entry = await opened.store.read(store_outbox.find, params.id)
+    async for told in _wait(opened, entry, describe(opened, entry), params.timeout_s):
+        yield told
+
+
+async def _send_stream(
+    opened: Opened, contact_id: str, params: _Send, stream: _File, request: Request
+) -> AsyncIterator[object]:
+    """Queue what is still being read, and tell how far that is until its end is here."""
+    reading = read_stream(
+        opened,
+        os.dup(request.fd(stream.fd_index)),
+        contact_id=contact_id,
+        name=stream.name,
+        lane=_lane(params.lane, wire.Lane.BULK),
+        expires_ms=_expires_ms(params),
+        confirm_end=params.confirm_end,
+    )
+    async with contextlib.aclosing(reading) as rows:
+        async for told in rows:
+            if not isinstance(told, store_outbox.Entry):
+                yield told
+            elif params.wait:
+                row = describe(opened, told)
+                async for later in _wait(opened, told, row, params.timeout_s):
+                    yield later
+            else:
+                yield Final(describe(opened, told))
+
+
+def _is_stream(request: Request, stream: _File) -> bool:
+    """Tell whether nobody knows how long what came along is."""
+    return not stat.S_ISREG(os.fstat(request.fd(stream.fd_index)).st_mode)
+
+
+def _expires_ms(params: _Send) -> int | None:
+    return None if params.expires_s is None else now_ms() + int(params.expires_s * 1000)
+
+
+async def _queue(
+    opened: Opened,
+    contact: store_contacts.Contact,
+    params: _Send,
+    request: Request,
+    skipped: list[str],
+) -> store_outbox.Entry:
+    """Store what is to be sent, and let it go. `skipped` takes what of a folder is not sent."""
+    expires_ms = _expires_ms(params)
+    if (data := _short_text(params)) is not None:
+        return await _queue_text(opened, contact.id, data, params, lambda entry: entry)
+    if params.text is not None:
+        data, lane = params.text.encode(), _lane(params.lane, wire.Lane.BULK)
+        entry = await opened.transfers.queue.put_text(
+            contact.id, data, lane=lane, expires_ms=expires_ms
+        )
+    elif params.folder is not None:
+        entry, left_out = await opened.transfers.queue.put_folder(
+            contact.id,
+            request.fd(params.folder.fd_index),
+            name=params.folder.name,
+            path=_unhexed(params.folder.path_hex),
+            lane=_lane(params.lane, wire.Lane.BULK),
+            expires_ms=expires_ms,
+            copy=params.spool,
+        )
+        skipped += left_out
+    else:
+        file = params.file or params.stream
+        if file is None:  # excluded by the caller
+            raise UsageError("nothing to send")
+        entry = await opened.transfers.queue.put(
+            contact.id,
+            request.fd(file.fd_index),
+            name=file.name,
+            path_hint=None if params.file is None or params.spool else _path(file),
+            lane=_lane(params.lane, wire.Lane.BULK),
+            expires_ms=expires_ms,
+        )
+    _let_go(opened, entry)
+    return entry
+
+
+def _let_go(opened: Opened, entry: store_outbox.Entry) -> None:
+    """Send what is queued. That it is on the disk is the answer, whatever goes wrong from here on."""
+    try:
+        opened.network.queued(entry)
+    except Exception:
+        log.exception("%s is queued, and cannot be sent now", entry.id)
+
+
+def _path(file: _File) -> bytes | None:
+    if file.path_hex is not None:
+        return _unhexed(file.path_hex)
+    return None if file.path_hint is None else file.path_hint.encode()
+
+
+def _unhexed(path_hex: str) -> bytes:
+    try:
+        return bytes.fromhex(path_hex)
+    except ValueError:
+        raise UsageError("the path is not hexadecimal") from None
+
+
+def _lane(given: str | None, default: wire.Lane) -> wire.Lane:
+    if given is None:
+        return default
+    try:
+        return wire.Lane[given.upper()]
+    except KeyError:
+        raise UsageError(f"no lane {given!r}", hint="--lane urgent or --lane bulk") from None
+
+
+def _short_text(params: _Send) -> bytes | None:
+    """Return the text where one message holds it."""
+    if params.text is None or len(params.text) > limits.INLINE_TEXT_MAX:
+        return None
+    data = params.text.encode()
+    return data if len(data) <= limits.INLINE_TEXT_MAX else None
+
+
+def _queue_text(
+    opened: Opened,
+    contact_id: str,
+    data: bytes,
+    params: _Send,
+    answer: Callable[[store_outbox.Entry], T],
+) -> asyncio.Future[T]:
+    """Queue a text that one message holds, and let it go whether or not anybody waits for the answer."""
+    lane, at_ms = _lane(params.lane, wire.Lane.URGENT), now_ms()
+
+    def make_inner(outbox_id: bytes, seq: int, prev: bytes) -> bytes:
+        return wire.encode(
+            wire.Message(
+                kind=wire.Kind.TEXT,
+                outbox_id=outbox_id,
+                lane=lane,
+                seq=seq,
+                prev=prev,
+                sent_at_ms=at_ms,
+                body=data,
+            )
+        )
+
+    def queued(entry: store_outbox.Entry) -> T:
+        _let_go(opened, entry)
+        return answer(entry)
+
+    draft = store_outbox.Draft(
+        contact_id=contact_id,
+        lane=lane,
+        kind="text",
+        make_inner=make_inner,
+        size=len(data),
+        now_ms=at_ms,
+        expires_ms=_expires_ms(params),
+        from_reserve=len(data) <= SHORT_BYTES,
+    )
+    return opened.store.write_together(store_outbox.enqueue_many, draft, queued)
+
+
+async def _next_state(
+    opened: Opened, entry: store_outbox.Entry, events: Subscription, look_again_s: float
+) -> store_outbox.Entry:
+    """Wait for an event of the entry; now and then look anyway, for events may be dropped."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(look_again_s):
+            event = await events.next()
+        if event.entry is not None:
+            return event.entry
+    return await opened.store.read(store_outbox.find, entry.id)
+
+
+async def _until_delivered(
+    opened: Opened, entry: store_outbox.Entry, events: Subscription, timeout_s: float
+) -> AsyncIterator[object]:
+    """Tell how far a file is as often as that changes, and last what became of the entry."""
+    told = describe(opened, entry)
+    look_again_s = LOOK_AGAIN_S if entry.file_id is None else PROGRESS_S
+    deadline_s = time.monotonic() + timeout_s
+    try:
+        while entry.state in ("queued", "sent"):
+            async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
+                entry = await _next_state(opened, entry, events, look_again_s)
+            row = await _how_far(opened, entry, told)
+            if row != told and row["state"] in ("queued", "sent"):
+                told = row
+                yield row
+    except TimeoutError:
+        raise await _not_yet(opened, entry, timeout_s) from None
+    if entry.state == "expired":
+        raise ExpiredError(
+            f"{entry.id} was not delivered in time", hint="give it longer: --expires"
+        )
+    if entry.state != "delivered":
+        raise RefusedError(f"{entry.id} was {entry.state}: {entry.last_error or 'no reason given'}")
+    yield Final(describe(opened, entry))
+
+
+async def _how_far(
+    opened: Opened, entry: store_outbox.Entry, told: dict[str, Any]
+) -> dict[str, Any]:
+    """Describe a file as it is now; a text changes in its state alone, of which events tell."""
+    return told if entry.file_id is None else (await describe_all(opened, [entry]))[0]
+
+
+async def _not_yet(opened: Opened, entry: store_outbox.Entry, timeout_s: float) -> TimedOutError:
+    """Return what is to be said of an entry that waits: where it stands, and why as far as that is known."""
+    (row,) = await describe_all(opened, [entry])
+    cause = f": {row['last_error']}" if row["last_error"] else ""
+    when = "as soon as that is possible"
+    if str(row["last_error"]).startswith("asking:"):
+        when = f"once {row['contact']} has taken it"
+    elif row["progress"] and not cause:
+        return TimedOutError(
+            f"{entry.id} is on its way, {row['progress']:.0%} of it, and not whole within {timeout_s:g} s",
+            hint="it goes on by itself; see: peerpost transfers list --follow",
+        )
+    return TimedOutError(
+        f"{entry.id} is {row['state']}, and not delivered within {timeout_s:g} s{cause}",
+        hint=f"it stays queued, and is sent {when}; see: peerpost queue show {entry.id}",
+    )

@@ -1,0 +1,178 @@
+"""`transfers list|show|pause|resume|accept|reject`, and following them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from peerpost.client.rpc import Final, Request
+from peerpost.node.clock import rfc3339
+from peerpost.node.files.asking import asked_here, waits
+from peerpost.node.files.download import Download
+from peerpost.node.files.upload import Upload
+from peerpost.store.tables import contacts, offers, outbox
+from peerpost.store.tables import transfers as rows
+
+from .figures import figures
+from .numbers import Cursor, Limit
+from .pages import collect
+from .whole import whole
+
+if TYPE_CHECKING:
+    from peerpost.node.node import Node, Opened
+
+__all__ = ["accept", "asking", "follow", "list_", "pause", "reject", "resume", "show"]
+
+FOLLOW_S = 0.5
+"""How often a follower is told what has changed."""
+
+
+class _List(msgspec.Struct, forbid_unknown_fields=True):
+    limit: Limit | None = None
+    after: Cursor | None = None
+
+
+class _Asking(msgspec.Struct, forbid_unknown_fields=True):
+    contact: str | None = None
+
+
+class _Id(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+
+
+class _Follow(msgspec.Struct, forbid_unknown_fields=True):
+    id: str | None = None
+
+
+async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
+    """List files on their way and arrived, newest first."""
+    opened = node.opened()
+    params = request.params_as(_List)
+
+    async def load(after: str | None, count: int) -> list[dict[str, Any]]:
+        place = None
+        if after is not None:
+            created_ms, _, id_ = after.partition("-")
+            place = int(created_ms), id_
+        found = await opened.store.read(rows.list_transfers, count, place)
+        return [
+            await _describe(opened, row) | {"cursor": f"{row.created_ms}-{row.id}"} for row in found
+        ]
+
+    return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
+
+
+async def asking(node: Node, request: Request) -> list[dict[str, Any]]:
+    """List what waits to be accepted here, as it was offered."""
+    opened = node.opened()
+    name = request.params_as(_Asking).contact
+    contact_id = None if name is None else await opened.store.read(contacts.id_of, name)
+    found = await opened.store.read(offers.asking, contact_id)
+    return [await _describe(opened, row) for row in found]
+
+
+async def show(node: Node, request: Request) -> dict[str, Any]:
+    """Describe one transfer by id or its beginning."""
+    opened = node.opened()
+    return await _describe(opened, await opened.transfers.find(request.params_as(_Id).id))
+
+
+@whole
+async def accept(node: Node, request: Request) -> dict[str, Any]:
+    """Accept a file that was too large to be taken without asking."""
+    opened = node.opened()
+    return await _describe(opened, await opened.transfers.accept(request.params_as(_Id).id))
+
+
+@whole
+async def reject(node: Node, request: Request) -> dict[str, Any]:
+    """Refuse a file, or give up one that is coming in."""
+    opened = node.opened()
+    return await _describe(opened, await opened.transfers.reject(request.params_as(_Id).id))
+
+
+@whole
+async def pause(node: Node, request: Request) -> dict[str, Any]:
+    """Stop a file, whichever way it goes, until it is resumed."""
+    opened = node.opened()
+    return await _describe(opened, await opened.transfers.pause(request.params_as(_Id).id))
+
+
+@whole
+async def resume(node: Node, request: Request) -> dict[str, Any]:
+    """Go on with a file that was paused here."""
+    opened = node.opened()
+    row = await opened.transfers.resume(request.params_as(_Id).id)
+    opened.network.poke(row.contact_id)
+    return await _describe(opened, row)
+
+
+async def follow(node: Node, request: Request) -> AsyncIterator[object]:
+    """Tell a transfer as often as it changes, until it has ended; without an id all that are open."""
+    params = request.params_as(_Follow)
+    opened = node.opened()
+    wanted = None if params.id is None else (await opened.transfers.find(params.id)).id
+    told: dict[str, dict[str, Any]] = {}
+    while True:
+        if wanted is not None:
+            found = [await opened.store.read(rows.find, wanted)]
+        else:
+            found = await opened.store.read(rows.list_open)
+            gone = told.keys() - {row.id for row in found}
+            found += [await opened.store.read(rows.find, id_) for id_ in sorted(gone)]
+        for row in found:
+            described = await _describe(opened, row)
+            ended = row.state not in rows.OPEN_STATES
+            if ended and row.id == wanted:
+                yield Final(described)
+                return
+            if told.get(row.id) != described:
+                told[row.id] = described
+                yield described
+            if ended:
+                del told[row.id]
+        if wanted is None and not told:
+            yield Final(None)
+            return
+        await asyncio.sleep(FOLLOW_S)
+
+
+async def _describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
+    moving = opened.transfers.driven(row.contact_id, row.file_id, incoming=row.incoming)
+    message = None
+    if not row.incoming:
+        message = await opened.store.read(outbox.id_of_file, row.contact_id, row.file_id)
+    state, error = row.state, row.error
+    peer_pause = row.peer_pause if moving is None else moving.peer_pause
+    if state in ("offered", "active") and peer_pause is not None:
+        state, error = waits(peer_pause), peer_pause or "paused by the other side"
+    elif state == "asking":
+        error = asked_here(row)
+    elif state in ("offered", "active") and isinstance(moving, Upload) and moving.trouble:
+        state, error = "paused", moving.trouble.cause
+    elif state == "active" and isinstance(moving, Download):
+        error = moving.row.error
+    size = row.size if row.finish is None else row.finish.size
+    return {
+        "id": row.id,
+        "message": message,
+        "contact": opened.network.name_of(row.contact_id),
+        "direction": "in" if row.incoming else "out",
+        "name": row.name,
+        "directory": row.files is not None,
+        "files": row.files,
+        "state": state,
+        **_figures(row, size, moving if state == "active" or row.state == "paused" else None),
+        "error": error,
+        "created": rfc3339(row.created_ms),
+    }
+
+
+def _figures(row: rows.Transfer, size: int | None, moving: Any) -> dict[str, Any]:
+    if row.state == "done":
+        return {**figures(size, None, size), "progress": 1.0}
+    return figures(size, moving, row.progress_bytes if row.incoming else None)

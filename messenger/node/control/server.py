@@ -1,0 +1,205 @@
+"""The node's end of the control socket: for the same user on the same machine, and nobody else.
+
+The socket lies in the home (0700) with mode 0600 and every connection's user id is checked. It is
+bound under another name and renamed into place, so it is never there with other rights, a symlink
+is replaced and not followed, and what a killed node left behind is taken over; the caller holds the
+home's lock. No error of a handler reaches the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from peerpost.client.paths import MAX_SOCKET_PATH_BYTES, HomePaths
+from peerpost.client.rpc import Final, Handler, Request, peer_uid
+from peerpost.node.tasks import Tasks
+
+from .caller import Connection
+
+__all__ = ["ControlServer", "Final", "Handler", "Request"]
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 128
+"""Connections at once; a command holds one, a bot two or three."""
+DRAIN_S = 5.0
+"""What requests that run when the server stops may still take."""
+_ACCEPT_PAUSE_S = 0.5
+"""Pause when the process has no descriptor left for another connection."""
+
+
+class ControlServer:
+    """JSON-RPC over a Unix socket on the running loop."""
+
+    def __init__(
+        self, path: Path, handler: Handler, *, max_connections: int = MAX_CONNECTIONS
+    ) -> None:
+        """Serve `handler` at `path` (`HomePaths.socket`), or beside it where that is too long for a
+        socket.
+        """
+        self._wanted = path
+        self._handler = handler
+        self._max_connections = max_connections
+        self._connections: set[Connection] = set()
+        self._tasks = Tasks()
+        self._listener: socket.socket | None = None
+        self._path = path
+        self._inode = 0
+
+    @property
+    def path(self) -> Path:
+        """Where the socket really is."""
+        return self._path
+
+    @property
+    def connections(self) -> int:
+        """Clients connected now."""
+        return len(self._connections)
+
+    @property
+    def requests(self) -> int:
+        """Requests running now: a node with any of them is not idle."""
+        return sum(connection.requests for connection in self._connections)
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the socket cannot be made."""
+        self._path = self._choose_path()
+        self._listener = self._bind(self._path)
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the socket is no longer in its place."""
+        if self._listener is None:
+            return False
+        try:
+            return self._path.lstat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def bind_again(self) -> None:
+        """Make the socket anew where it was deleted; connections that are open stay. Raises OSError."""
+        old = self._listener
+        if old is None:
+            return
+        self._listener = self._bind(self._path)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(old)
+        old.close()
+        loop.add_reader(self._listener, self._accept)
+
+    async def stop(self, drain_s: float = DRAIN_S) -> None:
+        """Take no more requests, let the running ones end for up to `drain_s` seconds, and close
+        everything.
+
+        What was not read yet is reset, which tells its client to ask the next node.
+        """
+        if self._listener is not None:
+            self._remove_socket()
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+        connections = list(self._connections)
+        await asyncio.gather(*(connection.drain(drain_s) for connection in connections))
+        await self._tasks.stop()
+
+    def _choose_path(self) -> Path:
+        control_file = HomePaths(self._wanted.parent).control_file
+        if len(os.fsencode(self._wanted)) <= MAX_SOCKET_PATH_BYTES:
+            control_file.unlink(missing_ok=True)
+            return self._wanted
+        path = Path(tempfile.mkdtemp(prefix="peerpost-")) / self._wanted.name
+        draft = control_file.with_suffix(".tmp")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump({"unix": os.fspath(path)}, file)
+        draft.replace(control_file)
+        return path
+
+    def _bind(self, path: Path) -> socket.socket:
+        # The draft's name is no longer than the real one, so it fits whenever that does.
+        draft = path.with_name(f".c{os.getpid():x}")
+        draft.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listener.bind(os.fspath(draft))
+            draft.chmod(0o600)
+            listener.listen(self._max_connections)
+            listener.setblocking(False)
+            draft.replace(path)
+            self._inode = path.lstat().st_ino
+        except BaseException:
+            listener.close()
+            draft.unlink(missing_ok=True)
+            raise
+        return listener
+
+    def _remove_socket(self) -> None:
+        """Remove the socket if it is still ours."""
+        with suppress(OSError):
+            if self._path.lstat().st_ino == self._inode:
+                self._path.unlink()
+        if self._path != self._wanted:
+            shutil.rmtree(self._path.parent, ignore_errors=True)
+            HomePaths(self._wanted.parent).control_file.unlink(missing_ok=True)
+
+    def _accept(self) -> None:
+        if self._listener is None:
+            return
+        try:
+            sock, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            log.warning("cannot accept on the control socket: %s", error)
+            self._pause()
+            return
+        if not self._welcome(sock):
+            sock.close()
+            return
+        sock.setblocking(False)
+        connection = Connection(
+            sock, self._handler, self._tasks, on_closed=self._connections.discard
+        )
+        self._connections.add(connection)
+        connection.open()
+
+    def _welcome(self, sock: socket.socket) -> bool:
+        try:
+            uid = peer_uid(sock)
+        except OSError as error:
+            log.warning("refused a connection to the control socket: %s", error)
+            return False
+        if uid != os.geteuid():
+            log.warning("refused user %d at the control socket", uid)
+            return False
+        if len(self._connections) >= self._max_connections:
+            log.warning(
+                "refused a connection to the control socket: %d are open", self._max_connections
+            )
+            return False
+        return True
+
+    def _pause(self) -> None:
+        """Listen again a little later, instead of spinning while there is no descriptor to be
+        had.
+        """
+        loop = asyncio.get_running_loop()
+        listener = self._listener
+        if listener is None:
+            return
+        loop.remove_reader(listener)
+
+        def resume() -> None:
+            if self._listener is listener:
+                loop.add_reader(listener, self._accept)
+
+        loop.call_later(_ACCEPT_PAUSE_S, resume)

@@ -1,0 +1,1 @@
+"""Files on their way: offered, queued, read, sealed, sent, received, kept."""

@@ -1,0 +1,163 @@
+"""What drives the files that are on their way: one Download or Upload for each, made when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from peerpost.errors import NotFoundError
+from peerpost.node.tasks import Tasks
+from peerpost.store.tables import blobs
+from peerpost.store.tables import transfers as rows
+
+from .download import Download
+from .upload import Upload
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from peerpost.node.services import Services
+
+    from .pipes import Streams
+    from .spool import Spool
+
+__all__ = ["Drivers", "Key"]
+
+Key: TypeAlias = tuple[str, bytes]
+"""Contact id and file id."""
+
+
+class Drivers:
+    """The Downloads and Uploads of one home."""
+
+    def __init__(
+        self,
+        services: Services,
+        folder: Path,
+        spool: Spool,
+        streams: Streams,
+        *,
+        upload_class: type[Upload],
+        download_ended: Callable[[str], object],
+        upload_ended: Callable[[str], object],
+    ) -> None:
+        """Prepare to drive; `folder` takes what comes. Of each end the contact's id is told."""
+        self._services, self._folder = services, folder
+        self._spool, self._streams = spool, streams
+        self._upload_class = upload_class
+        self._download_ended, self._upload_ended = download_ended, upload_ended
+        self.downloads: dict[Key, Download] = {}
+        self.uploads: dict[Key, Upload] = {}
+        self._tasks = Tasks()
+
+    @property
+    def moving(self) -> bool:
+        """Whether a file is moving now."""
+        return any(d.moving for d in self.downloads.values()) or any(
+            u.moving for u in self.uploads.values()
+        )
+
+    def of(
+        self, contact_id: str, file_id: bytes | None, *, incoming: bool
+    ) -> Download | Upload | None:
+        """Return what moves a file now, if anything does."""
+        kept = self.downloads if incoming else self.uploads
+        return None if file_id is None else kept.get((contact_id, file_id))
+
+    def download(self, row: rows.Transfer) -> Download:
+        """Return what has a file come, and begin where nothing does yet."""
+        key = (row.contact_id, row.file_id)
+        found = self.downloads.get(key)
+        if found is None:
+            found = self.downloads[key] = Download(self._services, row, self._folder)
+            found.start(lambda: self._ended(self.downloads, key, found, self._download_ended))
+            self._look_again(row, found)
+        return found
+
+    async def upload(self, row: rows.Transfer) -> Upload:
+        """Return what sends a file, and begin where nothing does yet. Raises NotFoundError."""
+        key = (row.contact_id, row.file_id)
+        found = self.uploads.get(key)
+        if found is None and row.source == rows.STREAM_SOURCE and not self._streams.of(row.file_id):
+            # It came to its end while its row was being read.
+            row = await self._services.store.read(rows.find, row.id)
+            found = self.uploads.get(key)
+        if found is None:
+            found = self.uploads[key] = self._upload_class(
+                self._services, row, self._spool, self._streams.of(row.file_id)
+            )
+            found.start(lambda: self._ended(self.uploads, key, found, self._upload_ended))
+            self._look_again(row, found)
+        return found
+
+    def _ended(
+        self, kept: dict[Key, Any], key: Key, driver: object, then: Callable[[str], object]
+    ) -> None:
+        _forget(kept, key, driver)
+        then(key[0])
+
+    def _look_again(self, row: rows.Transfer, driver: Download | Upload) -> None:
+        """Let go of a file whose contact was removed since its row was read.
+
+        Either `forget` finds the driver, which is noted by now, or the row is gone for the look that follows.
+        """
+        name, duties = f"look-again-{row.id}", self._services.duties
+        self._tasks.keep(name, lambda: self._require_row(row, driver), duties)
+
+    async def _require_row(self, row: rows.Transfer, driver: Download | Upload) -> None:
+        store = self._services.store
+        key = (row.contact_id, row.file_id)
+        if await store.read(rows.get, *key, incoming=row.incoming) is None:
+            _forget(self.downloads if row.incoming else self.uploads, key, driver)
+            await self._drop([driver], [row])
+
+    def session_down(self, contact_id: str) -> None:
+        """Put the files of a contact to sleep."""
+        for kept in (self.downloads, self.uploads):
+            for key, driver in kept.items():
+                if key[0] == contact_id:
+                    driver.session_down()
+
+    async def stop(self) -> None:
+        """Put every file to sleep."""
+        await self._tasks.stop()
+        drivers: list[Download | Upload] = [*self.downloads.values(), *self.uploads.values()]
+        for driver in drivers:
+            await driver.close()
+        self.downloads.clear()
+        self.uploads.clear()
+
+    # -- a contact that was removed
+
+    async def forget(self, contact_id: str, files: Iterable[rows.Transfer]) -> None:
+        """Stop all files of a contact whose rows are gone, and give back what they hold open and on the disk.
+
+        `files` are the rows that were open. What a crash leaves of this the next start sweeps away.
+        """
+        driven: list[Download | Upload] = []
+        for kept in (self.downloads, self.uploads):
+            driven += [kept.pop(key) for key in list(kept) if key[0] == contact_id]
+        gone = {row.id: row for row in files} | {driver.row.id: driver.row for driver in driven}
+        await self._drop(driven, gone.values())
+
+    async def _drop(
+        self, drivers: Iterable[Download | Upload], gone: Iterable[rows.Transfer]
+    ) -> None:
+        gone = list(gone)
+        for row in gone:
+            stream = None if row.incoming else self._streams.of(row.file_id)
+            if stream is not None:
+                await self._streams.give_up(stream, NotFoundError("the contact was removed"))
+        for driver in drivers:
+            await driver.close()
+        for row in gone:
+            if row.incoming:
+                await self._services.in_thread(blobs.discard, self._folder, row)
+            self._services.events.publish("transfer", row.id, "cancelled")
+        await self._spool.tidy_after([row for row in gone if not row.incoming])
+
+
+def _forget(kept: dict[Key, Any], key: Key, ended: object) -> None:
+    """Drop what has ended, unless another one has its place already."""
+    if kept.get(key) is ended:
+        del kept[key]

@@ -1,0 +1,60 @@
+"""A long text that came as a file, read piece by piece: nobody holds all of it, neither the node nor who shows it."""
+
+from __future__ import annotations
+
+import codecs
+import threading
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from peerpost.store.files.sealed import End, SealedFile
+
+__all__ = ["PIECE_BYTES", "LongText"]
+
+PIECE_BYTES: Final = 128 << 10
+"""Decoded and handed on at a time."""
+
+
+class LongText:
+    """The text in a sealed file. All of it blocks, and may be called from one thread after another."""
+
+    def __init__(self, open_file: Callable[[], SealedFile], end: End) -> None:
+        """Prepare to read; the file is opened by `check`."""
+        self._open = open_file
+        self._end = end
+        self._file: SealedFile | None = None
+        self._closed = False
+        self._pieces: Iterator[str] = iter(())
+        # A reader that leaves closes the file, which a thread may just be reading.
+        self._turn = threading.Lock()
+
+    def check(self) -> None:
+        """Open the file and check all of it, so that of a damaged text nothing is shown. Raises StorageError."""
+        with self._turn:
+            if self._closed:
+                return
+            self._file = self._open()
+            for _ in self._file.plain(self._end):
+                pass
+            self._pieces = self._decoded(self._file)
+
+    def next(self) -> str | None:
+        """Return what follows, None at the end; what is no UTF-8 is replaced. Raises StorageError."""
+        with self._turn:
+            return None if self._closed else next(self._pieces, None)
+
+    def close(self) -> None:
+        """Close the file, once nobody is reading it; again is harmless."""
+        with self._turn:
+            self._closed = True
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _decoded(self, file: SealedFile) -> Iterator[str]:
+        # It keeps the beginning of a character whose end is in the next piece.
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        for plain in file.plain(self._end):
+            for at in range(0, len(plain), PIECE_BYTES):
+                yield decoder.decode(plain[at : at + PIECE_BYTES])
+        yield decoder.decode(b"", final=True)

@@ -1,0 +1,248 @@
+"""Sources of unknown length: read into the spool and sent at the same time.
+
+What comes is sealed chunk by chunk, and a chunk can be pulled as soon as another byte has come after it. Only the
+end of the source makes a file of it. Whoever reads the source, a command, has to live until then and to confirm the
+end: a pipeline that is interrupted ends its pipe too, and a file cut short must not look whole. A stream that is
+given up, or whose node ends, fails with its cause on both sides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import apsw
+
+from peerpost.errors import (
+    NotFoundError,
+    PeerpostError,
+    RefusedError,
+    StoreFullError,
+    UnavailableError,
+)
+from peerpost.node.causes import cause_of
+from peerpost.node.tasks import EndsOwner, Tasks
+from peerpost.store.files.sealed import End
+from peerpost.store.files.source import Source
+from peerpost.store.tables import contents, endings
+from peerpost.store.tables import transfers as rows
+from peerpost.store.tables.contents import Content
+from peerpost.wire import inner as wire
+
+if TYPE_CHECKING:
+    from peerpost.node.services import Services
+
+    from .spool import Spool
+
+__all__ = ["Stream", "Streams", "failed"]
+
+log = logging.getLogger(__name__)
+
+MAX_STREAMS = 32
+"""Sources read at once, each by a thread of its own; more wait unread, and hold up nothing but what writes them."""
+NODE_ENDED = "the sender's node ended while the source was still being read"
+
+
+class Stream:
+    """One source on its way into the spool."""
+
+    def __init__(self, fd: int) -> None:
+        """Take ownership of the descriptor."""
+        self.token = secrets.token_hex(8)
+        """Names it to the command that reads it."""
+        self.file_id = secrets.token_bytes(16)
+        self.key = secrets.token_bytes(32)
+        self.source = Source(fd)
+        self.available = 0
+        """Chunks that lie in the spool, none of them the last."""
+        self.read_bytes = 0
+        self.finish: wire.Finish | None = None
+        """Size, count and root, once the end is confirmed and recorded."""
+        self.content: Content | None = None
+        self.end: End | None = None
+        self.error: PeerpostError | None = None
+        self.settled = False
+        """Whether it has become a file, or has been given up."""
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_failure: Callable[[str], None] = lambda _: None
+        """What sends it hears of these."""
+        self.filled = asyncio.Event()
+        self.confirmed = asyncio.Event()
+
+    async def at_end(self, within_s: float) -> bool:
+        """Wait for the end of the source. Return whether it has come; raise what kept it from coming."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self.filled.wait()
+        except TimeoutError:
+            return False
+        if self.error is not None:
+            raise self.error
+        return True
+
+    async def wait_confirmed(self) -> None:
+        """Wait until whoever reads the source says that this is its end; a command that is stopped says so later.
+
+        Raises what ended it meanwhile.
+        """
+        await self.confirmed.wait()
+        if self.error is not None:
+            raise self.error
+
+    def grown(self, available: int, read_bytes: int) -> None:
+        """Take that more has come."""
+        self.available, self.read_bytes = available, read_bytes
+        self.on_change()
+
+    def stop(self, error: PeerpostError) -> None:
+        """Read no more, for this reason."""
+        if not self.filled.is_set():
+            self.fail(error)
+            self.source.stop()
+        elif not self.settled:
+            # Nothing is read any more, and its end is still to be confirmed: that is not waited for.
+            self.fail(error)
+            self.confirmed.set()
+
+    def fail(self, error: PeerpostError) -> None:
+        """Take why it will not come to its end: the first cause is the one that is told."""
+        if self.error is None:
+            self.error = error
+            self.on_failure(error.message)
+
+
+def failed(cause: str) -> str:
+    """Return how the outbox tells of what failed here: a message has no word for it but `refused`."""
+    return f"it failed, and the contact did not refuse it: {cause}"
+
+
+class Streams:
+    """The streams of one home."""
+
+    def __init__(self, services: Services, spool: Spool) -> None:
+        self._services = services
+        self._spool = spool
+        self._open: dict[str, Stream] = {}
+        self._places = asyncio.Semaphore(MAX_STREAMS)
+        self._tasks = Tasks()
+
+    async def open(self, fd: int) -> Stream:
+        """Begin to read a source, which this takes ownership of, once there is a place for it."""
+        stream = Stream(fd)
+        try:
+            await self._places.acquire()
+        except BaseException:
+            stream.source.close()
+            raise
+        self._open[stream.token] = stream
+        self._tasks.spawn(
+            self._fill(stream),
+            name="fill-spool",
+            on_failure=EndsOwner(lambda error: stream.fail(PeerpostError(cause_of(error)))),
+        )
+        return stream
+
+    async def _fill(self, stream: Stream) -> None:
+        loop = asyncio.get_running_loop()
+
+        def on_chunks(available: int, read_bytes: int) -> None:
+            loop.call_soon_threadsafe(stream.grown, available, read_bytes)
+
+        # A source may keep its reader waiting for hours.
+        thread = ThreadPoolExecutor(1, thread_name_prefix="stream")
+        try:
+            stream.content, stream.end = await self._spool.put(
+                stream.source,
+                file_id=stream.file_id,
+                key=stream.key,
+                on_chunks=on_chunks,
+                thread=thread,
+                tidy=False,
+            )
+            stream.read_bytes = stream.end.size
+        except Exception as error:
+            try:
+                # Before anything is written about it: the disk may be full because of this.
+                await self._services.in_thread(self._spool.empty, stream.file_id)
+            finally:
+                stream.fail(
+                    error if isinstance(error, PeerpostError) else PeerpostError(cause_of(error))
+                )
+            if not isinstance(error, PeerpostError):
+                raise
+        finally:
+            stream.source.stop()
+            await loop.run_in_executor(None, thread.shutdown)
+            stream.source.close()
+            stream.filled.set()
+
+    def confirm(self, token: str) -> None:
+        """Take that the source of a stream has come to its end. Raises NotFoundError."""
+        if token not in self._open:
+            raise NotFoundError("there is no such stream")
+        self._open[token].confirmed.set()
+
+    def of(self, file_id: bytes) -> Stream | None:
+        """Return the stream that an outgoing file is, while it is one."""
+        return next((s for s in self._open.values() if s.file_id == file_id), None)
+
+    async def record_end(self, stream: Stream, transfer_id: str) -> None:
+        """Make a file of a stream that has come to its end."""
+        content, end = stream.content, stream.end
+        if content is None or end is None:
+            raise UnavailableError("the stream has not come to its end")
+        finish = wire.Finish(file_id=stream.file_id, size=end.size, count=end.count, root=end.root)
+
+        def work(db: apsw.Connection) -> bytes:
+            if rows.find(db, transfer_id).state not in rows.OPEN_STATES:
+                raise RefusedError("the transfer has ended")
+            kept = contents.add(db, content)
+            rows.stream_ended(db, transfer_id, finish, kept.id)
+            return kept.id
+
+        kept_id = await self._services.store.write(work)
+        stream.finish = finish
+        self.settle(stream)
+        stream.on_change()
+        if kept_id != stream.file_id:
+            # The same bytes were there already. Who reads this copy now has it open.
+            await self._spool.tidy({stream.file_id})
+
+    def settle(self, stream: Stream) -> None:
+        """Forget a stream: it has become a file, or was given up."""
+        stream.settled = True
+        if self._open.pop(stream.token, None) is not None:
+            self._places.release()
+
+    async def give_up(self, stream: Stream, error: PeerpostError) -> None:
+        """Stop reading. What was read stays: what sends it says first why there is no more."""
+        stream.stop(error)
+        await stream.filled.wait()
+        self.settle(stream)
+
+    async def fail_cut_off(self) -> None:
+        """End what an earlier run of the node was reading when it ended; call it at the start."""
+
+        def work(db: apsw.Connection) -> None:
+            for row in rows.cut_streams(db):
+                endings.ended(
+                    db, row.contact_id, row.file_id, "refused", failed(NODE_ENDED),
+                    transfer=("failed", NODE_ENDED),
+                )  # fmt: skip
+
+        try:
+            await self._services.store.write(work)
+        except StoreFullError as error:
+            # Then each ends when it is asked for: what was spooled of it is not there any more.
+            log.warning("cannot record that streams were cut off: %s", error.message)
+
+    async def stop(self) -> None:
+        """Give up all that is being read."""
+        for stream in list(self._open.values()):
+            stream.stop(UnavailableError(NODE_ENDED))
+            await stream.filled.wait()
+        await self._tasks.stop()

@@ -1,0 +1,1 @@
+"""A session: one connection with its lanes, keys and rates."""

@@ -1,0 +1,1 @@
+"""The database: its engine, its schema, and what its failures mean."""

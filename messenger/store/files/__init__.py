@@ -1,0 +1,1 @@
+"""Files beside the database: sealed, spooled, or read where they lie."""

@@ -1,0 +1,1 @@
+"""The tables: each module has the rules of one, and its SQL."""

@@ -1,0 +1,380 @@
+"""The inbox: what came, each message once, with how far each lane has got.
+
+A message is new or it is not by (contact, outbox id, lane, number) and its link (`lanes`). What comes ahead of its
+turn is taken too and noted beyond the watermark; what is further away is left to be sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import apsw
+
+from peerpost.errors import NotFoundError
+from peerpost.store.db.ballast import require_space
+from peerpost.store.db.rows import insert_rows
+from peerpost.wire import inner as wire
+from peerpost.wire import limits
+
+from . import ids, quota
+from .lanes import Lanes, Mark, Place, watermarks
+from .served import require_served
+
+__all__ = [
+    "MAX_OPEN_OFFERS",
+    "UNKNOWN",
+    "Item",
+    "Mark",
+    "ReceivedBatch",
+    "add_file",
+    "count_offers",
+    "find",
+    "list_items",
+    "mark",
+    "receive_many",
+    "unread_counts",
+    "watermarks",
+]
+
+PREVIEW_CHARS = 80
+UNKNOWN = "unknown"
+"""The kind of a message that a later version of Peerpost can show."""
+MAX_OPEN_OFFERS = 1024
+"""Incoming files of one contact that have not ended. More are not acknowledged: the contact keeps them until later."""
+_COLUMNS = (
+    "row_id, id, contact_id, iif(foreign_kind IS NULL, kind, 'unknown'), gap, size, name,"
+    " iif(foreign_kind IS NULL, body, NULL), file_id, sent_ms, received_ms, unread, files,"
+    " (SELECT path FROM plain WHERE inbox_id = inbox.id AND done = 1)"
+)
+_INSERTED = (
+    "id, contact_id, kind, outbox_id, lane, seq, gap, size, name, body, file_id, sent_ms,"
+    " received_ms, files, link, foreign_kind"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One row of the inbox."""
+
+    row_id: int
+    id: str
+    contact_id: str
+    kind: str
+    """text or file; unknown of a kind that this version does not know, whose body is kept and not shown."""
+    gap: bool
+    """The message before it was not here when it came, or is not the one that it follows."""
+    size: int
+    name: str | None
+    body: bytes | None = field(repr=False)
+    file_id: bytes | None
+    sent_ms: int
+    received_ms: int
+    unread: bool
+    files: int | None
+    """Of a folder: how many files are in it, as its sender says; None for what is no folder."""
+    plain_path: str | None = None
+    """Of a file that was written to the folder of downloads: where it was."""
+
+    @property
+    def preview(self) -> str:
+        """The beginning of a text, or a file's name; hostile to terminals until made safe."""
+        if self.body is None:
+            return self.name or ""
+        beginning = self.body[: 4 * PREVIEW_CHARS].decode(errors="ignore")
+        return " ".join(beginning.split())[:PREVIEW_CHARS]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedBatch:
+    """What came of a batch."""
+
+    items: list[Item]
+    offers: list[bytes]
+    """File ids offered for the first time."""
+    marks: list[Mark]
+    """Of every lane that the batch touched: to be acknowledged."""
+    later: int
+    """Messages too far ahead to be taken."""
+    ended: list[tuple[bytes, str]]
+    """File ids offered again whose transfer has ended, and how: the contact does not know it."""
+    conflicts: list[tuple[bytes, int]]
+    """Outbox ids and lanes in which a number came with another message than before."""
+    held: int = 0
+    """Offers left to be sent again: too many of this contact are open already."""
+
+
+def _item(row: tuple[object, ...]) -> Item:
+    values = dict(zip(Item.__slots__, row, strict=True))
+    values["gap"], values["unread"] = bool(values["gap"]), bool(values["unread"])
+    return Item(**values)  # type: ignore[arg-type]
+
+
+def receive_many(
+    db: apsw.Connection,
+    contact_id: str,
+    messages: Iterable[tuple[wire.Message, bytes]],
+    now_ms: int,
+    *,
+    quota_bytes: int = quota.DEFAULT_BYTES,
+) -> ReceivedBatch:
+    """Take numbered messages of one contact, each with its link, in the order they came.
+
+    Raises StoreFullError, with none of them taken, while the disk is full and one is new; QuotaError where the
+    contact has used up what it may take up here; and as `served.require_served` does.
+    """
+    require_served(db, contact_id)
+    lanes = Lanes(db, contact_id)
+    shown: list[tuple[wire.Message, bytes, bool]] = []
+    offers: list[bytes] = []
+    ended: list[tuple[bytes, str]] = []
+    later, held, room_bytes, places = 0, 0, None, None
+    held_lanes: set[tuple[bytes, int]] = set()
+    for message, link in messages:
+        key = (message.outbox_id, message.lane)
+        if message.kind == wire.Kind.OFFER and key not in held_lanes and lanes.is_new(message):
+            if places is None:
+                places = MAX_OPEN_OFFERS - count_offers(db, contact_id)
+            places -= 1
+            if places < 0:
+                held_lanes.add(key)
+        if key in held_lanes:
+            # What follows on its lane waits with it, so that order is kept and no gap is shown.
+            held += 1
+            continue
+        place = lanes.place(message, link)
+        if place is Place.LATER:
+            later += 1
+        if place not in (Place.NEXT, Place.GAP):
+            continue
+        if message.kind != wire.Kind.SKIP:
+            require_space(db)
+        if message.ext and lanes.known_before(message):
+            continue
+        if message.kind == wire.Kind.SKIP:
+            continue
+        if room_bytes is None:
+            room_bytes = quota.room(db, contact_id, quota_bytes)
+        room_bytes -= len(message.body) + quota.ROW_BYTES
+        if message.kind != wire.Kind.OFFER:
+            shown.append((message, link, place is Place.GAP))
+        elif _offer(db, contact_id, message, now_ms):
+            offers.append(wire.decode_offer(message.body).file_id)
+        else:
+            ended += _how_ended(db, contact_id, message)
+    if room_bytes is not None and room_bytes < 0:
+        raise quota.used_up()
+    items = _add(db, contact_id, shown, now_ms)
+    return ReceivedBatch(
+        items=items,
+        offers=offers,
+        marks=lanes.store(),
+        later=later,
+        ended=ended,
+        conflicts=lanes.conflicts,
+        held=held,
+    )
+
+
+def _how_ended(
+    db: apsw.Connection, contact_id: str, message: wire.Message
+) -> list[tuple[bytes, str]]:
+    """Return what came of a file that is offered again, where that has ended."""
+    file_id = wire.decode_offer(message.body).file_id
+    rows = db.execute(
+        "SELECT file_id, state FROM transfers WHERE contact_id = ? AND file_id = ?"
+        " AND incoming = 1 AND state IN ('done', 'failed', 'cancelled')",
+        (contact_id, file_id),
+    )
+    return [(bytes(found), str(state)) for found, state in rows]
+
+
+def count_offers(db: apsw.Connection, contact_id: str) -> int:
+    """Return how many incoming files of a contact have not ended."""
+    query = (
+        "SELECT count(*) FROM transfers WHERE contact_id = ? AND incoming = 1"
+        " AND state IN ('offered', 'asking', 'active', 'paused')"
+    )
+    count: int = db.execute(query, (contact_id,)).get
+    return count
+
+
+def _offer(db: apsw.Connection, contact_id: str, message: wire.Message, now_ms: int) -> bool:
+    """Note a file that is offered; False where it was offered before, or where we offered it.
+
+    What is said of a file names it by its id alone: one id both ways would have a word about one end the other.
+    """
+    offer = wire.decode_offer(message.body)
+    ours = "SELECT 1 FROM transfers WHERE contact_id = ? AND file_id = ? AND incoming = 0"
+    if db.execute(ours, (contact_id, offer.file_id)).fetchone() is not None:
+        return False
+    # A text is held in memory to be shown. Of what may be longer the sender has no say: it is a file.
+    as_text = offer.as_text and offer.size is not None and offer.size <= limits.MAX_TEXT_BYTES
+    files = None if as_text else wire.files_in(offer)
+    db.execute(
+        "INSERT OR IGNORE INTO transfers (file_id, incoming, id, contact_id, state, name,"
+        " as_text, size, chunk_log2, key, outbox_id, lane, seq, sent_ms, created_ms, files, mode,"
+        " mtime_s) VALUES (?, 1, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            offer.file_id,
+            ids.new_id(db, "transfers"),
+            contact_id,
+            offer.name if files is None else offer.name.removesuffix(".tar"),
+            as_text,
+            offer.size,
+            offer.chunk_log2,
+            offer.key,
+            message.outbox_id,
+            message.lane,
+            message.seq,
+            message.sent_at_ms,
+            now_ms,
+            files,
+            wire.mode_in(offer),
+            offer.mtime_s,
+        ),
+    )
+    return db.changes() > 0
+
+
+def _add(
+    db: apsw.Connection,
+    contact_id: str,
+    shown: list[tuple[wire.Message, bytes, bool]],
+    now_ms: int,
+) -> list[Item]:
+    """Show texts and messages of kinds not known here, each with its link and whether a gap is before it."""
+    if not shown:
+        return []
+    rows = [
+        (
+            id_,
+            contact_id,
+            "text",
+            message.outbox_id,
+            message.lane,
+            message.seq,
+            int(gap),
+            len(message.body),
+            None,
+            message.body,
+            None,
+            message.sent_at_ms,
+            now_ms,
+            None,
+            link,
+            None if message.kind == wire.Kind.TEXT else message.kind,
+        )
+        for (message, link, gap), id_ in zip(
+            shown, ids.new_ids(db, "inbox", len(shown)), strict=True
+        )
+    ]
+    first = insert_rows(db, "inbox", _INSERTED, rows)
+    return [
+        Item(
+            row_id=first + at,
+            id=row[0],
+            contact_id=contact_id,
+            kind="text" if row[15] is None else UNKNOWN,
+            gap=bool(row[6]),
+            size=row[7],
+            name=None,
+            body=row[9] if row[15] is None else None,
+            file_id=None,
+            sent_ms=row[11],
+            received_ms=now_ms,
+            unread=True,
+            files=None,
+        )
+        for at, row in enumerate(rows)
+    ]
+
+
+def add_file(
+    db: apsw.Connection,
+    *,
+    contact_id: str,
+    file_id: bytes,
+    as_text: bool,
+    name: str,
+    size: int,
+    files: int | None,
+    source: tuple[bytes, int, int, int],
+    now_ms: int,
+) -> Item:
+    """Show a file that is whole, or the long text that it carries.
+
+    `source` is (outbox id, lane, number, sent_ms) of its offer.
+    """
+    outbox_id, lane, seq, sent_ms = source
+    row = (
+        ids.new_id(db, "inbox"),
+        contact_id,
+        "text" if as_text else "file",
+        outbox_id,
+        lane,
+        seq,
+        0,
+        size,
+        name or None,
+        None,
+        file_id,
+        sent_ms,
+        now_ms,
+        files,
+        None,
+        None,
+    )
+    return _get(db, insert_rows(db, "inbox", _INSERTED, [row]))
+
+
+def _get(db: apsw.Connection, row_id: int) -> Item:
+    row = db.execute(f"SELECT {_COLUMNS} FROM inbox WHERE row_id = ?", (row_id,)).fetchone()  # noqa: S608
+    if row is None:
+        raise NotFoundError("the message was deleted")
+    return _item(row)
+
+
+def find(db: apsw.Connection, prefix: str) -> Item:
+    """Return the message whose id begins so. Raises NotFoundError, AmbiguousError."""
+    id_ = ids.complete(db, "inbox", prefix, what="message", see="inbox list")
+    row = db.execute(f"SELECT {_COLUMNS} FROM inbox WHERE id = ?", (id_,)).fetchone()  # noqa: S608
+    if row is None:
+        raise NotFoundError("the message was deleted")
+    return _item(row)
+
+
+def list_items(
+    db: apsw.Connection,
+    *,
+    contact_id: str | None,
+    unread: bool,
+    limit: int,
+    since_ms: int | None,
+    beyond_row_id: int | None = None,
+    oldest: bool = False,
+) -> list[Item]:
+    """Return messages, newest or `oldest` first; those that follow a row in that order where a list goes on."""
+    follows, order = ("row_id > ?5", "row_id") if oldest else ("row_id < ?5", "row_id DESC")
+    return [
+        _item(row)
+        for row in db.execute(
+            f"SELECT {_COLUMNS} FROM inbox WHERE (?1 IS NULL OR contact_id = ?1)"  # noqa: S608
+            " AND (?2 = 0 OR unread = 1) AND (?3 IS NULL OR received_ms >= ?3)"
+            f" AND (?5 IS NULL OR {follows}) ORDER BY {order} LIMIT ?4",
+            (contact_id, unread, since_ms, limit, beyond_row_id),
+        )
+    ]
+
+
+def mark(db: apsw.Connection, item_ids: Iterable[str], *, unread: bool) -> None:
+    """Mark messages as read or unread."""
+    for id_ in item_ids:
+        db.execute("UPDATE inbox SET unread = ? WHERE id = ?", (unread, id_))
+
+
+def unread_counts(db: apsw.Connection) -> dict[str, int]:
+    """Return how many unread messages each contact has in the inbox."""
+    return dict(
+        db.execute("SELECT contact_id, count(*) FROM inbox WHERE unread = 1 GROUP BY contact_id")
+    )

@@ -1,0 +1,450 @@
+"""The outbox: what was queued for whom, in order, until the peer has it on its disk.
+
+Every entry has a number in its lane (PROTOCOL.md, "Sequenced messages") and keeps its inner bytes
+verbatim, so that sending again sends the same. An entry that ends undelivered leaves a tombstone
+under its number, so that no watermark stalls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import apsw
+
+from peerpost.errors import NotFoundError
+from peerpost.store.db.ballast import require_room
+from peerpost.store.db.rows import insert_rows
+from peerpost.wire import inner as wire
+from peerpost.wire import limits
+
+from . import identity, ids, transfers
+from .numbered import link_of, skip_of
+from .offered import paced
+from .served import require_known
+
+__all__ = [
+    "Draft",
+    "Entry",
+    "MakeInner",
+    "acknowledge",
+    "any_open",
+    "bury",
+    "cancel",
+    "depths",
+    "enqueue",
+    "enqueue_many",
+    "entomb",
+    "expire",
+    "file_delivered",
+    "find",
+    "has_open",
+    "id_of_file",
+    "list_entries",
+    "load",
+    "make_tombstone",
+    "mark_sent",
+    "open_file",
+    "open_files",
+    "unsettled",
+]
+
+MakeInner = Callable[[bytes, int, bytes], bytes]
+"""(outbox id, number, previous link) -> inner bytes; pure."""
+
+TAKEN = "cancelled by the sender"
+"""Why a transfer ends whose entry was taken back."""
+_OPEN = "state IN ('queued', 'sent')"
+_BY_RECEIPT = f"kind = 'text' AND file_id IS NULL AND {_OPEN}"
+"""What a receipt delivers: the message holds all of it."""
+_COLUMNS = (
+    "row_id, id, contact_id, lane, kind, outbox_id, seq, state, settled, inner, size, name,"
+    " file_id, created_ms, delivered_ms, expires_ms, last_error"
+)
+_INSERTED = (
+    "id, contact_id, lane, kind, outbox_id, seq, state, inner, link, size, name, file_id,"
+    " created_ms, expires_ms"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One row of the outbox."""
+
+    row_id: int
+    id: str
+    contact_id: str
+    lane: int
+    kind: str
+    """text or file."""
+    outbox_id: bytes
+    seq: int
+    state: str
+    """queued, sent, delivered, cancelled, refused or expired."""
+    settled: bool
+    """The peer has acknowledged the number; a file's own end is its transfer's."""
+    inner: bytes = field(repr=False)
+    size: int | None
+    name: str | None
+    file_id: bytes | None
+    created_ms: int
+    delivered_ms: int | None
+    expires_ms: int | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What is to be queued."""
+
+    contact_id: str
+    lane: int
+    kind: str
+    make_inner: MakeInner
+    size: int | None
+    now_ms: int
+    name: str | None = None
+    file_id: bytes | None = None
+    expires_ms: int | None = None
+    from_reserve: bool = False
+    """Whether it is so short that it is taken on a full disk too."""
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    names = Entry.__slots__
+    values = dict(zip(names, row, strict=True))
+    values["settled"] = bool(values["settled"])
+    return Entry(**values)
+
+
+def _get(db: apsw.Connection, row_id: int) -> Entry:
+    row = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE row_id = ?", (row_id,)).fetchone()  # noqa: S608
+    if row is None:
+        raise NotFoundError("the entry is gone")
+    return _entry(row)
+
+
+def enqueue(
+    db: apsw.Connection,
+    *,
+    contact_id: str,
+    lane: int,
+    kind: str,
+    make_inner: MakeInner,
+    size: int | None,
+    now_ms: int,
+    name: str | None = None,
+    file_id: bytes | None = None,
+    expires_ms: int | None = None,
+) -> Entry:
+    """Add an entry with the next number of its lane. Raises as `enqueue_many`."""
+    draft = Draft(
+        contact_id=contact_id,
+        lane=lane,
+        kind=kind,
+        make_inner=make_inner,
+        size=size,
+        now_ms=now_ms,
+        name=name,
+        file_id=file_id,
+        expires_ms=expires_ms,
+    )
+    return enqueue_many(db, [draft])[0]
+
+
+def enqueue_many(db: apsw.Connection, drafts: Sequence[Draft]) -> list[Entry]:
+    """Add entries in this order, each with the next number of its lane.
+
+    Raises NotFoundError where a contact was removed meanwhile, StoreFullError while the disk is
+    full, ValueError if inner bytes are too long.
+    """
+    if not all(draft.from_reserve for draft in drafts):
+        require_room(db)
+    chains: dict[tuple[str, int], tuple[bytes, int, bytes]] = {}
+    rows: list[tuple[Any, ...]] = []
+    for draft, id_ in zip(drafts, ids.new_ids(db, "outbox", len(drafts)), strict=True):
+        key = (draft.contact_id, draft.lane)
+        outbox_id, last_seq, prev = chains.get(key) or _load_chain(db, *key)
+        seq = last_seq + 1
+        inner = draft.make_inner(outbox_id, seq, prev)
+        link = link_of(inner)
+        chains[key] = (outbox_id, seq, link)
+        row = (id_, *key, draft.kind, outbox_id, seq, "queued", inner, link, draft.size, draft.name)
+        rows.append((*row, draft.file_id, draft.now_ms, draft.expires_ms))
+    for (contact_id, lane), (outbox_id, seq, link) in chains.items():
+        db.execute(
+            "INSERT INTO chains VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET last_seq = excluded.last_seq, link = excluded.link",
+            (contact_id, outbox_id, lane, seq, link),
+        )
+    first = insert_rows(db, "outbox", _INSERTED, rows)
+    return [
+        Entry(
+            row_id=first + at,
+            id=row[0],
+            contact_id=row[1],
+            lane=row[2],
+            kind=row[3],
+            outbox_id=row[4],
+            seq=row[5],
+            state=row[6],
+            settled=False,
+            inner=row[7],
+            size=row[9],
+            name=row[10],
+            file_id=row[11],
+            created_ms=row[12],
+            delivered_ms=None,
+            expires_ms=row[13],
+            last_error=None,
+        )
+        for at, row in enumerate(rows)
+    ]
+
+
+def _load_chain(db: apsw.Connection, contact_id: str, lane: int) -> tuple[bytes, int, bytes]:
+    """Return our outbox id and the last number and link of a lane."""
+    require_known(db, contact_id)
+    outbox_id = identity.outbox_id_for(db, contact_id)
+    row = db.execute(
+        "SELECT last_seq, link FROM chains WHERE contact_id = ? AND outbox_id = ? AND lane = ?",
+        (contact_id, outbox_id, lane),
+    ).fetchone()
+    return outbox_id, *((0, wire.FIRST_LINK) if row is None else row)
+
+
+def unsettled(
+    db: apsw.Connection, contact_id: str, lane: int, after_row_id: int, limit: int
+) -> list[Entry]:
+    """Return what the peer has not acknowledged, tombstones too, in order."""
+    return [
+        _entry(row)
+        for row in db.execute(
+            f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ? AND lane = ? AND settled = 0"  # noqa: S608
+            " AND row_id > ? ORDER BY row_id LIMIT ?",
+            (contact_id, lane, after_row_id, limit),
+        )
+    ]
+
+
+def load(
+    db: apsw.Connection, contact_id: str, lane: int, after_row_id: int, limit: int
+) -> tuple[list[Entry], tuple[bytes, int] | None]:
+    """Return what may leave of what `unsettled` does, and our outbox id and the last number of the lane by then.
+
+    None in place of these says that files wait until others have ended (`offered`).
+    """
+    outbox_id = identity.outbox_id_for(db, contact_id)
+    last_seq = db.execute(
+        "SELECT last_seq FROM chains WHERE contact_id = ? AND outbox_id = ? AND lane = ?",
+        (contact_id, outbox_id, lane),
+    ).get
+    entries = unsettled(db, contact_id, lane, after_row_id, limit)
+    kept = paced(db, contact_id, after_row_id, entries)
+    return kept, None if len(kept) < len(entries) else (outbox_id, last_seq or 0)
+
+
+def mark_sent(db: apsw.Connection, row_ids: Iterable[int]) -> list[Entry]:
+    """Note that entries have left once; return those that changed."""
+    changed = []
+    for row_id in row_ids:
+        db.execute(
+            "UPDATE outbox SET state = 'sent' WHERE row_id = ? AND state = 'queued'", (row_id,)
+        )
+        if db.changes():
+            changed.append(_get(db, row_id))
+    return changed
+
+
+def acknowledge(
+    db: apsw.Connection,
+    contact_id: str,
+    outbox_id: bytes,
+    lane: int,
+    watermark: int,
+    sack: bytes,
+    now_ms: int,
+) -> list[Entry]:
+    """Settle what a receipt covers; return what changed.
+
+    Texts are delivered by it, files (and the long texts that travel as files) by their last chunk.
+    """
+    key = (contact_id, outbox_id, lane)
+    settled = _settle(db, "seq <= ?", key, watermark, now_ms)
+    for seq in _beyond(watermark, sack):
+        settled += _settle(db, "seq = ?", key, seq, now_ms)
+    return settled
+
+
+def _settle(
+    db: apsw.Connection, which: str, key: tuple[str, bytes, int], seq: int, now_ms: int
+) -> list[Entry]:
+    rows = db.execute(
+        "UPDATE outbox SET settled = 1,"  # noqa: S608
+        f" delivered_ms = CASE WHEN {_BY_RECEIPT} THEN ? ELSE delivered_ms END,"
+        f" state = CASE WHEN {_BY_RECEIPT} THEN 'delivered'"
+        " WHEN state = 'queued' THEN 'sent' ELSE state END"
+        f" WHERE contact_id = ? AND outbox_id = ? AND lane = ? AND settled = 0 AND {which}"
+        f" RETURNING {_COLUMNS}",
+        (now_ms, *key, seq),
+    )
+    return [_entry(row) for row in rows]
+
+
+def _beyond(watermark: int, sack: bytes) -> list[int]:
+    """Return the numbers whose bit is set; a peer may name some that cannot be."""
+    numbers = (
+        watermark + 2 + 8 * at + bit
+        for at, byte in enumerate(sack)
+        for bit in range(8)
+        if byte >> bit & 1
+    )
+    return [seq for seq in numbers if seq <= limits.MAX_SEQ]
+
+
+def make_tombstone(db: apsw.Connection, row_id: int) -> None:
+    """Have the number of an entry go on as a SKIP that carries its link."""
+    if (skip := skip_of(_get(db, row_id).inner)) is not None:
+        db.execute("UPDATE outbox SET inner = ? WHERE row_id = ?", (skip, row_id))
+
+
+def entomb(db: apsw.Connection, entry: Entry, state: str, error: str | None) -> Entry:
+    """End an entry undelivered: its number goes on as a SKIP that carries its link, and a file's transfer ends."""
+    if not entry.settled:
+        make_tombstone(db, entry.row_id)
+    db.execute(
+        "UPDATE outbox SET state = ?, last_error = coalesce(?, last_error) WHERE row_id = ?",
+        (state, error, entry.row_id),
+    )
+    if (file_id := entry.file_id) is not None:
+        transfers.end_outgoing(db, entry.contact_id, file_id, "cancelled", error or TAKEN)
+    return _get(db, entry.row_id)
+
+
+def bury(db: apsw.Connection, contact_id: str) -> None:
+    """Forget what was queued for a contact; what it has stays, and of the rest numbers that it may not have."""
+    undelivered = "contact_id = ? AND state <> 'delivered'"
+    db.execute(f"DELETE FROM outbox WHERE {undelivered} AND settled = 1", (contact_id,))  # noqa: S608
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ? AND settled = 0",  # noqa: S608
+        (contact_id,),
+    )
+    for entry in map(_entry, rows.fetchall()):
+        # A file may be delivered before the number of its offer was acknowledged.
+        entomb(db, entry, entry.state if entry.state == "delivered" else "cancelled", None)
+    gone = "name = NULL, size = NULL, file_id = NULL"
+    db.execute(f"UPDATE outbox SET {gone} WHERE {undelivered}", (contact_id,))  # noqa: S608
+
+
+def cancel(db: apsw.Connection, id_: str) -> Entry:
+    """Take an entry back, or find that it was. Raises NotFoundError where it is not queued any more."""
+    entry = find(db, id_)
+    if entry.state == "cancelled":
+        return entry
+    if entry.state not in ("queued", "sent"):
+        raise NotFoundError(f"{entry.id} is {entry.state} already", hint="see: peerpost sent list")
+    return entomb(db, entry, "cancelled", None)
+
+
+def expire(db: apsw.Connection, now_ms: int) -> list[Entry]:
+    """End what was not delivered before its --expires."""
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM outbox"  # noqa: S608
+        f" WHERE expires_ms IS NOT NULL AND expires_ms <= ? AND {_OPEN}",
+        (now_ms,),
+    ).fetchall()
+    return [entomb(db, _entry(row), "expired", "not delivered in time") for row in rows]
+
+
+def open_file(db: apsw.Connection, contact_id: str, file_id: bytes) -> Entry | None:
+    """Return the entry of a file that has not ended, or None."""
+    row = db.execute(
+        f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ? AND file_id = ? AND {_OPEN}",  # noqa: S608
+        (contact_id, file_id),
+    ).fetchone()
+    return None if row is None else _entry(row)
+
+
+def open_files(db: apsw.Connection) -> list[Entry]:
+    """Return the entries of all files that have not ended."""
+    rows = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE file_id IS NOT NULL AND {_OPEN}")  # noqa: S608
+    return [_entry(row) for row in rows]
+
+
+def file_delivered(db: apsw.Connection, entry: Entry, now_ms: int) -> Entry:
+    """Note that the peer has a whole file; its transfer is the caller's to end (`endings`)."""
+    db.execute(
+        "UPDATE outbox SET state = 'delivered', delivered_ms = ? WHERE row_id = ?",
+        (now_ms, entry.row_id),
+    )
+    return _get(db, entry.row_id)
+
+
+def find(db: apsw.Connection, prefix: str) -> Entry:
+    """Return the entry whose id begins so. Raises NotFoundError, AmbiguousError."""
+    id_ = ids.complete(db, "outbox", prefix, what="queue entry", see="sent list")
+    row = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE id = ?", (id_,)).fetchone()  # noqa: S608
+    if row is None:
+        raise NotFoundError("the entry is gone")
+    return _entry(row)
+
+
+def id_of_file(db: apsw.Connection, contact_id: str, file_id: bytes) -> str | None:
+    """Return the id of the entry that offers a file to a contact, or None."""
+    row = db.execute(
+        "SELECT id FROM outbox WHERE contact_id = ? AND file_id = ?", (contact_id, file_id)
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def list_entries(
+    db: apsw.Connection,
+    *,
+    contact_id: str | None,
+    pending: bool,
+    limit: int,
+    beyond_row_id: int | None = None,
+) -> list[Entry]:
+    """Return entries of contacts: the open ones oldest first, or all newest first.
+
+    Where a list goes on, those that follow a row in that order.
+    """
+    order = "ORDER BY row_id" if pending else "ORDER BY row_id DESC"
+    follows = "row_id > ?3" if pending else "row_id < ?3"
+    return [
+        _entry(row)
+        for row in db.execute(
+            f"SELECT {_COLUMNS} FROM outbox WHERE {_OPEN if pending else '1'}"  # noqa: S608
+            f" AND (?1 IS NULL OR contact_id = ?1) AND (?3 IS NULL OR {follows})"
+            f" AND (state = 'delivered' OR contact_id IN (SELECT id FROM contacts)) {order} LIMIT ?2",
+            (contact_id, limit, beyond_row_id),
+        )
+    ]
+
+
+def depths(db: apsw.Connection) -> dict[str, int]:
+    """Return how many entries are open for each contact that has any."""
+    return dict(
+        db.execute(f"SELECT contact_id, count(*) FROM outbox WHERE {_OPEN} GROUP BY contact_id")  # noqa: S608
+    )
+
+
+def any_open(db: apsw.Connection) -> bool:
+    """Tell whether any entry is open, for whomever."""
+    return db.execute(f"SELECT 1 FROM outbox WHERE {_OPEN} LIMIT 1").fetchone() is not None  # noqa: S608
+
+
+def has_open(db: apsw.Connection, contact_id: str) -> bool:
+    """Tell whether anything waits for this contact, tombstones included."""
+    return (
+        db.execute(
+            f"SELECT 1 FROM outbox WHERE contact_id = ? AND {_OPEN} LIMIT 1",  # noqa: S608
+            (contact_id,),
+        ).fetchone()
+        is not None
+        or db.execute(
+            "SELECT 1 FROM outbox WHERE contact_id = ? AND settled = 0 LIMIT 1", (contact_id,)
+        ).fetchone()
+        is not None
+    )

@@ -1,0 +1,378 @@
+"""Files on their way, in and out: what a restart needs to go on where they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import apsw
+
+from peerpost.errors import NotFoundError
+from peerpost.store.files.names import safe_name
+from peerpost.wire.inner import Finish
+
+from . import ids, inbox
+
+__all__ = [
+    "OPEN",
+    "OPEN_STATES",
+    "STREAM_SOURCE",
+    "Transfer",
+    "activate",
+    "add_outgoing",
+    "checkpoint",
+    "complete_incoming",
+    "cut_streams",
+    "end",
+    "end_outgoing",
+    "find",
+    "finish",
+    "get",
+    "let_come",
+    "list_open",
+    "list_transfers",
+    "of_contact",
+    "peer_pauses",
+    "select",
+    "set_peer_pause",
+    "set_state",
+    "stream_ended",
+    "told",
+    "untold",
+]
+
+STREAM_SOURCE = '{"stream": true}'
+"""`source` of an outgoing file whose end has not been read yet."""
+OPEN_STATES = ("offered", "asking", "active", "paused")
+OPEN = "state IN ('offered', 'asking', 'active', 'paused')"
+_COLUMNS = (
+    "file_id, incoming, id, contact_id, state, name, as_text, size, chunk_log2, key, finish_size,"
+    " finish_count, finish_root, have, progress_bytes, source, outbox_id, lane, seq, sent_ms,"
+    " error, created_ms, content_id, peer_pause, files, accepted_bytes, mode, mtime_s"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """One file on its way, or arrived."""
+
+    file_id: bytes
+    incoming: bool
+    id: str
+    contact_id: str
+    state: str
+    """offered, asking, active, paused, done, failed or cancelled."""
+    name: str
+    as_text: bool
+    size: int | None
+    chunk_log2: int
+    key: bytes = field(repr=False)
+    finish_size: int | None
+    finish_count: int | None
+    finish_root: bytes | None
+    have: bytes
+    """Bitmap of the chunks on disk; a hint."""
+    progress_bytes: int
+    source: str | None
+    """Of an outgoing file: JSON of the reference, None for one in the spool."""
+    outbox_id: bytes | None
+    lane: int | None
+    seq: int | None
+    sent_ms: int | None
+    error: str | None
+    created_ms: int
+    content_id: bytes | None
+    """Of an outgoing file from the spool: the content that it is, perhaps of several transfers."""
+    peer_pause: str | None
+    """Why the peer has paused, while it has."""
+    files: int | None
+    """Of a folder: how many files are in it, as its sender says; None for a plain file."""
+    accepted_bytes: int | None
+    """Of an incoming file of unknown size: how long it may be; None for any length."""
+    mode: int | None
+    """Of an incoming file: its rights where it was sent from, of 0o777; None where that was not said."""
+    mtime_s: int | None
+    """Of an incoming file: when it was last changed, as its sender says."""
+
+    @property
+    def shown_name(self) -> str:
+        """What a received file is called, made safe; nothing for a long text."""
+        return "" if self.as_text else safe_name(self.name)
+
+    @property
+    def finish(self) -> Finish | None:
+        """Size, count and root, where they are known."""
+        if self.finish_size is None or self.finish_count is None or self.finish_root is None:
+            return None
+        return Finish(
+            file_id=self.file_id,
+            size=self.finish_size,
+            count=self.finish_count,
+            root=self.finish_root,
+        )
+
+
+def _transfer(row: tuple[object, ...]) -> Transfer:
+    values = dict(zip(Transfer.__slots__, row, strict=True))
+    values["incoming"], values["as_text"] = bool(values["incoming"]), bool(values["as_text"])
+    return Transfer(**values)  # type: ignore[arg-type]
+
+
+def add_outgoing(
+    db: apsw.Connection,
+    *,
+    contact_id: str,
+    file_id: bytes,
+    key: bytes,
+    chunk_log2: int,
+    name: str,
+    as_text: bool,
+    size: int | None,
+    finish: Finish | None,
+    source: str | None,
+    now_ms: int,
+    content_id: bytes | None = None,
+    files: int | None = None,
+) -> None:
+    """Note a file to send; its offer is queued in the same transaction by the caller."""
+    db.execute(
+        "INSERT INTO transfers (file_id, incoming, id, contact_id, state, name, as_text, size,"
+        " chunk_log2, key, finish_size, finish_count, finish_root, source, created_ms,"
+        " content_id, files) VALUES (?, 0, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            file_id,
+            ids.new_id(db, "transfers"),
+            contact_id,
+            name,
+            as_text,
+            size,
+            chunk_log2,
+            key,
+            None if finish is None else finish.size,
+            None if finish is None else finish.count,
+            None if finish is None else finish.root,
+            source,
+            now_ms,
+            content_id,
+            files,
+        ),
+    )
+
+
+def get(db: apsw.Connection, contact_id: str, file_id: bytes, *, incoming: bool) -> Transfer | None:
+    """Return the transfer of a file with a contact, or None."""
+    row = db.execute(
+        f"SELECT {_COLUMNS} FROM transfers WHERE contact_id = ? AND file_id = ? AND incoming = ?",  # noqa: S608
+        (contact_id, file_id, incoming),
+    ).fetchone()
+    return None if row is None else _transfer(row)
+
+
+def find(db: apsw.Connection, prefix: str) -> Transfer:
+    """Return the transfer whose id begins so. Raises NotFoundError, AmbiguousError."""
+    id_ = ids.complete(db, "transfers", prefix, what="transfer", see="transfers list")
+    row = db.execute(f"SELECT {_COLUMNS} FROM transfers WHERE id = ?", (id_,)).fetchone()  # noqa: S608
+    if row is None:
+        raise NotFoundError("the transfer is gone")
+    return _transfer(row)
+
+
+def select(db: apsw.Connection, where: str, values: tuple[object, ...] = ()) -> list[Transfer]:
+    """Return the transfers that a condition holds for, as they were noted."""
+    query = f"SELECT {_COLUMNS} FROM transfers WHERE {where} ORDER BY rowid"  # noqa: S608
+    return [_transfer(row) for row in db.execute(query, values)]
+
+
+def of_contact(db: apsw.Connection, contact_id: str) -> list[Transfer]:
+    """Return the open transfers with a contact, oldest first."""
+    return select(db, f"contact_id = ? AND {OPEN}", (contact_id,))
+
+
+def list_transfers(
+    db: apsw.Connection, limit: int, after: tuple[int, str] | None = None
+) -> list[Transfer]:
+    """Return transfers, newest first; where a list goes on, those that follow (created_ms, id)."""
+    created_ms, id_ = (None, "") if after is None else after
+    return [
+        _transfer(row)
+        for row in db.execute(
+            f"SELECT {_COLUMNS} FROM transfers WHERE ?2 IS NULL"  # noqa: S608
+            " OR created_ms < ?2 OR (created_ms = ?2 AND id > ?3)"
+            " ORDER BY created_ms DESC, id LIMIT ?1",
+            (limit, created_ms, id_),
+        )
+    ]
+
+
+def list_open(db: apsw.Connection) -> list[Transfer]:
+    """Return what has not ended, oldest first."""
+    return [
+        _transfer(row)
+        for row in db.execute(
+            f"SELECT {_COLUMNS} FROM transfers WHERE {OPEN} ORDER BY created_ms, id"  # noqa: S608
+        )
+    ]
+
+
+def set_state(
+    db: apsw.Connection, transfer_id: str, state: str, error: str | None = None
+) -> Transfer:
+    """Move a transfer to another state, unless it has ended: that is for good. Return what it is now."""
+    db.execute(
+        f"UPDATE transfers SET state = ?, error = ? WHERE id = ? AND {OPEN}",  # noqa: S608
+        (state, error, transfer_id),
+    )
+    return find(db, transfer_id)
+
+
+def activate(db: apsw.Connection, transfer_id: str) -> None:
+    """Note that the receiver has begun to ask for an outgoing file."""
+    db.execute(
+        "UPDATE transfers SET state = 'active' WHERE id = ? AND state = 'offered'", (transfer_id,)
+    )
+
+
+def set_peer_pause(db: apsw.Connection, transfer_id: str, reason: str | None) -> None:
+    """Note that the peer has paused, or that it goes on (None)."""
+    db.execute("UPDATE transfers SET peer_pause = ? WHERE id = ?", (reason, transfer_id))
+
+
+def peer_pauses(
+    db: apsw.Connection, files: Iterable[tuple[str, bytes]]
+) -> dict[tuple[str, bytes], str]:
+    """Return why the peer has paused files that we send; `files` are (contact id, file id) each."""
+    query = "SELECT peer_pause FROM transfers WHERE contact_id = ? AND file_id = ? AND incoming = 0"
+    found = {file: db.execute(query, file).get for file in files}
+    return {file: why for file, why in found.items() if why is not None}
+
+
+def end(
+    db: apsw.Connection, transfer_id: str, state: str, error: str, *, peer_knows: bool
+) -> Transfer:
+    """End a transfer that did not succeed; a peer that does not know is told in its next session."""
+    db.execute(
+        f"UPDATE transfers SET told = ? WHERE id = ? AND {OPEN}",  # noqa: S608
+        (peer_knows, transfer_id),
+    )
+    return set_state(db, transfer_id, state, error)
+
+
+def end_outgoing(
+    db: apsw.Connection,
+    contact_id: str,
+    file_id: bytes,
+    state: str,
+    error: str | None,
+    *,
+    peer_knows: bool = False,
+) -> None:
+    """End a file that we send, unless it has ended; for the outbox, with whose entry it ends."""
+    row = get(db, contact_id, file_id, incoming=False)
+    if row is not None and row.state in OPEN_STATES:
+        db.execute("UPDATE transfers SET told = ? WHERE id = ?", (peer_knows, row.id))
+        set_state(db, row.id, state, error)
+
+
+def untold(db: apsw.Connection, contact_id: str) -> list[Transfer]:
+    """Return the transfers that ended without the contact's knowing."""
+    return [
+        _transfer(row)
+        for row in db.execute(
+            f"SELECT {_COLUMNS} FROM transfers WHERE contact_id = ? AND told = 0",  # noqa: S608
+            (contact_id,),
+        )
+    ]
+
+
+def told(db: apsw.Connection, transfer_ids: Iterable[str]) -> None:
+    """Note that the peer has been told of the ends."""
+    db.executemany("UPDATE transfers SET told = 1 WHERE id = ?", [(id_,) for id_ in transfer_ids])
+
+
+def let_come(db: apsw.Connection, transfer_id: str, accepted_bytes: int | None) -> None:
+    """Note how long an incoming file of unknown size may be; None is any length."""
+    db.execute(
+        "UPDATE transfers SET accepted_bytes = ? WHERE id = ?", (accepted_bytes, transfer_id)
+    )
+
+
+def cut_streams(db: apsw.Connection) -> list[Transfer]:
+    """Return the outgoing streams whose source was being read when the node ended."""
+    return [
+        _transfer(row)
+        for row in db.execute(
+            f"SELECT {_COLUMNS} FROM transfers WHERE incoming = 0 AND {OPEN} AND source = ?",  # noqa: S608
+            (STREAM_SOURCE,),
+        )
+    ]
+
+
+def stream_ended(db: apsw.Connection, transfer_id: str, end: Finish, content_id: bytes) -> None:
+    """Note that a stream has come to its end, and lies whole in the spool."""
+    finish(db, transfer_id, end)
+    db.execute(
+        "UPDATE transfers SET source = NULL, content_id = ? WHERE id = ?", (content_id, transfer_id)
+    )
+    db.execute(
+        "UPDATE outbox SET size = ? WHERE (contact_id, file_id) ="
+        " (SELECT contact_id, file_id FROM transfers WHERE id = ?)",
+        (end.size, transfer_id),
+    )
+
+
+def finish(db: apsw.Connection, transfer_id: str, end: Finish) -> None:
+    """Keep size, count and root."""
+    db.execute(
+        "UPDATE transfers SET finish_size = ?, finish_count = ?, finish_root = ? WHERE id = ?",
+        (end.size, end.count, end.root, transfer_id),
+    )
+
+
+def checkpoint(
+    db: apsw.Connection,
+    transfer_id: str,
+    have: bytes,
+    progress_bytes: int,
+    end: Finish | None,
+) -> None:
+    """Note how far an incoming file has got; the data is on the disk already.
+
+    One that comes late, when the file has ended, changes nothing.
+    """
+    db.execute(
+        f"UPDATE transfers SET have = ?, progress_bytes = ? WHERE id = ? AND {OPEN}",  # noqa: S608
+        (have, progress_bytes, transfer_id),
+    )
+    if end is not None and db.changes():
+        finish(db, transfer_id, end)
+
+
+def complete_incoming(
+    db: apsw.Connection, transfer_id: str, end: Finish, name: str, now_ms: int
+) -> inbox.Item | None:
+    """Show a whole file in the inbox; None where it is there already, or was given up."""
+    transfer = find(db, transfer_id)
+    if transfer.state not in OPEN_STATES:
+        return None
+    finish(db, transfer_id, end)
+    db.execute(
+        "UPDATE transfers SET state = 'done', progress_bytes = ?, have = x'', error = NULL"
+        " WHERE id = ?",
+        (end.size, transfer_id),
+    )
+    return inbox.add_file(
+        db,
+        contact_id=transfer.contact_id,
+        file_id=transfer.file_id,
+        as_text=transfer.as_text,
+        name=name,
+        size=end.size,
+        files=transfer.files,
+        source=(
+            transfer.outbox_id or bytes(16),
+            transfer.lane or 0,
+            transfer.seq or 0,
+            transfer.sent_ms or 0,
+        ),
+        now_ms=now_ms,
+    )

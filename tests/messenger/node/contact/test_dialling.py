@@ -1,0 +1,75 @@
+"""Turns to dial: a bound over all contacts, and who goes first."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from peerpost.node.contact.dialling import DialPace
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_no_more_than_the_rate_and_its_burst() -> None:
+    pace = DialPace(per_s=200, burst=10)
+    begun_s = time.monotonic()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        for number in range(60):
+            group.create_task(pace.turn(str(number), soon=False))
+    took_s = time.monotonic() - begun_s
+    assert took_s >= 50 / 200 - 0.01
+    assert took_s < 10
+
+
+async def test_who_is_wanted_now_goes_first() -> None:
+    pace = DialPace(per_s=50, burst=1)
+    order: list[str] = []
+
+    async def dial(name: str, *, soon: bool) -> None:
+        await pace.turn(name, soon=soon)
+        order.append(name)
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        for name in ("first", "a", "b", "c"):
+            group.create_task(dial(name, soon=False))
+        await asyncio.sleep(0)
+        group.create_task(dial("wanted", soon=True))
+        await asyncio.sleep(0)
+        pace.hasten("c")
+        pace.hasten("nobody")
+    assert order == ["first", "c", "wanted", "a", "b"]
+
+
+async def test_who_gives_up_takes_no_turn() -> None:
+    pace = DialPace(per_s=20, burst=1)
+    await pace.turn("first", soon=False)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        given_up = group.create_task(pace.turn("a", soon=False))
+        await asyncio.sleep(0)
+        begun_s = time.monotonic()
+        behind = group.create_task(pace.turn("b", soon=False))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await behind
+    assert time.monotonic() - begun_s < 0.095, "a turn went to nobody"
+
+
+async def test_an_error_when_the_next_is_due_ends_who_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pace = DialPace(per_s=20, burst=1)
+    await pace.turn("first", soon=False)
+    waiting = asyncio.create_task(pace.turn("a", soon=False))
+    await asyncio.sleep(0)
+
+    def fails(*_: object) -> bool:
+        monkeypatch.undo()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pace, "_grant", fails)
+    async with asyncio.timeout(10):
+        with pytest.raises(ZeroDivisionError):
+            await waiting
+        await pace.turn("a", soon=False)
