@@ -392,7 +392,7 @@ class Node:
             "home": str(self.home),
             "uptime_s": round(time.monotonic() - self._started_s, 1),
             "peer_id": opened.me.peer_id if opened else None,
-            "addresses": list(opened.network.bound) if opened else [],
+            "addresses": list(opened.network.reach.bound) if opened else [],
             "online": sum(peer.online for peer in peers),
             "contacts": len(peers),
             "error": self.network_error or unreachable or listen_errors or None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from peerpost.crypto.keys import fingerprint
 from peerpost.errors import (
@@ -16,15 +16,23 @@ from peerpost.errors import (
     UntrustedError,
 )
 from peerpost.node.clock import now_ms
-from peerpost.protocol.hello import HelloDeniedError, HelloResult, Policy, Watermark
+from peerpost.protocol.hello import (
+    HelloDeniedError,
+    HelloRefusedError,
+    HelloResult,
+    Policy,
+    Watermark,
+)
 from peerpost.store.tables import contacts, inbox, invites, meetings
 from peerpost.wire.hello import Refusal, RefusalCode
 
 if TYPE_CHECKING:
-    from .network import Network
-    from .peer import Peer
+    from peerpost.net.interface import Connection
+    from peerpost.node.services import Services
 
-__all__ = ["Acquaintances", "Meeting"]
+    from .handshake import Greeting
+
+__all__ = ["Acquaintances", "Acquainted", "Book", "Meeting"]
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +46,34 @@ _SAID = {
     RefusalCode.ROLLBACK: "your key statement is older than the one kept: go on after that",
     RefusalCode.REVOKED: "your identity was revoked",
 }
+
+
+class Acquainted(Protocol):
+    """Whoever has a place in the book: a contact, and what the node does about it."""
+
+    contact: contacts.Contact
+
+    def turned_away(self, problem: UntrustedError) -> None:
+        """Take note of why the contact, who has proved itself, is not served."""
+
+    async def attach(self, connection: Connection, greeting: Greeting) -> bool:
+        """Take over a connection whose HELLO is done; False where another one stays."""
+
+    async def left_at_the_door(self, error: HelloRefusedError) -> None:
+        """Take note that the contact came, saw who we are, and does not go on."""
+
+
+class Book(Protocol):
+    """Who is a contact just now."""
+
+    def kept(self, contact_id: str) -> Acquainted | None:
+        """Return who has this id, if it is there."""
+
+    def add(self, contact: contacts.Contact, *, coming: bool = False) -> Acquainted:
+        """Begin to live with a contact that was stored just now, or take what has changed about one."""
+
+    def update(self, contact: contacts.Contact) -> Acquainted | None:
+        """Take what has changed about a contact; None where it was removed meanwhile."""
 
 
 class Acquaintances(Policy):
@@ -90,13 +126,15 @@ class Acquaintances(Policy):
 class Meeting:
     """Keeps the verdict on one end that has proved itself."""
 
-    def __init__(self, network: Network, policy: Acquaintances) -> None:
-        self._network = network
+    def __init__(self, services: Services, book: Book, policy: Acquaintances) -> None:
+        """Take whom HELLO may serve, and the book that whoever proves itself is looked up in."""
+        self._services = services
+        self._book = book
         self.policy = policy
-        self._peer: Peer | None = None
+        self._peer: Acquainted | None = None
 
     @property
-    def peer(self) -> Peer:
+    def peer(self) -> Acquainted:
         """The contact, once it was decided to serve it."""
         if self._peer is None:
             raise UntrustedError("nobody has proved itself")
@@ -107,7 +145,7 @@ class Meeting:
 
         Raises HelloDeniedError for whom we do not serve, StorageError where nothing can be kept now.
         """
-        store = self._network.services.store
+        store = self._services.store
         try:
             met = await store.write(
                 meetings.met, result.id_public, result.signed, result.invite_id, now_ms()
@@ -120,17 +158,17 @@ class Meeting:
         except (UntrustedError, NotFoundError) as error:
             raise HelloDeniedError(error.message) from None
         contact = met.contact
-        known = self._network.peers.get(contact.id)
+        known = self._book.kept(contact.id)
         before = None if known is None else known.contact.state
-        network = self._network
-        peer = network.add(contact, coming=True) if met.joined else network.update(contact)
+        book = self._book
+        peer = book.add(contact, coming=True) if met.joined else book.update(contact)
         if peer is None:
             # Removed, or not here yet: what its next try finds will be so.
             told = Refusal(code=RefusalCode.NOT_NOW, reason="try again later")
             raise HelloDeniedError("the contact comes or goes just now", told)
         if before != contact.state:
             log.info("%s is %s", contact.name, contact.state)
-            self._network.services.events.publish("contact", contact.id, contact.state)
+            self._services.events.publish("contact", contact.id, contact.state)
         if met.problem is not None:
             raise self._denied(peer, met.problem)
         self._peer = peer
@@ -143,17 +181,17 @@ class Meeting:
 
         Another ticket costs a word; to let the guest in under a name that nobody chose might cost more.
         """
-        store, invite_id = self._network.services.store, result.invite_id or b""
+        store, invite_id = self._services.store, result.invite_id or b""
         why = f"used by another identity ({fingerprint(result.id_public)}), which was turned away"
         name = await store.write(invites.burn, invite_id, now_ms(), why)
         log.warning("an invitation for %s was %s", name, why)
-        self._network.services.events.publish("invite", invite_id.hex(), "refused")
+        self._services.events.publish("invite", invite_id.hex(), "refused")
         reason = (
             "the invitation renews a contact that has another identity: ask for one for yourself"
         )
         return HelloDeniedError(error.message, Refusal(code=RefusalCode.TICKET, reason=reason))
 
-    def _denied(self, peer: Peer, problem: UntrustedError) -> HelloDeniedError:
+    def _denied(self, peer: Acquainted, problem: UntrustedError) -> HelloDeniedError:
         """Say what speaks against a contact: here, to the user, and to itself."""
         code = next((code for kind, code in _CODES.items() if isinstance(problem, kind)), None)
         peer.turned_away(problem)

@@ -16,22 +16,30 @@ from typing import TYPE_CHECKING
 
 from peerpost.errors import PeerpostError, RollbackError, StorageError, UntrustedError
 from peerpost.node.causes import cause_of
+from peerpost.node.clock import now_ms
 from peerpost.node.session.session import Session
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol.backoff import Backoff
 from peerpost.protocol.hello import HelloDeniedError, HelloRefusedError
+from peerpost.store.tables import contacts, outbox
+from peerpost.wire.hello import RefusalCode
 from peerpost.wire.history import TOPS
 
 from .exchange import Exchange
 from .handshake import Greeting, open_lanes
+from .reach import closed_where_it_fails
+from .tickets import NOT_TAKEN, expire
 
 if TYPE_CHECKING:
     from peerpost.net.interface import Connection, Stream
+    from peerpost.node.files.transfers import Transfers
+    from peerpost.node.services import Services
     from peerpost.store.tables.contacts import Contact
     from peerpost.store.tables.outbox import Entry
     from peerpost.wire.inner import Lane
 
-    from .network import Network
+    from .meeting import Book
+    from .reach import Reach
 
 __all__ = ["Peer"]
 
@@ -54,7 +62,15 @@ class Peer:
     """A contact with its session, if there is one."""
 
     def __init__(
-        self, network: Network, contact: Contact, *, hurry: bool = False, coming: bool = False
+        self,
+        services: Services,
+        transfers: Transfers,
+        reach: Reach,
+        book: Book,
+        contact: Contact,
+        *,
+        hurry: bool = False,
+        coming: bool = False,
     ) -> None:
         self.contact = contact
         self.session: Session | None = None
@@ -66,7 +82,10 @@ class Peer:
         """Whether the peer answered the last dial, and said no for good."""
         self.closed = False
         """Whether the contact was removed, or the node stops: no session may begin any more."""
-        self._network = network
+        self._services = services
+        self._transfers = transfers
+        self._reach = reach
+        self._book = book
         self._exchange: Exchange | None = None
         self._backoff = Backoff()
         self._unsteady: Backoff | None = None
@@ -88,7 +107,7 @@ class Peer:
     def start(self) -> None:
         """Begin to reach the contact."""
         name = f"reach-{self.contact.id}"
-        self._tasks.keep(name, self._keep_reaching, self._network.services.duties)
+        self._tasks.keep(name, self._keep_reaching, self._services.duties)
 
     async def stop(self, cause: str = "the node is stopping") -> None:
         """Leave the contact alone for good: end the session and the dialling."""
@@ -126,7 +145,7 @@ class Peer:
     def dial_now(self) -> None:
         """Dial now, whatever the backoff says."""
         self._hurry = True
-        self._network.dials.hasten(self.contact.id)
+        self._reach.dials.hasten(self.contact.id)
         self._backoff.reset()
         self._wake.set()
 
@@ -178,8 +197,8 @@ class Peer:
                 if self.session is None and self._unsteady is not None:
                     await self._pause(self._unsteady, queued=True)
                 continue
-            if self.contact.state in ("active", "pending") and self._network.where(self.contact):
-                await self._network.dials.turn(self.contact.id, soon=self._hurry)
+            if self.contact.state in ("active", "pending") and self._reach.where(self.contact):
+                await self._reach.dials.turn(self.contact.id, soon=self._hurry)
                 self._hurry = False
                 if self.session is None:
                     await self._dial_once()
@@ -192,9 +211,15 @@ class Peer:
 
     async def _look_for_work(self) -> None:
         try:
-            self._queued = await self._network.has_work(self.contact.id)
+            self._queued = await self._has_work()
         except StorageError as error:
             log.warning("cannot see what waits for %s: %s", self.contact.name, error.message)
+
+    async def _has_work(self) -> bool:
+        """Tell whether something waits for this contact, or from it."""
+        waiting = await self._services.store.read(outbox.has_open, self.contact.id)
+        pending = self.contact.state == "pending"
+        return waiting or pending or self._transfers.wants(self.contact.id)
 
     async def _pause(self, backoff: Backoff, *, queued: bool) -> None:
         wait_s = backoff.next_wait_s(random.random(), queued=queued)  # noqa: S311
@@ -213,7 +238,9 @@ class Peer:
         self.refused = False
         ticket = self.contact.ticket_secret
         try:
-            await self._network.dial(self)
+            connection, greeting = await self._reach.dial(self.contact)
+            async with closed_where_it_fails(connection):
+                await self.attach(connection, greeting)
         except HelloRefusedError as error:
             self.last_error = error.message
             log.info("%s refuses us: %s", self.contact.name, error.message)
@@ -234,11 +261,35 @@ class Peer:
             if ticket == self.contact.ticket_secret or self.contact.ticket_secret is None:
                 self._dialled.set()
 
+    async def left_at_the_door(self, error: HelloRefusedError) -> None:
+        """Take note that the contact came, saw who we are, and does not go on."""
+        log.info("%s does not go on: %s", self.contact.name, error.message)
+        self.last_error = error.message
+        await self._heed(error)
+
     async def _heed(self, error: HelloRefusedError) -> None:
+        """Do what can be done about the contact, who does not serve us."""
         try:
-            await self._network.refused(self, error)
+            await self._act_upon(error)
         except StorageError as failure:
             log.warning("cannot note that %s refused: %s", self.contact.name, failure.message)
+
+    async def _act_upon(self, error: HelloRefusedError) -> None:
+        refusal = error.refusal
+        if error.is_final and self.contact.state == "pending":
+            said = (
+                refusal.reason
+                if refusal is not None and refusal.reason
+                else "it was used, or is no longer good"
+            )
+            self.last_error = f"{NOT_TAKEN}: {said}"
+            await expire(self._services, self._book, self.contact.id, self.last_error)
+        elif refusal is not None and refusal.code == RefusalCode.ROLLBACK:
+            log.info("%s has a newer key statement of ours", self.contact.name)
+            if await self._reach.overtake(refusal):
+                self.dial_now()
+        elif refusal is not None and refusal.code == RefusalCode.EQUIVOCATION:
+            log.info("%s has to verify us: %s", self.contact.name, error.message)
 
     # -- sessions
 
@@ -255,6 +306,7 @@ class Peer:
             self._require_served()
             if self._prefers(connection):
                 self._take(connection, streams, greeting)
+                self._services.events.publish("contact", self.contact.id, "online")
                 return True
         await connection.close()
         return False
@@ -271,9 +323,9 @@ class Peer:
         if old is not None:
             old.abort("a newer connection replaced it")
         exchange = Exchange(
-            self._network.services,
+            self._services,
             self.contact.id,
-            self._network.transfers,
+            self._transfers,
             on_busy=self._on_busy,
             busy_until_s=self._busy_until_s,
         )
@@ -281,9 +333,9 @@ class Peer:
             connection=connection,
             streams=streams,
             keys=greeting.keys,
-            buckets=self._network.services.buckets,
+            buckets=self._services.buckets,
             receiver=exchange,
-            traffic=self._network.services.limits.traffic(self.contact.id),
+            traffic=self._services.limits.traffic(self.contact.id),
         )
         self.session, self._exchange = session, exchange
         self._over.clear()
@@ -310,7 +362,7 @@ class Peer:
             return True
         if time.monotonic() - current.opened_s > TIE_S:
             return True
-        i_am_smaller = self._network.peer_id < connection.peer_id
+        i_am_smaller = self._reach.peer_id < connection.peer_id
         return connection.inbound != i_am_smaller
 
     async def _run(self, session: Session, exchange: Exchange, greeting: Greeting) -> None:
@@ -327,4 +379,11 @@ class Peer:
                 self._over.set()
                 self.last_error = session.cause
                 log.info("%s is offline: %s", self.contact.name, session.cause)
-                await self._network.session_ended(self)
+                await self._note_offline()
+
+    async def _note_offline(self) -> None:
+        try:
+            await self._services.store.write_lazily(contacts.touch, self.contact.id, now_ms())
+        except StorageError as error:
+            log.warning("cannot note when %s was here: %s", self.contact.name, error.message)
+        self._services.events.publish("contact", self.contact.id, "offline")

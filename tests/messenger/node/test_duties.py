@@ -13,7 +13,8 @@ import pytest
 
 from peerpost.errors import PeerpostError, StoreFullError
 from peerpost.node.clock import now_ms
-from peerpost.node.contact import agreement, exchange, network
+from peerpost.node.contact import agreement, exchange
+from peerpost.node.contact.reach import Reach
 from peerpost.node.duties import STEADY_S, Duties
 from peerpost.node.files.spool import Spool
 from peerpost.store.tables import outbox
@@ -88,15 +89,15 @@ async def test_a_contact_is_called_again_after_an_unforeseen_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, _):
-        real, failed = network.Network.dial, asyncio.Event()
+        real, failed = Reach.dial, asyncio.Event()
 
-        async def dial(self: network.Network, peer: Any) -> None:
+        async def dial(self: Reach, contact: Any) -> Any:
             if not failed.is_set():
                 failed.set()
                 raise ZeroDivisionError
-            await real(self, peer)
+            return await real(self, contact)
 
-        monkeypatch.setattr(network.Network, "dial", dial)
+        monkeypatch.setattr(Reach, "dial", dial)
         await alice.peer.drop("a test")
         await until(failed.is_set)
         entry = await alice.queue(f"after the error, {now_ms()}")

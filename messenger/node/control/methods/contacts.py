@@ -12,8 +12,8 @@ from peerpost.client.rpc import Request
 from peerpost.crypto.keys import peer_id, safety_number, transport_public
 from peerpost.errors import BadInputError, TicketError, UnavailableError, UsageError
 from peerpost.node.clock import now_ms, rfc3339
-from peerpost.node.contact.network import NOT_TAKEN
 from peerpost.node.contact.roster import peer_ids
+from peerpost.node.contact.tickets import NOT_TAKEN
 from peerpost.store.tables import agreement, quota
 from peerpost.store.tables import contacts as store_contacts
 from peerpost.store.tables import inbox as store_inbox
@@ -186,7 +186,7 @@ async def show(node: Node, request: Request) -> dict[str, Any]:
     return {
         **_row(opened, contact, queued, unread),
         "notes": contact.note,
-        "addresses": list(opened.network.where(contact)),
+        "addresses": list(opened.network.reach.where(contact)),
         "safety_number": safety_number(opened.me.id_public, contact.id_public),
         "verified_at": rfc3339(contact.verified_at_ms),
         "added": rfc3339(contact.added_ms),

@@ -51,8 +51,8 @@ def describe(node: Node) -> dict[str, Any]:
         "fingerprint": fingerprint(me.id_public),
         "locked": False,
         "protected": False,
-        "addresses": list(me.addresses or network.bound),
-        "listening": list(network.bound),
+        "addresses": list(me.addresses or network.reach.bound),
+        "listening": list(network.reach.bound),
         "announced": [f"{address}/p2p/{me.peer_id}" for address in me.addresses],
         "created": rfc3339(me.row.created_ms),
         "keys": [

@@ -12,10 +12,9 @@ import pytest
 
 from peerpost.errors import PeerpostError
 from peerpost.net.interface import Admission, Connection, DialError, StreamResetError
-from peerpost.node.contact import exchange, handshake
+from peerpost.node.contact import exchange, handshake, reach
 from peerpost.node.contact import network as network_module
 from peerpost.node.contact.handshake import greet
-from peerpost.node.contact.meeting import Meeting
 from peerpost.node.session.session import BULK_PROTOCOL, HELLO_PROTOCOL, URGENT_PROTOCOL
 from peerpost.protocol.hello import Hello
 from peerpost.store.tables import contacts, transfers
@@ -42,12 +41,8 @@ async def raw_dial(one: Somebody, other: Somebody) -> Connection:
 async def hello(one: Somebody, other: Somebody) -> Connection:
     """Connect and go through HELLO, but open no lane."""
     connection = await raw_dial(one, other)
-    network, me = one.home.network, one.home.me
-    policy = await network._whom(one.peer.contact)
-    decide = Meeting(network, policy).decide
-    greeting = await greet(
-        connection, me=me.party, my_encryption=me.encryption, policy=policy, decide=decide
-    )
+    way = one.home.network.reach
+    greeting = await way.prove(connection, way.meeting(await way.whom(one.peer.contact)))
     await greeting.stream.close()
     return connection
 
@@ -99,7 +94,7 @@ async def test_only_so_many_hellos_are_under_way_at_once(
 
     monkeypatch.setattr(network_module, "GREETING_LIMIT", 3)
     monkeypatch.setattr(network_module, "GREETINGS_PER_CONTACT", 100)
-    monkeypatch.setattr(network_module, "greet", counted)
+    monkeypatch.setattr(reach, "greet", counted)
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         held = [await raw_dial(alice, bob) for _ in range(6)]
         await until(lambda: running >= 3, timeout_s=SOON_S)

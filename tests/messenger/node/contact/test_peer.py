@@ -12,7 +12,7 @@ import pytest
 
 from peerpost.errors import StorageError
 from peerpost.node.contact import exchange, handshake
-from peerpost.node.contact.network import Network
+from peerpost.node.contact.peer import Peer
 from peerpost.node.control.methods import queue
 from peerpost.node.session.session import Session
 from peerpost.store.tables import outbox
@@ -54,14 +54,14 @@ async def test_sessions_that_end_at_once_are_waited_for_by_both_sides(
 async def test_a_store_that_cannot_be_read_for_once_ends_no_dialling(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = set[Network]()
+    asked = set[Peer]()
 
-    async def has_work(network: Network, _contact_id: str) -> bool:
-        asked.add(network)
+    async def has_work(peer: Peer) -> bool:
+        asked.add(peer)
         raise StorageError("the disk did not answer")
 
     async with acquainted(tmp_path, "alice", "bob") as (alice, _bob):
-        monkeypatch.setattr(Network, "has_work", has_work)
+        monkeypatch.setattr(Peer, "_has_work", has_work)
         listeners = alice.transport.network.listeners
         gone = dict(listeners)
         listeners.clear()

@@ -139,7 +139,7 @@ async def signs(somebody: Somebody, before: Signed, seq: int) -> Signed:
 
 def dials_not(somebody: Somebody) -> None:
     """Have only the other dial."""
-    somebody.home.network._transport = None
+    somebody.home.network.reach.transport = None
 
 
 def seq_of(somebody: Somebody) -> int:

@@ -22,7 +22,7 @@ from peerpost.store.tables.transfers import Transfer
 from tests.support.spool_writer import DATA, services_of
 from tests.support.store_rig import Rig
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 KILLS = int(os.environ.get("PEERPOST_KILLS", "4"))
 STEPS = 30
 """More than the process makes."""

@@ -21,7 +21,7 @@ from peerpost.errors import StoreFullError
 from peerpost.store.db.ballast import Ballast
 from tests.support.store_rig import Rig
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 MOUNT = "mount -t tmpfs -o size=4m,mode=700 tmpfs"
 
 

@@ -21,7 +21,7 @@ from tests.support.store_rig import Rig
 from tests.support.store_writer import body
 
 KILLS = int(os.environ.get("PEERPOST_KILLS", "15"))
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def write_until_killed(home: Path, writers: int, lines: int, life_s: float) -> list[str]:

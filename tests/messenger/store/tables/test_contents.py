@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from peerpost.errors import StorageError
+from peerpost.store.db import engine
 from peerpost.store.files.chunks import Sealer
 from peerpost.store.files.sealed import SealedFile
 from peerpost.store.files.spool import SharedSource, SpoolSource, digest_of, spool
@@ -99,7 +100,7 @@ def test_a_spool_of_an_earlier_version_goes_on(rig: Rig) -> None:
     """Until then a spooled file was named by its transfer, and sealed under its keys."""
     bob = rig.make_contact("bob").id
     row = send(rig, bob, 1, bytes(16))
-    sql = (Path(transfers.__file__).parent / "schema" / "0003.sql").read_text()
+    sql = (Path(engine.__file__).parent / "schema" / "0003.sql").read_text()
     undo = (
         "DROP TRIGGER transfers_ended; DROP TRIGGER transfers_removed; DROP TABLE contents;"
         " DROP TABLE contents_key; DROP INDEX transfers_content; DROP INDEX transfers_outgoing;"

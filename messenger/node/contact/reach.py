@@ -1,0 +1,137 @@
+"""How a contact is reached: where it is dialled, and the HELLO that proves who is who, on either side.
+
+`Reach` takes a contact and returns a connection with what HELLO has found out; what becomes of it is its caller's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from peerpost.errors import StorageError
+from peerpost.net.interface import Connection, ConnectionLostError, DialError, Transport
+from peerpost.protocol.hello import HelloDeniedError
+from peerpost.store.tables import inbox
+from peerpost.wire.address import dialable
+from peerpost.wire.statement import Signed
+
+from .addresses import reachable
+from .dialling import DialPace
+from .handshake import Greeting, greet
+from .meeting import Acquaintances, Book, Meeting
+from .roster import peer_ids
+
+if TYPE_CHECKING:
+    from peerpost.node.me import Me
+    from peerpost.node.services import Services
+    from peerpost.store.tables.contacts import Contact
+    from peerpost.wire.hello import Refusal
+
+__all__ = ["DIAL_TIMEOUT_S", "Reach", "closed_where_it_fails"]
+
+log = logging.getLogger(__name__)
+
+DIAL_TIMEOUT_S = 10.0
+"""All addresses of one contact, tried in parallel."""
+
+
+class Reach:
+    """The way to contacts over the transport of now, if there is one."""
+
+    def __init__(
+        self, services: Services, me: Me, book: Book, *, knows: Callable[[bytes], bool]
+    ) -> None:
+        """Take who we are, who is kept in the book, and which identities HELLO may serve."""
+        self.transport: Transport | None = None
+        """What listens and dials; set once it does."""
+        self.dials = DialPace()
+        self._services = services
+        self._me = me
+        self._book = book
+        self._knows = knows
+
+    @property
+    def peer_id(self) -> str:
+        """Our peer id."""
+        return self._me.peer_id
+
+    @property
+    def bound(self) -> Sequence[str]:
+        """Multiaddrs that the transport listens on."""
+        return () if self.transport is None else self.transport.addresses
+
+    def where(self, contact: Contact) -> tuple[str, ...]:
+        """Return the addresses at which a contact is dialled.
+
+        A node that listens on this machine alone dials here too: its user wants it.
+        """
+        bound = list(dialable(self.bound))
+        return contact.where(local=bool(bound) and all(address.is_local for address in bound))
+
+    async def announce(self) -> None:
+        """Sign a new key statement where we listen elsewhere than the last one says. Raises StorageError."""
+        # A laptop answers elsewhere once its network is another one.
+        where = reachable(self.bound, self._services.config.network.announce)
+        await self._me.announce(self._services.store, where)
+
+    async def overtake(self, refusal: Refusal) -> bool:
+        """Go on after a newer key statement of ours that a refusal shows; return whether there is one to show now."""
+        if refusal.statement is None or refusal.statement_sig is None:
+            return False
+        kept = Signed(body=refusal.statement, sig=refusal.statement_sig)
+        return await self._me.overtake(self._services.store, kept)
+
+    async def dial(self, contact: Contact) -> tuple[Connection, Greeting]:
+        """Reach a contact; return the connection, and what HELLO has found out. Raises PeerpostError with the cause."""
+        transport = self.transport
+        if transport is None:
+            raise DialError("the node is not listening yet")
+        connection = await self._dial_any(transport, contact)
+        async with closed_where_it_fails(connection):
+            await self.announce()
+            meeting = self.meeting(await self.whom(contact))
+            return connection, await self.prove(connection, meeting)
+
+    async def _dial_any(self, transport: Transport, contact: Contact) -> Connection:
+        errors: list[str] = []
+        for peer_id in peer_ids(contact):
+            try:
+                return await transport.dial(peer_id, self.where(contact), timeout_s=DIAL_TIMEOUT_S)
+            except (DialError, ConnectionLostError) as error:
+                errors.append(error.message)
+        raise DialError("; ".join(errors) or f"no transport key of {contact.name} is known")
+
+    def meeting(self, policy: Acquaintances) -> Meeting:
+        """Return what keeps the verdict on whoever is at the other end, under a policy."""
+        return Meeting(self._services, self._book, policy)
+
+    async def prove(self, connection: Connection, meeting: Meeting) -> Greeting:
+        """Go through HELLO on a connection. Raises what `greet` raises."""
+        return await greet(
+            connection,
+            me=self._me.party,
+            my_encryption=self._me.encryption,
+            policy=meeting.policy,
+            decide=meeting.decide,
+        )
+
+    async def whom(self, contact: Contact) -> Acquaintances:
+        """Return whom a dialer's HELLO may serve: the contact that it wants."""
+        marks = await self._services.store.read(inbox.watermarks, contact.id)
+        return Acquaintances(knows=self._knows, invitations={}, marks=marks, expected=contact)
+
+
+@asynccontextmanager
+async def closed_where_it_fails(connection: Connection) -> AsyncIterator[None]:
+    """End a connection where the body of the with block fails."""
+    try:
+        yield
+    except (HelloDeniedError, StorageError):
+        # Not dropped: why is still on its way.
+        await connection.close()
+        raise
+    except BaseException:
+        connection.abort()
+        raise

@@ -1,0 +1,47 @@
+"""Contacts whose ticket has not been answered yet: how long they are waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from peerpost.node.clock import now_ms
+from peerpost.store.tables import contacts
+
+if TYPE_CHECKING:
+    from peerpost.node.services import Services
+
+    from .meeting import Acquainted, Book
+
+__all__ = ["EXPIRY_CHECK_S", "NOT_TAKEN", "expire", "expire_tickets"]
+
+NOT_TAKEN = "whoever made the ticket does not take it"
+EXPIRY_CHECK_S = 5.0
+"""How often a pending contact's ticket is looked at."""
+
+
+async def expire(
+    services: Services, book: Book, contact_id: str, why: str, at_ms: int | None = None
+) -> None:
+    """End the wait of a contact whose ticket came to nothing, if it still waits."""
+    changed = await services.store.write(contacts.expire, contact_id, why, at_ms)
+    if changed is not None and book.update(changed) is not None:
+        services.events.publish("contact", changed.id, changed.state)
+
+
+async def expire_tickets(
+    services: Services, book: Book, acquainted: Mapping[str, Acquainted]
+) -> None:
+    """End the waits whose time has come, for ever."""
+    while True:
+        for contact in [someone.contact for someone in acquainted.values()]:
+            expires_s = contact.ticket_expires_s
+            if (
+                contact.state == "pending"
+                and expires_s is not None
+                and expires_s * 1000 <= now_ms()
+            ):
+                why = "the ticket expired before its maker could be reached"
+                await expire(services, book, contact.id, why, now_ms())
+        await asyncio.sleep(EXPIRY_CHECK_S)
