@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from peerpost.crypto import keys as crypto_keys
 from peerpost.errors import StorageError
 from peerpost.net.interface import Connection, ConnectionLostError, DialError, Transport
 from peerpost.protocol.hello import HelloDeniedError
@@ -21,7 +22,6 @@ from .addresses import reachable
 from .dialling import DialPace
 from .handshake import Greeting, greet
 from .meeting import Acquaintances, Book, Meeting
-from .roster import peer_ids
 
 if TYPE_CHECKING:
     from peerpost.node.me import Me
@@ -29,12 +29,17 @@ if TYPE_CHECKING:
     from peerpost.store.tables.contacts import Contact
     from peerpost.wire.hello import Refusal
 
-__all__ = ["DIAL_TIMEOUT_S", "Reach", "closed_where_it_fails"]
+__all__ = ["DIAL_TIMEOUT_S", "Reach", "closed_where_it_fails", "peer_ids"]
 
 log = logging.getLogger(__name__)
 
 DIAL_TIMEOUT_S = 10.0
 """All addresses of one contact, tried in parallel."""
+
+
+def peer_ids(contact: Contact) -> list[str]:
+    """Return the peer ids under which a contact may answer now, current first; former ones count no more."""
+    return [crypto_keys.peer_id(public) for public in contact.transport_publics]
 
 
 class Reach:

@@ -10,18 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from peerpost.crypto import keys as crypto_keys
 from peerpost.store.tables.contacts import Contact
+
+from .reach import peer_ids
 
 if TYPE_CHECKING:
     from .peer import Peer
 
-__all__ = ["Roster", "peer_ids"]
-
-
-def peer_ids(contact: Contact) -> list[str]:
-    """Return the peer ids under which a contact may answer now, current first; former ones count no more."""
-    return [crypto_keys.peer_id(public) for public in contact.transport_publics]
+__all__ = ["Roster"]
 
 
 class Roster:

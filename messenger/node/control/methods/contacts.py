@@ -12,7 +12,7 @@ from peerpost.client.rpc import Request
 from peerpost.crypto.keys import peer_id, safety_number, transport_public
 from peerpost.errors import BadInputError, TicketError, UnavailableError, UsageError
 from peerpost.node.clock import now_ms, rfc3339
-from peerpost.node.contact.roster import peer_ids
+from peerpost.node.contact.reach import peer_ids
 from peerpost.node.contact.tickets import NOT_TAKEN
 from peerpost.store.tables import agreement, quota
 from peerpost.store.tables import contacts as store_contacts
