@@ -19,48 +19,63 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MAPPED = {"messenger": "peerpost", "cli": "peerpost.cli", "fastpath": "peerpost.fastpath"}
 
-# What makes a client of the node: it imports nothing of the node itself, nor asyncio.
-CLIENT = (
-    "client",
-    "config",
-    "config_text",
-    "holder",
-    "keeping",
-    "logfile",
-    "paths",
-    "rpc",
-    "spawn",
-    "schedule",
-    "units",
-)
-CLIENT_MODULES = frozenset(f"node.{name}" for name in CLIENT)
+# Modules of a folder that make a group with rules of their own. The lobby of the node is what every
+# room is handed; its home is one life of an open home, which the methods of the control socket see.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "node.lobby": (
+        *("causes", "clock", "duties", "encoded", "events", "logs", "me", "services", "tasks"),
+    ),
+    "node.home": ("health", "home", "new_home", "retention"),
+}
+GROUP_OF = {
+    f"{group.rpartition('.')[0]}.{name}": group for group, names in GROUPS.items() for name in names
+}
 
-FOLDERS: dict[str, frozenset[str]] = {
-    "": frozenset(),
-    "raw_bytes": frozenset(),
-    "errors": frozenset({"raw_bytes"}),
-    "stdio": frozenset({"errors"}),
-    "system": frozenset({"errors"}),
-    "invisible": frozenset(),
-    "holes": frozenset(),
-    "fastpath": frozenset(),
-    "wire": frozenset({"errors", "fastpath"}),
-    "crypto": frozenset({"errors", "fastpath", "wire"}),
-    "protocol": frozenset({"errors", "fastpath", "wire", "crypto"}),
-    "store": frozenset(
-        {"errors", "raw_bytes", "system", "invisible", "fastpath", "wire", "crypto"}
-    ),
-    "net": frozenset({"errors", "system", "fastpath", "wire"}),
-    "node": frozenset(
-        {"", "errors", "raw_bytes", "stdio", "system", "holes"}
-        | {"fastpath", "wire", "crypto", "protocol", "store", "net"}
-    ),
-    "cli": frozenset(
-        {"", "errors", "raw_bytes", "stdio", "system", "invisible", "holes", "store.names"}
-        | CLIENT_MODULES
-    ),
+# What each folder may import: folders, groups, or single modules of ours. What is inside of one may
+# always import the rest of it.
+TOOLS = {"errors", "raw_bytes", "stdio", "system", "invisible", "holes"}
+BELOW = TOOLS | {"fastpath", "wire", "crypto", "protocol"}
+STORE = {"store", "store.db", "store.tables", "store.files"}
+NET = {"net", "net.mux", "net.tcp"}
+FOLDERS: dict[str, set[str]] = {
+    "": set(),
+    "raw_bytes": set(),
+    "errors": {"raw_bytes"},
+    "stdio": {"errors"},
+    "system": {"errors"},
+    "invisible": set(),
+    "holes": set(),
+    "fastpath": set(),
+    "wire": {"errors", "fastpath"},
+    "crypto": {"errors", "fastpath", "wire"},
+    "protocol": {"errors", "fastpath", "wire", "crypto"},
+    "store": {"errors", "system"},
+    "store.db": {"errors", "store"},
+    "store.files": (BELOW - {"protocol"}) | {"store"},
+    "store.tables": (BELOW - {"protocol"}) | {"store", "store.db", "store.files"},
+    "net": {"errors", "system", "fastpath", "wire"},
+    "net.mux": {"errors", "system", "fastpath", "wire", "net"},
+    "net.tcp": {"errors", "system", "fastpath", "wire", "net", "net.mux"},
+    "client": {"errors", "raw_bytes", "system", "wire"},
+    "node.session": BELOW | STORE | {"net", "client", "node.clock"},
+    "node.lobby": BELOW | STORE | {"client", "node.session.rates"},
+    "node.files": BELOW | STORE | {"node.lobby", "node.session"},
+    "node.contact": BELOW | STORE | {"net", "node.lobby", "node.session", "node.files"},
+    "node.home": BELOW
+    | STORE
+    | {"", "net", "client", "node.lobby", "node.session", "node.files", "node.contact"},
+    "node.control": {"errors", "client", "node.lobby"},
+    "node.control.methods": BELOW
+    | STORE
+    | {"client", "node.lobby", "node.session", "node.files", "node.contact", "node.home"},
+    "node": BELOW
+    | STORE
+    | {"", "client", "node.lobby", "node.home", "node.control", "node.control.methods"}
+    | {"node.files.transfers"},
+    "cli": TOOLS | {"", "client", "store.files.names"},
+    "cli.commands": TOOLS | {"", "client", "cli"},
     # The liar of the demonstration is a node with one part replaced.
-    "demo": frozenset({"", "errors", "raw_bytes", "stdio", "system", "protocol", "store", "node"}),
+    "demo": TOOLS | {"", "protocol", "store.tables", "client", "node", "node.lobby", "node.files"},
 }
 PURE = {"wire", "crypto", "protocol"}
 GUESTS = {"libp2p", "trio"}  # for net/ alone
@@ -91,8 +106,19 @@ class Module:
 
 
 def folder_of(name: str) -> str:
-    """Return the layer of a module of ours: its first word after peerpost."""
-    return name.split(".")[1] if "." in name else ""
+    """Return the group or folder that a module of ours lies in, as FOLDERS names it."""
+    inner = name.partition(".")[2]
+    if inner in GROUP_OF:
+        return GROUP_OF[inner]
+    while inner and inner not in FOLDERS:
+        inner, _, last = inner.rpartition(".")
+        if not inner:
+            return last
+    return inner
+
+
+def layer_of(folder: str) -> str:
+    return folder.partition(".")[0]
 
 
 def modules(root: Path) -> list[Module]:
@@ -143,26 +169,56 @@ def import_faults(module: Module, known: set[str]) -> Iterator[str]:
     if rule is None:
         yield f"{module.path}: {module.folder}/ has no rule; give it one in FOLDERS"
         return
-    client = module.name.removeprefix("peerpost.") in CLIENT_MODULES
+    layer = layer_of(module.folder)
     for name, line, level in imports(module, known):
         where = f"{module.path}:{line}"
         target = folder_of(name)
-        inner = name.removeprefix("peerpost.")
+        inner = name.partition(".")[2]
         if matches(name, set(MAPPED)):
             yield f"{where}: {name} is the name of a folder; import peerpost"
-        elif matches(name, GUESTS) and module.folder != "net":
+        elif matches(name, GUESTS) and layer != "net":
             yield f"{where}: only net/ imports {name}"
-        elif module.folder in PURE and matches(name, IMPURE_MODULES):
-            yield f"{where}: {module.folder}/ must not import {name}"
-        elif client and matches(name, {"asyncio"}):
+        elif layer in PURE and matches(name, IMPURE_MODULES):
+            yield f"{where}: {layer}/ must not import {name}"
+        elif layer == "client" and matches(name, {"asyncio"}):
             yield f"{where}: a client of the node must not import {name}"
         elif is_ours(name):
-            if client and target == "node" and inner not in CLIENT_MODULES:
-                yield f"{where}: a client of the node must not import {name}"
-            elif level and target != module.folder:
+            if not stays(level, module):
                 yield f"{where}: a relative import leaves {module.folder}/"
             elif target != module.folder and not {target, inner} & rule:
                 yield f"{where}: {module.folder or 'peerpost'} must not import {name}"
+
+
+def stays(level: int, module: Module) -> bool:
+    """Tell whether a relative import of so many dots stays in its folder; the command line counts as one."""
+    if layer_of(module.folder) == "cli":
+        return level <= len(module.package) - 1
+    return level <= 1
+
+
+def circles(root: Path) -> list[list[str]]:
+    """Return the modules that import each other, also through others and for their types alone."""
+    every = modules(root)
+    known = {module.name for module in every}
+    arrows: dict[str, set[str]] = {module.name: set() for module in every}
+    for module in every:
+        for name, _, _ in imports(module, known):
+            while name not in known and "." in name:
+                name = name.rpartition(".")[0]
+            if name in known and name != module.name:
+                arrows[module.name].add(name)
+    # Whoever imports nothing that is left is in no circle, nor is who is imported by nothing left.
+    while True:
+        left = set(arrows)
+        wanted = set().union(*(targets & left for targets in arrows.values()))
+        kept = {
+            name: targets & left
+            for name, targets in arrows.items()
+            if targets & left and name in wanted
+        }
+        if kept == arrows:
+            return [sorted(arrows)] if arrows else []
+        arrows = kept
 
 
 def effect_faults(module: Module) -> Iterator[str]:
@@ -188,13 +244,25 @@ def faults(root: Path) -> list[str]:
     found = []
     for module in every:
         found += import_faults(module, known)
-        if module.folder in PURE:
+        if layer_of(module.folder) in PURE:
             found += effect_faults(module)
     return [fault.replace(f"{root}/", "") for fault in found]
 
 
 def test_the_layers_of_this_tree() -> None:
     assert faults(ROOT) == []
+
+
+def test_no_two_modules_import_each_other() -> None:
+    assert circles(ROOT) == []
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    plant(tmp_path / "messenger/node/a.py", "from peerpost.store import b")
+    plant(tmp_path / "messenger/store/b.py", "if TYPE_CHECKING:\n    from peerpost.node.c import C")
+    plant(tmp_path / "messenger/node/c.py", "from .a import A")
+    plant(tmp_path / "messenger/node/d.py", "from . import a")
+    assert circles(tmp_path) == [["peerpost.node.a", "peerpost.node.c", "peerpost.store.b"]]
 
 
 def test_nothing_else_imports_by_the_name_of_a_folder() -> None:
@@ -226,13 +294,37 @@ def test_nothing_else_imports_by_the_name_of_a_folder() -> None:
         ("messenger/node/x.py", "from peerpost.cli import main", "must not import"),
         ("messenger/node/x.py", "import messenger.wire", "is the name of a folder"),
         ("messenger/node/x.py", "from fastpath import leaves", "is the name of a folder"),
-        ("messenger/client/ask.py", "from .node import Node", "a client of the node"),
+        ("messenger/net/tcp/x.py", "from peerpost.crypto import keys", "must not import"),
+        ("messenger/net/mux/x.py", "from peerpost.net.tcp import guest", "must not import"),
+        ("messenger/net/x.py", "from peerpost.net.mux import yamux", "must not import"),
+        ("messenger/store/db/x.py", "from peerpost.store.tables import inbox", "must not import"),
+        (
+            "messenger/store/files/x.py",
+            "from peerpost.store.tables import inbox",
+            "must not import",
+        ),
+        ("messenger/store/tables/x.py", "from ..db import engine", "leaves store.tables/"),
+        ("messenger/client/ask.py", "from peerpost.node.node import Node", "must not import"),
+        ("messenger/client/ask.py", "from peerpost.node.clock import now_ms", "must not import"),
         ("messenger/client/ask.py", "import asyncio", "a client of the node"),
+        ("messenger/node/session/x.py", "from peerpost.node.services import S", "must not import"),
+        ("messenger/node/session/x.py", "from peerpost.node.files import queue", "must not import"),
+        ("messenger/node/files/x.py", "from peerpost.node.contact import peer", "must not import"),
+        ("messenger/node/files/x.py", "from peerpost.node.home import Home", "must not import"),
+        ("messenger/node/contact/x.py", "from peerpost.node.home import Opened", "must not import"),
+        ("messenger/node/contact/x.py", "from peerpost.node.control import server", "must not"),
+        ("messenger/node/services.py", "from peerpost.node.files import spool", "must not import"),
+        ("messenger/node/home.py", "from peerpost.node.control import server", "must not import"),
+        ("messenger/node/home.py", "from .node import Node", "must not import"),
+        ("messenger/node/control/server.py", "from peerpost.node.home import H", "must not import"),
+        ("messenger/node/control/server.py", "from .methods import send", "must not import"),
+        ("messenger/node/control/methods/x.py", "from peerpost.node.node import N", "must not"),
+        ("messenger/node/control/methods/x.py", "from ..server import S", "leaves"),
         ("messenger/errors.py", "import peerpost.wire.limits", "must not import"),
         ("messenger/new/x.py", "import peerpost", "has no rule"),
         ("cli/x.py", "from peerpost.node.node import Node", "must not import"),
         ("cli/x.py", "from peerpost.store.db.engine import Store", "must not import"),
-        ("cli/commands/x.py", "from ...store import engine", "leaves cli/"),
+        ("cli/commands/x.py", "from ...store import engine", "leaves cli"),
         ("fastpath/x.py", "from peerpost.errors import UsageError", "must not import"),
     ],
 )
@@ -253,14 +345,21 @@ def test_a_planted_violation_is_found(tmp_path: Path, place: str, source: str, f
         ("messenger/wire/x.py", "import struct, hashlib\nfrom . import limits"),
         ("messenger/crypto/x.py", "from nacl import bindings\nfrom peerpost.wire import limits"),
         ("messenger/net/x.py", "import trio\nimport libp2p\nimport asyncio"),
-        ("messenger/node/commands/x.py", "from ..node import Node\nfrom . import y"),
+        (
+            "messenger/node/control/methods/x.py",
+            "from peerpost.node.home import O\nfrom . import y",
+        ),
+        (
+            "messenger/node/contact/x.py",
+            "from peerpost.node.files.spool import S\nfrom .y import Z",
+        ),
         ("messenger/node/x.py", "from peerpost import __version__\nimport time"),
         ("cli/commands/x.py", "from peerpost.client.ask import call\nfrom ..app import App"),
-        ("cli/x.py", "from peerpost.node import config"),
+        ("cli/x.py", "from peerpost.client import config"),
     ],
 )
 def test_what_is_allowed_passes(tmp_path: Path, place: str, source: str) -> None:
-    plant(tmp_path / "messenger" / "node" / "config.py", "")
+    plant(tmp_path / "messenger" / "client" / "config.py", "")
     plant(tmp_path / "fastpath" / "__init__.py", "")
     plant(tmp_path / place, source)
     assert faults(tmp_path) == []

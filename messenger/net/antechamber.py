@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from peerpost.net.tcp.shares import Places, network_of
-
 from .interface import Admission
+from .shares import Places, network_of
 
 __all__ = ["STRANGERS", "STRANGERS_PER_NETWORK", "STRANGER_TIMEOUT_S", "Antechamber"]
 

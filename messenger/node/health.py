@@ -13,14 +13,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from stat import S_ISREG
+from typing import Protocol
 
 from peerpost.errors import AlreadyRunningError
-from peerpost.node.control.server import ControlServer
 from peerpost.store.db.engine import Store
 from peerpost.store.homelock import HomeLock
 from peerpost.system import private_dir
 
-__all__ = ["CHECK_S", "Health"]
+__all__ = ["CHECK_S", "ControlSocket", "Health"]
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,17 @@ _STORE_FILES = ("store.db", "store.db-wal", "store.db-shm")
 _FOLDERS = ("blobs", "spool")
 
 
+class ControlSocket(Protocol):
+    """The control socket, as far as it is a file of the home."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is no longer in its place."""
+
+    def bind_again(self) -> None:
+        """Make it anew where it was deleted. Raises OSError."""
+
+
 class Health:
     """What is wrong with an open home now, by the name of what it is about."""
 
@@ -38,7 +49,7 @@ class Health:
         self,
         home: Path,
         store: Store,
-        control: ControlServer,
+        control: ControlSocket,
         lock: HomeLock | None,
         *,
         on_taken: Callable[[BaseException], object],

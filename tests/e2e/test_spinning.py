@@ -21,15 +21,13 @@ pytestmark = pytest.mark.asyncio
 
 NODE = """
 import asyncio, sys, time
-from peerpost.node import commands, watchdog
-
-commands.WITHOUT_IDENTITY |= {"test.spin", "test.never", "test.turns"}
-from peerpost.node import daemon
+from peerpost.node import daemon, watchdog
+from peerpost.node.control import methods
 
 watchdog.STALLED_S = 1.5
 watchdog.STOP_S = 1.0
 
-async def spin(node, request):
+async def spin(host, request):
     spinning_here(request.params["seconds"])
 
 def spinning_here(seconds):
@@ -37,18 +35,18 @@ def spinning_here(seconds):
     while time.monotonic() < end:
         pass
 
-async def never_leaves(node, request):
+async def never_leaves(host, request):
     # As Tasks.join once did: a `while` with an await that gives no other task a turn.
     async def nothing():
         pass
     while True:
         await nothing()
 
-async def gives_turns(node, request):
+async def gives_turns(host, request):
     while True:
         await asyncio.sleep(0)
 
-commands.METHODS |= {"test.spin": spin, "test.never": never_leaves, "test.turns": gives_turns}
+methods.HOST_METHODS.update({"test.spin": spin, "test.never": never_leaves, "test.turns": gives_turns})
 sys.exit(daemon.main(sys.argv[1:]))
 """
 

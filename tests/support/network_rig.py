@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from peerpost.client.config import Config
 from peerpost.client.rpc import Request
@@ -22,7 +22,7 @@ from peerpost.node.contact.network import Network
 from peerpost.node.contact.peer import Peer
 from peerpost.node.events import Events
 from peerpost.node.files.transfers import Transfers
-from peerpost.node.node import PROTOCOLS, Node, Opened
+from peerpost.node.home import PROTOCOLS, Opened
 from peerpost.node.services import Services
 from peerpost.node.session.rates import RateLimits
 from peerpost.store.db.engine import Store
@@ -53,11 +53,6 @@ class Somebody:
         (peer,) = self.home.network.peers.values()
         return peer
 
-    @property
-    def node(self) -> Node:
-        """What methods of the control socket ask for the open home."""
-        return cast("Node", _Opener(self.home))
-
     async def queue(self, text: str) -> outbox.Entry:
         """Queue a text for the contact and let it go."""
         entry = await self.store.write(
@@ -87,14 +82,6 @@ class Somebody:
     def request(self, method: str, **params: Any) -> Request:
         """Return a request as the control socket makes it."""
         return Request(method, params)
-
-
-class _Opener:
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
-
-    def opened(self) -> Opened:
-        return self._opened
 
 
 @contextlib.asynccontextmanager

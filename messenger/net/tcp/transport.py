@@ -35,9 +35,9 @@ from peerpost.net.mux.connection import MuxedConnection
 from peerpost.net.mux.keepalive import Keepalive
 from peerpost.net.mux.records import Opener, Sealer
 from peerpost.net.mux.yamux import Limits
+from peerpost.net.shares import Pacer, Places, network_of
 
 from .guest import Guest
-from .shares import Pacer, Places, network_of
 from .upgrade import Secured, Upgrade
 
 __all__ = ["LibP2PTransport"]

@@ -17,7 +17,6 @@ from typing import Final, Protocol
 
 from peerpost.errors import BadInputError, NoInputError, StorageError, TransientError
 from peerpost.store import disk
-from peerpost.store.tables.contents import Hasher
 from peerpost.wire.limits import LEAF_BYTES, MAX_FILE_BYTES
 
 from .chunks import Sealer
@@ -30,6 +29,16 @@ _READ_CHUNKS: Final = 8
 """Chunks sealed per call: the lanes of the hash kernel."""
 _HASH_BYTES: Final = 2 << 20
 """Read at a time to hash a file: it stays in the cache between the two."""
+
+
+class Hasher(Protocol):
+    """A hash that is fed."""
+
+    def update(self, data: memoryview, /) -> object:
+        """Take more bytes."""
+
+    def digest(self) -> bytes:
+        """Return the hash of all bytes so far."""
 
 
 class Readable(Protocol):

@@ -14,14 +14,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import apsw
 from blake3 import blake3
 
+from peerpost.store.files.spool import Hasher
+
 __all__ = [
     "Content",
-    "Hasher",
     "add",
     "by_digest",
     "digest_key",
@@ -31,16 +31,6 @@ __all__ = [
     "missing",
     "unneeded",
 ]
-
-
-class Hasher(Protocol):
-    """A hash that is fed."""
-
-    def update(self, data: memoryview, /) -> object:
-        """Take more bytes."""
-
-    def digest(self) -> bytes:
-        """Return the hash of all bytes so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol, TypeVar
 
 import apsw
-
-if TYPE_CHECKING:
-    from .outbox import Entry
 
 __all__ = ["MAX_OFFERED", "paced"]
 
@@ -15,9 +12,18 @@ MAX_OFFERED: Final = 256
 """Files that a contact has been offered, and that have not ended: a receiver keeps four times as many."""
 
 
-def paced(
-    db: apsw.Connection, contact_id: str, after_row_id: int, entries: list[Entry]
-) -> list[Entry]:
+class _Entry(Protocol):
+    @property
+    def file_id(self) -> bytes | None: ...
+
+    @property
+    def state(self) -> str: ...
+
+
+E = TypeVar("E", bound=_Entry)
+
+
+def paced(db: apsw.Connection, contact_id: str, after_row_id: int, entries: list[E]) -> list[E]:
     """Return entries up to the first that would offer a file too many for now.
 
     What has left once is sent again in any case: it is among those that are counted.

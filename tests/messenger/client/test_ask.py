@@ -128,9 +128,9 @@ def test_node_is_detached(home: Path) -> None:
 
 COMMAND = """
 import sys
-from peerpost.node import client, spawn
+from peerpost.client import ask, spawn
 spawn._arguments = lambda paths, *_: [sys.executable, sys.argv[1], "--home", str(paths.home)]
-print(client.call(sys.argv[2], "pid.show"))
+print(ask.call(sys.argv[2], "pid.show"))
 """
 
 

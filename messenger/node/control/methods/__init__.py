@@ -1,6 +1,7 @@
 """What the control socket answers: one method for each command, named like it.
 
-A method is `async def method(node, request)` and returns plain objects with the keys of docs/cli.md, or an async
+A method is `async def method(opened, request)`, of an open home, or `async def method(host, request)`, of what a home
+without an identity can answer as well; it returns plain objects with the keys of docs/cli.md, or an async
 generator of events that ends in a `Final`; one that is called very often may return a future instead, which costs no
 task. Nothing here decides anything that lower layers should.
 """
@@ -15,14 +16,23 @@ from peerpost.client.rpc import Request
 from . import contacts, identity, inbox, invites, limits, node, queue, send, transfers, trust
 
 if TYPE_CHECKING:
-    from peerpost.node.node import Node
+    from peerpost.node.home import Host, Opened
 
-__all__ = ["METHODS", "WITHOUT_IDENTITY", "Method"]
+__all__ = ["HOST_METHODS", "METHODS"]
 
-Method = Callable[["Node", Request], Any]
-
-METHODS: dict[str, Method] = {
+HOST_METHODS: dict[str, Callable[[Host, Request], Any]] = {
     "identity.new": identity.new,
+    "node.status": node.status,
+    "node.ready": node.ready,
+    "node.stay": node.stay,
+    "node.hand_over": node.hand_over,
+    "node.stop": node.stop,
+    "doctor": node.doctor,
+    "config.show": node.config_show,
+}
+"""What a home without an identity can answer, too."""
+
+METHODS: dict[str, Callable[[Opened, Request], Any]] = {
     "identity.show": identity.show,
     "contacts.invite": invites.invite,
     "contacts.invites": invites.list_,
@@ -63,19 +73,5 @@ METHODS: dict[str, Method] = {
     "limits.show": limits.show,
     "limits.set": limits.set_,
     "limits.test": limits.test,
-    "node.status": node.status,
-    "node.ready": node.ready,
-    "node.stay": node.stay,
-    "node.hand_over": node.hand_over,
-    "node.stop": node.stop,
-    "doctor": node.doctor,
-    "config.show": node.config_show,
 }
-
-WITHOUT_IDENTITY = frozenset(
-    {
-        *("identity.new", "node.status", "node.ready", "node.stay", "node.hand_over", "node.stop"),
-        *("doctor", "config.show"),
-    }
-)
-"""What a home without an identity can answer."""
+"""What asks for an open home."""

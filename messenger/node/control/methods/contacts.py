@@ -30,7 +30,7 @@ from .pasted import find_ticket
 from .whole import whole
 
 if TYPE_CHECKING:
-    from peerpost.node.node import Node, Opened
+    from peerpost.node.home import Opened
 
 __all__ = ["add", "edit", "list_", "remove", "show"]
 
@@ -46,10 +46,9 @@ class _Add(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @whole
-async def add(node: Node, request: Request) -> dict[str, Any]:
+async def add(opened: Opened, request: Request) -> dict[str, Any]:
     """Add a contact by ticket, or by identity and address."""
     params = request.params_as(_Add)
-    opened = node.opened()
     name = contact_name(params.name)
     if params.ticket is not None:
         contact = await _join(opened, await _add_by_ticket(opened, name, params.ticket))
@@ -137,9 +136,8 @@ async def _add_by_id(
     return contact
 
 
-async def list_(node: Node, _request: Request) -> list[dict[str, Any]]:
+async def list_(opened: Opened, _request: Request) -> list[dict[str, Any]]:
     """List the contacts by name, then who is invited."""
-    opened = node.opened()
     found = await opened.store.read(store_contacts.list_all)
     queued = await opened.store.read(store_outbox.depths)
     unread = await opened.store.read(store_inbox.unread_counts)
@@ -169,9 +167,8 @@ class _Name(msgspec.Struct, forbid_unknown_fields=True):
     name: str
 
 
-async def show(node: Node, request: Request) -> dict[str, Any]:
+async def show(opened: Opened, request: Request) -> dict[str, Any]:
     """Describe one contact, by name or id."""
-    opened = node.opened()
     contact = await opened.store.read(store_contacts.find, request.params_as(_Name).name)
     queued = await opened.store.read(store_outbox.depths)
     unread = await opened.store.read(store_inbox.unread_counts)
@@ -218,10 +215,9 @@ class _Edit(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @whole
-async def edit(node: Node, request: Request) -> dict[str, Any]:
+async def edit(opened: Opened, request: Request) -> dict[str, Any]:
     """Change what we say of a contact."""
     params = request.params_as(_Edit)
-    opened = node.opened()
     contact = await opened.store.read(store_contacts.find, params.name)
     accept = params.accept
     if isinstance(accept, str) and accept not in ("ask", "never", "default"):
@@ -265,9 +261,8 @@ def _given(contact: store_contacts.Contact, texts: list[str]) -> tuple[str, ...]
 
 
 @whole
-async def remove(node: Node, request: Request) -> dict[str, Any]:
+async def remove(opened: Opened, request: Request) -> dict[str, Any]:
     """Forget a contact and what was queued for it; what it sent stays in the inbox."""
-    opened = node.opened()
     contact = await opened.store.read(store_contacts.find, request.params_as(_Name).name)
     await opened.network.remove(contact.id)
     return {"id": contact.id, "name": contact.name}

@@ -14,7 +14,7 @@ from peerpost.node.clock import rfc3339
 from .names import contact_name
 
 if TYPE_CHECKING:
-    from peerpost.node.node import Node
+    from peerpost.node.home import Host, Opened
 
 __all__ = ["new", "show"]
 
@@ -24,7 +24,7 @@ class _New(msgspec.Struct, forbid_unknown_fields=True):
     protect: str = "none"
 
 
-async def new(node: Node, request: Request) -> dict[str, Any]:
+async def new(host: Host, request: Request) -> dict[str, Any]:
     """Make the identity of this home."""
     params = request.params_as(_New)
     if params.protect != "none":
@@ -32,18 +32,18 @@ async def new(node: Node, request: Request) -> dict[str, Any]:
             "this version cannot protect a home with a passphrase yet",
             hint="say --no-passphrase, and keep the home on an encrypted disk",
         )
-    await node.create_identity(contact_name(params.name))
-    return describe(node)
+    await host.create_identity(contact_name(params.name))
+    return describe(host.opened())
 
 
-async def show(node: Node, _request: Request) -> dict[str, Any]:
+async def show(opened: Opened, _request: Request) -> dict[str, Any]:
     """Describe the identity."""
-    return describe(node)
+    return describe(opened)
 
 
-def describe(node: Node) -> dict[str, Any]:
+def describe(opened: Opened) -> dict[str, Any]:
     """Return the identity with the keys of the command-line contract."""
-    me, network = node.opened().me, node.opened().network
+    me, network = opened.me, opened.network
     return {
         "id": me.id_public.hex(),
         "name": me.name,

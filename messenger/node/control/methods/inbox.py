@@ -22,7 +22,7 @@ from .numbers import Cursor, Limit, TimeMs, row_of
 from .pages import collect
 
 if TYPE_CHECKING:
-    from peerpost.node.node import Node, Opened
+    from peerpost.node.home import Opened
 
 __all__ = ["delete", "list_", "mark", "older", "peek", "read", "save", "show"]
 
@@ -67,10 +67,9 @@ class _Older(msgspec.Struct, forbid_unknown_fields=True):
     contact: str | None = None
 
 
-async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
+async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
     """List what was received, newest first or `oldest`: all of it, or `limit` rows behind the cursor `after`."""
     params = request.params_as(_List)
-    opened = node.opened()
     contact_id = await _contact_id(opened, params.contact)
 
     async def load(after: str | None, count: int) -> list[dict[str, Any]]:
@@ -116,9 +115,8 @@ def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
     }
 
 
-async def peek(node: Node, request: Request) -> dict[str, Any]:
+async def peek(opened: Opened, request: Request) -> dict[str, Any]:
     """Describe one message as `list` does, and what its file was; leave it unread."""
-    opened = node.opened()
     item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
     return _row(opened, item) | await _traits(opened, item)
 
@@ -137,19 +135,19 @@ async def _traits(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
     return {"mode": mode, "modified_at": rfc3339(modified_ms)}
 
 
-async def show(node: Node, request: Request) -> dict[str, Any]:
+async def show(opened: Opened, request: Request) -> dict[str, Any]:
     """Show one message, of a text all of it, and mark it as read, unless `peek`; a file's bytes come with `save`."""
-    opened, params = node.opened(), request.params_as(_Id)
+    params = request.params_as(_Id)
     item = await opened.store.read(store_inbox.find, params.id)
     return await _show(opened, item, peek=params.peek)
 
 
-async def read(node: Node, request: Request) -> object:
+async def read(opened: Opened, request: Request) -> object:
     """Do as `show` does, but tell a long text in events: `{"item"}` first, then `{"text"}` as often as it takes.
 
     It is another method, as a `show` that nobody answered may be asked again: half of this was printed by then.
     """
-    opened, params = node.opened(), request.params_as(_Id)
+    params = request.params_as(_Id)
     item = await opened.store.read(store_inbox.find, params.id)
     pieces = None if item.file_id is None else await opened.transfers.arrived.text(item)
     if pieces is None:
@@ -194,10 +192,9 @@ async def _mark_read(opened: Opened, item: store_inbox.Item) -> None:
         log.warning("%s stays unread: %s", item.id, error.message)
 
 
-async def save(node: Node, request: Request) -> dict[str, Any]:
+async def save(opened: Opened, request: Request) -> dict[str, Any]:
     """Write one message's bytes, as they were sent, to the file that came with the request."""
     params = request.params_as(_Save)
-    opened = node.opened()
     item = await opened.store.read(store_inbox.find, params.id)
     digest = await opened.transfers.arrived.save(item, request.fd(0))
     if params.mark:
@@ -213,13 +210,12 @@ async def save(node: Node, request: Request) -> dict[str, Any]:
     }
 
 
-async def delete(node: Node, request: Request) -> list[dict[str, Any]]:
+async def delete(opened: Opened, request: Request) -> list[dict[str, Any]]:
     """Delete messages and what they take up on the disk: `ids`, all or none, or what came `before` a moment.
 
     Of the latter the oldest first, at most `limit`: fewer were the last.
     """
     params = request.params_as(_Delete)
-    opened = node.opened()
     contact_id = await _contact_id(opened, params.contact)
     if (params.ids is None) == (params.before is None):
         raise InvalidParamsError("inbox.delete: either `ids` or `before`")
@@ -239,19 +235,17 @@ async def delete(node: Node, request: Request) -> list[dict[str, Any]]:
     ]
 
 
-async def older(node: Node, request: Request) -> dict[str, Any]:
+async def older(opened: Opened, request: Request) -> dict[str, Any]:
     """Tell how many messages came `before` a moment, and their bytes: what `delete` would delete."""
     params = request.params_as(_Older)
-    opened = node.opened()
     contact_id = await _contact_id(opened, params.contact)
     count, size = await opened.store.read(deletion.older, params.before, contact_id)
     return {"count": count, "size": size}
 
 
-async def mark(node: Node, request: Request) -> list[dict[str, Any]]:
+async def mark(opened: Opened, request: Request) -> list[dict[str, Any]]:
     """Mark messages as read, or as unread."""
     params = request.params_as(_Ids)
-    opened = node.opened()
     items = [await opened.store.read(store_inbox.find, id_) for id_ in params.ids]
     await opened.store.write(store_inbox.mark, [item.id for item in items], unread=params.unread)
     return [{"id": item.id, "unread": params.unread} for item in items]

@@ -19,7 +19,7 @@ from .numbers import Bytes
 from .whole import whole
 
 if TYPE_CHECKING:
-    from peerpost.node.node import Node, Opened
+    from peerpost.node.home import Opened
 
 __all__ = ["READY_WAIT_S", "invite", "invited", "list_", "withdraw"]
 
@@ -38,12 +38,11 @@ class _Id(msgspec.Struct, forbid_unknown_fields=True):
     id: str
 
 
-async def invite(node: Node, request: Request) -> dict[str, Any]:
+async def invite(opened: Opened, request: Request) -> dict[str, Any]:
     """Make a ticket that whoever holds it may use once, to become the contact of that name, or to be it again."""
     params = request.params_as(_Invite)
     if not 1 <= params.expires_s <= MAX_EXPIRY_S:
         raise UsageError("a ticket is good for one second to one year", hint="--expires 24h")
-    opened = node.opened()
     await opened.network.wait_ready(READY_WAIT_S)
     secret = secrets.token_bytes(16)
     expires_s = now_ms() // 1000 + params.expires_s
@@ -74,17 +73,17 @@ async def _open_for(opened: Opened, name: str) -> list[store_invites.Invite]:
     return [one for one in found if one.name == name and one.used_ms is None]
 
 
-async def list_(node: Node, _request: Request) -> list[dict[str, Any]]:
+async def list_(opened: Opened, _request: Request) -> list[dict[str, Any]]:
     """List the tickets that may still be used, and those that came to something else."""
-    found = await node.opened().store.read(store_invites.list_all, now_ms())
+    found = await opened.store.read(store_invites.list_all, now_ms())
     return [_row(one) for one in found]
 
 
 @whole
-async def withdraw(node: Node, request: Request) -> dict[str, Any]:
+async def withdraw(opened: Opened, request: Request) -> dict[str, Any]:
     """Take a ticket back: who comes with it is a stranger."""
     id_ = request.params_as(_Id).id
-    return _row(await node.opened().store.write(store_invites.withdraw, id_, now_ms()))
+    return _row(await opened.store.write(store_invites.withdraw, id_, now_ms()))
 
 
 def _row(one: store_invites.Invite) -> dict[str, Any]:

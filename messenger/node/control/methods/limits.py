@@ -17,7 +17,7 @@ from .numbers import Bytes, Duration, Rate
 from .whole import whole
 
 if TYPE_CHECKING:
-    from peerpost.node.node import Node, Opened
+    from peerpost.node.home import Opened
 
 __all__ = ["describe", "set_", "show", "test"]
 
@@ -46,9 +46,8 @@ class _Test(msgspec.Struct, forbid_unknown_fields=True):
     seconds: Duration = 5.0
 
 
-async def show(node: Node, request: Request) -> list[dict[str, Any]]:
+async def show(opened: Opened, request: Request) -> list[dict[str, Any]]:
     """List the limits in force, everybody's first; or those of one contact."""
-    opened = node.opened()
     name = request.params_as(_Show).contact
     if name is not None:
         contact_id = await _contact_id(opened, name)
@@ -63,9 +62,8 @@ async def show(node: Node, request: Request) -> list[dict[str, Any]]:
 
 
 @whole
-async def set_(node: Node, request: Request) -> dict[str, Any]:
+async def set_(opened: Opened, request: Request) -> dict[str, Any]:
     """Change limits from now on. Raises UsageError for what is no rate."""
-    opened = node.opened()
     params = request.params_as(_Set)
     changes = {
         name: value
@@ -80,12 +78,11 @@ async def set_(node: Node, request: Request) -> dict[str, Any]:
     return _shown(opened, row, params.contact)
 
 
-async def test(node: Node, request: Request) -> dict[str, Any]:
+async def test(opened: Opened, request: Request) -> dict[str, Any]:
     """Tell how long so many bytes take under the limits in force, at best; or measure what a contact gets.
 
     Raises UsageError where neither is asked for, UnavailableError where the contact is away.
     """
-    opened = node.opened()
     params = request.params_as(_Test)
     contact_id = await _contact_id(opened, params.contact)
     table = [opened.services.limits.everybody]

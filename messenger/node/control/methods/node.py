@@ -18,7 +18,7 @@ from peerpost.store.db.engine import sqlite_version
 from peerpost.store.tables import agreement, quota
 
 if TYPE_CHECKING:
-    from peerpost.node.node import Node
+    from peerpost.node.home import Host
 
 __all__ = ["config_show", "doctor", "hand_over", "ready", "status", "stay", "stop"]
 
@@ -34,42 +34,42 @@ PUT_BACK = {
 }
 
 
-async def status(node: Node, _request: Request) -> dict[str, Any]:
+async def status(host: Host, _request: Request) -> dict[str, Any]:
     """Describe the running node."""
-    return node.status()
+    return host.status()
 
 
-async def ready(node: Node, _request: Request) -> dict[str, Any]:
+async def ready(host: Host, _request: Request) -> dict[str, Any]:
     """Describe the running node, once it listens or has said why not."""
-    await node.settled()
-    return node.status()
+    await host.settled()
+    return host.status()
 
 
-async def stay(node: Node, _request: Request) -> dict[str, Any]:
+async def stay(host: Host, _request: Request) -> dict[str, Any]:
     """Have a node that a command started stay, as `node start` does."""
-    node.stay()
-    return node.status()
+    host.stay()
+    return host.status()
 
 
-async def hand_over(node: Node, _request: Request) -> dict[str, Any]:
+async def hand_over(host: Host, _request: Request) -> dict[str, Any]:
     """Begin to leave for a node that is to stay. Raises AlreadyRunningError where this one is."""
-    node.hand_over()
-    return {"state": "stopping", "pid": node.status()["pid"]}
+    host.hand_over()
+    return {"state": "stopping", "pid": host.status()["pid"]}
 
 
-async def stop(node: Node, _request: Request) -> dict[str, Any]:
+async def stop(host: Host, _request: Request) -> dict[str, Any]:
     """Stop the node once this answer is out."""
-    asyncio.get_running_loop().call_later(0.05, node.stop_soon, "asked to")
-    return {"state": "stopping", "pid": node.status()["pid"]}
+    asyncio.get_running_loop().call_later(0.05, host.stop_soon, "asked to")
+    return {"state": "stopping", "pid": host.status()["pid"]}
 
 
-async def config_show(node: Node, _request: Request) -> dict[str, Any]:
+async def config_show(host: Host, _request: Request) -> dict[str, Any]:
     """Return the settings in force."""
-    shown: dict[str, Any] = msgspec.to_builtins(node.config)
+    shown: dict[str, Any] = msgspec.to_builtins(host.config)
     return shown
 
 
-async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
+async def doctor(host: Host, _request: Request) -> list[dict[str, Any]]:
     """Check this installation and this home; each row says what to do where it is not well."""
     loop = type(asyncio.get_running_loop()).__module__.split(".")[0]
     rows = [
@@ -83,11 +83,11 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
         _row("loop", loop == "uvloop" or sys.platform == "win32", loop, "reinstall uvloop"),
         _row("libp2p", True, importlib.metadata.version("libp2p")),
     ]  # fmt: skip
-    await node.settled()
-    status = node.status()
+    await host.settled()
+    status = host.status()
     if status["peer_id"] is None:
         try:
-            node.opened()
+            host.opened()
         except NoIdentityError as error:
             rows.append(_row("identity", False, error.message, error.hint))
         return rows
@@ -115,15 +115,15 @@ async def doctor(node: Node, _request: Request) -> list[dict[str, Any]]:
         hint = f"tried again in {failing['next_try_s']} s; see the log of the node"
         rows.append(_row(f"duty {failing['name']}", False, found, hint))
     try:
-        rows += await _contacts(node)
+        rows += await _contacts(host)
     except StorageError as error:
         rows.append(_row("store", False, error.message, error.hint))
     return rows
 
 
-async def _contacts(node: Node) -> list[dict[str, Any]]:
+async def _contacts(host: Host) -> list[dict[str, Any]]:
     """Return a row for each contact that asks for the user, and for each put-back that was found."""
-    opened = node.opened()
+    opened = host.opened()
     contacts = {peer.contact.id: peer.contact for peer in opened.network.peers.values()}
     rows = []
     for contact in contacts.values():

@@ -25,7 +25,7 @@ from .pages import collect
 from .whole import whole
 
 if TYPE_CHECKING:
-    from peerpost.node.node import Node, Opened
+    from peerpost.node.home import Opened
 
 __all__ = ["cancel", "describe", "list_", "retry", "sent_list", "show"]
 
@@ -42,14 +42,14 @@ class _Id(msgspec.Struct, forbid_unknown_fields=True):
     id: str
 
 
-async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
+async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
     """List what is not delivered yet, oldest first."""
-    return await _list(node.opened(), request.params_as(_List), pending=True)
+    return await _list(opened, request.params_as(_List), pending=True)
 
 
-async def sent_list(node: Node, request: Request) -> list[dict[str, Any]]:
+async def sent_list(opened: Opened, request: Request) -> list[dict[str, Any]]:
     """List what was sent, newest first, with its state."""
-    return await _list(node.opened(), request.params_as(_List), pending=False)
+    return await _list(opened, request.params_as(_List), pending=False)
 
 
 async def _list(opened: Opened, params: _List, *, pending: bool) -> list[dict[str, Any]]:
@@ -71,17 +71,15 @@ async def _list(opened: Opened, params: _List, *, pending: bool) -> list[dict[st
     return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
 
 
-async def show(node: Node, request: Request) -> dict[str, Any]:
+async def show(opened: Opened, request: Request) -> dict[str, Any]:
     """Describe one entry by id or its beginning."""
-    opened = node.opened()
     entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
     (described,) = await describe_all(opened, [entry])
     return described
 
 
-async def retry(node: Node, request: Request) -> dict[str, Any]:
+async def retry(opened: Opened, request: Request) -> dict[str, Any]:
     """Try now to reach the contact of an entry, and send although it has asked to be left alone."""
-    opened = node.opened()
     entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
     if entry.state not in _PENDING:
         raise NotFoundError(
@@ -98,9 +96,8 @@ async def retry(node: Node, request: Request) -> dict[str, Any]:
 
 
 @whole
-async def cancel(node: Node, request: Request) -> dict[str, Any]:
+async def cancel(opened: Opened, request: Request) -> dict[str, Any]:
     """Take back an entry that is not delivered."""
-    opened = node.opened()
     entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
     cancelled = await opened.store.write(store_outbox.cancel, entry.id)
     if entry.file_id is not None:

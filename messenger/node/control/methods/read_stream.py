@@ -15,7 +15,7 @@ from .queue import describe
 
 if TYPE_CHECKING:
     from peerpost.node.files.pipes import Stream
-    from peerpost.node.node import Opened
+    from peerpost.node.home import Opened
 
 __all__ = ["read_stream"]
 

@@ -28,7 +28,7 @@ from .queue import describe, describe_all
 from .read_stream import read_stream
 
 if TYPE_CHECKING:
-    from peerpost.node.node import Node, Opened
+    from peerpost.node.home import Opened
 
 __all__ = ["confirm", "send_net", "wait"]
 
@@ -81,10 +81,9 @@ class _Send(msgspec.Struct, forbid_unknown_fields=True):
     timeout_s: Wait = DEFAULT_TIMEOUT_S
 
 
-def send_net(node: Node, request: Request) -> Awaitable[object]:
+def send_net(opened: Opened, request: Request) -> Awaitable[object]:
     """Queue, and return the entry; with `wait` tell it, and how it ends."""
     params = request.params_as(_Send)
-    opened = node.opened()
     parts = (params.text, params.file, params.stream, params.folder)
     if sum(part is not None for part in parts) != 1:
         raise UsageError("give a text, a --file or '-'", hint="see: peerpost send --help")
@@ -131,14 +130,14 @@ async def _wait(
             yield told
 
 
-async def confirm(node: Node, request: Request) -> None:
+async def confirm(opened: Opened, request: Request) -> None:
     """Take that the source of a stream has come to its end, and was not cut off."""
-    node.opened().transfers.streams.confirm(request.params_as(_Token).token)
+    opened.transfers.streams.confirm(request.params_as(_Token).token)
 
 
-async def wait(node: Node, request: Request) -> AsyncIterator[object]:
+async def wait(opened: Opened, request: Request) -> AsyncIterator[object]:
     """Wait until what was queued is delivered, as `send-net` does: for whom another node was asked, which has ended."""
-    params, opened = request.params_as(_Queued), node.opened()
+    params = request.params_as(_Queued)
     entry = await opened.store.read(store_outbox.find, params.id)
     async for told in _wait(opened, entry, describe(opened, entry), params.timeout_s):
         yield told

@@ -23,7 +23,7 @@ from .pages import collect
 from .whole import whole
 
 if TYPE_CHECKING:
-    from peerpost.node.node import Node, Opened
+    from peerpost.node.home import Opened
 
 __all__ = ["accept", "asking", "follow", "list_", "pause", "reject", "resume", "show"]
 
@@ -48,9 +48,8 @@ class _Follow(msgspec.Struct, forbid_unknown_fields=True):
     id: str | None = None
 
 
-async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
+async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
     """List files on their way and arrived, newest first."""
-    opened = node.opened()
     params = request.params_as(_List)
 
     async def load(after: str | None, count: int) -> list[dict[str, Any]]:
@@ -66,55 +65,48 @@ async def list_(node: Node, request: Request) -> list[dict[str, Any]]:
     return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
 
 
-async def asking(node: Node, request: Request) -> list[dict[str, Any]]:
+async def asking(opened: Opened, request: Request) -> list[dict[str, Any]]:
     """List what waits to be accepted here, as it was offered."""
-    opened = node.opened()
     name = request.params_as(_Asking).contact
     contact_id = None if name is None else await opened.store.read(contacts.id_of, name)
     found = await opened.store.read(offers.asking, contact_id)
     return [await _describe(opened, row) for row in found]
 
 
-async def show(node: Node, request: Request) -> dict[str, Any]:
+async def show(opened: Opened, request: Request) -> dict[str, Any]:
     """Describe one transfer by id or its beginning."""
-    opened = node.opened()
     return await _describe(opened, await opened.transfers.find(request.params_as(_Id).id))
 
 
 @whole
-async def accept(node: Node, request: Request) -> dict[str, Any]:
+async def accept(opened: Opened, request: Request) -> dict[str, Any]:
     """Accept a file that was too large to be taken without asking."""
-    opened = node.opened()
     return await _describe(opened, await opened.transfers.accept(request.params_as(_Id).id))
 
 
 @whole
-async def reject(node: Node, request: Request) -> dict[str, Any]:
+async def reject(opened: Opened, request: Request) -> dict[str, Any]:
     """Refuse a file, or give up one that is coming in."""
-    opened = node.opened()
     return await _describe(opened, await opened.transfers.reject(request.params_as(_Id).id))
 
 
 @whole
-async def pause(node: Node, request: Request) -> dict[str, Any]:
+async def pause(opened: Opened, request: Request) -> dict[str, Any]:
     """Stop a file, whichever way it goes, until it is resumed."""
-    opened = node.opened()
     return await _describe(opened, await opened.transfers.pause(request.params_as(_Id).id))
 
 
 @whole
-async def resume(node: Node, request: Request) -> dict[str, Any]:
+async def resume(opened: Opened, request: Request) -> dict[str, Any]:
     """Go on with a file that was paused here."""
-    opened = node.opened()
     row = await opened.transfers.resume(request.params_as(_Id).id)
     opened.network.poke(row.contact_id)
     return await _describe(opened, row)
 
 
-async def follow(node: Node, request: Request) -> AsyncIterator[object]:
+async def follow(opened: Opened, request: Request) -> AsyncIterator[object]:
     """Tell a transfer as often as it changes, until it has ended; without an id all that are open."""
     params = request.params_as(_Follow)
-    opened = node.opened()
     wanted = None if params.id is None else (await opened.transfers.find(params.id)).id
     told: dict[str, dict[str, Any]] = {}
     while True:

@@ -17,7 +17,7 @@ from peerpost.store.tables import meetings
 from .whole import whole
 
 if TYPE_CHECKING:
-    from peerpost.node.node import Node, Opened
+    from peerpost.node.home import Opened
 
 __all__ = ["block", "unblock", "verify"]
 
@@ -32,10 +32,9 @@ class _Name(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @whole
-async def verify(node: Node, request: Request) -> dict[str, Any]:
+async def verify(opened: Opened, request: Request) -> dict[str, Any]:
     """Compare a safety number and note that the contact is verified; without one, return it."""
     params = request.params_as(_Verify)
-    opened = node.opened()
     contact = await opened.store.read(store_contacts.find, params.name)
     number = safety_number(opened.me.id_public, contact.id_public)
     if params.safety_number is not None:
@@ -63,19 +62,18 @@ async def verify(node: Node, request: Request) -> dict[str, Any]:
 
 
 @whole
-async def block(node: Node, request: Request) -> dict[str, Any]:
+async def block(opened: Opened, request: Request) -> dict[str, Any]:
     """Have nothing to do with a contact, who is served like a stranger; what is queued stays queued."""
-    return await _set(node, request, store_contacts.block)
+    return await _set(opened, request, store_contacts.block)
 
 
 @whole
-async def unblock(node: Node, request: Request) -> dict[str, Any]:
+async def unblock(opened: Opened, request: Request) -> dict[str, Any]:
     """Serve a contact again."""
-    return await _set(node, request, store_contacts.unblock)
+    return await _set(opened, request, store_contacts.unblock)
 
 
-async def _set(node: Node, request: Request, change: Any) -> dict[str, Any]:
-    opened = node.opened()
+async def _set(opened: Opened, request: Request, change: Any) -> dict[str, Any]:
     contact = await opened.store.read(store_contacts.find, request.params_as(_Name).name)
     contact = await opened.store.write(change, contact.id)
     _take(opened, contact)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from peerpost.client.rpc import Request
 
 if TYPE_CHECKING:
-    from peerpost.node.node import Node
+    from peerpost.node.home import Opened
 
 __all__ = ["whole"]
 
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 
 def whole(
-    handler: Callable[[Node, Request], Coroutine[Any, Any, T]],
-) -> Callable[[Node, Request], Awaitable[T]]:
+    handler: Callable[[Opened, Request], Coroutine[Any, Any, T]],
+) -> Callable[[Opened, Request], Awaitable[T]]:
     """Return a handler that is not cut off where its client leaves: what is recorded is carried out, too."""
 
     @functools.wraps(handler)
-    async def run(node: Node, request: Request) -> T:
-        return await node.opened().network.to_its_end(handler(node, request), name=request.method)
+    async def run(opened: Opened, request: Request) -> T:
+        return await opened.network.to_its_end(handler(opened, request), name=request.method)
 
     return run

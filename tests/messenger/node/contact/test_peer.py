@@ -97,7 +97,7 @@ async def test_a_contact_that_is_busy_gets_nothing_until_the_user_says_so(
         later = await alice.queue("and more")
         await asyncio.sleep(0.3)
         assert await alice.state(entry) == "queued", "what is queued overrides Busy"
-        await queue.retry(alice.node, alice.request("queue.retry", id=entry.id))
+        await queue.retry(alice.home, alice.request("queue.retry", id=entry.id))
         await until(lambda: alice.delivered(later))
         assert await alice.delivered(entry)
         assert len(await bob.received()) == 2

@@ -76,7 +76,7 @@ async def come_to_the_middle(alice: Somebody, bob: Somebody, folder: Path) -> No
 
 async def remove(somebody: Somebody) -> None:
     name = somebody.peer.contact.name
-    await commands.remove(somebody.node, somebody.request("contacts.remove", name=name))
+    await commands.remove(somebody.home, somebody.request("contacts.remove", name=name))
 
 
 async def rows_of(somebody: Somebody) -> int:

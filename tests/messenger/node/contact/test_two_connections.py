@@ -67,9 +67,9 @@ async def test_a_host_does_not_dial_a_guest_who_is_coming(
             raise DialError("not now")
 
         monkeypatch.setattr(host.transport, "dial", dial)
-        invited = await invites.invite(host.node, host.request("contacts.invite", name="guest"))
+        invited = await invites.invite(host.home, host.request("contacts.invite", name="guest"))
         ticket = str(invited["ticket"])
-        await contacts.add(guest.node, guest.request("contacts.add", name="host", ticket=ticket))
+        await contacts.add(guest.home, guest.request("contacts.add", name="host", ticket=ticket))
         await until(lambda: host.peer.online and guest.peer.online)
         assert dialled == []
         await guest.peer.drop("it goes away again")

@@ -34,7 +34,7 @@ async def test_what_is_saved_goes_into_no_other_file(tmp_path: Path) -> None:
         (row,) = await listed(bob)
         slow, out = os.pipe()
         request = Request("inbox.save", {"id": row["id"]}, fds=[out])
-        saving = asyncio.ensure_future(commands.save(bob.node, request))
+        saving = asyncio.ensure_future(commands.save(bob.home, request))
         first = await asyncio.to_thread(os.read, slow, 1)
         assert first
         saving.cancel()
@@ -58,7 +58,7 @@ async def test_what_is_sent_comes_from_no_other_file(tmp_path: Path) -> None:
         stream = {"name": "stdin", "fd_index": 0}
         params = {"contact": "bob", "stream": stream, "spool": True}
         request = Request("send-net", params, fds=[source])
-        sending = asyncio.ensure_future(send_net(alice.node, request))
+        sending = asyncio.ensure_future(send_net(alice.home, request))
         os.write(feed, b"the beginning")
         await until(lambda: list((tmp_path / "alice" / "spool").iterdir()))
         sending.cancel()
@@ -83,7 +83,7 @@ async def test_nothing_is_read_on_for_who_has_left(tmp_path: Path, kind: str) ->
         with open("/dev/zero", "rb", buffering=0) as zero:  # noqa: ASYNC230, PTH123
             params = {"contact": "bob", kind: {"name": "zero", "fd_index": 0}, "spool": True}
             request = Request("send-net", params, fds=[os.dup(zero.fileno())])
-            sending = asyncio.ensure_future(send_net(alice.node, request))
+            sending = asyncio.ensure_future(send_net(alice.home, request))
             await until(lambda: list(spool.iterdir()))
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
@@ -119,7 +119,7 @@ async def test_nothing_is_decrypted_on_for_who_has_left(tmp_path: Path, what: An
         (row,) = await listed(bob)
         with (tmp_path / "out").open("xb") as out:
             request = Request("inbox", {"id": row["id"]}, fds=[os.dup(out.fileno())])
-            await leave_in("read_out", what(bob.node, request))
+            await leave_in("read_out", what(bob.home, request))
             request.close()
         assert (tmp_path / "out").stat().st_size < LARGE
 
@@ -135,7 +135,7 @@ async def test_nothing_is_hashed_on_for_who_has_left(
         with (tmp_path / "long").open("rb") as long:
             params = {"contact": "bob", "file": {"name": "long", "fd_index": 0}, "spool": True}
             request = Request("send-net", params, fds=[os.dup(long.fileno())])
-            await leave_in("digest_of", send_net(alice.node, request))
+            await leave_in("digest_of", send_net(alice.home, request))
             request.close()
 
 
@@ -147,7 +147,7 @@ async def test_who_does_not_read_holds_up_neither_files_nor_the_end(tmp_path: Pa
         (row,) = await listed(bob)
         pipes = [os.pipe() for _ in range(8)]
         requests = [Request("inbox.save", {"id": row["id"]}, fds=[out]) for _, out in pipes]
-        saving = [asyncio.ensure_future(commands.save(bob.node, one)) for one in requests]
+        saving = [asyncio.ensure_future(commands.save(bob.home, one)) for one in requests]
         for slow, _ in pipes:
             assert await asyncio.to_thread(os.read, slow, 1)
         await send_file(alice, tmp_path, data[::-1], "second.bin")

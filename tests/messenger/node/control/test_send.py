@@ -24,12 +24,12 @@ async def test_what_is_queued_is_answered_so_although_it_cannot_be_sent(
 
         monkeypatch.setattr(alice.home.network, "queued", queued)
         request = alice.request("send-net", contact="bob", text="hello")
-        row: Any = await send_net(alice.node, request)
+        row: Any = await send_net(alice.home, request)
         assert row["state"] == "queued"
         assert f"{row['id']} is queued, and cannot be sent now" in caplog.text
         # Also where whoever asked has gone.
         caplog.clear()
-        answer: Any = send_net(alice.node, request)
+        answer: Any = send_net(alice.home, request)
         answer.cancel()
         assert await alice.store.write(outbox.any_open)
         assert "is queued, and cannot be sent now" in caplog.text

@@ -26,8 +26,8 @@ async def test_what_cannot_be_marked_as_read_is_shown(
         await until(lambda: alice.delivered(entry))
         ((id_,),) = await bob.received()
         monkeypatch.setattr(inbox, "mark", full)
-        shown = await commands.show(bob.node, bob.request("inbox.show", id=id_))
+        shown = await commands.show(bob.home, bob.request("inbox.show", id=id_))
         assert shown["body"] == "read me"
         monkeypatch.undo()
-        (row,) = await commands.list_(bob.node, bob.request("inbox.list"))
+        (row,) = await commands.list_(bob.home, bob.request("inbox.list"))
         assert row["unread"]

@@ -33,12 +33,12 @@ pytestmark = pytest.mark.asyncio
 
 async def ticket_of(host: Somebody, name: str) -> str:
     return str(
-        (await invites.invite(host.node, host.request("contacts.invite", name=name)))["ticket"]
+        (await invites.invite(host.home, host.request("contacts.invite", name=name)))["ticket"]
     )
 
 
 async def add(guest: Somebody, ticket: str) -> dict[str, Any]:
-    return await contacts.add(guest.node, guest.request("contacts.add", name="host", ticket=ticket))
+    return await contacts.add(guest.home, guest.request("contacts.add", name="host", ticket=ticket))
 
 
 # -- commit, then answer
@@ -118,7 +118,7 @@ async def test_of_two_who_redeem_one_ticket_at_once_the_other_is_told(tmp_path: 
             lambda: {one.peer.contact.state, two.peer.contact.state} == {"active", "expired"}
         )
         loser = one if one.peer.contact.state == "expired" else two
-        shown = await contacts.show(loser.node, loser.request("contacts.show", name="host"))
+        shown = await contacts.show(loser.home, loser.request("contacts.show", name="host"))
         assert "whoever made the ticket does not take it" in shown["last_error"]
         assert "used" in shown["last_error"]
         assert host.peer.contact.state == "active"
@@ -211,12 +211,12 @@ async def test_who_signs_two_statements_of_one_number_is_served_again_once_verif
         assert not bob.peer.online
         assert await alice.state(entry) == "queued"
         assert (await alice.store.read(store_contacts.find, "bob")).state == "changed"
-        (row,) = await contacts.list_(alice.node, alice.request("contacts.list"))
+        (row,) = await contacts.list_(alice.home, alice.request("contacts.list"))
         assert row["state"] == "changed"
 
         async def verify(**params: str) -> dict[str, Any]:
             request = alice.request("contacts.verify", name="bob", **params)
-            return await trust.verify(alice.node, request)
+            return await trust.verify(alice.home, request)
 
         number = (await verify())["safety_number"]
         with pytest.raises(UntrustedError) as caught:
@@ -260,10 +260,10 @@ async def test_no_hello_that_is_half_open_makes_a_session_with_who_is_not_served
         await at_lanes.wait()
         await until(lambda: was.session is None)
         if how == "remove":
-            await contacts.remove(alice.node, alice.request("contacts.remove", name="bob"))
+            await contacts.remove(alice.home, alice.request("contacts.remove", name="bob"))
             assert not alice.home.network.peers
         elif how == "block":
-            told = await trust.block(alice.node, alice.request("contacts.block", name="bob"))
+            told = await trust.block(alice.home, alice.request("contacts.block", name="bob"))
             assert told["state"] == "blocked"
         else:
             kept = was.contact.signed
@@ -297,7 +297,7 @@ async def test_a_hello_whose_verdict_is_being_kept_does_not_bring_back_who_was_r
             kept = await really(work, *arguments, **named)
             if work is meetings.met and removal is None:
                 request = alice.request("contacts.remove", name="bob")
-                removal = asyncio.create_task(contacts.remove(alice.node, request))
+                removal = asyncio.create_task(contacts.remove(alice.home, request))
                 await removal
             return kept
 
@@ -312,7 +312,7 @@ async def test_a_hello_whose_verdict_is_being_kept_does_not_bring_back_who_was_r
 
 async def test_who_is_blocked_is_told_nothing_and_what_is_queued_waits(tmp_path: Path) -> None:
     async with acquainted(tmp_path, "bob", "alice") as (bob, alice):
-        await trust.block(alice.node, alice.request("contacts.block", name="bob"))
+        await trust.block(alice.home, alice.request("contacts.block", name="bob"))
         await until(lambda: not bob.peer.online)
         for _ in range(3):
             bob.peer.retry_now()
@@ -321,7 +321,7 @@ async def test_who_is_blocked_is_told_nothing_and_what_is_queued_waits(tmp_path:
         assert not bob.peer.online
         entry = await alice.queue("later")
         assert await alice.state(entry) == "queued"
-        told = await trust.unblock(alice.node, alice.request("contacts.unblock", name="bob"))
+        told = await trust.unblock(alice.home, alice.request("contacts.unblock", name="bob"))
         assert told["state"] == "active"
         bob.peer.retry_now()
         await until(lambda: alice.delivered(entry))
@@ -391,9 +391,9 @@ async def test_a_claimed_key_shuts_nobody_out_and_many_keys_open_no_more_places(
             assert not door.has_room([mallory.id, "bob"], 4)
         assert door.has_room([mallory.id], 1)
         # Only Mallory is cut off, and goes: the key stays Bob's, and Bob himself is served.
-        await trust.block(alice.node, alice.request("contacts.block", name="mallory"))
+        await trust.block(alice.home, alice.request("contacts.block", name="mallory"))
         assert network.gate(peer_id) is Admission.KNOWN
-        await contacts.remove(alice.node, alice.request("contacts.remove", name="mallory"))
+        await contacts.remove(alice.home, alice.request("contacts.remove", name="mallory"))
         assert network.gate(peer_id) is Admission.KNOWN
         was = network.named("bob")
         assert was is not None

@@ -15,7 +15,7 @@ import pytest
 from peerpost.client.rpc import InvalidParamsError, Request
 from peerpost.node.control.methods import contacts, limits, queue, transfers, trust
 from peerpost.node.control.methods.send import send_net
-from peerpost.node.node import Node
+from peerpost.node.home import Opened
 from peerpost.store.tables import outbox
 from peerpost.store.tables import transfers as rows
 from tests.messenger.node.contact.test_removal import come_to_the_middle, lie_in
@@ -23,7 +23,7 @@ from tests.support.network_rig import Somebody, acquainted, until
 
 pytestmark = pytest.mark.asyncio
 
-Handler = Callable[[Node, Request], Awaitable[Any]]
+Handler = Callable[[Opened, Request], Awaitable[Any]]
 
 
 async def hang_up(somebody: Somebody, handler: Handler, **params: Any) -> None:
@@ -37,7 +37,7 @@ async def hang_up(somebody: Somebody, handler: Handler, **params: Any) -> None:
     holding = asyncio.ensure_future(somebody.store.write(hold))
     await begun.wait()
     before = somebody.store._queue.qsize()
-    asked = asyncio.ensure_future(handler(somebody.node, somebody.request("asked", **params)))
+    asked = asyncio.ensure_future(handler(somebody.home, somebody.request("asked", **params)))
     await until(lambda: somebody.store._queue.qsize() > before)
     asked.cancel()
     await asyncio.wait([asked])
@@ -61,7 +61,7 @@ async def test_a_contact_is_cut_off(tmp_path: Path, handler: Handler) -> None:
 async def test_a_file_is_taken_back(tmp_path: Path) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         await come_to_the_middle(alice, bob, tmp_path)
-        (row,) = await queue.list_(alice.node, alice.request("queue.list"))
+        (row,) = await queue.list_(alice.home, alice.request("queue.list"))
         await hang_up(alice, queue.cancel, id=row["id"])
         await until(lambda: not alice.home.transfers._drivers.uploads and not lie_in(alice))
         await until(lambda: not lie_in(bob))
@@ -70,7 +70,7 @@ async def test_a_file_is_taken_back(tmp_path: Path) -> None:
 async def test_a_file_is_paused(tmp_path: Path) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         await come_to_the_middle(alice, bob, tmp_path)
-        (row,) = await transfers.list_(bob.node, bob.request("transfers.list"))
+        (row,) = await transfers.list_(bob.home, bob.request("transfers.list"))
         await hang_up(bob, transfers.pause, id=row["id"])
         (download,) = bob.home.transfers._drivers.downloads.values()
         await until(lambda: download.paused)
@@ -93,7 +93,7 @@ async def test_parameters_that_do_not_fit_are_told_and_not_logged(
 ) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, _):
         with pytest.raises(InvalidParamsError):
-            await transfers.pause(alice.node, alice.request("transfers.pause"))
+            await transfers.pause(alice.home, alice.request("transfers.pause"))
     assert "transfers.pause" not in caplog.text
 
 
@@ -111,7 +111,7 @@ async def leave_while_it_is_recorded(
 
     async def ask() -> None:
         params = {"contact": "bob", kind: {"name": "given"}}
-        told = await send_net(somebody.node, Request("send-net", params, fds=[fd]))
+        told = await send_net(somebody.home, Request("send-net", params, fds=[fd]))
         if not isinstance(told, dict):
             async for _ in told:  # type: ignore[attr-defined]
                 pass

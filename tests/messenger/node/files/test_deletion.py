@@ -40,7 +40,7 @@ async def send_file(who: Somebody, folder: Path, data: bytes, name: str = "a.bin
 
 
 async def ask(who: Somebody, method: Any, **params: Any) -> Any:
-    return await method(who.node, who.request("inbox", **params))
+    return await method(who.home, who.request("inbox", **params))
 
 
 async def listed(who: Somebody, count: int = 1) -> list[dict[str, Any]]:
@@ -174,7 +174,7 @@ async def test_a_file_that_is_being_read_is_read_to_its_end(
         out = tmp_path / "saved"
         with out.open("wb") as file:
             request = Request("inbox.save", {"id": row["id"]}, fds=[os.dup(file.fileno())])
-            saved = await commands.save(bob.node, request)
+            saved = await commands.save(bob.home, request)
             request.close()
         assert pieces > 1
         assert (saved["size"], out.read_bytes()) == (SIZE, data)
@@ -207,7 +207,7 @@ async def test_what_is_deleted_before_it_is_open_is_not_there(
             request = Request("inbox.save", {"id": row["id"]}, fds=[os.dup(file.fileno())])
             why = "not here any more" if when == "before its row is read" else "no message"
             with pytest.raises(NotFoundError, match=why):
-                await commands.save(bob.node, request)
+                await commands.save(bob.home, request)
             request.close()
         assert out.stat().st_size == 0
 

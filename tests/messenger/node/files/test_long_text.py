@@ -40,7 +40,7 @@ async def arrived(who: Somebody) -> str:
 
 
 async def read(who: Somebody, id_: str) -> Any:
-    return await commands.read(who.node, who.request("inbox.read", id=id_))
+    return await commands.read(who.home, who.request("inbox.read", id=id_))
 
 
 def open_blobs() -> list[str]:
@@ -53,7 +53,7 @@ def open_blobs() -> list[str]:
 
 
 async def is_unread(who: Somebody) -> bool:
-    (row,) = await commands.list_(who.node, who.request("inbox.list"))
+    (row,) = await commands.list_(who.home, who.request("inbox.list"))
     return bool(row["unread"])
 
 
@@ -101,7 +101,7 @@ async def test_what_is_no_long_text_is_told_at_once(tmp_path: Path) -> None:
         shown = await read(bob, id_)
         assert shown["body"] == "short"
         assert shown | {"unread": False} == await commands.show(
-            bob.node, bob.request("inbox.show", id=id_)
+            bob.home, bob.request("inbox.show", id=id_)
         )
 
 
@@ -162,7 +162,7 @@ async def test_one_that_is_deleted_is_read_to_its_end_or_is_not_there(tmp_path: 
         id_ = await arrived(bob)
         events, late = await read(bob, id_), await read(bob, id_)
         told = [await anext(events), await anext(events)]
-        await commands.delete(bob.node, bob.request("inbox.delete", ids=[id_]))
+        await commands.delete(bob.home, bob.request("inbox.delete", ids=[id_]))
         assert not list((bob.home.services.home / "blobs").iterdir())
         told += [event async for event in events]
         assert "".join(event["text"] for event in told[1:-1]) == data.decode()

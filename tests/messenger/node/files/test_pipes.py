@@ -91,6 +91,6 @@ async def test_a_removal_does_not_wait_for_an_end_to_be_confirmed(tmp_path: Path
         rows = asyncio.ensure_future(to_the_end(told))
         (stream,) = alice.home.transfers.streams._open.values()
         await until(stream.filled.is_set)
-        await contacts.remove(alice.node, alice.request("contacts.remove", name="bob"))
+        await contacts.remove(alice.home, alice.request("contacts.remove", name="bob"))
         with pytest.raises(NotFoundError, match="the contact was removed"):
             await asyncio.wait_for(rows, 20)

@@ -99,7 +99,7 @@ async def test_what_the_user_resumes_while_sessions_change(
 async def test_a_pause_before_anything_was_asked_for_is_told(tmp_path: Path) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         request = bob.request("contacts.edit", name=bob.peer.contact.name, accept="ask")
-        await contacts.edit(bob.node, request)
+        await contacts.edit(bob.home, request)
         await send_file(alice, tmp_path, bytes(100_000))
         await until(lambda: bob.store.read(rows.select, "state = 'asking'"))
         (row,) = await alice.store.read(rows.select, "incoming = 0")
@@ -112,7 +112,7 @@ async def test_a_pause_before_anything_was_asked_for_is_told(tmp_path: Path) -> 
 async def asked_about(alice: Somebody, bob: Somebody, folder: Path) -> rows.Transfer:
     """Have Bob asked about a file of Alice's, and her know of it; return her row."""
     request = bob.request("contacts.edit", name=bob.peer.contact.name, accept="ask")
-    await contacts.edit(bob.node, request)
+    await contacts.edit(bob.home, request)
     await send_file(alice, folder, bytes(100_000))
     await until(lambda: alice.store.read(rows.select, "peer_pause IS NOT NULL"))
     (row,) = await alice.store.read(rows.select, "incoming = 0")

@@ -109,7 +109,7 @@ async def test_wherever_it_is_cut_off(tmp_path: Path, cut: str, after: bool, lin
             # Once more, as at the next start.
             await run(Unsealing(bob.home.services, bob.home.transfers.arrived))
         assert there(tmp_path) == {"a.bin": DATA}
-        (row,) = await commands.list_(bob.node, bob.request("inbox.list"))
+        (row,) = await commands.list_(bob.home, bob.request("inbox.list"))
         assert row["path"] == str(tmp_path / "down" / "a.bin")
         await bob.home.transfers.recover()
         assert sealed(bob) == []
@@ -199,7 +199,7 @@ async def test_what_is_shown_while_its_sealed_copy_goes(
             reading = loop.run_in_executor(None, reader.read)
             try:
                 request = Request("inbox.save", {"id": id_}, [write_end])
-                saved = await commands.save(bob.node, request)
+                saved = await commands.save(bob.home, request)
             finally:
                 os.close(write_end)
             assert await reading == DATA

@@ -139,7 +139,7 @@ async def _send_file(alice: Somebody, path: Path) -> None:
         # Read where it lies: a copy in the spool would be as long as the test.
         params = {"contact": "bob", "file": {"name": path.name, "path_hint": str(path)}}
         request = Request("send-net", params, [os.dup(file.fileno())])
-        await send_net(alice.node, request)
+        await send_net(alice.home, request)
         request.close()
 
 

@@ -11,8 +11,8 @@ from peerpost.errors import PeerpostError
 from peerpost.net import antechamber
 from peerpost.net.antechamber import Antechamber
 from peerpost.net.interface import Admission
+from peerpost.net.shares import MOST_NETWORKS, Pacer, Places, network_of
 from peerpost.net.tcp import transport as libp2p
-from peerpost.net.tcp.shares import MOST_NETWORKS, Pacer, Places, network_of
 from tests.support.hostile_net import RawPeer, victim
 from tests.support.net_rig import on_loop, until
 

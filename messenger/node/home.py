@@ -1,0 +1,326 @@
+"""One home: opened by its key, put on the network, and closed again, while the process around it goes on.
+
+The store, the identity, contacts and files are one life, which begins with `open` and ends with `close`. The control
+socket is not part of it: a home without an identity, or one that is closed, is still asked about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from peerpost.client import schedule
+from peerpost.client.config import Config
+from peerpost.client.paths import HomePaths
+from peerpost.errors import NoIdentityError, PeerpostError, StorageError
+from peerpost.net.interface import Priority, Transport
+from peerpost.node.contact.addresses import reachable
+from peerpost.node.contact.network import Network
+from peerpost.node.files.transfers import Transfers
+from peerpost.node.session.rates import RateLimits
+from peerpost.node.session.session import BULK_PROTOCOL, HELLO_PROTOCOL, URGENT_PROTOCOL
+from peerpost.store import disk, keyfile
+from peerpost.store.db.engine import Store
+from peerpost.store.homelock import HomeLock
+from peerpost.store.tables import limits as rate_limits
+from peerpost.store.tables import outbox
+
+from . import new_home
+from .duties import Duties
+from .events import Events
+from .health import ControlSocket, Health
+from .me import Me
+from .me import load as load_me
+from .retention import Retention
+from .services import Services
+from .tasks import EndsNode, Tasks
+
+__all__ = ["PROTOCOLS", "Home", "Host", "Opened"]
+
+log = logging.getLogger(__name__)
+
+PROTOCOLS = {
+    HELLO_PROTOCOL: Priority.URGENT,
+    URGENT_PROTOCOL: Priority.URGENT,
+    BULK_PROTOCOL: Priority.BULK,
+}
+FILE_THREADS = 4
+"""Workers that hash, seal, write and flush: two for the processors, two that wait for a disk."""
+COLLECT_OBJECTS = 20_000
+"""New objects between two collections: a few hundred requests at once make as many that live on."""
+SETTLED_S = 15.0
+"""How long a command waits until the node listens: it loads the transport, which takes a second or a few."""
+STREAMS = 16
+"""What a peer may have open on one connection: it needs three, and unknown ones end at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A home whose store is open: what the methods of the control socket work with."""
+
+    services: Services
+    me: Me
+    network: Network
+    transfers: Transfers
+
+    @property
+    def store(self) -> Store:
+        """The database."""
+        return self.services.store
+
+    @property
+    def events(self) -> Events:
+        """What happens."""
+        return self.services.events
+
+    @property
+    def threads(self) -> ThreadPoolExecutor:
+        """Workers for what would hold up the loop."""
+        return self.services.threads
+
+
+class Host(Protocol):
+    """What serves a home, as methods see it that need no identity."""
+
+    @property
+    def config(self) -> Config:
+        """The settings in force."""
+
+    def opened(self) -> Opened:
+        """Return the open home. Raises NoIdentityError while there is no identity."""
+
+    async def create_identity(self, name: str) -> None:
+        """Make the identity of an empty home and go online. Raises ExistsError."""
+
+    async def settled(self) -> None:
+        """Wait until the home listens, or has said why not."""
+
+    def status(self) -> dict[str, Any]:
+        """Describe the node for `node status`."""
+
+    def stay(self) -> None:
+        """Leave no more by itself. Raises UnavailableError where it leaves already."""
+
+    def hand_over(self) -> None:
+        """Begin to leave for another node of this home. Raises AlreadyRunningError where this one stays."""
+
+    def stop_soon(self, reason: str) -> None:
+        """Begin to leave."""
+
+
+class Home:
+    """A home that this process holds the lock of; open or closed."""
+
+    def __init__(
+        self,
+        path: Path,
+        config: Config,
+        *,
+        control: ControlSocket,
+        lock: HomeLock | None,
+        listen: Sequence[str],
+        transfers_class: type[Transfers],
+        on_lost: Callable[[BaseException], None],
+    ) -> None:
+        """Take what outlives its opening; `on_lost` is told of a failure that leaves nothing to serve."""
+        self.path = path
+        self.network_error: str | None = None
+        """Why it does not listen."""
+        self.listen_errors: Mapping[str, str] = {}
+        """Addresses that could not be had, with the reason; they are tried again."""
+        self.duties = Duties(on_lost=on_lost)
+        self._config = config
+        self._control = control
+        self._lock = lock
+        self._listen = listen
+        self._transfers_class = transfers_class
+        self._on_lost = on_lost
+        self._opened: Opened | None = None
+        self._health: Health | None = None
+        self._settled = asyncio.Event()
+        self._opening = asyncio.Lock()
+        self._tasks = Tasks()
+
+    @property
+    def open_now(self) -> Opened | None:
+        """What is open, if it is."""
+        return self._opened
+
+    @property
+    def unwell(self) -> Mapping[str, str]:
+        """What is wrong with its files now, by the name of what it is about."""
+        return self._health.unwell if self._health else {}
+
+    def opened(self) -> Opened:
+        """Return the open home. Raises NoIdentityError while there is no identity."""
+        if self._opened is None:
+            if keyfile.exists(self.path):
+                raise NoIdentityError(
+                    "the keyfile has come back since the node began without it",
+                    hint="peerpost node stop, and then again",
+                )
+            raise HomePaths(self.path).no_identity()
+        return self._opened
+
+    async def open(self) -> None:
+        """Open it where it has an identity. Raises StorageError where it cannot be opened."""
+        new_home.discard_half_made(self.path)
+        if keyfile.exists(self.path):
+            await self._open(keyfile.unlock(self.path))
+
+    async def go_online(self) -> None:
+        """Listen and dial where it is open; why it does not listen is kept in `network_error`."""
+        if self._opened is not None:
+            await self._go_online(self._opened)
+
+    async def settled(self) -> None:
+        """Wait until it listens, or has said why not; not where there is no identity, nor for ever."""
+        if self._opened is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLED_S):
+                    await self._settled.wait()
+
+    async def create_identity(self, name: str) -> None:
+        """Make the identity of an empty home and go online: it listens, or has said why not. Raises ExistsError."""
+        # A home that is made is opened too, though whoever asked has hung up.
+        await self._tasks.to_its_end(self._create_identity(name), name="create-identity")
+
+    async def _create_identity(self, name: str) -> None:
+        async with self._opening:
+            await new_home.make(self.path, name, self._open_store)
+            opened = await self._open(keyfile.unlock(self.path))
+            going = self._tasks.spawn(
+                self._go_online(opened), name="go-online", on_failure=EndsNode(self._on_lost)
+            )
+        await asyncio.wait([going])
+
+    async def _open_store(self, path: Path, key: bytes) -> Store:
+        # SQLite makes its log with the rights that it finds here, which an earlier umask of 0 may have given to all.
+        with disk.errors(f"cannot close {path} to others"):
+            for file in path.parent.glob(f"{path.name}*"):
+                file.chmod(0o600)
+        return await Store.open(
+            path,
+            key,
+            loop=asyncio.get_running_loop(),
+            ballast_bytes=self._config.storage.ballast,
+            min_free_bytes=self._config.storage.min_free,
+        )
+
+    async def _open(self, key: bytes) -> Opened:
+        path = HomePaths(self.path).store
+        if not path.exists():
+            # A new one would hide that everything is gone.
+            raise StorageError(
+                f"store.db of {self.path} is gone: its keyfile is there, and opens nothing",
+                hint="put the home back from a backup, or choose another: --home DIR",
+            )
+        store = await self._open_store(path, key)
+        services = Services(
+            home=self.path,
+            store=store,
+            config=self._config,
+            events=Events(),
+            threads=ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files"),
+            limits=RateLimits(),
+            duties=self.duties,
+        )
+        services.limits.load(await store.read(rate_limits.list_all))
+        if windows := [schedule.parse(text) for text in self._config.limits.schedule]:
+            self._keep("follow-schedule", lambda: services.limits.follow(windows))
+        me = await load_me(store)
+        transfers = self._transfers_class(services)
+        await transfers.recover()
+        network = Network(services, me, transfers)
+        await network.load()
+        retention = Retention(services, transfers.arrived)
+        if retention.limits:
+            self._keep("keep-within", retention.follow)
+        if services.plainly:
+            self._keep("write-downloads", transfers.unsealing.follow)
+        self._opened = Opened(services=services, me=me, network=network, transfers=transfers)
+        self._health = Health(self.path, store, self._control, self._lock, on_taken=self._on_lost)
+        self._keep("watch-home", self._health.watch)
+        return self._opened
+
+    async def _go_online(self, opened: Opened) -> None:
+        try:
+            await self._listen_and_dial(opened)
+        finally:
+            self._settled.set()
+
+    async def _listen_and_dial(self, opened: Opened) -> None:
+        """Load libp2p, off the loop because it takes a second, and listen."""
+        loop = asyncio.get_running_loop()
+        module = await loop.run_in_executor(
+            None, importlib.import_module, "peerpost.net.tcp.transport"
+        )
+        try:
+            transport = await self._listen_somewhere(opened, module)
+        except PeerpostError as error:
+            self.network_error = error.message
+            log.error("cannot listen: %s", error.message)  # noqa: TRY400 - the reason is the message
+            return
+        # What is loaded by now stays: the collector need not look through it, and need not look often.
+        gc.freeze()
+        gc.set_threshold(COLLECT_OBJECTS)
+        where = reachable(transport.addresses, self._config.network.announce)
+        try:
+            await opened.me.announce(opened.store, where)
+        except StorageError as error:
+            # Each dial announces again; a full disk is no reason to stay away.
+            log.warning("cannot note where we listen: %s", error.message)
+        opened.network.start(transport)
+
+    async def _listen_somewhere(self, opened: Opened, module: Any) -> Transport:
+        """Listen where it can be had; the transport goes on trying the rest, and dials meanwhile."""
+        port = opened.me.row.listen_port
+        listen = self._listen or list(self._config.network.listen) or ["/ip4/0.0.0.0/tcp/0"]
+        chosen = [_with_port(a, port) if a.endswith("/tcp/0") else a for a in listen]
+        seed, gate = opened.me.transport.seed, opened.network.gate
+        limits = module.Limits(streams=STREAMS)
+        made = module.LibP2PTransport(seed, chosen, gate, PROTOCOLS, limits=limits, patient=True)
+        transport: Transport = made
+        await transport.start()
+        self.listen_errors = made.listen_errors
+        return transport
+
+    async def end_streams(self) -> None:
+        """Cut off what is still being read for a contact, while there is a session to say so."""
+        if self._opened is not None:
+            await self._opened.transfers.streams.stop()
+
+    async def close(self) -> None:
+        """Close it: sessions end, what is written is on the disk, and nothing of it runs any more."""
+        await self.end_streams()
+        await self._tasks.stop()
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            self._health = None
+            self._settled.clear()
+            await opened.network.stop()
+            await opened.transfers.stop()
+            opened.threads.shutdown(wait=True, cancel_futures=True)
+            await opened.store.close()
+
+    async def has_work(self) -> bool:
+        """Tell whether something is under way or waits to leave."""
+        if self._opened is None:
+            return False
+        waits = await self._opened.store.read(outbox.any_open)
+        return waits or self._opened.transfers.busy
+
+    def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.keep(name, work, self.duties)
+
+
+def _with_port(address: str, port: int) -> str:
+    return f"{address.rsplit('/', 1)[0]}/{port}"
