@@ -22,7 +22,7 @@ from peerpost.errors import PeerpostError, StorageError
 from peerpost.store.files.chunks import Sealer
 from peerpost.store.files.sealed import LEAVES_SUFFIX, End, SealedFile
 from peerpost.store.files.source import Source
-from peerpost.store.files.spool import Readable, SharedSource, SpoolSource, digest_of, spool
+from peerpost.store.files.spool import Hasher, Readable, SharedSource, SpoolSource, digest_of, spool
 from peerpost.store.tables import contents
 from peerpost.store.tables.contents import Content
 from peerpost.store.tables.transfers import Transfer
@@ -44,7 +44,7 @@ class Spool:
         self._folder = folder
         self._digest_key: bytes | None = None
 
-    async def hasher(self) -> contents.Hasher:
+    async def hasher(self) -> Hasher:
         """Return the hash by which the same bytes are known again."""
         if self._digest_key is None:
             self._digest_key = await self._services.store.write(contents.digest_key)
