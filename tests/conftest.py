@@ -6,10 +6,12 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
+
+from tests.support.foreign_vectors import CASES, Ran
 
 # A suite that a script has put into the background ignores Ctrl-C, and so would all that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -35,3 +37,15 @@ def own_environment() -> Iterator[None]:
         for name in HOMES:
             patch.setenv(name, os.path.join(folder, name))  # noqa: PTH118
         yield
+
+
+@pytest.fixture
+def ran(record_property: Callable[[str, object], None]) -> Ran:
+    """Say how many published vectors a test has run; the summary of the run shows it."""
+    return lambda cases: record_property(CASES, cases)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.stats.get("passed", []):
+        if (cases := dict(report.user_properties).get(CASES)) is not None:
+            terminalreporter.write_line(f"{cases} vectors: {report.nodeid}")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from hashlib import blake2b
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from peerpost.fastpath import Tree, leaf_salt
+from tests.support.foreign_vectors import Ran, blake2b_chain
+from tests.support.foreign_vectors import blake2b as official_answers
 
-VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors" / "blake2b-kat.json"
 KEY, PERSON = bytes(range(40, 72)), b"peerpost/v1/leaf"
 # Painted with a prime period: lanes or blocks that change places show.
 PAINT = bytes(i % 251 for i in range(1 << 20))
@@ -42,19 +41,32 @@ def borders() -> Iterator[tuple[int, int]]:
                 yield size, count * size + rest
 
 
-def test_the_official_answers(hashing: ModuleType) -> None:
-    if not VECTORS.exists():
-        pytest.skip("the known answers of BLAKE2 are not beside this checkout")
-    vectors = [v for v in json.loads(VECTORS.read_text()) if v["hash"] == "blake2b"]
-    assert len(vectors) == 512
-    for vector in vectors:
-        data, key = bytes.fromhex(vector["in"]), bytes.fromhex(vector["key"])
-        expected = bytes.fromhex(vector["out"])
+def test_the_official_answers(hashing: ModuleType, ran: Ran) -> None:
+    cases = 0
+    for data, key, expected in official_answers():
+        cases += 1
         # Alone, and in every lane of a full batch.
         assert hashing.digests(data, 1000, digest_bytes=64, key=key) == expected
         if data:
             made = hashing.digests(data * 8, len(data), digest_bytes=64, key=key)
             assert made == expected * 8
+    assert cases == 256
+    ran(cases)
+
+
+@pytest.mark.parametrize("name", ["tv1.txt", "tv2.txt"])
+def test_every_size_of_a_digest_and_of_a_key(hashing: ModuleType, name: str, ran: Ran) -> None:
+    """Each answer is the last of 100, each of which hashes those before it, the latest first."""
+    answers = blake2b_chain(name)
+    for size, expected in enumerate(answers, 1):
+        key, digest_bytes = (b"", size) if name == "tv1.txt" else (b"A" * size, 64)
+        data, digest = b"", b""
+        for _ in range(100):
+            digest = hashing.digests(data, 1 << 16, digest_bytes=digest_bytes, key=key)
+            data = digest + data
+        assert digest == expected, size
+    assert len(answers) == 63
+    ran(63)
 
 
 def test_digests_at_the_borders(hashing: ModuleType) -> None:
