@@ -76,14 +76,6 @@ class TokenBucket:
         chain = self._asked(size, now_ns)
         return max(bucket._wait(size * _SECOND_NS, now_ns) for bucket in chain)
 
-    def refund(self, size: int) -> None:
-        """Give back tokens taken and not used, to it and to its parents; they fill at most."""
-        size = _count(size)
-        bucket: TokenBucket | None = self
-        while bucket is not None:
-            bucket._level = min(bucket._burst * _SECOND_NS, bucket._level + size * _SECOND_NS)
-            bucket = bucket._parent
-
     def set_rate(self, per_s: int, burst: int, now_ns: int) -> None:
         """Change the rate and the burst from now on; what it holds beyond the burst is lost."""
         per_s, burst = _count(per_s), _count(burst)

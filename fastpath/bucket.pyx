@@ -120,19 +120,6 @@ cdef class TokenBucket:
             bucket = bucket.parent
         return longest
 
-    def refund(self, size):
-        """Give back tokens taken and not used, to it and to its parents; they fill at most."""
-        cdef uint64_t tokens = count(size), missing
-        cdef TokenBucket bucket = self
-        while bucket is not None:
-            missing = bucket.own.burst - bucket.own.level
-            if tokens >= missing:
-                bucket.own.level = bucket.own.burst
-                bucket.own.part = 0
-            else:
-                bucket.own.level += tokens
-            bucket = bucket.parent
-
     def set_rate(self, per_s, burst, now_ns):
         """Change the rate and the burst from now on; what it holds beyond the burst is lost."""
         cdef uint64_t rate = count(per_s), most = count(burst)

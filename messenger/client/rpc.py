@@ -78,8 +78,7 @@ class InvalidParamsError(RpcError):
 class Request:
     """One call: its method, its parameters, and the open files that came with it.
 
-    The server closes what is left of the files when the call ends; a handler that needs one for
-    longer takes it.
+    The server closes the files when the call ends; a handler that needs one for longer duplicates it.
     """
 
     __slots__ = ("_fds", "method", "params")
@@ -87,12 +86,7 @@ class Request:
     def __init__(self, method: str, params: dict[str, Any], fds: Iterable[int] = ()) -> None:
         self.method = method
         self.params = params
-        self._fds: list[int | None] = list(fds)
-
-    @property
-    def fds(self) -> list[int]:
-        """Descriptors still owned by the request."""
-        return [fd for fd in self._fds if fd is not None]
+        self._fds = list(fds)
 
     def fd(self, index: int) -> int:
         """Return descriptor `index`, which stays the request's. Raise InvalidParamsError if there
@@ -100,23 +94,12 @@ class Request:
         """
         if not 0 <= index < len(self._fds):
             raise InvalidParamsError(f"no file {index} came with this request")
-        fd = self._fds[index]
-        if fd is None:
-            raise InvalidParamsError(f"file {index} of this request was taken already")
-        return fd
-
-    def take_fd(self, index: int) -> int:
-        """Return descriptor `index` and hand it to the caller, who must close it."""
-        fd = self.fd(index)
-        self._fds[index] = None
-        return fd
+        return self._fds[index]
 
     def close(self) -> None:
-        """Close every descriptor that nobody took."""
-        for index, fd in enumerate(self._fds):
-            if fd is not None:
-                self._fds[index] = None
-                os.close(fd)
+        """Close every descriptor."""
+        while self._fds:
+            os.close(self._fds.pop())
 
     def params_as(self, type_: type[T]) -> T:
         """Return the parameters as a msgspec Struct. Raise InvalidParamsError naming what does not

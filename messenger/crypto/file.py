@@ -8,7 +8,6 @@ call.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from typing import Final, TypeAlias
 
@@ -16,7 +15,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from peerpost.errors import ProtocolError
-from peerpost.wire import limits
 
 from . import labels
 from .keys import derive
@@ -25,9 +23,7 @@ __all__ = [
     "LEAF_PERSON",
     "chunk_key",
     "leaf_key",
-    "open_chunk",
     "open_chunk_into",
-    "root",
     "seal_chunk",
 ]
 
@@ -51,35 +47,12 @@ def chunk_key(file_key: bytes, index: int, leaf: bytes) -> bytes:
     return derive(file_key, labels.DERIVE_CHUNK_KEY, index.to_bytes(8, "big") + leaf)
 
 
-def root(leaves: Buffer) -> bytes:
-    """Return the 32-byte root over a file's whole leaf list."""
-    return hashlib.blake2b(leaves, digest_size=32, person=labels.PERSON_ROOT).digest()
-
-
 def seal_chunk(
     file_key: bytes, file_id: bytes, index: int, last: bool, leaf: bytes, plaintext: Buffer
 ) -> bytes:
     """Return ciphertext and 16-byte tag of chunk index; `last` says that the file ends with it."""
     cipher = ChaCha20Poly1305(chunk_key(file_key, index, leaf))
     return cipher.encrypt(_NONCE, plaintext, _AAD.pack(file_id, index, last))
-
-
-def open_chunk(
-    file_key: bytes, file_id: bytes, index: int, last: bool, leaf: bytes, sealed: Buffer
-) -> bytes:
-    """Return the plaintext of a sealed chunk. Raises ProtocolError if a bit of anything is wrong.
-
-    That the plaintext has this leaf is not shown by that: its sender could have sealed another. The
-    caller compares with `peerpost.fastpath.verify`.
-    """
-    view = memoryview(sealed)
-    if not limits.TAG_BYTES <= view.nbytes <= (1 << limits.MAX_CHUNK_LOG2) + limits.TAG_BYTES:
-        raise ProtocolError("a sealed chunk of the wrong length")
-    cipher = ChaCha20Poly1305(chunk_key(file_key, index, leaf))
-    try:
-        return cipher.decrypt(_NONCE, view, _AAD.pack(file_id, index, last))
-    except InvalidTag:
-        raise ProtocolError("a chunk that does not open") from None
 
 
 def open_chunk_into(
@@ -91,10 +64,12 @@ def open_chunk_into(
     sealed: Buffer,
     out: memoryview,
 ) -> None:
-    """Open a sealed chunk as `open_chunk` does, into a buffer of exactly the plaintext's length.
+    """Open a sealed chunk into a buffer of exactly the plaintext's length.
 
-    Many chunks opened side by side are then hashed in one call. What `out` holds after a failure is
-    not to be used.
+    Raises ProtocolError if a bit of anything is wrong, or the length; what `out` holds then is not to
+    be used. That the plaintext has this leaf is not shown by that: its sender could have sealed
+    another. The caller compares with `peerpost.fastpath.verify`, in one call for many chunks opened
+    side by side.
     """
     cipher = ChaCha20Poly1305(chunk_key(file_key, index, leaf))
     try:

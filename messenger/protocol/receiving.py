@@ -26,7 +26,6 @@ from peerpost.wire.geometry import Geometry
 from peerpost.wire.segment import Segment
 
 from .assembly import Allocate, plain_buffer
-from .chunk_window import Window
 from .intake import Intake
 from .patience import Policy
 from .transfer import (
@@ -136,11 +135,6 @@ class Receiving:
         return self._intake.finish
 
     @property
-    def window(self) -> Window:
-        """How many chunks may be outstanding."""
-        return self._intake.window
-
-    @property
     def progress_bytes(self) -> int:
         """Plaintext bytes that are checked and written."""
         return self._intake.progress_bytes
@@ -155,11 +149,6 @@ class Receiving:
     def checking(self) -> bool:
         """Whether a `Verify` is under way."""
         return self._checks > 0
-
-    @property
-    def outstanding(self) -> int:
-        """Chunks asked for or held in memory."""
-        return len(self._intake)
 
     @property
     def ended(self) -> bool:

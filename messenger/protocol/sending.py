@@ -158,11 +158,6 @@ class Sending:
         """Whether so little is in hand that `take` would read on, if there is something to read."""
         return self._ahead - len(self._in_hand) >= READ_CHUNKS or len(self._in_hand) < READ_CHUNKS
 
-    @property
-    def next_timer_s(self) -> float | None:
-        """None: the receiver is the one that waits."""
-        return None
-
     # -- what the driver tells
 
     def session_up(self) -> None:
@@ -264,9 +259,6 @@ class Sending:
         self._end_owed = self._end_owed or self._finding
         self._finding = False
         self.pause(reason)
-
-    def on_timer(self, now_s: float) -> None:
-        """Do nothing: the receiver is the one that waits."""
 
     def take(self) -> list[SendCommand]:
         """Return the commands to carry out now, in order; call it after a batch of events."""

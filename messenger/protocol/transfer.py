@@ -1,8 +1,8 @@
 """Words that the two sides of a file transfer share: the commands, and what they are about.
 
 `Sending` and `Receiving` are machines without I/O, in aioquic's manner: whoever drives one calls
-its methods with what happened and the time, then `take(now_s)` for the commands to carry out, and
-`on_timer` when `next_timer_s` has come. Times are seconds of one monotonic clock.
+its methods with what happened and the time, then `take(now_s)` for the commands to carry out, and,
+of a receiver, `on_timer` when `next_timer_s` has come. Times are seconds of one monotonic clock.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from peerpost.errors import BadInputError
 
 from . import limits
 
-__all__ = ["Address", "canonical", "dialable", "parse"]
+__all__ = ["Address", "dialable", "parse"]
 
 _HINT: Final = "an address looks like /ip4/192.0.2.7/tcp/4001 or /dns/host.example/tcp/4001"
 _SHAPE: Final = re.compile(
@@ -82,11 +82,6 @@ def parse(text: str, *, listen: bool = False) -> Address:
     named = protocol.startswith("dns")
     host = _host_name(host, listen=listen) if named else _ip(protocol, host, listen=listen)
     return Address(protocol=protocol, host=host, port=port, peer_id=peer_id)
-
-
-def canonical(text: str) -> str:
-    """Return the canonical text of a multiaddr, its peer id kept. Raises BadInputError."""
-    return str(parse(text))
 
 
 def dialable(texts: Iterable[str]) -> list[Address]:

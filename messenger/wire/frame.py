@@ -43,13 +43,6 @@ class FrameReader:
         self._max_bytes = max_bytes
         self._buffer = bytearray()
 
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes held of a frame that is not whole yet; non-zero at a stream's end means it was
-        cut.
-        """
-        return len(self._buffer)
-
     def feed(self, data: bytes | memoryview) -> list[memoryview]:
         """Take what was read and return the payloads that are whole, in order, as views of it.
 

@@ -61,7 +61,7 @@ def test_wait_in_vain(node: FakeNode, shell: Shell, error: Exception, code: int)
 
 def received(request: Request) -> Any:
     """Answer with the bytes that came, and remember them."""
-    with os.fdopen(request.take_fd(0), "rb") as file:
+    with os.fdopen(os.dup(request.fd(0)), "rb") as file:
         what = request.params.get("file") or request.params["stream"]
         entry = ENTRY | {
             "name": what["name"],

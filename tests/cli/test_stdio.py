@@ -183,7 +183,7 @@ def test_input_that_does_not_wait(node: FakeNode, size: int) -> None:
     def received(request: Request) -> Any:
         if "text" in request.params:
             return Events([], ENTRY | {"got": len(request.params["text"])})
-        with os.fdopen(request.take_fd(0), "rb") as file:
+        with os.fdopen(os.dup(request.fd(0)), "rb") as file:
             return Events([], ENTRY | {"got": len(file.read())})
 
     node.answers["send-net"] = received

@@ -54,10 +54,6 @@ def test_a_contact_under_the_whole(bucket_class: Bucket) -> None:
     assert other.wait_time(51, 0) == SECOND // 100
     assert other.take(50, 0)
     assert whole.level(0) == 0
-    other.refund(20)
-    assert (other.level(0), whole.level(0)) == (70, 20)
-    one.refund(1000)
-    assert (one.level(0), whole.level(0)) == (100, 150)
     with pytest.raises(ValueError, match="more than the burst"):
         bucket_class(1000, 1000, 0, parent=whole).take(151, 0)
 
@@ -82,8 +78,6 @@ def test_nothing_overflows(bucket_class: Bucket) -> None:
     assert bucket.take(MOST, -MOST - 1)
     assert bucket.wait_time(MOST, -MOST - 1) == SECOND
     assert bucket.level(MOST) == MOST
-    bucket.refund(MOST)
-    assert bucket.level(MOST) == MOST
     slow = bucket_class(1, MOST, 0)
     slow.take(MOST, 0)
     assert slow.wait_time(MOST, 0) == MOST
@@ -101,7 +95,6 @@ def test_numbers_out_of_range(bucket_class: Bucket, wrong: int) -> None:
         lambda: bucket_class(1, wrong, 0),
         lambda: bucket.take(wrong, 0),
         lambda: bucket.wait_time(wrong, 0),
-        lambda: bucket.refund(wrong),
         lambda: bucket.set_rate(wrong, 1, 0),
         lambda: bucket.set_rate(1, wrong, 0),
     ]
@@ -120,7 +113,6 @@ def test_what_is_no_integer(bucket_class: Bucket, wrong: Any) -> None:
         lambda: bucket_class(wrong, 1, 0),
         lambda: bucket.take(wrong, 0),
         lambda: bucket.take(1, wrong),
-        lambda: bucket.refund(wrong),
         lambda: bucket_class(1, 1, 0, "parent"),  # type: ignore[arg-type]
     ):
         with pytest.raises(TypeError):
@@ -146,9 +138,6 @@ def test_as_the_twin_in_any_order(bucket_class: Bucket) -> None:
             assert ours.level(now) == twin.level(now)
             assert ours.wait_time(size, now) == twin.wait_time(size, now)
             assert ours.take(size, now) == twin.take(size, now)
-            if draw.random() < 0.2:
-                ours.refund(size)
-                twin.refund(size)
             if draw.random() < 0.2:
                 rate = number(draw) % MOST
                 ours.set_rate(rate, twin.burst, now)

@@ -148,7 +148,7 @@ def test_buckets(bucket_class: type[_pure.TokenBucket]) -> None:
             continue
         for _ in range(10):
             name, count = draw.choice(
-                [("take", 2), ("wait_time", 2), ("refund", 1), ("set_rate", 3), ("level", 1)]
+                [("take", 2), ("wait_time", 2), ("set_rate", 3), ("level", 1)]
             )
             arguments = [number() for _ in range(count)]
             ours, twin = (outcome(getattr(bucket, name), *arguments) for bucket in pair)

@@ -23,6 +23,7 @@ from peerpost.wire.frame import FrameReader
 from peerpost.wire.segment import Segment
 from peerpost.wire.statement import Signed
 from peerpost.wire.ticket import Ticket
+from tests.support.chunk import open_chunk, root
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 Case = dict[str, Any]
@@ -188,14 +189,14 @@ def test_chunk(case: Case) -> None:
         data, 1 << 14, key=leaf_key, person=file.LEAF_PERSON, first_index=0, last=True
     )
     assert made == leaves
-    assert file.root(leaves).hex() == case["root"]
+    assert root(leaves).hex() == case["root"]
     index = len(leaves) // 32 - 1
     leaf, piece = leaves[-32:], data[index << 14 :]
     assert file.chunk_key(file_key, index, leaf).hex() == case["last_chunk_key"]
     sealed = file.seal_chunk(file_key, file_id, index, True, leaf, piece)
     digest = fastpath.digests(sealed, len(sealed))
     assert digest.hex() == case["last_sealed_blake2b"]
-    assert file.open_chunk(file_key, file_id, index, True, leaf, sealed) == piece
+    assert open_chunk(file_key, file_id, index, True, leaf, sealed) == piece
 
 
 @pytest.mark.parametrize("case", cases("statement"))

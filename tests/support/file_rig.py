@@ -367,7 +367,7 @@ class ReceiverSide:
                 machine.on_finish(message)
             elif isinstance(message, wire.Cancel):
                 machine.on_cancel(message.reason)
-        assert machine.outstanding <= machine.window.largest
+        assert len(machine._intake) <= machine._intake.window.largest
         self.obey()
 
     def obey(self) -> None:

@@ -21,13 +21,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from peerpost.crypto import file as crypto
 from peerpost.node.session.lane import Frame
 from peerpost.store.files.chunks import Sealer
 from peerpost.wire import inner as wire
 from peerpost.wire.frame import frame
 from peerpost.wire.geometry import Geometry
 from peerpost.wire.segment import Segment
+from tests.support.chunk import root
 
 __all__ = ["ALWAYS", "Faults", "HostilePeer", "HostileSender", "Piece"]
 
@@ -133,7 +133,7 @@ class HostileSender:
             file_id=self.file_id,
             size=self._geometry.size or 0,
             count=self.count,
-            root=crypto.root(self._leaves),
+            root=root(self._leaves),
         )
 
     def offer(self, name: str, *, as_text: bool = False) -> wire.Offer:

@@ -15,7 +15,6 @@ __all__ = ["MAX_LINE_BYTES", "answer", "propose"]
 
 HEADER = b"/multistream/1.0.0"
 NOT_AVAILABLE = b"na"
-LIST = b"ls"
 MAX_LINE_BYTES = 256
 MAX_PROPOSALS = 16
 

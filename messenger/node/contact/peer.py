@@ -162,10 +162,6 @@ class Peer:
             async with asyncio.timeout(timeout_s):
                 await self._dialled.wait()
 
-    async def drop(self, cause: str) -> None:
-        """End the session, if there is one."""
-        self.cut(cause)
-
     def cut(self, cause: str) -> None:
         """End the session in this turn of the loop, if there is one."""
         if self.session is not None:

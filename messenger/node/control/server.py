@@ -60,11 +60,6 @@ class ControlServer:
         return self._path
 
     @property
-    def connections(self) -> int:
-        """Clients connected now."""
-        return len(self._connections)
-
-    @property
     def requests(self) -> int:
         """Requests running now: a node with any of them is not idle."""
         return sum(connection.requests for connection in self._connections)

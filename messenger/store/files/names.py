@@ -1,21 +1,18 @@
-"""File names from a peer are hostile: what a name becomes, and how a file of that name is made.
+"""File names from a peer are hostile: what a name becomes.
 
 `safe_name` keeps what a person would recognise and nothing that a file system, a shell, a terminal
-or another operating system reads as more than a name. `create_new` never overwrites, never follows
-a link, and stays in the folder that its caller opened.
+or another operating system reads as more than a name.
 """
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from typing import Final
 
-from peerpost.errors import CannotCreateError
 from peerpost.invisible import is_hidden
 from peerpost.wire.limits import NAME_BYTES
 
-__all__ = ["clip", "create_new", "numbered", "safe_name"]
+__all__ = ["clip", "numbered", "safe_name"]
 
 _FALLBACK: Final = "file"
 _REPLACEMENT: Final = "_"
@@ -29,8 +26,6 @@ _DEVICES: Final = frozenset(
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Controls, bidi and other format characters, surrogates, private and unassigned code points, line
 separators: none is seen, and several change how the rest is read."""
-_MAX_TRIES: Final = 10_000
-"""Files of one name in a folder, after which something is wrong with the folder."""
 _SUFFIX_BYTES: Final = 32
 """Longest ending that is kept whole when a long name is cut."""
 _CUT: Final = "…"
@@ -73,26 +68,6 @@ def clip(name: str, size_bytes: int = NAME_BYTES) -> str:
     """
     stem, suffix = _split(name)
     return _cut_middle(stem, size_bytes - len(suffix.encode())) + suffix
-
-
-def create_new(folder_fd: int, name: str) -> tuple[int, str]:
-    """Create a file in an open folder and return (file descriptor to write, the name it got).
-
-    `name` is made safe; where something of that name exists, `name (1)` and so on. The file is
-    private to its owner. Raises CannotCreateError.
-    """
-    safe = safe_name(name)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    for number in range(_MAX_TRIES):
-        tried = numbered(safe, number)
-        try:
-            return os.open(tried, flags, 0o600, dir_fd=folder_fd), tried
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise CannotCreateError(f"cannot create {tried!r}: {error.strerror}") from error
-    raise CannotCreateError(f"{_MAX_TRIES} files named {safe!r} are there already")
 
 
 def _is_bad(char: str) -> bool:

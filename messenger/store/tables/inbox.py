@@ -94,8 +94,6 @@ class ReceivedBatch:
     """File ids offered for the first time."""
     marks: list[Mark]
     """Of every lane that the batch touched: to be acknowledged."""
-    later: int
-    """Messages too far ahead to be taken."""
     ended: list[tuple[bytes, str]]
     """File ids offered again whose transfer has ended, and how: the contact does not know it."""
     conflicts: list[tuple[bytes, int]]
@@ -128,7 +126,7 @@ def receive_many(
     shown: list[tuple[wire.Message, bytes, bool]] = []
     offers: list[bytes] = []
     ended: list[tuple[bytes, str]] = []
-    later, held, room_bytes, places = 0, 0, None, None
+    held, room_bytes, places = 0, None, None
     held_lanes: set[tuple[bytes, int]] = set()
     for message, link in messages:
         key = (message.outbox_id, message.lane)
@@ -143,8 +141,6 @@ def receive_many(
             held += 1
             continue
         place = lanes.place(message, link)
-        if place is Place.LATER:
-            later += 1
         if place not in (Place.NEXT, Place.GAP):
             continue
         if message.kind != wire.Kind.SKIP:
@@ -169,7 +165,6 @@ def receive_many(
         items=items,
         offers=offers,
         marks=lanes.store(),
-        later=later,
         ended=ended,
         conflicts=lanes.conflicts,
         held=held,

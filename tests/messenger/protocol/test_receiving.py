@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from peerpost.crypto import file as crypto
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.receiving import Policy, Receiving, State
 from peerpost.store.files.chunks import Sealer
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from peerpost.wire.segment import Segment
+from tests.support.chunk import root
 
 LOG2 = 14
 CHUNK = 1 << LOG2
@@ -30,7 +30,7 @@ class Content:
         data = memoryview(draw.randbytes(size))
         self.leaves = sealer.leaves(0, data, last=True)
         self.sealed = [bytes(part) for part in sealer.seal(0, data, self.leaves, last=True)]
-        self.root = crypto.root(self.leaves)
+        self.root = root(self.leaves)
 
     def page(self, first: int, count: int = 1) -> wire.Leaves:
         leaves = self.leaves[32 * first : 32 * (first + count)]
@@ -200,7 +200,7 @@ def test_one_wrong_answer_while_no_session_is_up_holds_no_memory() -> None:
     rig.take()
     rig.machine.session_down()
     rig.machine.verified([], [0], rig.now_s)
-    assert rig.machine.outstanding == 0
+    assert len(rig.machine._intake) == 0
     rig.machine.session_up(rig.now_s)
     assert rig.asked() == [(0, 8)]
 
@@ -210,7 +210,7 @@ def test_data_before_the_session_counts_as_nobodys() -> None:
     rig.take()
     rig.machine.session_down()
     rig.give(0)
-    assert rig.machine.outstanding == 0
+    assert len(rig.machine._intake) == 0
     assert rig.machine.progress_bytes == 0
 
 
@@ -260,7 +260,7 @@ def test_a_stream_longer_than_accepted_waits_for_another_machine(by: str) -> Non
     rig.machine.resume(rig.now_s)
     assert (rig.machine.state, rig.machine.finish) == (State.PAUSED, None)
     assert rig.machine.have == b"\1"
-    assert rig.machine.next_timer_s is None or not rig.machine.outstanding
+    assert rig.machine.next_timer_s is None or not len(rig.machine._intake)
 
 
 def test_a_stream_longer_than_any_file_fails() -> None:

@@ -22,7 +22,7 @@ def test_any_cut_gives_the_same_payloads(sent: list[bytes], cuts: list[int]) -> 
     for begin, end in pairwise(edges):
         got += reader.feed(stream[begin:end])
     assert got == sent
-    assert reader.pending_bytes == 0
+    assert len(reader._buffer) == 0
 
 
 def test_byte_by_byte() -> None:
@@ -51,7 +51,7 @@ def test_the_longest_payload_passes() -> None:
 def test_what_is_held_is_one_incomplete_frame() -> None:
     reader = FrameReader(1000)
     assert reader.feed(frame(bytes(1000)) * 3 + frame(bytes(900))[:-1]) == [bytes(1000)] * 3
-    assert reader.pending_bytes == 903
+    assert len(reader._buffer) == 903
 
 
 @pytest.mark.parametrize("payload", [b"", bytes(limits.MAX_FRAME_BYTES + 1)])

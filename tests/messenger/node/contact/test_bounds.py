@@ -51,7 +51,7 @@ async def block(one: Somebody) -> None:
     """Block the only contact, as the store and the network know it."""
     contact = await one.store.write(contacts.set_state, one.peer.contact.id, "blocked")
     one.home.network.add(contact)
-    await one.peer.drop("blocked")
+    one.peer.cut("blocked")
 
 
 # -- who is let in
@@ -193,7 +193,7 @@ async def test_a_dialer_opens_nothing_before_hello_has_succeeded(
 
         monkeypatch.setattr(alice.transport, "dial", watched)
         alice.peer.retry_now()
-        await alice.peer.drop("to dial again")
+        alice.peer.cut("to dial again")
         await until(lambda: URGENT_PROTOCOL in said and BULK_PROTOCOL in said)
     assert said[:2] == [HELLO_PROTOCOL, "HELLO is done"]
     assert set(said[2:]) - {"HELLO is done"} == {URGENT_PROTOCOL, BULK_PROTOCOL}

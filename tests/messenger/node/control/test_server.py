@@ -45,7 +45,7 @@ class Fake:
             case "read":
                 return os.pread(request.fd(0), 100, 0).decode()
             case "keep":
-                self.kept.append(request.take_fd(0))
+                self.kept.append(os.dup(request.fd(0)))
                 return None
             case "missing":
                 raise NotFoundError("no contact named 'alic'", hint="did you mean 'alice'?")
@@ -337,7 +337,7 @@ def test_files_of_a_client_that_left_are_closed(served: Served) -> None:
     before = open_fds()
     with served.raw() as sock, open(os.devnull) as null:  # noqa: PTH123
         socket.send_fds(sock, [b'{"id":1,'], [null.fileno()])
-    eventually(lambda: open_fds() == before and served.server.connections == 0)
+    eventually(lambda: open_fds() == before and not served.server._connections)
 
 
 def test_client_that_reads_nothing_holds_up_nobody(served: Served) -> None:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import unicodedata
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peerpost.errors import CannotCreateError
-from peerpost.store.files.names import clip, create_new, numbered, safe_name
+from peerpost.store.files.names import clip, numbered, safe_name
 from peerpost.wire.limits import NAME_BYTES
 
 
@@ -119,34 +114,3 @@ def test_a_number_stands_before_the_ending() -> None:
     assert numbered("a.tar.gz", 2) == "a (2).tar.gz"
     assert numbered(".tar.gz", 2) == ".tar (2).gz"
     assert numbered("x" * NAME_BYTES, 7).endswith("x (7)")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[int]:
-    fd = os.open(tmp_path, os.O_RDONLY)
-    yield fd
-    os.close(fd)
-
-
-def make(folder: int, name: str) -> str:
-    fd, called = create_new(folder, name)
-    os.write(fd, b"new")
-    os.close(fd)
-    return called
-
-
-def test_nothing_is_replaced_and_no_link_is_followed(folder: int, tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    (tmp_path / "a.txt").write_text("old")
-    (tmp_path / "a (1).txt").symlink_to(outside)
-    (tmp_path / "a (2).txt").mkdir()
-    assert make(folder, "../a.txt") == "a (3).txt"
-    assert (tmp_path / "a.txt").read_text() == "old"
-    assert not outside.exists()
-    assert stat.S_IMODE((tmp_path / "a (3).txt").stat().st_mode) == 0o600
-
-
-def test_a_folder_that_is_gone(folder: int, tmp_path: Path) -> None:
-    tmp_path.rmdir()
-    with pytest.raises(CannotCreateError, match="cannot create"):
-        create_new(folder, "a")

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from peerpost import system
-from peerpost.crypto import file as crypto
 from peerpost.errors import ProtocolError, StorageError
 from peerpost.store import disk
 from peerpost.store.files.chunks import Sealer
 from peerpost.store.files.sealed import End, SealedFile
 from peerpost.store.files.spool import SpoolSource, spool
+from tests.support.chunk import root
 
 LOG2 = 14
 CHUNK = 1 << LOG2
@@ -81,7 +81,7 @@ def test_spool_receive_save(tmp_path: Path, size: int) -> None:
     data = content(size)
     source, end = spooled(tmp_path, data, sealer())
     assert (end.size, end.count) == (size, max(1, -(-size // CHUNK)))
-    assert end.root == crypto.root(source.read_leaves(0, end.count))
+    assert end.root == root(source.read_leaves(0, end.count))
     assert saved(source, end, tmp_path) == data
     part = received(tmp_path, source, end)
     assert part.rehash(size) == _all_set(end.count)
