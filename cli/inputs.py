@@ -14,7 +14,7 @@ import click
 from peerpost.errors import BadInputError, NoInputError
 from peerpost.stdio import inherited, read_up_to
 
-__all__ = ["Accept", "Duration", "Quota", "Size", "open_input", "read_ticket"]
+__all__ = ["AcceptLimit", "Duration", "Quota", "Size", "open_input", "read_ticket"]
 
 MAX_TICKET_FILE_BYTES = 64 << 10
 """A ticket is 200 characters; a file of more than this is another file."""
@@ -56,7 +56,7 @@ class Size(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
-class Accept(click.ParamType[int | str]):
+class AcceptLimit(click.ParamType[int | str]):
     """100MiB, ask, never, default: bytes, or one of the words."""
 
     name = "accept"

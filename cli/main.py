@@ -115,7 +115,7 @@ def _failed(app: App, error: BaseException) -> int:
             _trace(app, error)
             terminal.error(error.code, error.message, error.hint)
             return error.exit_code
-        case OSError() if error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+        case OSError() if _of_the_disk(error):
             terminal.error("io", f"cannot write: {error.strerror}", None)
             return StorageError.exit_code
     _trace(app, error)
@@ -125,6 +125,12 @@ def _failed(app: App, error: BaseException) -> int:
         None if app.debug else "this is a bug; --debug shows where",
     )
     return 1
+
+
+def _of_the_disk(error: OSError) -> bool:
+    from peerpost.system import DISK_FULL
+
+    return error.errno == errno.EIO or error.errno in DISK_FULL
 
 
 def _trace(app: App, error: BaseException) -> None:

@@ -18,7 +18,7 @@ from .app import App
 from .inputs import open_input
 from .progress import Progress
 
-__all__ = ["Item", "deliver"]
+__all__ = ["Outgoing", "deliver"]
 
 _COPY_BYTES = 1 << 16
 _copy_errors: list[PeerpostError] = []
@@ -26,7 +26,7 @@ _copy_errors: list[PeerpostError] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Outgoing:
     """One thing to send."""
 
     params: dict[str, Any]
@@ -43,7 +43,7 @@ class Item:
     """Bytes, where they are known."""
 
 
-def deliver(app: App, items: list[Item], common: dict[str, Any]) -> None:
+def deliver(app: App, items: list[Outgoing], common: dict[str, Any]) -> None:
     """Send the items in order; print each when it is queued and, with `wait`, when it is delivered.
 
     Raises the first failure, once the others have been heard of.
@@ -163,7 +163,7 @@ def _is_read(row: dict[str, Any]) -> bool:
     return row["kind"] == "file" and row["size"] is None
 
 
-def _send_one(app: App, item: Item, common: dict[str, Any], watch: _Watch) -> None:
+def _send_one(app: App, item: Outgoing, common: dict[str, Any], watch: _Watch) -> None:
     from peerpost.client.ask import call
 
     with _descriptors(_opened(item)) as fds:
@@ -180,7 +180,7 @@ def _send_one(app: App, item: Item, common: dict[str, Any], watch: _Watch) -> No
     watch.result(0, row)
 
 
-def _send_many(app: App, items: list[Item], common: dict[str, Any], watch: _Watch) -> None:
+def _send_many(app: App, items: list[Outgoing], common: dict[str, Any], watch: _Watch) -> None:
     """Queue one after the other, so that their order is the command's, then wait for all."""
     from peerpost.client.ask import connect
     from peerpost.client.rpc import error_from
@@ -218,7 +218,7 @@ def _send_many(app: App, items: list[Item], common: dict[str, Any], watch: _Watc
             hear()
 
 
-def _opened(item: Item) -> Item:
+def _opened(item: Outgoing) -> Outgoing:
     """Return an item with what its path leads to now, open. Raises NoInputError."""
     if item.path is None:
         return item
@@ -226,7 +226,7 @@ def _opened(item: Item) -> Item:
 
 
 @contextmanager
-def _descriptors(item: Item) -> Iterator[list[int]]:
+def _descriptors(item: Outgoing) -> Iterator[list[int]]:
     """Give the descriptors of an item: its own, or a pipe that begins with what was read of it."""
     if item.fd is None:
         yield []
@@ -255,7 +255,7 @@ def _put_back(fd: int, size: int) -> bool:
     return True
 
 
-def _copy(item: Item, out: int) -> None:
+def _copy(item: Outgoing, out: int) -> None:
     fd = item.fd if item.fd is not None else -1
     try:
         data = item.unread or stdio.read(fd, _COPY_BYTES)

@@ -20,13 +20,14 @@ from peerpost import system
 from peerpost.errors import (
     CannotCreateError,
     ExistsError,
+    PeerpostError,
     StorageError,
     StoreFullError,
     UsageError,
 )
 from peerpost.stdio import inherited
 
-__all__ = ["is_stdout", "raw_on_terminal", "settle", "special", "target"]
+__all__ = ["is_stdout", "raw_on_terminal", "settle", "special", "target", "unwritten"]
 
 
 def raw_on_terminal() -> UsageError:
@@ -34,6 +35,13 @@ def raw_on_terminal() -> UsageError:
     return UsageError(
         "raw bytes are not for a terminal", hint="give --out FILE, or pipe it somewhere"
     )
+
+
+def unwritten(path: Path, error: OSError) -> PeerpostError:
+    """Return what is to be said where a file cannot be written."""
+    if error.errno in system.DISK_FULL:
+        return StoreFullError(f"no space left for {path}")
+    return StorageError(f"cannot write {path}: {error.strerror}")
 
 
 def is_stdout(fd: int) -> bool:
@@ -132,9 +140,7 @@ def target(out: str, *, force: bool, mode: int = 0o666) -> Iterator[int]:
         with suppress(PermissionError):
             system.fsync_dir(path.absolute().parent)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFullError(f"no space left for {path}") from None
-        raise StorageError(f"cannot write {path}: {error.strerror}") from None
+        raise unwritten(path, error) from None
     finally:
         draft.unlink(missing_ok=True)
 

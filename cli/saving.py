@@ -19,7 +19,7 @@ from peerpost.errors import (
     StorageError,
     UsageError,
 )
-from peerpost.store.files.names import numbered, safe_name
+from peerpost.store.files.names import FOLDER_SUFFIX, numbered, safe_name
 
 from .app import App
 from .listing import PAGE_ROWS
@@ -180,7 +180,7 @@ class Saving:
         self, id_: str, row: dict[str, Any], out: str, *, packed: bool | None = None
     ) -> None:
         if packed is None:
-            packed = out.endswith(".tar")
+            packed = out.endswith(FOLDER_SUFFIX)
         more: dict[str, Any] = {"path": out}
         if row.get("directory") and not packed:
             # The beginning of an id may become that of two.

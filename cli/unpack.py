@@ -14,7 +14,6 @@ Until all is there a folder is its owner's alone, and may be written to by them,
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import select
@@ -29,13 +28,13 @@ from peerpost.errors import (
     CannotCreateError,
     ExistsError,
     PeerpostError,
-    StorageError,
-    StoreFullError,
 )
 from peerpost.holes import SparseWriter
+from peerpost.store.files.names import stays_within
 
 from .flushing import Flusher
 from .folders import Folder
+from .output import unwritten
 from .tarform import CutError, Member, members
 
 __all__ = ["unpack"]
@@ -266,7 +265,7 @@ class _Unpacking:
         if member.kind == "file":
             self._file(parts, member, pipe)
             return
-        if not _stays_within(parts, member.target):
+        if not stays_within(member.target, len(parts) - 1):
             raise _bad(member, "links to outside the folder")
         self._keep(member)
         self._links.append((parts, member.target))
@@ -349,22 +348,6 @@ def _shown(parts: list[str]) -> str:
     return "/".join(parts)[:200]
 
 
-def _stays_within(parts: list[str], link: str) -> bool:
-    """Tell whether a symbolic link can lead nowhere outside; the sender's manifest has the same rule."""
-    steps = link.split("/")
-    up = 0
-    while up < len(steps) and steps[up] in ("..", "."):
-        up += 1
-    climbs = steps[:up].count("..")
-    return (
-        bool(link)
-        and not link.startswith("/")
-        and "\0" not in link
-        and climbs < len(parts)
-        and ".." not in steps[up:]
-    )
-
-
 def _bad(member: Member, why: str) -> BadInputError:
     return BadInputError(
         f"in the archive {member.name[:200]} {why}", hint="nothing was saved; ask who sent it"
@@ -412,6 +395,4 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFullError(f"no space left for {path}") from None
-        raise StorageError(f"cannot write {path}: {error.strerror}") from None
+        raise unwritten(path, error) from None

@@ -7,7 +7,7 @@ by name wants no other.
 """
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ._pure import Tree, cut, leaf_salt
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING or not _NATIVE:
     )
 
 __all__ = [
+    "LANES",
     "TokenBucket",
     "Tree",
     "bucket_for",
@@ -57,6 +58,9 @@ __all__ = [
     "use_kernel",
     "verify",
 ]
+
+LANES: Final = 8
+"""Chunks that the widest kernel hashes at once: a call with so many is several times as fast as so many calls."""
 
 
 def is_native() -> bool:

@@ -14,10 +14,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from .errors import CannotCreateError, LockedError
 
 __all__ = [
+    "DISK_FULL",
     "ProcessMark",
     "check_owner",
     "check_private_file",
@@ -35,6 +37,9 @@ __all__ = [
     "who_is",
     "write_file_durably",
 ]
+
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Error numbers by which the system says that a disk, a quota or a limit is full."""
 
 _SEEK_LOCK = threading.Lock()
 """Where there is no positioned I/O, seek and read must not be parted."""

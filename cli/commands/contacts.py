@@ -10,7 +10,7 @@ from peerpost.errors import UsageError
 
 from ..app import App, Group, complete_contacts, pass_app
 from ..completing import complete_files
-from ..inputs import Accept, Quota, read_ticket
+from ..inputs import AcceptLimit, Quota, read_ticket
 from .invites import invite, invites
 
 __all__ = ["contacts"]
@@ -131,7 +131,7 @@ def show(app: App, name: str) -> None:
 )
 @click.option(
     "--accept",
-    type=Accept(),
+    type=AcceptLimit(),
     metavar="SIZE|ask|never",
     help="Up to which size its files are taken without asking; 'default': as for everybody.",
 )

@@ -22,7 +22,7 @@ _COLUMNS = (
 OFF = "off"
 
 
-class Rate(click.ParamType[int | str]):
+class RateOption(click.ParamType[int | str]):
     """500kB/s, 10MiB, off: bytes per second."""
 
     name = "rate"
@@ -37,7 +37,7 @@ class Rate(click.ParamType[int | str]):
         return int(self.unit.convert(str(value).removesuffix("/s"), param, ctx))
 
 
-class Count(Rate):
+class Count(RateOption):
     """100, 100/s, off: messages per second."""
 
     name = "count"
@@ -70,10 +70,10 @@ def show(app: App, contact: str | None) -> None:
 
 @limits.command("set", examples="peerpost limits set --up 5MB/s --messages 50/s")
 @click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
-@click.option("--up", type=Rate(), metavar="RATE|off", help="Bytes per second sent.")
-@click.option("--down", type=Rate(), metavar="RATE|off", help="Bytes per second received.")
+@click.option("--up", type=RateOption(), metavar="RATE|off", help="Bytes per second sent.")
+@click.option("--down", type=RateOption(), metavar="RATE|off", help="Bytes per second received.")
 @click.option("--messages", type=Count(), metavar="N|off", help="Messages per second, each way.")
-@click.option("--burst", type=Rate(), metavar="SIZE|off", help="How much may go at once.")
+@click.option("--burst", type=RateOption(), metavar="SIZE|off", help="How much may go at once.")
 @pass_app
 def set_(
     app: App,

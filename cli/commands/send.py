@@ -17,7 +17,7 @@ from ..app import App, Command, complete_contacts, pass_app
 from ..completing import complete_files
 from ..inputs import Duration, open_input
 from ..misread import is_meant_as_file, needs_contact, one_text
-from ..outgoing import Item, deliver
+from ..outgoing import Outgoing, deliver
 
 __all__ = ["send"]
 
@@ -109,7 +109,7 @@ def send(
     deliver(app, items, common)
 
 
-def _files(paths: tuple[str, ...], name: str | None) -> list[Item]:
+def _files(paths: tuple[str, ...], name: str | None) -> list[Outgoing]:
     """Look at every file before any is sent, so that a typo in the last sends nothing."""
     if name is not None and len(paths) > 1:
         raise UsageError("--name is for one file", hint="send them one by one, or without --name")
@@ -118,7 +118,7 @@ def _files(paths: tuple[str, ...], name: str | None) -> list[Item]:
     return [_stdin(name or "stdin") if path == "-" else _file(path, name) for path in paths]
 
 
-def _file(path: str, name: str | None) -> Item:
+def _file(path: str, name: str | None) -> Outgoing:
     """Return what a path leads to: a file or folder to be opened in its turn, or an open stream."""
     fd = open_input(path, folders=True)
     found = os.fstat(fd)
@@ -132,13 +132,13 @@ def _file(path: str, name: str | None) -> Item:
     called: dict[str, Any] = {"name": _utf8(name or shown.name or "file"), "fd_index": 0}
     path_hex = os.fsencode(whole).hex()
     if stat.S_ISDIR(found.st_mode):
-        return Item(params={"folder": {**called, "path_hex": path_hex}}, **where)
+        return Outgoing(params={"folder": {**called, "path_hex": path_hex}}, **where)
     if stat.S_ISREG(found.st_mode):
         size = found.st_size
-        return Item(
+        return Outgoing(
             params={"file": {**called, "path_hex": path_hex, "size": size}}, size=size, **where
         )
-    return Item(params=_stream(called["name"]), copied=os.isatty(fd), **where)
+    return Outgoing(params=_stream(called["name"]), copied=os.isatty(fd), **where)
 
 
 def _stream(name: str) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _utf8(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def _text(app: App, words: tuple[str, ...], name: str | None) -> Item:
+def _text(app: App, words: tuple[str, ...], name: str | None) -> Outgoing:
     if len(words) > 1:
         raise one_text(words)
     if not words:
@@ -163,20 +163,20 @@ def _text(app: App, words: tuple[str, ...], name: str | None) -> Item:
         raise UsageError("--name is for files and stdin")
     if not words[0]:
         raise UsageError("the text is empty")
-    return Item(params={"text": words[0]})
+    return Outgoing(params={"text": words[0]})
 
 
-def _stdin(name: str | None) -> Item:
+def _stdin(name: str | None) -> Outgoing:
     """Return stdin as a text if it is one and short, else as a stream the node reads itself."""
     fd = sys.stdin.fileno()
     if name is not None:
-        return Item(params=_stream(_utf8(name)), fd=os.dup(fd), copied=os.isatty(fd))
+        return Outgoing(params=_stream(_utf8(name)), fd=os.dup(fd), copied=os.isatty(fd))
     head = read_up_to(fd, MAX_TEXT_BYTES + 1)
     if not head:
         raise BadInputError("stdin is empty: nothing to send")
     if len(head) <= MAX_TEXT_BYTES:
         try:
-            return Item(params={"text": head.decode()})
+            return Outgoing(params={"text": head.decode()})
         except UnicodeDecodeError:
             pass
-    return Item(params=_stream("stdin"), fd=os.dup(fd), unread=head)
+    return Outgoing(params=_stream("stdin"), fd=os.dup(fd), unread=head)

@@ -49,7 +49,7 @@ SILENCE_S = 4.0
 PROBE_S = 1.0
 """Within this a node answers that is neither stopped nor too busy."""
 
-WITHOUT_IDENTITY = frozenset({"identity.new", "doctor"})
+STARTS_WITHOUT_IDENTITY = frozenset({"identity.new", "doctor"})
 """What makes sense in a home that has no identity yet."""
 _READ_ONLY = (".list", ".show", ".status", ".ready", ".wait")
 """Methods that may be asked twice, so a node that died over one of them is no reason to give up."""
@@ -392,7 +392,7 @@ def call(
 
     `on_wait` is told where it does not answer. Raises what `connect` and `NodeConnection.call` raise.
     """
-    identity = method not in WITHOUT_IDENTITY
+    identity = method not in STARTS_WITHOUT_IDENTITY
     for _ in range(_TRIES):
         try:
             connected = connect(

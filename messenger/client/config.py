@@ -30,7 +30,7 @@ from .units import parse_duration, parse_size
 __all__ = [
     "Config",
     "Log",
-    "Network",
+    "NetworkSection",
     "NodeSection",
     "Padding",
     "Setting",
@@ -61,7 +61,7 @@ class NodeSection(_Section, frozen=True, kw_only=True):
     """Seconds a node that a command started stays with nothing to do."""
 
 
-class Network(_Section, frozen=True, kw_only=True):
+class NetworkSection(_Section, frozen=True, kw_only=True):
     """[network]"""
 
     listen: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ class Config(_Section, frozen=True, kw_only=True):
     """All of it."""
 
     node: NodeSection = NodeSection()
-    network: Network = Network()
+    network: NetworkSection = NetworkSection()
     storage: Storage = Storage()
     security: Security = Security()
     padding: Padding = Padding()

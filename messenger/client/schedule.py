@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .units import parse_size
 
-__all__ = ["Window", "at", "parse"]
+__all__ = ["ScheduleWindow", "at", "parse"]
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _NAMES = {"up": "up_bytes_s", "down": "down_bytes_s", "messages": "messages_s"}
@@ -22,7 +22,7 @@ _DAY_MIN = 24 * 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class ScheduleWindow:
     """One line of the schedule."""
 
     text: str
@@ -43,7 +43,7 @@ class Window:
         return minute < self.to_min and (day - 1) % 7 in self.days
 
 
-def parse(text: str) -> Window:
+def parse(text: str) -> ScheduleWindow:
     """Return a line of the schedule. Raises ValueError saying what is wrong with it."""
     words = text.lower().split()
     days = frozenset(range(7))
@@ -53,12 +53,12 @@ def parse(text: str) -> Window:
         raise ValueError(f"{text!r}: write [DAYS] HH:MM-HH:MM up=RATE down=RATE messages=N")
     begin, _, end = words.pop(0).partition("-")
     limits = dict(_limit(word) for word in words)
-    return Window(
+    return ScheduleWindow(
         text=text, days=days, from_min=_minute(begin) % _DAY_MIN, to_min=_minute(end), limits=limits
     )
 
 
-def at(windows: Iterable[Window], now: time.struct_time) -> Window | None:
+def at(windows: Iterable[ScheduleWindow], now: time.struct_time) -> ScheduleWindow | None:
     """Return the window that holds now, if one does."""
     minute = now.tm_hour * 60 + now.tm_min
     return next((window for window in windows if window.holds(now.tm_wday, minute)), None)

@@ -29,10 +29,20 @@ from peerpost.wire.frame import FrameType
 from . import labels, noise_x
 from .keys import X25519KeyPair
 
-__all__ = ["HEADER_BYTES", "SUITE", "Opened", "ReceiveEpochs", "SendEpoch", "envelope_bytes"]
+__all__ = [
+    "HEADER_BYTES",
+    "NO_PSK",
+    "SUITE",
+    "OpenedEnvelope",
+    "ReceiveEpochs",
+    "SendEpoch",
+    "envelope_bytes",
+]
 
 SUITE: Final = 1
 """Noise_Xpsk1_25519_ChaChaPoly_BLAKE2b, then ChaCha20-Poly1305 under its key."""
+NO_PSK: Final = bytes(32)
+"""The PSK of generation 0: none is agreed upon."""
 _HEAD_BYTES: Final = 12
 _EPOCH_BYTES: Final = _HEAD_BYTES + noise_x.MESSAGE_BYTES
 HEADER_BYTES: Final = _EPOCH_BYTES + 8
@@ -77,7 +87,7 @@ class SendEpoch:
         self._n = 0
         self._bytes = 0
         self.epoch = _epoch_id(sealed.handshake_hash)
-        """16 bytes, the same as the receiver's `Opened.epoch`."""
+        """16 bytes, the same as the receiver's `OpenedEnvelope.epoch`."""
 
     def exhausted(self, now_s: float) -> bool:
         """Tell whether a new epoch must be opened before the next message."""
@@ -107,7 +117,7 @@ class SendEpoch:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedEnvelope:
     """An envelope that is what it says."""
 
     sender: bytes
@@ -151,7 +161,7 @@ class ReceiveEpochs:
         self._capacity = capacity
         self._epochs: OrderedDict[bytes, _Epoch] = OrderedDict()
 
-    def open(self, payload: bytes) -> Opened:
+    def open(self, payload: bytes) -> OpenedEnvelope:
         """Open one frame payload. Raises ProtocolError, the same for every cause."""
         if not _MIN_BYTES <= len(payload) <= limits.MAX_ENVELOPE_BYTES:
             raise _closed()
@@ -169,7 +179,7 @@ class ReceiveEpochs:
         except (InvalidTag, ValueError):
             raise _closed() from None
         self._keep(opener, epoch, new=new)
-        return Opened(epoch.sender, epoch.epoch, n, inner)
+        return OpenedEnvelope(epoch.sender, epoch.epoch, n, inner)
 
     def _open_epoch(self, opener: bytes) -> _Epoch:
         head = opener[:_HEAD_BYTES]

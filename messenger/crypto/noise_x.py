@@ -23,7 +23,7 @@ from peerpost.errors import ProtocolError
 
 from .keys import X25519KeyPair
 
-__all__ = ["MESSAGE_BYTES", "Opened", "Sealed", "open_message", "seal_message"]
+__all__ = ["MESSAGE_BYTES", "OpenedHandshake", "Sealed", "open_message", "seal_message"]
 
 PROTOCOL_NAME: Final = b"Noise_Xpsk1_25519_ChaChaPoly_BLAKE2b"
 MESSAGE_BYTES: Final = 96
@@ -45,7 +45,7 @@ class Sealed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class OpenedHandshake:
     """A message read by the recipient."""
 
     sender: bytes
@@ -130,7 +130,7 @@ def open_message(
     recipient: X25519KeyPair,
     psk_of: Callable[[bytes], bytes | None],
     prologue: bytes,
-) -> Opened:
+) -> OpenedHandshake:
     """Read what opens an epoch; psk_of gives the sender's 32-byte PSK, or None to refuse it.
 
     Raises ProtocolError, alike for every cause but the length.
@@ -149,7 +149,7 @@ def open_message(
         raise ProtocolError("a Noise message that does not open")
     state.mix_key_and_hash(psk)
     state.decrypt(message[80:])
-    return Opened(sender=sender, key=state.split(), handshake_hash=state.hash)
+    return OpenedHandshake(sender=sender, key=state.split(), handshake_hash=state.hash)
 
 
 def _hkdf(chaining_key: bytes, material: bytes, outputs: int) -> tuple[bytes, ...]:

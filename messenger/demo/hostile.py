@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 
 from peerpost.node.daemon import main
-from peerpost.node.files.pipes import Stream
+from peerpost.node.files.pipes import Pipe
 from peerpost.node.files.spool import Spool
 from peerpost.node.files.transfers import Transfers
 from peerpost.node.files.upload import Upload
@@ -31,7 +31,7 @@ SPOIL_EVERY = 5
 
 class _HostileUpload(Upload):
     def __init__(
-        self, services: Services, row: Transfer, spool: Spool, stream: Stream | None = None
+        self, services: Services, row: Transfer, spool: Spool, stream: Pipe | None = None
     ) -> None:
         super().__init__(services, row, spool, stream)
         self._report = services.home / "hostile.txt"

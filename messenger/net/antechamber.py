@@ -23,7 +23,7 @@ SILENT_S = 1.0
 """Who has said nothing for so long gives way first."""
 
 
-class Guest(Protocol):
+class Candidate(Protocol):
     """A connection that may be a stranger's."""
 
     admission: Admission
@@ -45,11 +45,11 @@ class Antechamber:
         timeout_s: float = STRANGER_TIMEOUT_S,
         share: int = STRANGERS_PER_NETWORK,
     ) -> None:
-        self._places: Places[Guest] = Places(places, share)
+        self._places: Places[Candidate] = Places(places, share)
         self._timeout_s = timeout_s
-        self._timers: dict[Guest, tuple[float, asyncio.TimerHandle]] = {}
+        self._timers: dict[Candidate, tuple[float, asyncio.TimerHandle]] = {}
 
-    def enter(self, connection: Guest) -> None:
+    def enter(self, connection: Candidate) -> None:
         """Let a stranger in, in the place of another where all are taken."""
         for guest in [g for g in self._timers if g.admission is not Admission.STRANGER]:
             self.leave(guest)
@@ -62,18 +62,18 @@ class Antechamber:
         timer = loop.call_later(self._timeout_s, self._expel, connection)
         self._timers[connection] = loop.time(), timer
 
-    def _is_silent(self, guest: Guest) -> bool:
+    def _is_silent(self, guest: Candidate) -> bool:
         since_s, _ = self._timers[guest]
         return not guest.spoken and asyncio.get_running_loop().time() - since_s >= SILENT_S
 
-    def leave(self, connection: Guest) -> None:
+    def leave(self, connection: Candidate) -> None:
         """Forget a connection, if it is here at all."""
         self._places.leave(connection)
         entry = self._timers.pop(connection, None)
         if entry is not None:
             entry[1].cancel()
 
-    def _expel(self, connection: Guest) -> None:
+    def _expel(self, connection: Candidate) -> None:
         self.leave(connection)
         if connection.admission is Admission.STRANGER:
             connection.abort()

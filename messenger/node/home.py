@@ -286,7 +286,7 @@ class Home:
         listen = self._listen or list(self._config.network.listen) or ["/ip4/0.0.0.0/tcp/0"]
         chosen = [_with_port(a, port) if a.endswith("/tcp/0") else a for a in listen]
         seed, gate = opened.me.transport.seed, opened.network.gate
-        limits = module.Limits(streams=STREAMS)
+        limits = module.YamuxLimits(streams=STREAMS)
         made = module.LibP2PTransport(seed, chosen, gate, PROTOCOLS, limits=limits, patient=True)
         transport: Transport = made
         await transport.start()

@@ -11,7 +11,7 @@ from typing import Final
 
 from peerpost.wire.limits import MAX_WINDOW_BYTES
 
-__all__ = ["MAX_WINDOW_BYTES", "MIN_WINDOW_BYTES", "Window"]
+__all__ = ["MAX_WINDOW_BYTES", "MIN_WINDOW_BYTES", "ChunkWindow"]
 
 MIN_WINDOW_BYTES: Final = 1 << 20
 """Four usual chunks: below the 2 MB that a killed transfer may send again."""
@@ -25,7 +25,7 @@ _SLOW_DECAY: Final = 0.75
 """Weight of the past when the rate falls; when it rises the window follows at once."""
 
 
-class Window:
+class ChunkWindow:
     """The number of chunks that may be outstanding."""
 
     __slots__ = ("_answer_s", "_bytes", "_chunk_bytes", "_rate", "_since_s", "largest", "size")

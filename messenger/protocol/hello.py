@@ -37,12 +37,12 @@ from peerpost.wire.statement import FLAG_REVOKED, KeyStatement, Signed
 from .parties import (
     Cause,
     HelloDeniedError,
+    HelloPolicy,
     HelloProtocolError,
     HelloRefusedError,
     HelloResult,
     HelloUntrustedError,
     LocalParty,
-    Policy,
     Role,
     Watermark,
 )
@@ -52,12 +52,12 @@ __all__ = [
     "Cause",
     "Hello",
     "HelloDeniedError",
+    "HelloPolicy",
     "HelloProtocolError",
     "HelloRefusedError",
     "HelloResult",
     "HelloUntrustedError",
     "LocalParty",
-    "Policy",
     "Role",
     "Watermark",
 ]
@@ -128,7 +128,7 @@ class Hello:
         peer_transport_public: bytes,
         nonce: bytes,
         epk: X25519KeyPair,
-        policy: Policy,
+        policy: HelloPolicy,
         ext: Mapping[str, bytes] | None = None,
     ) -> None:
         """Take our end, and the transport key that the transport authenticated for the other.

@@ -10,24 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from peerpost.fastpath import LANES
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from peerpost.wire.geometry import Geometry
 from peerpost.wire.segment import Segment
 
 from .assembly import Allocate, Fit
-from .chunk_window import Window
+from .chunk_window import ChunkWindow
 from .outstanding import Chunk, Outstanding
-from .patience import Patience, Policy
+from .patience import Patience, ReceivePolicy
 from .ranges import RangeSet
 from .transfer import WholeChunk, runs_of
 
 __all__ = ["Intake"]
 
-CHECK_BATCH: Final = 8
-"""Chunks checked in one call: fills eight hash lanes."""
-HASH_LANES: Final = 8
-"""Chunks that the widest kernel hashes at once."""
 UNASKED_WINDOWS: Final = 8
 """Windows of data that nobody asked for, between two good chunks, before the transfer fails. What was
 asked for again is not among them: it may come twice."""
@@ -44,7 +41,7 @@ class Intake:
         have: bytes,
         finish: wire.Finish | None,
         limit_bytes: int,
-        policy: Policy,
+        policy: ReceivePolicy,
         send: Callable[[wire.Inner], None],
         fail: Callable[[str], None],
         exceed: Callable[[str], None],
@@ -58,7 +55,7 @@ class Intake:
         self.geometry = geometry
         self.finish = finish
         """Size, count and root, once the sender has named them."""
-        self.window = Window(geometry.chunk_bytes, policy.max_window_bytes)
+        self.window = ChunkWindow(geometry.chunk_bytes, policy.max_window_bytes)
         self.patience = Patience(policy)
         self.active = False
         """Whether chunks are asked for and taken now."""
@@ -101,7 +98,7 @@ class Intake:
     def worth_checking(self) -> bool:
         """Whether to check now: many at a time hash faster, if as many are about to come."""
         ready = len(self._out.ready)
-        return ready >= HASH_LANES or (ready > 0 and len(self._out.pending) < HASH_LANES)
+        return ready >= LANES or (ready > 0 and len(self._out.pending) < LANES)
 
     @property
     def waiting(self) -> bool:
@@ -329,7 +326,7 @@ class Intake:
     def check_batch(self) -> tuple[WholeChunk, ...]:
         """Hand out chunks to be checked, ascending."""
         chunks = []
-        for index in sorted(self._out.ready)[:CHECK_BATCH]:
+        for index in sorted(self._out.ready)[:LANES]:
             chunk = self._out.ready.pop(index)
             self._out.checking[index] = chunk
             last = self.geometry.is_last(index)

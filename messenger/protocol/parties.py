@@ -18,12 +18,12 @@ from peerpost.wire.statement import KeyStatement, Signed
 __all__ = [
     "Cause",
     "HelloDeniedError",
+    "HelloPolicy",
     "HelloProtocolError",
     "HelloRefusedError",
     "HelloResult",
     "HelloUntrustedError",
     "LocalParty",
-    "Policy",
     "Role",
     "Watermark",
 ]
@@ -124,7 +124,7 @@ class LocalParty:
         return self.identity.public
 
 
-class Policy:
+class HelloPolicy:
     """Whom to serve: the node overrides what it needs; as it stands, nobody is known."""
 
     expected_id: bytes | None = None

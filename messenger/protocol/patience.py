@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from .chunk_window import MAX_WINDOW_BYTES
 
-__all__ = ["Patience", "Policy"]
+__all__ = ["Patience", "ReceivePolicy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class ReceivePolicy:
     """What a receiver puts up with."""
 
     ask_timeout_s: float = 5.0
@@ -43,7 +43,7 @@ class Patience:
 
     __slots__ = ("_policy", "_quiet_from_s", "_timeout_s", "good_s", "silent_asks", "stalled")
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: ReceivePolicy) -> None:
         self._policy = policy
         self.start(0.0)
 

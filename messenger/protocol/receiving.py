@@ -27,7 +27,7 @@ from peerpost.wire.segment import Segment
 
 from .assembly import Allocate, plain_buffer
 from .intake import Intake
-from .patience import Policy
+from .patience import ReceivePolicy
 from .transfer import (
     Cancelled,
     Checkpoint,
@@ -42,7 +42,7 @@ from .transfer import (
     clip_reason,
 )
 
-__all__ = ["Policy", "Receiving", "State"]
+__all__ = ["ReceivePolicy", "Receiving", "State"]
 
 _BITMAP_BYTES_PER_S: Final = 64 << 10
 """How much bitmap checkpoints may write: a terabyte's is 512 KiB, not to go out each second."""
@@ -90,7 +90,7 @@ class Receiving:
         have: bytes = b"",
         finish: wire.Finish | None = None,
         limit_bytes: int = limits.MAX_FILE_BYTES,
-        policy: Policy | None = None,
+        policy: ReceivePolicy | None = None,
         allocate: Allocate = plain_buffer,
     ) -> None:
         """Begin, or go on with what an earlier run has written.
@@ -105,7 +105,7 @@ class Receiving:
         """Why it failed, was cancelled or is paused."""
         self.peer_pause: str | None = None
         """Why the sender has paused, while it has: nothing is asked for then."""
-        self._policy = policy or Policy()
+        self._policy = policy or ReceivePolicy()
         self._intake = Intake(
             file_id=file_id,
             geometry=Geometry(chunk_log2, finish.size if finish is not None else size),

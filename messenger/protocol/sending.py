@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from peerpost.fastpath import LANES
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from peerpost.wire.geometry import Geometry
@@ -39,9 +40,6 @@ from .transfer import (
 )
 
 __all__ = ["SendPolicy", "SendState", "Sending"]
-
-READ_CHUNKS: Final = 8
-"""Chunks per read: the lanes of the hash kernel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +154,7 @@ class Sending:
     @property
     def wants_more(self) -> bool:
         """Whether so little is in hand that `take` would read on, if there is something to read."""
-        return self._ahead - len(self._in_hand) >= READ_CHUNKS or len(self._in_hand) < READ_CHUNKS
+        return self._ahead - len(self._in_hand) >= LANES or len(self._in_hand) < LANES
 
     # -- what the driver tells
 
@@ -334,7 +332,7 @@ class Sending:
         while len(self._in_hand) < self._ahead:
             if not self.wants_more:
                 return  # Enough is in hand; many at a time hash several times faster.
-            room = min(READ_CHUNKS, self._ahead - len(self._in_hand))
+            room = min(LANES, self._ahead - len(self._in_hand))
             run = self._wanted.pop_run(room, below=self._available)
             if run is None:
                 return

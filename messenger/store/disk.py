@@ -12,6 +12,7 @@ from typing import Final
 
 from peerpost import system
 from peerpost.errors import StorageError, StoreFullError, TransientError
+from peerpost.system import DISK_FULL
 
 __all__ = [
     "BLOCK_BYTES",
@@ -31,7 +32,6 @@ __all__ = [
 
 BLOCK_BYTES: Final = 4096
 """What direct writes are aligned to: no disk in use has larger logical blocks."""
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _GONE: Final = frozenset(
     {
         *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ESPIPE),
@@ -59,7 +59,7 @@ def errors(doing: str) -> Iterator[None]:
         yield
     except OSError as error:
         cause = f"{doing}: {error.strerror or error}"
-        if error.errno in _FULL:
+        if error.errno in DISK_FULL:
             raise StoreFullError(cause, hint="free some space; nothing was lost") from error
         if is_gone(error):
             raise StorageError(cause) from error

@@ -29,7 +29,8 @@ _SHAPE: Final = re.compile(
     r"(?:/p2p/(?P<peer_id>[^/]+))?",
     re.ASCII,
 )
-_PEER_ID: Final = re.compile(r"12D3KooW[1-9A-HJ-NP-Za-km-z]{44}", re.ASCII)
+_PEER_ID_PREFIX: Final = "12D3KooW"
+_PEER_ID: Final = re.compile(_PEER_ID_PREFIX + r"[1-9A-HJ-NP-Za-km-z]{44}", re.ASCII)
 _HOST_NAME: Final = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*",
     re.ASCII,
@@ -76,7 +77,9 @@ def parse(text: str, *, listen: bool = False) -> Address:
     protocol, host = match["protocol"], match["host"]
     port, peer_id = int(match["port"]), match["peer_id"]
     if peer_id is not None and _PEER_ID.fullmatch(peer_id) is None:
-        raise BadInputError("the peer id of an address is damaged", hint="it begins with 12D3KooW")
+        raise BadInputError(
+            "the peer id of an address is damaged", hint=f"it begins with {_PEER_ID_PREFIX}"
+        )
     if port > 65535 or (port == 0 and not listen):
         raise BadInputError("the port of an address is out of range", hint="1 to 65535")
     named = protocol.startswith("dns")

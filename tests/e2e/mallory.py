@@ -17,7 +17,7 @@ from peerpost.node.contact.handshake import Greeting, greet, open_lanes
 from peerpost.node.home import PROTOCOLS
 from peerpost.node.session.rates import RateLimits
 from peerpost.node.session.session import Session
-from peerpost.protocol.hello import HelloResult, LocalParty, Policy, Watermark
+from peerpost.protocol.hello import HelloPolicy, HelloResult, LocalParty, Watermark
 from peerpost.wire import inner as wire
 from peerpost.wire.statement import KeyStatement, TransportKey, encode_statement
 from peerpost.wire.ticket import Ticket
@@ -69,7 +69,7 @@ class Mallory:
         connection = await self._transport.dial(
             peer_id(ticket.transport_public), ticket.addresses, timeout_s=30
         )
-        policy = Policy()
+        policy = HelloPolicy()
         policy.expected_id = ticket.id_public
         policy.ticket_secret = None if self._joined else ticket.secret
         policy.ticket_transport = ticket.transport_public

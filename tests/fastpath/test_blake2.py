@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from hashlib import blake2b
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from peerpost.fastpath import Tree, leaf_salt
+from peerpost.fastpath import LANES, Tree, leaf_salt
 from tests.support.foreign_vectors import Ran, blake2b_chain
 from tests.support.foreign_vectors import blake2b as official_answers
 
@@ -209,3 +210,8 @@ def test_the_largest_index(hashing: ModuleType) -> None:
     assert made == leaves_of(data, 64, 2**64 - 10, last=True)
     with pytest.raises(OverflowError):
         hashing.leaves(data, 64, key=KEY, person=PERSON, first_index=2**64 - 9, last=True)
+
+
+def test_lanes_are_those_of_the_widest_kernel() -> None:
+    header = Path(__file__).parents[2] / "fastpath" / "src" / "b2_many.h"
+    assert f"#define B2_MAX_LANES {LANES}\n" in header.read_text()

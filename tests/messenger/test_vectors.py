@@ -117,7 +117,7 @@ def test_noise(case: Case) -> None:
     message, psk, prologue = unhex(case, "data", "psk", "prologue")
     recipient = X25519KeyPair.from_seed(bytes.fromhex(case["recipient_secret"]))
 
-    def opened() -> noise_x.Opened:
+    def opened() -> noise_x.OpenedHandshake:
         return noise_x.open_message(
             message, recipient=recipient, psk_of=lambda _: psk, prologue=prologue
         )

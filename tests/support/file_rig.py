@@ -14,7 +14,7 @@ from pathlib import Path
 
 from peerpost.errors import PeerpostError, ProtocolError
 from peerpost.protocol import transfer as commands
-from peerpost.protocol.receiving import Policy, Receiving, State
+from peerpost.protocol.receiving import ReceivePolicy, Receiving, State
 from peerpost.protocol.sending import Sending
 from peerpost.store.files.chunks import Sealer
 from peerpost.store.files.reference import ReferenceSource
@@ -298,7 +298,7 @@ class ReceiverSide:
     """A receiver with its part on disk."""
 
     def __init__(
-        self, rig: FileRig, sealer: Sealer, folder: Path, *, size: int | None, policy: Policy
+        self, rig: FileRig, sealer: Sealer, folder: Path, *, size: int | None, policy: ReceivePolicy
     ) -> None:
         self.rig, self._sealer, self._folder = rig, sealer, folder
         self._size, self._policy = size, policy

@@ -11,11 +11,11 @@ from peerpost.crypto.keys import Ed25519KeyPair, X25519KeyPair
 from peerpost.protocol.hello import (
     Cause,
     Hello,
+    HelloPolicy,
     HelloRefusedError,
     HelloResult,
     HelloUntrustedError,
     LocalParty,
-    Policy,
     Role,
     Watermark,
 )
@@ -60,7 +60,7 @@ class Party:
         return statement.sign(body, self.id)
 
 
-class Terms(Policy):
+class Terms(HelloPolicy):
     """A policy of known identities and live invitations."""
 
     def __init__(
@@ -98,7 +98,7 @@ class Willing(Hello):
 ALICE, BOB, EVE = Party("alice"), Party("bob"), Party("eve")
 
 
-def end(role: Role, who: Party, peer: Party, policy: Policy, /, **changes: object) -> Hello:
+def end(role: Role, who: Party, peer: Party, policy: HelloPolicy, /, **changes: object) -> Hello:
     fields: dict[str, object] = {
         "role": role,
         "me": who.local,
@@ -110,11 +110,11 @@ def end(role: Role, who: Party, peer: Party, policy: Policy, /, **changes: objec
     return Willing(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-def dialer(policy: Policy | None = None, who: Party = BOB, **changes: object) -> Hello:
+def dialer(policy: HelloPolicy | None = None, who: Party = BOB, **changes: object) -> Hello:
     return end(Role.DIALER, who, ALICE, policy or Terms(expected=ALICE), **changes)
 
 
-def responder(policy: Policy | None = None, peer: Party = BOB, **changes: object) -> Hello:
+def responder(policy: HelloPolicy | None = None, peer: Party = BOB, **changes: object) -> Hello:
     hello = end(Role.RESPONDER, ALICE, peer, policy or Terms(BOB), **changes)
     assert hello.start() == b""
     return hello

@@ -15,7 +15,7 @@ from libp2p.crypto.keys import KeyPair, PrivateKey, PublicKey
 
 from peerpost.net import sockets
 from peerpost.net.interface import Admission, Connection, Stream
-from peerpost.net.mux.records import Opener, Sealer
+from peerpost.net.mux.records import RecordOpener, RecordSealer
 from peerpost.net.tcp.transport import LibP2PTransport
 from peerpost.net.tcp.upgrade import Secured, Upgrade, _GatedNoise
 from tests.support.net_rig import (
@@ -72,9 +72,9 @@ class RawPeer:
     def __init__(
         self, secured: Secured, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        self.sealer = Sealer(secured.send_key, secured.send_counter)
+        self.sealer = RecordSealer(secured.send_key, secured.send_counter)
         self.reader, self.writer = reader, writer
-        self._opener = Opener(secured.receive_key, secured.receive_counter)
+        self._opener = RecordOpener(secured.receive_key, secured.receive_counter)
         self._plaintext = bytearray(secured.early)
 
     @classmethod

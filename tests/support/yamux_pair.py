@@ -6,8 +6,8 @@ import struct
 from typing import NamedTuple
 
 from peerpost.net.interface import Priority
-from peerpost.net.mux.events import Data, Ended, Event, Opened, Reset
-from peerpost.net.mux.yamux import FRAME_COST_BYTES, MAX_RECORD_BYTES, Limits, Yamux
+from peerpost.net.mux.events import Data, Ended, Event, Reset, StreamOpened
+from peerpost.net.mux.yamux import FRAME_COST_BYTES, MAX_RECORD_BYTES, Yamux, YamuxLimits
 
 DATA, WINDOW, PING, GO_AWAY = range(4)
 SYN, ACK, FIN, RST = 1, 2, 4, 8
@@ -87,7 +87,7 @@ class Pair:
 
     def _take(self, side: int, event: Event) -> None:
         ends = self.ends[side]
-        if isinstance(event, Opened):
+        if isinstance(event, StreamOpened):
             assert event.stream_id not in ends
             ends[event.stream_id] = End()
         elif isinstance(event, Data):
@@ -208,9 +208,9 @@ class Pair:
             assert yamux._remote_open == 0
 
 
-def opened(limits: Limits | None = None) -> Yamux:
+def opened(limits: YamuxLimits | None = None) -> Yamux:
     """Return a server with stream 1 open."""
     yamux = Yamux(client=False, limits=limits)
-    assert yamux.receive(frame(WINDOW, SYN, 1, 0), 0.0) == [Opened(1)]
+    assert yamux.receive(frame(WINDOW, SYN, 1, 0), 0.0) == [StreamOpened(1)]
     yamux.next_records(0)
     return yamux

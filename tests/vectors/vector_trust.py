@@ -8,7 +8,7 @@ from vector_people import ALICE, BOB, CREATED_S, OUTBOX, Case, case, flip, seed
 
 from peerpost.crypto import invite, keys, labels, statement
 from peerpost.crypto.keys import X25519KeyPair
-from peerpost.protocol.hello import Hello, Policy, Role
+from peerpost.protocol.hello import Hello, HelloPolicy, Role
 from peerpost.wire.statement import KeyStatement, Prekey, TransportKey, encode_statement
 from peerpost.wire.ticket import Ticket
 
@@ -88,7 +88,7 @@ def make_tickets() -> list[Case]:
     ]
 
 
-class Terms(Policy):
+class Terms(HelloPolicy):
     """Policy of the HELLO vectors."""
 
     def __init__(self, *, expected: bytes | None = None, secret: bytes | None = None) -> None:

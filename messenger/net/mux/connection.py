@@ -19,12 +19,12 @@ from peerpost.net.interface import Admission, ConnectionLostError, Priority, Str
 
 from . import multistream
 from .arrivals import STRANGER_STREAMS, Arrivals
-from .events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
+from .events import Data, Ended, Event, GoneAway, Pong, Reset, StreamOpened
 from .keepalive import MARK, Keepalive, Pulse
 from .pace import Pace
-from .records import Inbound, Opener, Sealer
+from .records import Inbound, RecordOpener, RecordSealer
 from .stream import MuxedStream
-from .yamux import Limits, Yamux
+from .yamux import Yamux, YamuxLimits
 
 __all__ = ["MuxedConnection"]
 
@@ -47,11 +47,11 @@ class MuxedConnection(asyncio.BufferedProtocol):
         inbound: bool,
         remote_address: str,
         admission: Admission,
-        sealer: Sealer,
-        opener: Opener,
+        sealer: RecordSealer,
+        opener: RecordOpener,
         protocols: Mapping[str, Priority],
         early: bytes = b"",
-        limits: Limits | None = None,
+        limits: YamuxLimits | None = None,
         keepalive: Keepalive | None = None,
     ) -> None:
         self.peer_id = peer_id
@@ -64,7 +64,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._sealer = sealer
         self._protocols = protocols
-        self._full_streams = (limits or Limits()).streams
+        self._full_streams = (limits or YamuxLimits()).streams
         self._yamux = Yamux(client=not inbound, limits=limits)
         self._allowance_bytes = STRANGER_BYTES
         if admission is Admission.STRANGER:
@@ -180,7 +180,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
             if stream is not None:
                 stream.feed(event.data)
                 fed[stream] = None
-        elif isinstance(event, Opened):
+        elif isinstance(event, StreamOpened):
             self._arrivals.opened(self._add(event.stream_id), self.peer_id)
         elif isinstance(event, Ended):
             stream = self._streams.get(event.stream_id)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Data", "Ended", "Event", "GoneAway", "Opened", "Pong", "Reset"]
+__all__ = ["Data", "Ended", "Event", "GoneAway", "Pong", "Reset", "StreamOpened"]
 
 
-class Opened(NamedTuple):
+class StreamOpened(NamedTuple):
     """The peer opened a stream."""
 
     stream_id: int
@@ -44,4 +44,4 @@ class GoneAway(NamedTuple):
     code: int
 
 
-Event = Opened | Data | Ended | Reset | Pong | GoneAway
+Event = StreamOpened | Data | Ended | Reset | Pong | GoneAway

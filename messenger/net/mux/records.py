@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from peerpost.errors import ProtocolError
 
-__all__ = ["MAX_WIRE_BYTES", "Inbound", "Opener", "Sealer"]
+__all__ = ["MAX_WIRE_BYTES", "Inbound", "RecordOpener", "RecordSealer"]
 
 TAG_BYTES = 16
 LENGTH = struct.Struct("!H")
@@ -35,7 +35,7 @@ def _nonce(counter: int) -> bytes:
     return b"\0\0\0\0" + counter.to_bytes(8, "little")
 
 
-class Sealer:
+class RecordSealer:
     """Our direction."""
 
     def __init__(self, key: bytes, counter: int) -> None:
@@ -79,7 +79,7 @@ class Sealer:
         return spare[:size_bytes]
 
 
-class Opener:
+class RecordOpener:
     """The peer's direction."""
 
     def __init__(self, key: bytes, counter: int) -> None:
@@ -111,7 +111,7 @@ class Opener:
 class Inbound:
     """What arrives: room for it, and the records in it that are whole."""
 
-    def __init__(self, opener: Opener) -> None:
+    def __init__(self, opener: RecordOpener) -> None:
         self._opener = opener
         self._view = memoryview(bytearray(RECEIVE_BYTES + MAX_WIRE_BYTES))
         self._start = self._end = 0

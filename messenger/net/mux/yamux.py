@@ -2,7 +2,7 @@
 
 Source: the yamux specification of libp2p. Small frames share a Noise record, a large one of a bulk stream is cut
 into records without being copied, and urgent streams go first. Every limit is enforced here, so a hostile peer costs
-at most what `Limits` says.
+at most what `YamuxLimits` says.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from peerpost.errors import ProtocolError
 from peerpost.net.interface import Priority
 
-from .events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
+from .events import Data, Ended, Event, GoneAway, Pong, Reset, StreamOpened
 from .plaintexts import MAX_RECORD_BYTES, Plaintexts
 from .receive_window import INITIAL_WINDOW_BYTES, ReceiveWindow
 
-__all__ = ["INITIAL_WINDOW_BYTES", "MAX_RECORD_BYTES", "Limits", "Yamux", "YamuxError"]
+__all__ = ["INITIAL_WINDOW_BYTES", "MAX_RECORD_BYTES", "Yamux", "YamuxError", "YamuxLimits"]
 
 HEADER = struct.Struct("!BBHII")
 MAX_CONTROL_BYTES = 64 * 1024
@@ -45,7 +45,7 @@ SYN, ACK, FIN, RST = 1, 2, 4, 8
 
 
 @dataclass(slots=True)
-class Limits:
+class YamuxLimits:
     """What one connection may cost. Changing a field takes effect at once."""
 
     streams: int = 1024
@@ -92,8 +92,8 @@ class Yamux:
     `client` is the side that dialled: its streams have odd numbers.
     """
 
-    def __init__(self, *, client: bool, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+    def __init__(self, *, client: bool, limits: YamuxLimits | None = None) -> None:
+        self.limits = limits or YamuxLimits()
         self.bulk_sent_bytes = 0
         """Payload of bulk streams that has left."""
         self.rtt_s: float | None = None
@@ -375,7 +375,7 @@ class Yamux:
             self._streams[stream_id] = stream
             self._remote_open += 1
             self._put(_Type.WINDOW, ACK, stream_id, 0)
-            events.append(Opened(stream_id))
+            events.append(StreamOpened(stream_id))
             return stream
         known = stream_id < self._next_id if ours else stream_id <= self._highest_remote
         if not stream_id or not known:

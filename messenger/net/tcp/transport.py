@@ -33,8 +33,8 @@ from peerpost.net.interface import (
 )
 from peerpost.net.mux.connection import MuxedConnection
 from peerpost.net.mux.keepalive import Keepalive
-from peerpost.net.mux.records import Opener, Sealer
-from peerpost.net.mux.yamux import Limits
+from peerpost.net.mux.records import RecordOpener, RecordSealer
+from peerpost.net.mux.yamux import YamuxLimits
 from peerpost.net.shares import Pacer, Places, network_of
 
 from .guest import Guest
@@ -75,7 +75,7 @@ class LibP2PTransport:
         gate: Gate,
         protocols: Mapping[str, Priority],
         *,
-        limits: Limits | None = None,
+        limits: YamuxLimits | None = None,
         keepalive: Keepalive | None = None,
         patient: bool = False,
     ) -> None:
@@ -88,7 +88,7 @@ class LibP2PTransport:
         self._listen = list(listen)
         self._gate = gate
         self._protocols = protocols
-        self._limits = limits or Limits()
+        self._limits = limits or YamuxLimits()
         self._keepalive = keepalive
         self._patient = patient
         self.listen_errors: dict[str, str] = {}
@@ -312,8 +312,8 @@ class LibP2PTransport:
             inbound=inbound,
             remote_address=sockets.remote_address(secured.sock),
             admission=admission,
-            sealer=Sealer(secured.send_key, secured.send_counter),
-            opener=Opener(secured.receive_key, secured.receive_counter),
+            sealer=RecordSealer(secured.send_key, secured.send_counter),
+            opener=RecordOpener(secured.receive_key, secured.receive_counter),
             protocols=self._protocols,
             early=secured.early,
             limits=dataclasses.replace(self._limits),

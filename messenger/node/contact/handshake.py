@@ -29,9 +29,9 @@ from peerpost.node.session.together import unless_fails
 from peerpost.protocol.hello import (
     Hello,
     HelloDeniedError,
+    HelloPolicy,
     HelloResult,
     LocalParty,
-    Policy,
     Role,
     Watermark,
 )
@@ -72,7 +72,7 @@ async def greet(
     *,
     me: LocalParty,
     my_encryption: crypto_keys.X25519KeyPair,
-    policy: Policy,
+    policy: HelloPolicy,
     decide: Decide,
 ) -> Greeting:
     """Run HELLO over a fresh connection, in the role its direction gives.

@@ -18,9 +18,9 @@ from peerpost.errors import (
 from peerpost.node.clock import now_ms
 from peerpost.protocol.hello import (
     HelloDeniedError,
+    HelloPolicy,
     HelloRefusedError,
     HelloResult,
-    Policy,
     Watermark,
 )
 from peerpost.store.tables import contacts, inbox, invites, meetings
@@ -76,7 +76,7 @@ class Book(Protocol):
         """Take what has changed about a contact; None where it was removed meanwhile."""
 
 
-class Acquaintances(Policy):
+class Acquaintances(HelloPolicy):
     """The identities and invitations that HELLO may ask for without I/O."""
 
     def __init__(

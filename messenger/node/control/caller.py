@@ -35,7 +35,7 @@ from peerpost.client.rpc import (
 from peerpost.node.encoded import encoded
 from peerpost.node.tasks import EndsOwner, Tasks
 
-__all__ = ["Connection"]
+__all__ = ["Caller"]
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ _FD_BYTES = array.array("i").itemsize
 _Id: TypeAlias = int | str | None
 
 
-class Connection:
+class Caller:
     """A connected client."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Connection:
         handler: Handler,
         tasks: Tasks,
         *,
-        on_closed: Callable[[Connection], None],
+        on_closed: Callable[[Caller], None],
     ) -> None:
         self._socket = sock
         self._handler = handler

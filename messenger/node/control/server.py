@@ -22,7 +22,7 @@ from peerpost.client.paths import MAX_SOCKET_PATH_BYTES, HomePaths
 from peerpost.client.rpc import Final, Handler, Request, peer_uid
 from peerpost.node.tasks import Tasks
 
-from .caller import Connection
+from .caller import Caller
 
 __all__ = ["ControlServer", "Final", "Handler", "Request"]
 
@@ -48,7 +48,7 @@ class ControlServer:
         self._wanted = path
         self._handler = handler
         self._max_connections = max_connections
-        self._connections: set[Connection] = set()
+        self._connections: set[Caller] = set()
         self._tasks = Tasks()
         self._listener: socket.socket | None = None
         self._path = path
@@ -161,9 +161,7 @@ class ControlServer:
             sock.close()
             return
         sock.setblocking(False)
-        connection = Connection(
-            sock, self._handler, self._tasks, on_closed=self._connections.discard
-        )
+        connection = Caller(sock, self._handler, self._tasks, on_closed=self._connections.discard)
         self._connections.add(connection)
         connection.open()
 

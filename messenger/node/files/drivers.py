@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from peerpost.node.services import Services
 
-    from .pipes import Streams
+    from .pipes import Pipes
     from .spool import Spool
 
 __all__ = ["Drivers", "Key"]
@@ -35,7 +35,7 @@ class Drivers:
         services: Services,
         folder: Path,
         spool: Spool,
-        streams: Streams,
+        streams: Pipes,
         *,
         upload_class: type[Upload],
         download_ended: Callable[[str], object],

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from peerpost.node.services import Services
     from peerpost.store.files.resealed import ResealedSource
 
-    from .pipes import Stream
+    from .pipes import Pipe
     from .spool import Spool
 
 __all__ = ["open_source"]
 
 
 async def open_source(
-    services: Services, spool: Spool, row: rows.Transfer, stream: Stream | None
+    services: Services, spool: Spool, row: rows.Transfer, stream: Pipe | None
 ) -> SpoolSource | ResealedSource:
     """Open what a transfer sends. Raises StorageError, NoInputError."""
     if row.source in (None, rows.STREAM_SOURCE):

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from .spool import Spool
 
-__all__ = ["Stream", "Streams", "failed"]
+__all__ = ["Pipe", "Pipes", "failed"]
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ MAX_STREAMS = 32
 NODE_ENDED = "the sender's node ended while the source was still being read"
 
 
-class Stream:
+class Pipe:
     """One source on its way into the spool."""
 
     def __init__(self, fd: int) -> None:
@@ -120,19 +120,19 @@ def failed(cause: str) -> str:
     return f"it failed, and the contact did not refuse it: {cause}"
 
 
-class Streams:
+class Pipes:
     """The streams of one home."""
 
     def __init__(self, services: Services, spool: Spool) -> None:
         self._services = services
         self._spool = spool
-        self._open: dict[str, Stream] = {}
+        self._open: dict[str, Pipe] = {}
         self._places = asyncio.Semaphore(MAX_STREAMS)
         self._tasks = Tasks()
 
-    async def open(self, fd: int) -> Stream:
+    async def open(self, fd: int) -> Pipe:
         """Begin to read a source, which this takes ownership of, once there is a place for it."""
-        stream = Stream(fd)
+        stream = Pipe(fd)
         try:
             await self._places.acquire()
         except BaseException:
@@ -146,7 +146,7 @@ class Streams:
         )
         return stream
 
-    async def _fill(self, stream: Stream) -> None:
+    async def _fill(self, stream: Pipe) -> None:
         loop = asyncio.get_running_loop()
 
         def on_chunks(available: int, read_bytes: int) -> None:
@@ -186,11 +186,11 @@ class Streams:
             raise NotFoundError("there is no such stream")
         self._open[token].confirmed.set()
 
-    def of(self, file_id: bytes) -> Stream | None:
+    def of(self, file_id: bytes) -> Pipe | None:
         """Return the stream that an outgoing file is, while it is one."""
         return next((s for s in self._open.values() if s.file_id == file_id), None)
 
-    async def record_end(self, stream: Stream, transfer_id: str) -> None:
+    async def record_end(self, stream: Pipe, transfer_id: str) -> None:
         """Make a file of a stream that has come to its end."""
         content, end = stream.content, stream.end
         if content is None or end is None:
@@ -212,13 +212,13 @@ class Streams:
             # The same bytes were there already. Who reads this copy now has it open.
             await self._spool.tidy({stream.file_id})
 
-    def settle(self, stream: Stream) -> None:
+    def settle(self, stream: Pipe) -> None:
         """Forget a stream: it has become a file, or was given up."""
         stream.settled = True
         if self._open.pop(stream.token, None) is not None:
             self._places.release()
 
-    async def give_up(self, stream: Stream, error: PeerpostError) -> None:
+    async def give_up(self, stream: Pipe, error: PeerpostError) -> None:
         """Stop reading. What was read stays: what sends it says first why there is no more."""
         stream.stop(error)
         await stream.filled.wait()

@@ -19,7 +19,7 @@ from peerpost.node.clock import now_ms
 from peerpost.raw_bytes import shown
 from peerpost.store.files.folder import Archive, ArchiveStream
 from peerpost.store.files.manifest import scan
-from peerpost.store.files.names import clip, safe_name
+from peerpost.store.files.names import FOLDER_SUFFIX, clip, safe_name
 from peerpost.store.files.reference import Reference, describe
 from peerpost.store.files.sealed import End
 from peerpost.store.files.spool import Readable
@@ -34,13 +34,11 @@ from .own_files import identities, require_not_own
 if TYPE_CHECKING:
     from peerpost.node.services import Services
 
-    from .pipes import Stream
+    from .pipes import Pipe
     from .spool import Spool
 
 __all__ = ["FileQueue"]
 
-FOLDER_SUFFIX = ".tar"
-"""What the name of a folder gets in its offer: whoever does not know folders sees an archive."""
 
 LONG_TEXT_NAME = "text.txt"
 """What a text is called that goes as a file."""
@@ -160,7 +158,7 @@ class FileQueue:
         )
 
     async def put_stream(
-        self, contact_id: str, stream: Stream, *, name: str, lane: wire.Lane, expires_ms: int | None
+        self, contact_id: str, stream: Pipe, *, name: str, lane: wire.Lane, expires_ms: int | None
     ) -> outbox.Entry:
         """Queue a stream: as a file if it has come to its end, else with an offer that leaves the end open."""
         if stream.content is not None and stream.end is not None:

@@ -17,7 +17,7 @@ from .open_source import open_source
 if TYPE_CHECKING:
     from peerpost.node.services import Services
 
-    from .pipes import Stream
+    from .pipes import Pipe
     from .spool import Spool
 
 __all__ = ["Reading"]
@@ -31,7 +31,7 @@ class Reading:
         services: Services,
         spool: Spool,
         row: rows.Transfer,
-        stream: Stream | None,
+        stream: Pipe | None,
         *,
         given_up: Callable[[], bool],
     ) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from peerpost.node.services import Services
 
-    from .pipes import Streams
+    from .pipes import Pipes
     from .spool import Spool
 
 __all__ = ["recover"]
@@ -21,7 +21,7 @@ __all__ = ["recover"]
 log = logging.getLogger(__name__)
 
 
-async def recover(services: Services, streams: Streams, spool: Spool, blobs_folder: Path) -> None:
+async def recover(services: Services, streams: Pipes, spool: Spool, blobs_folder: Path) -> None:
     """End what was cut off, and what had ended by half; sweep away what no row names."""
     await streams.fail_cut_off()
     try:

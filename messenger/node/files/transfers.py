@@ -30,7 +30,7 @@ from .arrived import Arrived
 from .download import Download
 from .drivers import Drivers
 from .offers import Offers
-from .pipes import Streams
+from .pipes import Pipes
 from .queue import FileQueue
 from .recovery import recover
 from .spool import Spool
@@ -68,7 +68,7 @@ class Transfers:
         """Told of the contact whose file has ended that we sent: another may be offered."""
         self.spool = Spool(services, self._folders["spool"])
         self.queue = FileQueue(services, self.spool)
-        self.streams = Streams(services, self.spool)
+        self.streams = Pipes(services, self.spool)
         self.arrived = Arrived(services, self._folders["blobs"])
         self.unsealing = Unsealing(services, self.arrived)
         self._drivers = Drivers(

@@ -26,7 +26,7 @@ from peerpost.errors import (
 )
 from peerpost.holes import SparseWriter
 from peerpost.store import disk
-from peerpost.store.files.names import numbered
+from peerpost.store.files.names import FOLDER_SUFFIX, numbered
 from peerpost.store.files.space import check_space
 from peerpost.store.tables import blobs, inbox, plain
 from peerpost.store.tables import transfers as rows
@@ -176,7 +176,7 @@ class Unsealing:
     async def _give_name(self, inbox_id: str, row: rows.Transfer, digest: bytes) -> str:
         """Have the file appear under a name of its own that nothing has. Raises CannotCreateError, StorageError."""
         in_thread = self._services.in_thread
-        name = row.shown_name if row.files is None else f"{row.shown_name}.tar"
+        name = row.shown_name if row.files is None else row.shown_name + FOLDER_SUFFIX
         for number in range(MAX_TRIES):
             path = self._folder / numbered(name, number)
             if await in_thread(os.path.lexists, path):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from peerpost.node.services import Services
     from peerpost.node.session.session import Session
 
-    from .pipes import Stream
+    from .pipes import Pipe
     from .spool import Spool
 
 __all__ = ["Trouble", "Upload"]
@@ -60,7 +60,7 @@ class Upload:
     """The driver of one `Sending` (peerpost.protocol.transfer says how to drive one)."""
 
     def __init__(
-        self, services: Services, row: rows.Transfer, spool: Spool, stream: Stream | None = None
+        self, services: Services, row: rows.Transfer, spool: Spool, stream: Pipe | None = None
     ) -> None:
         self._services = services
         self._row = row

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from peerpost.crypto.envelope import SendEpoch, envelope_bytes
+from peerpost.crypto.envelope import NO_PSK, SendEpoch, envelope_bytes
 from peerpost.net.interface import ConnectionLostError, Stream
 from peerpost.protocol.limit import Limit
 from peerpost.wire import limits
@@ -28,7 +28,6 @@ ROOM_BYTES = 1 << 20
 """Bulk producers wait while more than this is queued on their lane."""
 ANSWERS_BYTES = 1 << 20
 """Control messages queued on a lane before nothing more is read that could ask for others."""
-_NO_PSK = bytes(32)
 
 
 class _Queued(NamedTuple):
@@ -183,7 +182,7 @@ class LaneWriter:
                 recipient_id=self._keys.peer_id_public,
                 prekey_id=self._keys.peer_epk_id,
                 prekey_public=self._keys.peer_epk_public,
-                psk=_NO_PSK,
+                psk=NO_PSK,
                 psk_generation=0,
                 ephemeral_seed=secrets.token_bytes(32),
                 now_s=now_s,

@@ -12,7 +12,7 @@ import logging
 import time
 from dataclasses import dataclass, field, replace
 
-from peerpost.client.schedule import Window, at
+from peerpost.client.schedule import ScheduleWindow, at
 from peerpost.node.clock import local_time
 from peerpost.protocol.limit import Limit, Rate
 from peerpost.protocol.scheduler import Flow
@@ -85,7 +85,7 @@ class RateLimits:
         self._everybody = (Limit(Rate(), now_ns), Limit(Rate(), now_ns))
         self._contacts: dict[str, tuple[Limit, Limit]] = {}
         self._stored = rows.RateLimit()
-        self.window: Window | None = None
+        self.window: ScheduleWindow | None = None
         """What the schedule says now, in the place of what is stored for everybody."""
 
     def load(self, table: list[rows.RateLimit]) -> None:
@@ -117,7 +117,7 @@ class RateLimits:
             return self._stored
         return replace(self._stored, **self.window.limits)  # type: ignore[arg-type]
 
-    async def follow(self, schedule: list[Window]) -> None:
+    async def follow(self, schedule: list[ScheduleWindow]) -> None:
         """Keep to a schedule until cancelled."""
         while True:
             now = local_time()

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from peerpost.crypto.envelope import ReceiveEpochs
+from peerpost.crypto.envelope import NO_PSK, ReceiveEpochs
 from peerpost.errors import PeerpostError, ProtocolError, RemoteError
 from peerpost.net.interface import Connection, Stream
 from peerpost.protocol.replay import ReplayGuard
@@ -58,7 +58,6 @@ UNREAD_ANSWERS_S = 60.0
 """How long a peer may leave a megabyte of answers unread while it asks for more."""
 PARTING_S = 0.5
 """How long a session that the peer broke stays to say so."""
-_NO_PSK = bytes(32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +108,7 @@ class Session:
         self._epochs = ReceiveEpochs(
             keys.my_id,
             lambda prekey_id: keys.my_epk.secret if prekey_id == keys.my_epk_id else None,
-            lambda _sender, generation: _NO_PSK if generation == 0 else None,
+            lambda _sender, generation: NO_PSK if generation == 0 else None,
         )
         self.cause: str | None = None
         """Why it ended, once it has."""

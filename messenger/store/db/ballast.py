@@ -20,13 +20,12 @@ import apsw
 
 from peerpost.errors import StoreFullError
 from peerpost.store import disk
+from peerpost.system import DISK_FULL
 
-__all__ = ["FULL", "SHORT_BYTES", "Ballast", "WriteConnection", "require_room", "require_space"]
+__all__ = ["SHORT_BYTES", "Ballast", "WriteConnection", "require_room", "require_space"]
 
 log = logging.getLogger(__name__)
 
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""How the system says that a disk, a quota or a limit is full."""
 _CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 """How it says that this file system cannot set space aside."""
 MOST_OF_DISK = 8
@@ -129,7 +128,7 @@ class Ballast:
         except OSError as error:
             self._discard()
             made = False
-            if error.errno not in FULL:
+            if error.errno not in DISK_FULL:
                 # A disk that takes no such file is not a full one: the store goes on without.
                 log.warning("no space is kept in reserve: %s", error.strerror)
                 self._size_bytes = 0

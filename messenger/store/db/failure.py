@@ -5,8 +5,7 @@ from __future__ import annotations
 import apsw
 
 from peerpost.errors import DamagedError, StorageError, StoreFullError, TransientError
-
-from .ballast import FULL
+from peerpost.system import DISK_FULL
 
 __all__ = ["explain", "is_damage", "is_full"]
 
@@ -20,7 +19,7 @@ def is_full(error: BaseException, connection: apsw.Connection | None) -> bool:
     return (
         isinstance(error, apsw.IOError)
         and connection is not None
-        and connection.system_errno in FULL
+        and connection.system_errno in DISK_FULL
     )
 
 

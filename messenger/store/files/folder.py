@@ -22,7 +22,7 @@ from peerpost.raw_bytes import shown
 from peerpost.store import disk
 
 from .chunks import Sealer
-from .manifest import FILE, FOLDER, LINK, Node, nodes
+from .manifest import FILE, FOLDER, LINK, FolderEntry, nodes
 from .reference import name_of, unreadable
 from .resealed import ResealedSource
 
@@ -89,7 +89,9 @@ class Archive:
                     break
         return bytes(out) + bytes(size - len(out))
 
-    def _parts(self, node: Node, first: int, stop: int) -> Iterator[tuple[bytes | None, int]]:
+    def _parts(
+        self, node: FolderEntry, first: int, stop: int
+    ) -> Iterator[tuple[bytes | None, int]]:
         """Yield what lies from `first` to `stop` of a member: bytes, or None for zeros."""
         header = self._header(node)
         yield header[first:stop], 0
@@ -101,7 +103,7 @@ class Archive:
         pad_stop = min(stop, len(header) + _padded(node.size))
         yield None, max(0, pad_stop - pad_first)
 
-    def _header_bytes(self, node: Node) -> int:
+    def _header_bytes(self, node: FolderEntry) -> int:
         name = self._name(node)
         plain = name.isascii() and node.link.isascii() and len(node.link) <= _SHORT_NAME
         if (
@@ -113,10 +115,10 @@ class Archive:
             return _BLOCK
         return len(self._header(node))
 
-    def _name(self, node: Node) -> bytes:
+    def _name(self, node: FolderEntry) -> bytes:
         return self._prefix + b"/" + node.path if node.path else self._prefix
 
-    def _header(self, node: Node) -> bytes:
+    def _header(self, node: FolderEntry) -> bytes:
         info = tarfile.TarInfo(self._name(node).decode("utf-8", "surrogateescape"))
         info.type = _TYPES[node.kind]
         info.linkname = node.link.decode("utf-8", "surrogateescape")
@@ -125,7 +127,7 @@ class Archive:
         info.mtime = node.mtime_ns // 10**9
         return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
-    def _data(self, node: Node, offset: int, size: int) -> bytes:
+    def _data(self, node: FolderEntry, offset: int, size: int) -> bytes:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             fd = os.open(node.path, flags, dir_fd=self._folder_fd)

@@ -24,16 +24,17 @@ from typing import Final
 from peerpost.errors import BadInputError, NoInputError
 from peerpost.raw_bytes import shown
 
+from .names import stays_within
+
 __all__ = [
     "FILE",
     "FOLDER",
     "LINK",
     "MAX_MANIFEST_BYTES",
-    "Node",
+    "FolderEntry",
     "Scan",
     "nodes",
     "scan",
-    "stays_within",
 ]
 
 MAX_MANIFEST_BYTES: Final = 32 << 20
@@ -48,7 +49,7 @@ FILE, FOLDER, LINK = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class FolderEntry:
     """One thing in a folder."""
 
     kind: int
@@ -74,7 +75,7 @@ class Scan:
     """What is not sent, with the reason."""
 
 
-def nodes(manifest: bytes, at: int = len(_MAGIC)) -> Iterator[tuple[int, Node]]:
+def nodes(manifest: bytes, at: int = len(_MAGIC)) -> Iterator[tuple[int, FolderEntry]]:
     """Yield (place in the manifest, node) from a place on."""
     layout = _OLD_NODE if manifest.startswith(_OLD_MAGIC) else _NODE
     while at < len(manifest):
@@ -86,7 +87,7 @@ def nodes(manifest: bytes, at: int = len(_MAGIC)) -> Iterator[tuple[int, Node]]:
         link = manifest[start + path_len : start + path_len + link_len]
         yield (
             at,
-            Node(
+            FolderEntry(
                 kind=kind,
                 path=path,
                 link=link,
@@ -169,29 +170,11 @@ def _judge(folder_fd: int, path: bytes, status: os.stat_result) -> tuple[int, by
             return FILE, b"", None
         if stat.S_ISLNK(status.st_mode):
             link = os.readlink(path, dir_fd=folder_fd)
-            return LINK, link, None if stays_within(path, link) else "links to outside the folder"
+            inside = stays_within(os.fsdecode(link), path.count(b"/"))
+            return LINK, link, None if inside else "links to outside the folder"
     except OSError as error:
         raise _unreadable(path, error) from error
     return 0, b"", "neither a file, a folder nor a link"
-
-
-def stays_within(path: bytes, link: bytes) -> bool:
-    """Tell whether a symbolic link at `path` can lead nowhere outside.
-
-    Only leading `..` are taken, and no more than lead to the top: further ones would be resolved
-    after other links, of which this cannot know.
-    """
-    parts = link.split(b"/")
-    up = 0
-    while up < len(parts) and parts[up] in (b"..", b"."):
-        up += 1
-    climbs = parts[:up].count(b"..")
-    return (
-        bool(link)
-        and not link.startswith(b"/")
-        and climbs <= path.count(b"/")
-        and (b".." not in parts[up:])
-    )
 
 
 def _unreadable(path: bytes, error: OSError) -> NoInputError:

@@ -1,4 +1,4 @@
-"""File names from a peer are hostile: what a name becomes.
+"""File names from a peer are hostile, and so are links: what a name becomes, which link leads nowhere outside.
 
 `safe_name` keeps what a person would recognise and nothing that a file system, a shell, a terminal
 or another operating system reads as more than a name.
@@ -12,8 +12,10 @@ from typing import Final
 from peerpost.invisible import is_hidden
 from peerpost.wire.limits import NAME_BYTES
 
-__all__ = ["clip", "numbered", "safe_name"]
+__all__ = ["FOLDER_SUFFIX", "clip", "numbered", "safe_name", "stays_within"]
 
+FOLDER_SUFFIX: Final = ".tar"
+"""What the name of a folder gets in its offer: who does not know folders sees an archive."""
 _FALLBACK: Final = "file"
 _REPLACEMENT: Final = "_"
 _FORBIDDEN: Final = frozenset('<>:"|?*\\/')
@@ -70,6 +72,26 @@ def clip(name: str, size_bytes: int = NAME_BYTES) -> str:
     return _cut_middle(stem, size_bytes - len(suffix.encode())) + suffix
 
 
+def stays_within(link: str, depth: int) -> bool:
+    """Tell whether a symbolic link can lead nowhere outside a folder, below which its own folder is that deep.
+
+    Only leading `..` are taken, and no more than lead to the top: further ones would be resolved
+    after other links, of which this cannot know.
+    """
+    steps = link.split("/")
+    up = 0
+    while up < len(steps) and steps[up] in ("..", "."):
+        up += 1
+    climbs = steps[:up].count("..")
+    return (
+        bool(link)
+        and not link.startswith("/")
+        and "\0" not in link
+        and climbs <= depth
+        and ".." not in steps[up:]
+    )
+
+
 def _is_bad(char: str) -> bool:
     if char in _FORBIDDEN or unicodedata.category(char) in _INVISIBLE:
         return True
@@ -81,7 +103,7 @@ def _split(name: str) -> tuple[str, str]:
     stem, dot, suffix = name.rpartition(".")
     if not stem or len(suffix.encode()) >= _SUFFIX_BYTES:
         return name, ""
-    if stem[1:].lower().endswith(".tar"):
+    if stem[1:].lower().endswith(FOLDER_SUFFIX):
         # What it is packed by goes with it: `backup (1).tar.gz`.
         return stem[:-4], stem[-4:] + dot + suffix
     return stem, dot + suffix

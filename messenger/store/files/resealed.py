@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from peerpost.errors import NoInputError, PeerpostError
+from peerpost.fastpath import LANES
 from peerpost.store import disk
 from peerpost.wire.geometry import Geometry
 from peerpost.wire.limits import LEAF_BYTES
@@ -25,8 +26,6 @@ from .sealed import End, root_of
 
 __all__ = ["Piece", "ResealedSource"]
 
-_BATCH_CHUNKS: Final = 8
-"""Chunks hashed per call: the lanes of the hash kernel."""
 _NOTED_BYTES: Final = 64 << 10
 """Leaves kept in memory until they are written: of half a gigabyte in usual chunks."""
 
@@ -224,7 +223,7 @@ class ResealedSource(abc.ABC):
     def _unhashed(self, first: int, stop: int) -> Iterator[tuple[int, int]]:
         at = self._hashed.find(0, first, stop)
         while at >= 0:
-            end = self._hashed.find(1, at, min(stop, at + _BATCH_CHUNKS))
-            end = end if end >= 0 else min(stop, at + _BATCH_CHUNKS)
+            end = self._hashed.find(1, at, min(stop, at + LANES))
+            end = end if end >= 0 else min(stop, at + LANES)
             yield at, end - at
             at = self._hashed.find(0, end, stop)

@@ -27,16 +27,17 @@ from typing import Final, Self
 
 from peerpost.crypto.labels import PERSON_ROOT
 from peerpost.errors import ProtocolError, StorageError
+from peerpost.fastpath import LANES
 from peerpost.store import disk
 from peerpost.wire.geometry import Geometry
-from peerpost.wire.limits import LEAF_BYTES
+from peerpost.wire.limits import CHUNK_LOG2, LEAF_BYTES
 
 from .chunks import SealedChunk, Sealer
 
 __all__ = ["End", "SealedFile", "root_of"]
 
-BATCH_BYTES: Final = 2 << 20
-"""Read, checked and written at a time: eight usual chunks, as many as there are hash lanes."""
+BATCH_BYTES: Final = LANES << CHUNK_LOG2
+"""Read, checked and written at a time: usual chunks, one for each lane of the hash kernel."""
 PAGE_LEAVES: Final = 1 << 15
 """Leaves read at a time to compute a root: 1 MiB."""
 _NO_LEAF: Final = bytes(LEAF_BYTES)

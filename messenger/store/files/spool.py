@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from peerpost.errors import BadInputError, NoInputError, StorageError, TransientError
+from peerpost.fastpath import LANES
 from peerpost.store import disk
 from peerpost.wire.limits import LEAF_BYTES, MAX_FILE_BYTES
 
@@ -25,8 +26,6 @@ from .sealed import End, SealedFile
 
 __all__ = ["Readable", "SharedSource", "SpoolSource", "digest_of", "spool"]
 
-_READ_CHUNKS: Final = 8
-"""Chunks sealed per call: the lanes of the hash kernel."""
 _HASH_BYTES: Final = 2 << 20
 """Read at a time to hash a file: it stays in the cache between the two."""
 
@@ -65,7 +64,7 @@ def spool(
     """
     chunk_bytes = sealed.sealer.chunk_bytes
     # One chunk more than a batch, so that the byte after a full batch is at hand.
-    buffer = memoryview(bytearray((_READ_CHUNKS + 1) * chunk_bytes))
+    buffer = memoryview(bytearray((LANES + 1) * chunk_bytes))
     filled = count = size = 0
     while True:
         got = _read_into(source, buffer[filled:])

@@ -16,7 +16,7 @@ from . import ids, outbox
 
 __all__ = [
     "Contact",
-    "Traffic",
+    "MessageCounts",
     "add",
     "block",
     "by_name",
@@ -132,7 +132,7 @@ def _dialable(told: tuple[str, ...], given: tuple[str, ...], *, local: bool) -> 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
+class MessageCounts:
     """How much went to and fro."""
 
     sent: int
@@ -421,7 +421,7 @@ def former_names(db: apsw.Connection) -> dict[str, str]:
     return dict(db.execute("SELECT id, name FROM former_contacts"))
 
 
-def traffic(db: apsw.Connection, id_: str) -> Traffic:
+def traffic(db: apsw.Connection, id_: str) -> MessageCounts:
     """Return how many messages were delivered to a contact, and how many came from it."""
     sent = db.execute(
         "SELECT count(*) FROM outbox WHERE contact_id = ? AND state = 'delivered'", (id_,)
@@ -431,4 +431,4 @@ def traffic(db: apsw.Connection, id_: str) -> Traffic:
         " + (SELECT count(*) FROM deleted WHERE contact_id = ?1)",
         (id_,),
     ).get
-    return Traffic(sent=sent, received=received)
+    return MessageCounts(sent=sent, received=received)

@@ -19,6 +19,7 @@ import apsw
 from blake3 import blake3
 
 from peerpost.store.files.spool import Hasher
+from peerpost.store.tables.states import TRANSFER_OPEN
 
 __all__ = [
     "Content",
@@ -102,10 +103,7 @@ def missing(db: apsw.Connection, ids: Iterable[bytes]) -> list[bytes]:
 
 def unneeded(db: apsw.Connection, ids: Iterable[bytes]) -> list[bytes]:
     """Return those of some ids that name neither a content nor an open outgoing file."""
-    query = (
-        "SELECT 1 FROM transfers WHERE file_id = ? AND incoming = 0"
-        " AND state IN ('offered', 'asking', 'active', 'paused')"
-    )
+    query = f"SELECT 1 FROM transfers WHERE file_id = ? AND incoming = 0 AND {TRANSFER_OPEN}"  # noqa: S608
     return [id_ for id_ in missing(db, ids) if db.execute(query, (id_,)).fetchone() is None]
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import apsw
 
 from peerpost.errors import NotFoundError
+from peerpost.store.tables.states import TRANSFER_OPEN
 
 from . import ids, transfers
 
@@ -34,7 +35,7 @@ REMEMBERED: Final = 1_000_000
 """Deleted messages remembered of one contact, as many as the inbox holds of it: some hundred bytes each."""
 
 _KEPT: Final = (
-    f"incoming = 1 AND ({transfers.OPEN} OR (state = 'done' AND EXISTS (SELECT 1 FROM inbox"  # noqa: S608
+    f"incoming = 1 AND ({TRANSFER_OPEN} OR (state = 'done' AND EXISTS (SELECT 1 FROM inbox"  # noqa: S608
     " WHERE inbox.contact_id = transfers.contact_id AND inbox.file_id = transfers.file_id"
     " AND NOT EXISTS (SELECT 1 FROM plain WHERE inbox_id = inbox.id AND done = 1))))"
 )

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import apsw
 
+from peerpost.store.tables.states import TRANSFER_OPEN
+
 from . import outbox, transfers
 from .outbox import Entry
 
@@ -48,7 +50,7 @@ def ended(
 def reconcile(db: apsw.Connection) -> int:
     """End what a version before this one left half ended; return how many files that were."""
     count = 0
-    for row in transfers.select(db, f"incoming = 0 AND {transfers.OPEN}"):
+    for row in transfers.select(db, f"incoming = 0 AND {TRANSFER_OPEN}"):
         said = db.execute(
             "SELECT state, last_error FROM outbox WHERE contact_id = ? AND file_id = ?",
             (row.contact_id, row.file_id),

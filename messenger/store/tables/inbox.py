@@ -14,6 +14,8 @@ import apsw
 from peerpost.errors import NotFoundError
 from peerpost.store.db.ballast import require_space
 from peerpost.store.db.rows import insert_rows
+from peerpost.store.files.names import FOLDER_SUFFIX
+from peerpost.store.tables.states import TRANSFER_OPEN
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
@@ -187,8 +189,7 @@ def _how_ended(
 def count_offers(db: apsw.Connection, contact_id: str) -> int:
     """Return how many incoming files of a contact have not ended."""
     query = (
-        "SELECT count(*) FROM transfers WHERE contact_id = ? AND incoming = 1"
-        " AND state IN ('offered', 'asking', 'active', 'paused')"
+        f"SELECT count(*) FROM transfers WHERE contact_id = ? AND incoming = 1 AND {TRANSFER_OPEN}"  # noqa: S608
     )
     count: int = db.execute(query, (contact_id,)).get
     return count
@@ -214,7 +215,7 @@ def _offer(db: apsw.Connection, contact_id: str, message: wire.Message, now_ms: 
             offer.file_id,
             ids.new_id(db, "transfers"),
             contact_id,
-            offer.name if files is None else offer.name.removesuffix(".tar"),
+            offer.name if files is None else offer.name.removesuffix(FOLDER_SUFFIX),
             as_text,
             offer.size,
             offer.chunk_log2,

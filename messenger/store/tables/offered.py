@@ -6,6 +6,8 @@ from typing import Final, Protocol, TypeVar
 
 import apsw
 
+from peerpost.store.tables.states import ENTRY_OPEN
+
 __all__ = ["MAX_OFFERED", "paced"]
 
 MAX_OFFERED: Final = 256
@@ -31,8 +33,8 @@ def paced(db: apsw.Connection, contact_id: str, after_row_id: int, entries: list
     if not any(entry.file_id is not None and entry.state == "queued" for entry in entries):
         return entries
     query = (
-        "SELECT count(*) FROM outbox WHERE contact_id = ? AND file_id IS NOT NULL"
-        " AND state IN ('queued', 'sent') AND (state = 'sent' OR row_id <= ?)"
+        "SELECT count(*) FROM outbox WHERE contact_id = ? AND file_id IS NOT NULL"  # noqa: S608
+        f" AND {ENTRY_OPEN} AND (state = 'sent' OR row_id <= ?)"
     )
     offered: int = db.execute(query, (contact_id, after_row_id)).get
     for at, entry in enumerate(entries):

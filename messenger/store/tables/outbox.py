@@ -16,6 +16,7 @@ import apsw
 from peerpost.errors import NotFoundError
 from peerpost.store.db.ballast import require_room
 from peerpost.store.db.rows import insert_rows
+from peerpost.store.tables.states import ENTRY_OPEN
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
@@ -55,8 +56,7 @@ MakeInner = Callable[[bytes, int, bytes], bytes]
 
 TAKEN = "cancelled by the sender"
 """Why a transfer ends whose entry was taken back."""
-_OPEN = "state IN ('queued', 'sent')"
-_BY_RECEIPT = f"kind = 'text' AND file_id IS NULL AND {_OPEN}"
+_BY_RECEIPT = f"kind = 'text' AND file_id IS NULL AND {ENTRY_OPEN}"
 """What a receipt delivers: the message holds all of it."""
 _COLUMNS = (
     "row_id, id, contact_id, lane, kind, outbox_id, seq, state, settled, inner, size, name,"
@@ -351,7 +351,7 @@ def expire(db: apsw.Connection, now_ms: int) -> list[Entry]:
     """End what was not delivered before its --expires."""
     rows = db.execute(
         f"SELECT {_COLUMNS} FROM outbox"  # noqa: S608
-        f" WHERE expires_ms IS NOT NULL AND expires_ms <= ? AND {_OPEN}",
+        f" WHERE expires_ms IS NOT NULL AND expires_ms <= ? AND {ENTRY_OPEN}",
         (now_ms,),
     ).fetchall()
     return [entomb(db, _entry(row), "expired", "not delivered in time") for row in rows]
@@ -360,7 +360,7 @@ def expire(db: apsw.Connection, now_ms: int) -> list[Entry]:
 def open_file(db: apsw.Connection, contact_id: str, file_id: bytes) -> Entry | None:
     """Return the entry of a file that has not ended, or None."""
     row = db.execute(
-        f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ? AND file_id = ? AND {_OPEN}",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ? AND file_id = ? AND {ENTRY_OPEN}",  # noqa: S608
         (contact_id, file_id),
     ).fetchone()
     return None if row is None else _entry(row)
@@ -368,7 +368,7 @@ def open_file(db: apsw.Connection, contact_id: str, file_id: bytes) -> Entry | N
 
 def open_files(db: apsw.Connection) -> list[Entry]:
     """Return the entries of all files that have not ended."""
-    rows = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE file_id IS NOT NULL AND {_OPEN}")  # noqa: S608
+    rows = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE file_id IS NOT NULL AND {ENTRY_OPEN}")  # noqa: S608
     return [_entry(row) for row in rows]
 
 
@@ -415,7 +415,7 @@ def list_entries(
     return [
         _entry(row)
         for row in db.execute(
-            f"SELECT {_COLUMNS} FROM outbox WHERE {_OPEN if pending else '1'}"  # noqa: S608
+            f"SELECT {_COLUMNS} FROM outbox WHERE {ENTRY_OPEN if pending else '1'}"  # noqa: S608
             f" AND (?1 IS NULL OR contact_id = ?1) AND (?3 IS NULL OR {follows})"
             f" AND (state = 'delivered' OR contact_id IN (SELECT id FROM contacts)) {order} LIMIT ?2",
             (contact_id, limit, beyond_row_id),
@@ -425,21 +425,20 @@ def list_entries(
 
 def depths(db: apsw.Connection) -> dict[str, int]:
     """Return how many entries are open for each contact that has any."""
-    return dict(
-        db.execute(f"SELECT contact_id, count(*) FROM outbox WHERE {_OPEN} GROUP BY contact_id")  # noqa: S608
-    )
+    query = f"SELECT contact_id, count(*) FROM outbox WHERE {ENTRY_OPEN} GROUP BY contact_id"  # noqa: S608
+    return dict(db.execute(query))
 
 
 def any_open(db: apsw.Connection) -> bool:
     """Tell whether any entry is open, for whomever."""
-    return db.execute(f"SELECT 1 FROM outbox WHERE {_OPEN} LIMIT 1").fetchone() is not None  # noqa: S608
+    return db.execute(f"SELECT 1 FROM outbox WHERE {ENTRY_OPEN} LIMIT 1").fetchone() is not None  # noqa: S608
 
 
 def has_open(db: apsw.Connection, contact_id: str) -> bool:
     """Tell whether anything waits for this contact, tombstones included."""
     return (
         db.execute(
-            f"SELECT 1 FROM outbox WHERE contact_id = ? AND {_OPEN} LIMIT 1",  # noqa: S608
+            f"SELECT 1 FROM outbox WHERE contact_id = ? AND {ENTRY_OPEN} LIMIT 1",  # noqa: S608
             (contact_id,),
         ).fetchone()
         is not None

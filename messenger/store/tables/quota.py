@@ -11,6 +11,7 @@ from typing import Final
 import apsw
 
 from peerpost.errors import QuotaError
+from peerpost.store.tables.states import TRANSFER_OPEN
 from peerpost.wire import limits
 
 __all__ = [
@@ -50,10 +51,10 @@ def usage(db: apsw.Connection, contact_id: str, *, besides: bytes | None = None)
         "SELECT bytes, rows FROM usage WHERE contact_id = ?", (contact_id,)
     ).fetchone()
     coming = db.execute(
-        "SELECT sum(CASE WHEN state IN ('active', 'paused')"
+        "SELECT sum(CASE WHEN state IN ('active', 'paused')"  # noqa: S608
         " THEN max(coalesce(finish_size, size, progress_bytes), progress_bytes)"
         " ELSE progress_bytes END) FROM transfers WHERE contact_id = ? AND incoming = 1"
-        " AND state IN ('offered', 'asking', 'active', 'paused') AND file_id IS NOT ?",
+        f" AND {TRANSFER_OPEN} AND file_id IS NOT ?",
         (contact_id, besides),
     ).get
     quota = db.execute("SELECT quota_bytes FROM contacts WHERE id = ?", (contact_id,)).get

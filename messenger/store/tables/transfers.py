@@ -9,12 +9,12 @@ import apsw
 
 from peerpost.errors import NotFoundError
 from peerpost.store.files.names import safe_name
+from peerpost.store.tables.states import OPEN_STATES, TRANSFER_OPEN
 from peerpost.wire.inner import Finish
 
 from . import ids, inbox
 
 __all__ = [
-    "OPEN",
     "OPEN_STATES",
     "STREAM_SOURCE",
     "Transfer",
@@ -43,8 +43,6 @@ __all__ = [
 
 STREAM_SOURCE = '{"stream": true}'
 """`source` of an outgoing file whose end has not been read yet."""
-OPEN_STATES = ("offered", "asking", "active", "paused")
-OPEN = "state IN ('offered', 'asking', 'active', 'paused')"
 _COLUMNS = (
     "file_id, incoming, id, contact_id, state, name, as_text, size, chunk_log2, key, finish_size,"
     " finish_count, finish_root, have, progress_bytes, source, outbox_id, lane, seq, sent_ms,"
@@ -185,7 +183,7 @@ def select(db: apsw.Connection, where: str, values: tuple[object, ...] = ()) -> 
 
 def of_contact(db: apsw.Connection, contact_id: str) -> list[Transfer]:
     """Return the open transfers with a contact, oldest first."""
-    return select(db, f"contact_id = ? AND {OPEN}", (contact_id,))
+    return select(db, f"contact_id = ? AND {TRANSFER_OPEN}", (contact_id,))
 
 
 def list_transfers(
@@ -209,7 +207,7 @@ def list_open(db: apsw.Connection) -> list[Transfer]:
     return [
         _transfer(row)
         for row in db.execute(
-            f"SELECT {_COLUMNS} FROM transfers WHERE {OPEN} ORDER BY created_ms, id"  # noqa: S608
+            f"SELECT {_COLUMNS} FROM transfers WHERE {TRANSFER_OPEN} ORDER BY created_ms, id"  # noqa: S608
         )
     ]
 
@@ -219,7 +217,7 @@ def set_state(
 ) -> Transfer:
     """Move a transfer to another state, unless it has ended: that is for good. Return what it is now."""
     db.execute(
-        f"UPDATE transfers SET state = ?, error = ? WHERE id = ? AND {OPEN}",  # noqa: S608
+        f"UPDATE transfers SET state = ?, error = ? WHERE id = ? AND {TRANSFER_OPEN}",  # noqa: S608
         (state, error, transfer_id),
     )
     return find(db, transfer_id)
@@ -251,7 +249,7 @@ def end(
 ) -> Transfer:
     """End a transfer that did not succeed; a peer that does not know is told in its next session."""
     db.execute(
-        f"UPDATE transfers SET told = ? WHERE id = ? AND {OPEN}",  # noqa: S608
+        f"UPDATE transfers SET told = ? WHERE id = ? AND {TRANSFER_OPEN}",  # noqa: S608
         (peer_knows, transfer_id),
     )
     return set_state(db, transfer_id, state, error)
@@ -301,7 +299,7 @@ def cut_streams(db: apsw.Connection) -> list[Transfer]:
     return [
         _transfer(row)
         for row in db.execute(
-            f"SELECT {_COLUMNS} FROM transfers WHERE incoming = 0 AND {OPEN} AND source = ?",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM transfers WHERE incoming = 0 AND {TRANSFER_OPEN} AND source = ?",  # noqa: S608
             (STREAM_SOURCE,),
         )
     ]
@@ -340,7 +338,7 @@ def checkpoint(
     One that comes late, when the file has ended, changes nothing.
     """
     db.execute(
-        f"UPDATE transfers SET have = ?, progress_bytes = ? WHERE id = ? AND {OPEN}",  # noqa: S608
+        f"UPDATE transfers SET have = ?, progress_bytes = ? WHERE id = ? AND {TRANSFER_OPEN}",  # noqa: S608
         (have, progress_bytes, transfer_id),
     )
     if end is not None and db.changes():

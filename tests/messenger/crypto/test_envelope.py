@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerpost.crypto import envelope, keys
-from peerpost.crypto.envelope import HEADER_BYTES, Opened, ReceiveEpochs, SendEpoch
+from peerpost.crypto.envelope import HEADER_BYTES, NO_PSK, OpenedEnvelope, ReceiveEpochs, SendEpoch
 from peerpost.crypto.keys import X25519KeyPair
 from peerpost.errors import ProtocolError
 from peerpost.wire import limits
@@ -14,7 +14,6 @@ from peerpost.wire.frame import frame
 ALICE = X25519KeyPair.from_seed(b"a" * 32)
 BOB_ID = b"B" * 32
 BOB_EPK = X25519KeyPair.from_seed(b"b" * 32)
-NO_PSK = bytes(32)
 
 
 def sending(seed: bytes = b"e" * 32, **changes: object) -> SendEpoch:
@@ -191,7 +190,7 @@ def test_no_number_is_used_twice_even_if_sealing_fails() -> None:
 def test_a_recipient_cannot_pass_an_envelope_on_as_the_senders() -> None:
     """What Alice sealed to Bob, Bob cannot seal to Carol in Alice's name."""
     carol = X25519KeyPair.from_seed(b"c" * 32)
-    opened: Opened = receiving().open(sending().seal(b"for Bob", None))
+    opened: OpenedEnvelope = receiving().open(sending().seal(b"for Bob", None))
     forwarded = sending(
         sender=BOB_EPK,
         recipient_id=b"C" * 32,

@@ -12,10 +12,10 @@ from peerpost.crypto import invite, keys
 from peerpost.protocol.hello import (
     Cause,
     Hello,
+    HelloPolicy,
     HelloProtocolError,
     HelloRefusedError,
     HelloUntrustedError,
-    Policy,
     Role,
     Watermark,
 )
@@ -254,7 +254,7 @@ def test_a_ticket_without_its_maker_is_a_mistake_of_ours() -> None:
 
 
 def test_nothing_is_known_by_default() -> None:
-    policy = Policy()
+    policy = HelloPolicy()
     assert not policy.known(BOB.id.public)
     assert policy.invite(bytes(8)) is None
     assert policy.have(BOB.id.public) == ()

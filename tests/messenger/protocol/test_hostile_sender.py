@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from peerpost.protocol import transfer as commands
-from peerpost.protocol.receiving import Policy
+from peerpost.protocol.receiving import ReceivePolicy
 from peerpost.store.files.chunks import Sealer
 from peerpost.store.files.sealed import End, SealedFile
 from tests.support.file_rig import Chaos, FileRig, HostileSide, ReceiverSide
@@ -21,7 +21,7 @@ CHUNK = 1 << LOG2
 COUNT = 12
 SIZE = (COUNT - 1) * CHUNK + 99
 WINDOW = 8
-POLICY = Policy(max_window_bytes=WINDOW * CHUNK)
+POLICY = ReceivePolicy(max_window_bytes=WINDOW * CHUNK)
 PER_CHUNK = (
     "wrong", "moved", "forged", "short", "long", "gap", "shuffled", "missing", "withheld",
     "wrong_leaf", "no_leaf",

@@ -8,15 +8,15 @@ from peerpost.protocol import backoff
 from peerpost.protocol import message_window as outgoing
 from peerpost.protocol.assembly import Assembly, BufferPool, Fit
 from peerpost.protocol.backoff import Backoff
-from peerpost.protocol.chunk_window import MAX_WINDOW_BYTES, MIN_WINDOW_BYTES, Window
+from peerpost.protocol.chunk_window import MAX_WINDOW_BYTES, MIN_WINDOW_BYTES, ChunkWindow
 from peerpost.protocol.message_window import OutgoingWindow
-from peerpost.protocol.patience import Patience, Policy
+from peerpost.protocol.patience import Patience, ReceivePolicy
 
 CHUNK = 1 << 18
 
 
 def arrive(
-    window: Window, rate_bytes_per_s: float, *, from_s: float = 0.0, seconds: float = 2.0
+    window: ChunkWindow, rate_bytes_per_s: float, *, from_s: float = 0.0, seconds: float = 2.0
 ) -> None:
     at_s = from_s
     while at_s < from_s + seconds:
@@ -25,11 +25,11 @@ def arrive(
 
 
 def test_the_window_follows_the_rate_between_its_bounds() -> None:
-    window = Window(CHUNK)
+    window = ChunkWindow(CHUNK)
     assert window.size * CHUNK == MIN_WINDOW_BYTES
     arrive(window, 100e3, seconds=30)
     assert window.size * CHUNK == MIN_WINDOW_BYTES
-    window = Window(CHUNK)
+    window = ChunkWindow(CHUNK)
     arrive(window, 16e6)
     assert 0.25 * 16e6 <= window.size * CHUNK <= 0.25 * 16e6 + 2 * CHUNK
     arrive(window, 10e9, from_s=2.0, seconds=0.3)
@@ -39,7 +39,7 @@ def test_the_window_follows_the_rate_between_its_bounds() -> None:
 
 
 def test_a_long_link_gets_two_answer_times() -> None:
-    window = Window(CHUNK)
+    window = ChunkWindow(CHUNK)
     window.answered(0.5)
     window.answered(0.3)
     window.answered(0.9)
@@ -50,7 +50,7 @@ def test_a_long_link_gets_two_answer_times() -> None:
 
 @pytest.mark.parametrize("chunk_log2", [14, 18, 20])
 def test_at_least_two_chunks_are_under_way(chunk_log2: int) -> None:
-    window = Window(1 << chunk_log2, 1)
+    window = ChunkWindow(1 << chunk_log2, 1)
     assert window.size == window.largest == 2
 
 
@@ -99,7 +99,7 @@ def test_what_is_queued_follows_only_where_all_before_it_has_left() -> None:
 
 
 def test_patience_grows_and_any_byte_restores_it() -> None:
-    patience = Patience(Policy(ask_timeout_s=5, ask_timeout_max_s=60))
+    patience = Patience(ReceivePolicy(ask_timeout_s=5, ask_timeout_max_s=60))
     patience.start(100.0)
     assert patience.ask_due_s == 105.0
     assert patience.ran_out(105.0, counts=True) == 1
@@ -114,7 +114,7 @@ def test_patience_grows_and_any_byte_restores_it() -> None:
 
 
 def test_a_transfer_counts_as_stalled_once_until_something_good_comes() -> None:
-    patience = Patience(Policy(stall_s=120))
+    patience = Patience(ReceivePolicy(stall_s=120))
     patience.start(0.0)
     assert patience.stall_due_s == 120.0
     patience.stalled = True

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from peerpost.protocol import transfer as commands
-from peerpost.protocol.receiving import Policy, Receiving, State
+from peerpost.protocol.receiving import ReceivePolicy, Receiving, State
 from peerpost.store.files.chunks import Sealer
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
@@ -17,7 +17,7 @@ from tests.support.chunk import root
 
 LOG2 = 14
 CHUNK = 1 << LOG2
-POLICY = Policy(max_window_bytes=8 * CHUNK)
+POLICY = ReceivePolicy(max_window_bytes=8 * CHUNK)
 
 
 class Content:

@@ -15,7 +15,7 @@ from typing import Protocol
 import pytest
 
 from peerpost.protocol import transfer as commands
-from peerpost.protocol.receiving import Policy, State
+from peerpost.protocol.receiving import ReceivePolicy, State
 from peerpost.store.files.chunks import Sealer
 from peerpost.store.files.reference import ReferenceSource, describe
 from peerpost.store.files.sealed import End, SealedFile
@@ -26,7 +26,7 @@ SEEDS = int(os.environ.get("PEERPOST_SEEDS", "25"))
 LOG2 = 14
 CHUNK = 1 << LOG2
 WINDOW = 8
-POLICY = Policy(max_window_bytes=WINDOW * CHUNK)
+POLICY = ReceivePolicy(max_window_bytes=WINDOW * CHUNK)
 
 
 class Pair:

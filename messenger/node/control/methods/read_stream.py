@@ -14,7 +14,7 @@ from peerpost.wire import inner as wire
 from .queue import describe
 
 if TYPE_CHECKING:
-    from peerpost.node.files.pipes import Stream
+    from peerpost.node.files.pipes import Pipe
     from peerpost.node.home import Opened
 
 __all__ = ["read_stream"]
@@ -86,7 +86,7 @@ async def read_stream(
     yield await opened.store.read(outbox.find, entry.id)
 
 
-async def _cancel(opened: Opened, stream: Stream, contact_id: str, reason: str) -> None:
+async def _cancel(opened: Opened, stream: Pipe, contact_id: str, reason: str) -> None:
     """Take it back, before its source says that it has failed: whoever interrupts a command means just that."""
     file_id = stream.file_id
     try:
@@ -101,14 +101,14 @@ async def _cancel(opened: Opened, stream: Stream, contact_id: str, reason: str) 
         opened.events.publish("entry", entry.id, entry.state)
 
 
-async def _record_end(opened: Opened, stream: Stream, entry: outbox.Entry) -> None:
+async def _record_end(opened: Opened, stream: Pipe, entry: outbox.Entry) -> None:
     row = await opened.store.read(rows.get, entry.contact_id, stream.file_id, incoming=False)
     if row is None:
         raise NotFoundError("the contact was removed")
     await opened.transfers.streams.record_end(stream, row.id)
 
 
-async def _give_up(opened: Opened, stream: Stream, contact_id: str, why: PeerpostError) -> None:
+async def _give_up(opened: Opened, stream: Pipe, contact_id: str, why: PeerpostError) -> None:
     # Who left may have done so while its entry was on its way into the store: it is there after this.
     await opened.store.behind_what_is_queued()
     if isinstance(why, _InterruptedError):

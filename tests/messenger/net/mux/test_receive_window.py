@@ -4,7 +4,7 @@ import pytest
 
 from peerpost.net.interface import Priority
 from peerpost.net.mux.receive_window import BULK_WINDOW_BYTES, INITIAL_WINDOW_BYTES
-from peerpost.net.mux.yamux import Limits, Yamux
+from peerpost.net.mux.yamux import Yamux, YamuxLimits
 from tests.support.yamux_pair import DATA, SYN, WINDOW, opened, parse
 from tests.support.yamux_pair import frame as packed
 
@@ -36,11 +36,13 @@ def grow(
 
 def test_window_grows_only_where_it_limits_and_only_so_far() -> None:
     # A window in each round trip: it is what limits the stream.
-    assert grow(opened(), rtt_s=0.1, every_s=0.05) == Limits().window_bytes
+    assert grow(opened(), rtt_s=0.1, every_s=0.05) == YamuxLimits().window_bytes
     # Half a window in five round trips: the sender or the reader is.
     assert grow(opened(), rtt_s=0.01, every_s=0.05) == INITIAL_WINDOW_BYTES
     assert grow(opened(), rtt_s=None, every_s=0.05) == INITIAL_WINDOW_BYTES
-    assert grow(opened(Limits(window_bytes=1)), rtt_s=1.0, every_s=0.05) == INITIAL_WINDOW_BYTES
+    assert (
+        grow(opened(YamuxLimits(window_bytes=1)), rtt_s=1.0, every_s=0.05) == INITIAL_WINDOW_BYTES
+    )
 
 
 def test_window_does_not_grow_for_a_burst() -> None:
@@ -75,7 +77,7 @@ def test_window_grows_for_a_peer_that_looks_for_credit_only_now_and_then(
         [update] = parse(*yamux.next_records(0))
         window = update.length
         now += reaction_s
-    assert window == (Limits().window_bytes if grows else INITIAL_WINDOW_BYTES)
+    assert window == (YamuxLimits().window_bytes if grows else INITIAL_WINDOW_BYTES)
 
 
 def test_window_grows_twofold_each_time() -> None:
@@ -87,7 +89,7 @@ def test_bulk_that_is_used_gets_a_window_to_work_with() -> None:
     assert grow(opened(), rtt_s=None, every_s=1.0, times=1, priority=BULK) == BULK_WINDOW_BYTES
     # From there on it is need that counts.
     assert grow(opened(), rtt_s=0.01, every_s=1.0, priority=BULK) == BULK_WINDOW_BYTES
-    limited = opened(Limits(window_bytes=300_000))
+    limited = opened(YamuxLimits(window_bytes=300_000))
     assert grow(limited, rtt_s=None, every_s=1.0, priority=BULK) == 300_000
 
 
@@ -110,7 +112,7 @@ def test_all_windows_together_grow_by_half_the_buffer_at_most() -> None:
                 [update] = parse(*yamux.next_records(0))
                 windows[number] += update.length - size
     grown = sum(windows.values()) - len(windows) * INITIAL_WINDOW_BYTES
-    assert grown == Limits().buffered_bytes // 2
+    assert grown == YamuxLimits().buffered_bytes // 2
     for number, window in windows.items():
         for at in range(0, window, 65000):
             yamux.receive(packed(DATA, 0, number, bytes(min(65000, window - at))), 0.0)

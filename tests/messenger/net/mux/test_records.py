@@ -13,8 +13,8 @@ from peerpost.net.mux.records import (
     MAX_WIRE_BYTES,
     REUSED_BYTES,
     Inbound,
-    Opener,
-    Sealer,
+    RecordOpener,
+    RecordSealer,
 )
 
 KEY = bytes(range(32))
@@ -24,7 +24,7 @@ class Arriving:
     """The other end of a wire."""
 
     def __init__(self, key: bytes = KEY, counter: int = 0) -> None:
-        self._inbound = Inbound(Opener(key, counter))
+        self._inbound = Inbound(RecordOpener(key, counter))
 
     def take(self, data: bytes) -> bytes:
         """Return what the records say that are whole now. Raises ProtocolError."""
@@ -46,8 +46,8 @@ def test_record_is_that_of_the_noise_specification() -> None:
     nonce = bytes(4) + counter.to_bytes(8, "little")
     sealed = ChaCha20Poly1305(KEY).encrypt(nonce, plaintext, None)
     wire = len(sealed).to_bytes(2, "big") + sealed
-    assert Sealer(KEY, counter).seal([plaintext]) == wire
-    assert Opener(KEY, counter).open(memoryview(sealed)) == plaintext
+    assert RecordSealer(KEY, counter).seal([plaintext]) == wire
+    assert RecordOpener(KEY, counter).open(memoryview(sealed)) == plaintext
     assert Arriving(KEY, counter).take(wire) == plaintext
 
 
@@ -59,7 +59,7 @@ def test_record_is_that_of_the_noise_specification() -> None:
 def test_records_survive_any_cutting(
     plaintexts: list[bytes], counter: int, cuts: list[int]
 ) -> None:
-    sealer, arriving = Sealer(KEY, counter), Arriving(KEY, counter)
+    sealer, arriving = RecordSealer(KEY, counter), Arriving(KEY, counter)
     half = len(plaintexts) // 2
     wire = sealer.seal(plaintexts[:half]) + sealer.seal(plaintexts[half:])
     found, at, turn = b"", 0, 0
@@ -71,7 +71,7 @@ def test_records_survive_any_cutting(
 
 
 def test_largest_record_is_as_large_as_promised() -> None:
-    wire = Sealer(KEY, 0).seal([bytes(65535 - 16)])
+    wire = RecordSealer(KEY, 0).seal([bytes(65535 - 16)])
     assert len(wire) == MAX_WIRE_BYTES
     arriving = Arriving()
     assert arriving.take(wire[:-1]) == b""
@@ -80,7 +80,7 @@ def test_largest_record_is_as_large_as_promised() -> None:
 
 @given(st.integers(0, 26), st.integers(1, 255))
 def test_no_changed_bit_is_accepted(position: int, mask: int) -> None:
-    wire = bytearray(Sealer(KEY, 5).seal([b"something"]))
+    wire = bytearray(RecordSealer(KEY, 5).seal([b"something"]))
     wire[position % len(wire)] ^= mask
     try:
         opened = Arriving(KEY, 5).take(bytes(wire))
@@ -90,7 +90,7 @@ def test_no_changed_bit_is_accepted(position: int, mask: int) -> None:
 
 
 def test_order_and_repetition_are_noticed() -> None:
-    sealer = Sealer(KEY, 0)
+    sealer = RecordSealer(KEY, 0)
     first, second = sealer.seal([b"first"]), sealer.seal([b"second"])
     for wrong in (second, first + first, first + b"\x00\x00", first + b"\x00\x05short"):
         with pytest.raises(ProtocolError, match="authentic"):
@@ -100,7 +100,7 @@ def test_order_and_repetition_are_noticed() -> None:
 
 
 def test_what_comes_before_a_wrong_record_counts() -> None:
-    sealer, inbound = Sealer(KEY, 0), Inbound(Opener(KEY, 0))
+    sealer, inbound = RecordSealer(KEY, 0), Inbound(RecordOpener(KEY, 0))
     wire = sealer.seal([b"one", b"two"]) + sealer.seal([b"three"])[:-1] + b"?"
     inbound.room()[: len(wire)] = wire
     plaintext, wrong = inbound.received(len(wire))
@@ -109,14 +109,14 @@ def test_what_comes_before_a_wrong_record_counts() -> None:
 
 
 def test_nonces_are_never_used_again() -> None:
-    sealer = Sealer(KEY, MAX_NONCE)
+    sealer = RecordSealer(KEY, MAX_NONCE)
     assert sealer.seal([b"last"])
     with pytest.raises(ProtocolError, match="nonces"):
         sealer.seal([b"one too many"])
 
 
 def test_a_buffer_is_used_again_only_once_it_was_given_back() -> None:
-    sealer, arriving = Sealer(KEY, 0), Arriving()
+    sealer, arriving = RecordSealer(KEY, 0), Arriving()
     large = [bytes(REUSED_BYTES // 2)] * 2
     kept, other = sealer.batch(large), sealer.batch(large)
     sealer.recycle()

@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerpost.net.interface import Priority
-from peerpost.net.mux.events import Data, Ended, Event, GoneAway, Opened, Pong, Reset
-from peerpost.net.mux.records import Inbound, Opener, Sealer
+from peerpost.net.mux.events import Data, Ended, Event, GoneAway, Pong, Reset, StreamOpened
+from peerpost.net.mux.records import Inbound, RecordOpener, RecordSealer
 from peerpost.net.mux.yamux import (
     FRAME_COST_BYTES,
     INITIAL_WINDOW_BYTES,
     MAX_CONTROL_BYTES,
     MAX_RECORD_BYTES,
-    Limits,
     Yamux,
     YamuxError,
+    YamuxLimits,
 )
 from tests.support.yamux_pair import DATA, SYN, WINDOW, Pair, opened, parse
 from tests.support.yamux_pair import frame as packed
@@ -122,7 +122,7 @@ def test_one_frame_never_takes_more_than_half_of_the_window_if_it_is_large() -> 
     sizes = [f.length for f in parse(*yamux.next_records(1 << 20)) if f.kind == DATA]
     assert sizes[:2] == [INITIAL_WINDOW_BYTES // 2, INITIAL_WINDOW_BYTES // 4]
     assert sum(sizes) == INITIAL_WINDOW_BYTES
-    assert max(sizes[2:]) == Limits().frame_bytes
+    assert max(sizes[2:]) == YamuxLimits().frame_bytes
 
 
 def test_budget_is_kept_and_control_frames_do_not_wait_for_it() -> None:
@@ -182,8 +182,8 @@ def test_a_write_leaves_in_one_frame_where_it_fits() -> None:
     yamux.write(number, bytes(70_000))
     yamux.write(number, bytes(70_000))
     frames = [f.data for f in parse(*yamux.next_records(1 << 20))]
-    assert list(map(len, frames)) == [Limits().frame_bytes] * 2 + [
-        140_000 - 2 * Limits().frame_bytes
+    assert list(map(len, frames)) == [YamuxLimits().frame_bytes] * 2 + [
+        140_000 - 2 * YamuxLimits().frame_bytes
     ]
 
 
@@ -222,7 +222,7 @@ def test_reset_drops_what_was_queued_and_tells_the_peer_once() -> None:
     pair.a.reset(number)
     assert pair.a.unsent_bytes == 0
     pair.run()
-    assert pair.events[1] == [Opened(number), Reset(number)]
+    assert pair.events[1] == [StreamOpened(number), Reset(number)]
     assert pair.events[0] == []
     # What was under way to the one who reset it is nobody's any more.
     pair.a.receive(packed(DATA, 0, number, b"late") + packed(WINDOW, 0, number, 5), 0.0)
@@ -298,21 +298,21 @@ def test_window_is_enforced_to_the_byte() -> None:
 
 
 def test_streams_are_refused_beyond_the_limit_and_come_free() -> None:
-    yamux = Yamux(client=False, limits=Limits(streams=2))
+    yamux = Yamux(client=False, limits=YamuxLimits(streams=2))
     events = yamux.receive(b"".join(packed(WINDOW, SYN, n, 0) for n in (1, 3, 5)), 0.0)
-    assert events == [Opened(1), Opened(3)]
+    assert events == [StreamOpened(1), StreamOpened(3)]
     flags = {f.stream_id: f.flags for f in parse(*yamux.next_records(0))}
     assert flags == {1: 2, 3: 2, 5: 8}
     yamux.receive(packed(DATA, 0, 5, bytes(1000)), 0.0)
     yamux.receive(packed(WINDOW, 8, 1, 0), 0.0)
-    assert yamux.receive(packed(WINDOW, SYN, 7, 0), 0.0) == [Opened(7)]
+    assert yamux.receive(packed(WINDOW, SYN, 7, 0), 0.0) == [StreamOpened(7)]
     # Our own do not count.
     assert [yamux.open(BULK, 0.0) for _ in range(5)] == [2, 4, 6, 8, 10]
 
 
 def test_frames_of_one_byte_are_not_free() -> None:
     limit = 1000 * (1 + FRAME_COST_BYTES)
-    yamux = opened(Limits(buffered_bytes=limit))
+    yamux = opened(YamuxLimits(buffered_bytes=limit))
     yamux.receive(packed(DATA, 0, 1, b"x") * 1000, 0.0)
     with pytest.raises(YamuxError, match="anybody reads"):
         yamux.receive(packed(DATA, 0, 1, b"x"), 0.0)
@@ -328,8 +328,8 @@ def test_small_piece_does_not_hold_a_large_record() -> None:
 
 @pytest.mark.parametrize("batch_bytes", [66_000, 130_000, 170_000, 300_000])
 def test_what_is_held_is_at_most_twice_what_is_counted(batch_bytes: int) -> None:
-    yamux, sealer = Yamux(client=False), Sealer(bytes(32), 0)
-    inbound = Inbound(Opener(bytes(32), 0))
+    yamux, sealer = Yamux(client=False), RecordSealer(bytes(32), 0)
+    inbound = Inbound(RecordOpener(bytes(32), 0))
     events: list[Event] = []
     for stream_id in range(1, 21, 2):
         # Half and a little is for a stream that nobody reads; the rest says nothing.

@@ -16,7 +16,7 @@ import pytest
 from peerpost.net.interface import ConnectionLostError, DialError, Stream, StreamResetError
 from peerpost.net.mux.connection import MuxedConnection
 from peerpost.net.mux.keepalive import Keepalive
-from peerpost.net.mux.yamux import Limits
+from peerpost.net.mux.yamux import YamuxLimits
 from peerpost.net.tcp import transport as libp2p
 from peerpost.net.tcp import upgrade
 from peerpost.net.tcp.transport import LibP2PTransport
@@ -156,7 +156,7 @@ async def test_slow_reader_costs_neither_end_more_than_the_window() -> None:
             for number, end in enumerate(ends):
                 now = end.memory_info().rss - before[number]
                 grown[number] = max(grown[number], now)
-        assert max(grown) < Limits().window_bytes + 12_000_000, grown
+        assert max(grown) < YamuxLimits().window_bytes + 12_000_000, grown
 
 
 # -- links that fail
@@ -338,7 +338,7 @@ async def test_dial_works_at_once_when_the_peer_comes_back() -> None:
 
 @on_loop
 async def test_every_connection_has_all_the_limits_and_its_own() -> None:
-    limits = Limits(*range(1, 1 + len(dataclasses.fields(Limits))))
+    limits = YamuxLimits(*range(1, 1 + len(dataclasses.fields(YamuxLimits))))
     async with pair(Kind("libp2p", LibP2PTransport), limits=limits) as net:
         for end in (net.near, net.far):
             assert isinstance(end, MuxedConnection)

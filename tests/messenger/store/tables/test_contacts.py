@@ -273,7 +273,7 @@ def test_traffic_counts_what_arrived(rig: Rig) -> None:
     entries = [rig.queue(bob) for _ in range(3)]
     rig.acknowledge(entries[0], 2)
     rig.write(inbox.receive_many, bob, chain(5), NOW_MS)
-    assert rig.read(contacts.traffic, bob) == contacts.Traffic(sent=2, received=5)
+    assert rig.read(contacts.traffic, bob) == contacts.MessageCounts(sent=2, received=5)
 
 
 # -- invitations
