@@ -11,7 +11,9 @@ __all__ = ["FIRST_BOUND_S", "IDLE_CAP_S", "QUEUED_CAP_S", "Backoff"]
 FIRST_BOUND_S = 1.0
 """Bound of the first wait: a node that restarts is back in about a second."""
 QUEUED_CAP_S = 30.0
-"""Bound while something waits to be delivered (DESIGN: drain within twice the cap after a heal)."""
+"""Bound while something waits to be delivered. After the line is back, the queue drains within twice this time
+(docs/design.md, "Dialling again").
+"""
 IDLE_CAP_S = 300.0
 """Bound while nothing waits: the dial only tells who is online."""
 _FLOOR_S = 0.2

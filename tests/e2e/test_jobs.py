@@ -1,7 +1,4 @@
-"""The pages of docs/jobs: each command in them is run as it stands, on two machines that are two HOMEs.
-
-A block is marked with whose shell it is: "```sh db3" is run by bash, "```cron db3" as cron runs a line.
-"""
+"""The pages of docs/jobs: each command in them is run as it stands, on two machines that are two HOMEs."""
 
 from __future__ import annotations
 
@@ -9,80 +6,18 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-JOBS = Path(__file__).parents[2] / "docs" / "jobs"
-BLOCK = re.compile(r"^```(\w+) (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LOOPBACK = '["/ip4/127.0.0.1/tcp/0"]'
-PEERPOST = Path(sys.executable).with_name("peerpost")
+from tests.support.machines import Machine, blocks
 
+JOBS = Path(__file__).parents[2] / "docs" / "jobs"
 pytestmark = pytest.mark.skipif(
     shutil.which("bash") is None or sys.platform == "win32", reason="the pages are for bash"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Commands of a page."""
-
-    shell: str
-    whose: str
-    text: str
-
-
-class Machine:
-    """A HOME of its own, with peerpost where `dev.py install` links it."""
-
-    def __init__(self, folder: Path, name: str, listen: str | None = LOOPBACK) -> None:
-        self.name = name
-        self.home = folder / name
-        linked = self.home / ".local" / "bin" / "peerpost"
-        linked.parent.mkdir(parents=True)
-        linked.symlink_to(PEERPOST)
-        path = os.pathsep.join((str(linked.parent), os.environ["PATH"]))
-        self._env = {"HOME": str(self.home), "PATH": path, "LANG": "C.UTF-8"}
-        small = {
-            "STORAGE__BALLAST": '"64KiB"',
-            "STORAGE__MIN_FREE": "0",
-            "NODE__IDLE_EXIT": '"60s"',
-        }
-        if listen is not None:
-            small["NETWORK__LISTEN"] = listen
-        self._env |= {f"PEERPOST__{key}": value for key, value in small.items()}
-
-    def bash(self, text: str) -> str:
-        """Run commands as a person does; return what they print."""
-        return self._run(["bash", "-euo", "pipefail", "-c", text], self._env)
-
-    def cron(self, text: str) -> str:
-        """Run a line of a crontab as cron does: by /bin/sh, in HOME, with next to no environment."""
-        line = text.rstrip("\n").split(maxsplit=5)[5].replace(r"\%", "%")
-        bare = {key: value for key, value in self._env.items() if key != "LANG"}
-        return self._run(["/bin/sh", "-c", line], bare | {"PATH": "/usr/bin:/bin"})
-
-    def _run(self, command: list[str], env: dict[str, str]) -> str:
-        done = subprocess.run(
-            command,
-            cwd=self.home,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done
-        return done.stdout
-
-    def run(self, block: Block) -> str:
-        """Run a block of a page."""
-        return {"sh": self.bash, "cron": self.cron}[block.shell](block.text)
 
 
 Meet = Callable[..., tuple[Machine, Machine]]
@@ -107,15 +42,10 @@ def meet(folder: Path) -> Iterator[Meet]:
         machine.bash("peerpost node stop || true")
 
 
-def blocks(page: str) -> list[Block]:
-    """Return the commands of a page, in their order."""
-    return [Block(*found) for found in BLOCK.findall((JOBS / page).read_text(encoding="utf-8"))]
-
-
 def run(page: str, *machines: Machine) -> list[str]:
     """Run all commands of a page; return what each block printed."""
     named = {machine.name: machine for machine in machines}
-    return [named[block.whose].run(block) for block in blocks(page)]
+    return [named[block.whose].run(block) for block in blocks(JOBS / page)]
 
 
 def test_every_page_is_linked_and_run() -> None:
@@ -175,7 +105,7 @@ def test_a_forwarded_port(folder: Path) -> None:
     for machine in (home, away):
         machine.bash(f"peerpost identity new --name {machine.name} --no-passphrase")
     printed: list[str] = []
-    for block in blocks("forwarded-port.md"):
+    for block in blocks(JOBS / "forwarded-port.md"):
         text = block.text.replace("/ip4/0.0.0.0/tcp/4001", f"/ip4/127.0.0.1/tcp/{port}")
         text = text.replace("home.example.org/tcp/4001", f"localhost/tcp/{port}")
         printed.append((home if block.whose == "home" else away).bash(text))

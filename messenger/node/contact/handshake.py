@@ -43,7 +43,7 @@ from peerpost.wire.hello import Refusal, RefusalCode
 __all__ = ["HELLO_TIMEOUT_S", "Decide", "Greeting", "greet", "open_lanes"]
 
 HELLO_TIMEOUT_S = 5.0
-"""Both flights: a stranger may hold a place of the antechamber no longer (DESIGN section 3)."""
+"""For both flights. A stranger holds a place of the antechamber no longer than this (docs/design.md, "Strangers")."""
 LANES_TIMEOUT_S = 10.0
 """From HELLO to the two lane streams."""
 

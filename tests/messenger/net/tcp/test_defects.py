@@ -1,7 +1,8 @@
 """The ten defects of py-libp2p 0.8.1 that ours must not have: the same is done to both, each in a process of its own.
 
 Every test runs twice. On stock it holds that the defect is there, so that each is shown to find what it looks for;
-on ours, that it is not.
+on ours, that it is not. docs/design.md, "Defects of py-libp2p", says what each would mean; elsewhere in the tests
+"defect T7" is a row of this table.
 
 | | what stock does | test |
 |---|---|---|
