@@ -1,8 +1,8 @@
-"""Where unknown peer ids wait: few at once, each for few seconds, and the places shared by networks.
+"""Where unknown peer ids wait: few at once, each for a few seconds, and the places are shared between networks.
 
-Where all are taken, the oldest of the network with the most gives way, and before it those of that network that have
-said nothing in their first second: a guest says HELLO at once. So whoever floods from one network only drives its own
-strangers out, and a guest from any other finds a place.
+When all places are taken, a newcomer takes one from the network that has the most: that of the oldest connection which
+said nothing in its first second (a guest says HELLO at once), else that of the oldest. So a flood from one network
+only evicts its own strangers, and a guest from any other network finds a place.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["STRANGERS", "STRANGERS_PER_NETWORK", "STRANGER_TIMEOUT_S", "Antecham
 
 STRANGERS = 8
 STRANGERS_PER_NETWORK = 2
-"""Of those, once all places are taken; until then a network may have more."""
+"""Most of those for one network once all places are taken; until then a network may have more."""
 STRANGER_TIMEOUT_S = 5.0
 SILENT_S = 1.0
-"""Who has said nothing for so long gives way first."""
+"""A stranger that has said nothing for this long is evicted first."""
 
 
 class Candidate(Protocol):
@@ -50,7 +50,7 @@ class Antechamber:
         self._timers: dict[Candidate, tuple[float, asyncio.TimerHandle]] = {}
 
     def enter(self, connection: Candidate) -> None:
-        """Let a stranger in, in the place of another where all are taken."""
+        """Let a stranger in; if all places are taken, evict another."""
         for guest in [g for g in self._timers if g.admission is not Admission.STRANGER]:
             self.leave(guest)
         network = network_of(connection.remote_address.split("/")[2])

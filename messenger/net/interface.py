@@ -43,8 +43,8 @@ class ConnectionLostError(UnavailableError):
     def again(self) -> Self:
         """Return the same error, to be raised once.
 
-        An error that is kept is not raised itself: it holds the frames it was raised through, these hold whoever keeps
-        it, and only the collector would ever free them, with all their buffers.
+        An error that is kept somewhere must not be raised itself. It would refer to the frames it is raised through,
+        and these to whoever keeps it: only the garbage collector would ever free them, with all their buffers.
         """
         same = type(self)(self.message, hint=self.hint)
         same.__cause__ = self.__cause__
@@ -63,7 +63,7 @@ class Admission(enum.Enum):
     KNOWN = "known"
     """A contact's transport key: full service."""
     STRANGER = "stranger"
-    """Only the antechamber: few at once, few seconds, few bytes, until `Connection.admit`."""
+    """Only the antechamber until `Connection.admit`: few connections at once, for a few seconds and bytes."""
     REFUSED = "refused"
     """Closed before any muxer or stream."""
 
@@ -97,17 +97,17 @@ class Stream(Protocol):
     async def receive(
         self, take: Callable[[list[memoryview]], T | None], max_bytes: int = 65536
     ) -> T | None:
-        """Hand what comes to `take`, up to max_bytes at a time, until that returns something; return it.
+        """Call `take` with what arrives, up to max_bytes at a time, until it returns a value; return that.
 
-        Where there is nothing yet, `take` is called in the turn of the loop that brings it, so it must not be long
-        about it. Returns None after the peer's clean end. Raises what `take` raises, and what `read` does; what was
-        taken is not given back when the call is cancelled.
+        If nothing has arrived yet, `take` is called later, in the turn of the loop in which data arrives, so it must
+        be quick. Returns None after the peer's clean end. Raises what `take` raises, and what `read` does. Data that
+        was taken is not given back when the call is cancelled.
         """
         ...
 
     @property
     def unread_bytes(self) -> int:
-        """What has come and was not read, also where the stream has broken since."""
+        """Bytes that have arrived and were not read, even if the stream has broken since."""
         ...
 
     @property
@@ -116,9 +116,10 @@ class Stream(Protocol):
         ...
 
     def put(self, *parts: bytes | memoryview) -> None:
-        """Queue buffers that do not change any more, at once: for who has found the stream `writable`.
+        """Queue buffers at once, without waiting; the caller has seen that the stream is `writable`.
 
-        They leave in one piece where that is possible, so that they come in one piece.
+        The buffers must not change afterwards. They are sent in one piece where that is possible, so that the peer
+        receives them in one piece.
         Raises as `write` does.
         """
         ...
@@ -164,12 +165,12 @@ class Connection(Protocol):
 
     @property
     def admission(self) -> Admission:
-        """What the gate said, or `admit` made of it."""
+        """What the gate said, unless `admit` has changed it."""
         ...
 
     @property
     def bulk_write_bytes(self) -> int:
-        """How much to write at once on a bulk stream, so that what is urgent waits milliseconds at most."""
+        """How much to write at once on a bulk stream, so that urgent data waits for milliseconds at most."""
         ...
 
     @property
@@ -178,7 +179,7 @@ class Connection(Protocol):
         ...
 
     def admit(self) -> None:
-        """Lift the antechamber's limits: HELLO has proved a stranger to be expected."""
+        """Lift the antechamber's limits: HELLO has proved that this stranger is expected."""
         ...
 
     async def open_stream(self, protocol: str, *, timeout_s: float = 10.0) -> Stream:

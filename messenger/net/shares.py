@@ -1,7 +1,7 @@
-"""Places that strangers compete for, shared by where they come from: nobody fills them from one network.
+"""Places that strangers compete for, shared between networks, so that nobody can fill them from one network.
 
-A network is an IPv4 /24 or an IPv6 /56, about what one customer or one rented machine has. Bookkeeping is bounded: by
-the places, and by `MOST_NETWORKS` for what outlives a place.
+A network is an IPv4 /24 or an IPv6 /56, about what one customer or one rented machine has. What is kept is bounded by
+the number of places, and by `MOST_NETWORKS` for what is kept longer than a place.
 """
 
 from __future__ import annotations
@@ -33,10 +33,13 @@ def network_of(host: str) -> str:
 
 
 class Places(Generic[T]):
-    """So many places; where all are taken, the network with the most gives one up, and a large one only its own."""
+    """A number of places. When all are taken, a newcomer gets one from the network that has the most.
+
+    A newcomer whose own network already has its share, or as many as any, gets one of its own network only.
+    """
 
     def __init__(self, places: int, share: int) -> None:
-        """`share` is what a network may have taken and still take a place from another."""
+        """Make the places. A network that has `share` of them or more cannot take one from another network."""
         self._places = places
         self._share = share
         self._taken: OrderedDict[T, str] = OrderedDict()
@@ -57,9 +60,9 @@ class Places(Generic[T]):
     def take(
         self, one: T, network: str, gives_way: Callable[[T], bool] = lambda _: False
     ) -> T | None:
-        """Take a place; return who has to leave for it, forgotten already.
+        """Take a place; return who has to leave for it, if anyone. That one has lost its place already.
 
-        Within a network the oldest leaves, but first the oldest of those of whom `gives_way` is true.
+        Within a network the oldest for which `gives_way` is true leaves, else the oldest.
         """
         leaver = self._leaver(network, gives_way) if len(self._taken) >= self._places else None
         if leaver is not None:
@@ -74,7 +77,7 @@ class Places(Generic[T]):
     def _leaver(self, network: str, gives_way: Callable[[T], bool]) -> T:
         counts = Counter(self._taken.values())
         most = max(counts.values())
-        # Who has its share already, or would have as much as any, takes nothing from others.
+        # A network that has its share already, or would then have as many as any, takes nothing from others.
         own = counts[network] >= min(self._share, most) and counts[network] > 0
         among = {network} if own else {name for name, count in counts.items() if count == most}
         rivals = [one for one, name in self._taken.items() if name in among]
@@ -82,7 +85,7 @@ class Places(Generic[T]):
 
 
 class Pacer:
-    """How often each network may begin something: `burst` at once, `per_s` in the long run. Times are told."""
+    """How often each network may begin something: `burst` at once, `per_s` in the long run. Times are arguments."""
 
     def __init__(self, per_s: float, burst: int) -> None:
         self._per_s = per_s
@@ -93,9 +96,9 @@ class Pacer:
         return len(self._seen)
 
     def allows(self, network: str, now_s: float) -> bool:
-        """Tell whether one more may begin now, and count it then.
+        """Return whether one more may begin now, and count it if so.
 
-        A network that was forgotten, because `MOST_NETWORKS` others came since, begins with its burst again.
+        After `MOST_NETWORKS` others came, a network is forgotten; it then has its full burst again.
         """
         left, at_s = self._seen.pop(network, (float(self._burst), now_s))
         left = min(self._burst, left + max(0.0, now_s - at_s) * self._per_s)

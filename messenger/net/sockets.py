@@ -1,4 +1,4 @@
-"""TCP sockets from multiaddrs, and what is set on them."""
+"""TCP sockets from multiaddrs, and their options."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def bound_address(sock: socket.socket) -> str:
 
 
 def remote_address(sock: socket.socket) -> str:
-    """Return the multiaddr of the other end, or of nowhere for a socket that is gone."""
+    """Return the multiaddr of the other end, or an address that means nowhere if the socket is gone."""
     try:
         return _multiaddr(sock.family, sock.getpeername())
     except OSError:
@@ -101,7 +101,7 @@ def _multiaddr(family: int, name: tuple[object, ...]) -> str:
 
 
 def tune(sock: socket.socket) -> None:
-    """Send small writes at once, notice the dead."""
+    """Make the socket send small writes at once, and notice a peer that is gone."""
     wanted = [
         (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -114,8 +114,11 @@ def tune(sock: socket.socket) -> None:
 
 
 def keep_unsent(transport: asyncio.Transport, size_bytes: int) -> None:
-    """Let half of so much wait in the kernel, and all of it, to 64 KiB, before it: what is urgent comes behind both."""
-    # What exceeds this is written at once instead of at the end of the loop's turn.
+    """Bound what waits before it is sent: size_bytes / 2 in the kernel, and size_bytes (at most 64 KiB) in the loop.
+
+    Both are kept small because urgent data comes after everything that waits there.
+    """
+    # Beyond this bound the loop writes at once instead of at the end of its turn.
     high_bytes = min(size_bytes, MOST_BUFFERED_BYTES)
     transport.set_write_buffer_limits(high_bytes, high_bytes // 4)
     sock = transport.get_extra_info("socket")
@@ -125,9 +128,9 @@ def keep_unsent(transport: asyncio.Transport, size_bytes: int) -> None:
 
 
 def unsent_bytes(transport: asyncio.Transport) -> int:
-    """Return how much waits in the kernel that has not left once; 0 where it does not say.
+    """Return how much waits in the kernel and was never sent; 0 if the system cannot tell.
 
-    It may be more than `keep_unsent` allows: Linux fills up what is its next segment to 64 KiB, whatever the limit.
+    It may be more than `keep_unsent` allows: Linux fills its next segment up to 64 KiB, whatever the limit.
     """
     sock = transport.get_extra_info("socket")
     if sys.platform != "linux" or sock is None:

@@ -164,7 +164,7 @@ class MemoryTransport:
         raise DialError("; ".join(causes) or "no address is known")
 
     async def _race(self, peer_id: str, told: dict[str, str]) -> _Found | None:
-        """Return the first address that leads to the peer; note of each other why not."""
+        """Return the first address that leads to the peer; note for each other one why it does not."""
         loop = asyncio.get_running_loop()
         attempts = [loop.create_task(self._reach(peer_id, address)) for address in told]
         found = None

@@ -1,4 +1,4 @@
-"""The streams that a peer opens: told apart, a stranger's only one first, and waited for by who accepts them."""
+"""The streams that a peer opens: each agrees on a protocol, then waits to be accepted. A stranger gets one only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STRANGER_STREAMS = 4
 
 
 class Arrivals:
-    """Those of one connection."""
+    """The streams that the peer of one connection opened."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Arrivals:
         *,
         admitted: bool,
     ) -> None:
-        """`most` wait at once, to agree and to be accepted; `agreed` is told of each that agreed."""
+        """`most` bounds the streams that agree or wait to be accepted; `agreed` is called for each that agreed."""
         self._protocols = protocols
         self._most = most
         self._agreed = agreed
@@ -46,15 +46,15 @@ class Arrivals:
 
     @property
     def admitted(self) -> bool:
-        """Whether the peer is no stranger, or no more."""
+        """Whether the peer is not, or no longer, a stranger."""
         return self._admitted.is_set()
 
     def admit(self) -> None:
-        """Let go what a stranger has opened."""
+        """Let the streams go on that the peer opened while it was a stranger."""
         self._admitted.set()
 
     def opened(self, stream: MuxedStream, peer_id: str) -> None:
-        """Take a stream that the peer opened. Raises ProtocolError beyond what is bounded."""
+        """Take a stream that the peer opened. Raises ProtocolError when there are too many."""
         if len(self._negotiations) >= max(self._most, STRANGER_STREAMS):
             raise ProtocolError("the peer opens streams faster than they can be told apart")
         task = asyncio.get_running_loop().create_task(
@@ -67,7 +67,7 @@ class Arrivals:
         """Agree on the protocol of a stream, and offer it to `accept`."""
         try:
             if self._antechamber is not None:
-                # A stranger has HELLO alone; what it opens behind it waits until it is admitted.
+                # A stranger gets the stream of HELLO only; any other that it opens waits until it is admitted.
                 await self._admitted.wait()
             async with asyncio.timeout(NEGOTIATE_TIMEOUT_S):
                 protocol = await multistream.answer(
@@ -84,14 +84,15 @@ class Arrivals:
             log.debug("a stream of %s came to nothing: %s", peer_id, error)
             stream.reset()
         except Exception:
-            # Nobody waits for this task: the peer would wait for its answer for ever.
+            # Nobody awaits this task: without a reset the peer would wait for its answer for ever.
             log.exception("a stream of %s cannot be told apart", peer_id)
             stream.reset()
 
     async def _may_agree(self, stream: MuxedStream) -> None:
         """Return once a stream may have its protocol.
 
-        What a stranger opens for other protocols, as stock libp2p does for identify, ends in `na` and takes nothing.
+        A stranger's stream for another protocol (stock libp2p opens one for identify) is answered `na` and takes no
+        place.
         """
         if self._antechamber is None:
             self._antechamber = stream.id
@@ -109,12 +110,12 @@ class Arrivals:
         """Tell whoever accepts that no more come."""
         for task in self._negotiations:
             task.cancel()
-        # It leads back to the connection, which is to be freed with its last user.
+        # It refers to the connection, and would keep it in memory after its last user has gone.
         self._agreed = lambda _stream, _protocol: None
         self._accepted.put_nowait(None)
 
     def clear(self) -> None:
-        """Let go what waits: nobody takes it any more."""
+        """Drop the streams that wait: nobody accepts them any more."""
         while not self._accepted.empty():
             self._accepted.get_nowait()
         self._accepted.put_nowait(None)

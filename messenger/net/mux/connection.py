@@ -1,8 +1,8 @@
 """A connection on the loop: a socket whose Noise handshake is done, its records, and the streams of one Yamux.
 
-The loop's own transport moves the bytes, so that nothing crosses into trio after the handshake. Writes are pulled
-out of the machine only while the socket takes them, and it takes little (`flight`), so that what is urgent never
-waits behind much of what was sealed before it.
+The loop's own transport moves the bytes, so nothing crosses into trio after the handshake. Data is sealed only when the
+socket takes it, and the socket is allowed little (`flight`): sealed records keep their order, so an urgent frame must
+not find many of them before it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BATCH_BYTES = 256 * 1024
 """Sealed and handed to the socket in one go."""
 FLUSH_TIMEOUT_S = 1.0
 STRANGER_BYTES = 4096 + 512
-"""All a stranger may send before `admit`: a HELLO, and the agreeing on its streams."""
+"""All that a stranger may send before `admit`: a HELLO, and what it takes to agree on its stream's protocol."""
 
 
 class MuxedConnection(asyncio.BufferedProtocol):
@@ -80,7 +80,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._paused = False
         self._flushing = False
         self._hurried = False
-        """Whether something urgent has left ahead of its turn, and the flush of the turn is yet to come."""
+        """Whether urgent data was already sent in this turn of the loop, and the turn's flush is still to come."""
         self._inbound = Inbound(opener)
         self._streams: dict[int, MuxedStream] = {}
         self._lost: ConnectionLostError | None = None
@@ -91,7 +91,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._pace = Pace(self._yamux)
         self._timer: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
-        """Ends a connection that was broken here and does not take what is left."""
+        """Ends a connection that we broke off and whose peer does not read the rest."""
 
     # -- the loop's side
 
@@ -139,9 +139,9 @@ class MuxedConnection(asyncio.BufferedProtocol):
         self._closed.set()
 
     def _let_go(self) -> None:
-        """Forget whatever leads back to here, so that the connection is freed with its last user.
+        """Drop all references back to this object, so that the connection is freed when its last user goes.
 
-        Its buffers are a third of a megabyte, and the collector may not come for hours.
+        Otherwise only the garbage collector frees it, perhaps after hours, and its buffers are a third of a megabyte.
         """
         self._socket = None
         self._pace.end()
@@ -231,9 +231,9 @@ class MuxedConnection(asyncio.BufferedProtocol):
             self.stream_over(stream)
 
     def _hurry(self) -> None:
-        """Send what is urgent now: whatever else this turn of the loop brings may take milliseconds.
+        """Send urgent data now, because the rest of this turn of the loop may take milliseconds.
 
-        Once in a turn: what is written after that leaves with the rest, in one record.
+        Only once in a turn: what is written later in it is sent with the rest, in one record.
         """
         if not (self._hurried or self._paused):
             self._hurried = True
@@ -243,7 +243,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
                 self._loop.call_soon(self._flush)
 
     def _write_next(self, bulk_bytes: int, then: Callable[[], object] = lambda: None) -> bool:
-        """Seal what comes next and hand it to the socket; False where there is nothing, or no socket to take it."""
+        """Seal the next data and hand it to the socket; return False if there is no data, or no socket."""
         if (
             self._paused
             or self._socket is None
@@ -382,7 +382,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         await self._closed.wait()
 
     def _say_goodbye(self) -> None:
-        """End our direction only: closing with something unread would make the kernel drop what it has to send."""
+        """End our direction only. If we closed with data unread, the kernel would drop what it still has to send."""
         if self._socket is None or self._lost is not None:
             return
         self._yamux.go_away()
@@ -403,7 +403,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
     # -- ending
 
     def _break(self, why: str) -> None:
-        """End because of what the peer did, telling it so where it can be told."""
+        """End the connection because of what the peer did, and tell the peer if that is possible."""
         log.info("closing the connection to %s: %s", self.peer_id, why)
         if self._socket is not None and self._lost is None and not self._socket.is_closing():
             self._yamux.go_away(1)

@@ -1,17 +1,18 @@
-"""How many bulk bytes may be under way, so that an urgent frame finds short queues on any link.
+"""How many bulk bytes may be in flight, so that an urgent frame finds short queues on any link.
 
-TCP fills whatever queue the narrowest place of a path has, seconds of it on a slow line, and what is urgent would
-wait behind that. So bulk stops when it causes delay itself, in the manner of LEDBAT (RFC 6817) and Vegas: marks,
-which are pings, go out among the data; an answered mark tells how much has arrived and how long it took. While that
-is near the shortest time seen, twice as much may be under way after each round trip; once it exceeds it by more than
-a target, what it takes to come back to half of that, and from then on a little more or less. A fast link never
-gets near: what fills it in milliseconds is below any target. On a short line busy ends delay too, so there a delay is
-ours only where all is under way that may be; where less is, no more may be from then on, so that the next one tells.
+TCP fills the queue at the bottleneck of a path, which holds seconds of traffic on a slow line, and an urgent frame
+would wait behind all of it. So bulk is limited by the delay that it causes, as in LEDBAT (RFC 6817) and Vegas. Pings,
+called marks, go out among the data; the answer to a mark tells how much has arrived, and the round trip it took.
 
-Where next to nothing is under way and the delay stays, it is not ours: the way has become longer, or others fill it.
-Then bulk pauses until all has arrived, and one mark alone tells the new shortest time.
+- While the round trip is near the shortest one seen, the limit doubles with each round trip.
+- When it exceeds the shortest one by more than a target, the limit shrinks until half the target should be left; then
+  on it changes in small steps. A fast link never gets there: its queue drains in less time than any target.
+- On a short line, two busy ends cause delay too. There the delay counts as ours only if the limit was reached. If it
+  was not, the limit comes down to what was in flight, so that the next delay can be attributed.
+- If the delay stays although almost nothing is in flight, it is not ours: the path became longer, or others fill it.
+  Then bulk pauses until everything has arrived, and a single mark measures the new shortest round trip.
 
-Without I/O or clock: times are told.
+No I/O, no clock: times are arguments.
 """
 
 from __future__ import annotations
@@ -26,38 +27,43 @@ TARGET_S: Final = 0.025
 FAST_TARGET_S: Final = 0.003
 LEAST_TARGET_S: Final = 0.006
 TARGET_PART: Final = 0.25
-"""Delay that bulk may add to an idle line: its round trip and `LEAST_TARGET_S`, but no more than `TARGET_S`; and this
-part of the round trip. On the shortest lines it is the two ends that are slow, and their turns take milliseconds: what
-a limit holds back is not to be slower for them. Where much is under way (`UNREACHED_BYTES`) `FAST_TARGET_S` is enough.
+"""The delay that bulk may add to an idle line with round trip `rtt`: min(`TARGET_S`, rtt + `LEAST_TARGET_S`) plus this
+part of rtt. `LEAST_TARGET_S` is there because on the shortest lines the two ends cause milliseconds of delay
+themselves, and that must not slow bulk down. Once the limit exceeds `UNREACHED_BYTES`, `FAST_TARGET_S` replaces it.
 """
 LEAST_BYTES: Final = 8 << 10
-"""Always allowed, but for a pause."""
+"""The limit never falls below this, except for a pause."""
 FIRST_BYTES: Final = 64 << 10
 MOST_BYTES: Final = 32 << 20
-"""Beyond any window that a peer grants."""
+"""More than any window that a peer grants."""
 MARKS_PER_FLIGHT: Final = 8
 SPARSE_BYTES: Final = 512 << 10
-"""Between two marks while less than half of what is allowed is under way."""
+"""Bytes between two marks while less than half of the limit is in flight."""
 FREE_ROUNDS: Final = 3
-"""Round trips without any delay, though full, after which the line is taken for a faster one."""
+"""After so many round trips at the limit and without delay, the line must be faster than assumed: the limit grows
+quickly again."""
 GROWTH: Final = 2.0
 SHORT_GROWTH: Final = 1.25
-"""By how much it then is. Where round trips are short, and not little may be under way already, many small steps take
-less time than what a guess too high costs.
+"""The factors by which it then grows. On a short line whose limit is already large, many small steps take less time
+than recovering from a step that was too large.
 """
 UNREACHED_BYTES: Final = 512 << 10
-"""So much may always be under way on a short line that is not full: who sends little is not held back later."""
+"""On a short line, a delay never brings the limit below this unless the limit was reached: a sender that sent little
+for a while must not be held back later."""
 UNSENT_S: Final = 0.002
 LEAST_UNSENT_BYTES: Final = 2 << 10
 MOST_UNSENT_BYTES: Final = 257 << 10
-"""What leaves at once, and may wait in the socket: so much time of the line, within these bounds. When TCP sends less
-for a while (after a loss; bbr every ten seconds, to look how short the way is), what is urgent waits for all of it.
-The most is a chunk and what is around it: all of it is one frame, sealed without being copied.
+"""How much is sent at once, and may wait unsent in the socket: what the line carries in this time, within these bounds.
+An urgent frame waits behind all of it whenever TCP sends less for a while (after a loss; with bbr every ten seconds,
+when it measures the shortest round trip). The upper bound is one chunk with its envelope, which is one frame and is
+sealed without being copied.
 """
 NEAR_S: Final = 0.005
-"""Shorter lines end in this machine or this building: what waits for them waits for a processor."""
+"""A line with a shorter round trip ends in this machine or building: there, bytes in the socket wait for a processor,
+not for the line."""
 PAUSE_EVERY_S: Final = 2.0
-"""Longest that a delay which is not ours goes unnoticed; more pauses would cost more than they tell."""
+"""The shortest time between two pauses, and so the longest that a delay which is not ours goes unnoticed. More frequent
+pauses would cost more than they tell."""
 
 
 class Flight:
@@ -65,7 +71,7 @@ class Flight:
 
     def __init__(self) -> None:
         self.limit_bytes = FIRST_BYTES
-        """How much may be under way now."""
+        """How much may be in flight now."""
         self._sent = 0
         self._arrived = 0
         self._marked = 0
@@ -77,7 +83,7 @@ class Flight:
         self._round_s = math.inf
         self._full = False
         self._most = 0
-        """Most that was under way since the last change."""
+        """The most that was in flight since the limit last changed."""
         self._free_rounds = FREE_ROUNDS
 
     @property
@@ -97,7 +103,7 @@ class Flight:
 
     @property
     def unsent_bytes(self) -> int:
-        """Bytes that may wait in the socket: the most, or a power of two."""
+        """Bytes that may wait in the socket: the upper bound, or a power of two below it."""
         part = min(1.0, UNSENT_S / max(self._base_s, 1e-6))
         most = min(MOST_UNSENT_BYTES, max(LEAST_UNSENT_BYTES, int(self.limit_bytes * part)))
         return most if most == MOST_UNSENT_BYTES else 1 << most.bit_length() - 1
@@ -106,8 +112,8 @@ class Flight:
     def wants_mark(self) -> bool:
         """Whether a mark should follow what has left.
 
-        Some for every flight; few where much leaves and little is under way, for a fast line needs
-        no care.
+        Usually `MARKS_PER_FLIGHT` for each flight; fewer while much is sent and little is in flight,
+        because a fast line needs no care.
         """
         since = self._sent - self._marked
         if self._pausing or (since and math.isinf(self._base_s)):
@@ -124,7 +130,7 @@ class Flight:
             self._full = True
 
     def mark(self, value: int, now_s: float) -> None:
-        """Note that a mark leaves behind what has left so far."""
+        """Note that a mark is sent now, after everything that was sent so far."""
         self._marked = self._sent
         self._marks.append((value, self._sent, now_s))
 
@@ -143,8 +149,8 @@ class Flight:
             self._pausing, self._base_s = False, took_s
         self.pinged(took_s)
         if sent <= self._last_change:
-            return  # It left before the last change and tells nothing of it.
-        # The least delay of a round is that of a queue which stands; bursts of our own make more.
+            return  # It was sent before the limit last changed, so it tells nothing about the new limit.
+        # The smallest delay of a round is that of the standing queue; our own bursts add to the others.
         self._round_s = min(self._round_s, took_s)
         if self._arrived >= self._next_change:
             self._adapt(self._round_s, now_s)
@@ -152,12 +158,12 @@ class Flight:
 
     @property
     def near(self) -> bool:
-        """Whether the line is too short to ask what waits for it."""
+        """Whether the line is so short that it is not worth asking what waits in the kernel."""
         return self._base_s < NEAR_S
 
     @property
     def _short(self) -> bool:
-        """Whether the line adds so little that busy ends delay as much."""
+        """Whether the line is so short that busy ends may cause as much delay as a queue."""
         return LEAST_TARGET_S + self._base_s < TARGET_S
 
     @property
@@ -176,13 +182,14 @@ class Flight:
         if delay_s > target_s and (self._full or not self._short):
             if self.limit_bytes == LEAST_BYTES and now_s - self._paused_s >= PAUSE_EVERY_S:
                 self._pausing, self._paused_s = True, now_s
-            # What was under way came in this time: so much less is there in the shorter one. But half stays, for
-            # it may have been one of the ends that was busy.
+            # The bytes in flight took this time to arrive, so proportionally fewer take the shorter time that we
+            # want. Never less than half: the delay may come from a busy end.
             shorter = max(0.5, (base_s + target_s / 2) / took_s)
             self.limit_bytes = max(LEAST_BYTES, int(self.limit_bytes * shorter))
             self._free_rounds = 0
         elif delay_s > target_s:
-            # A limit that nothing reaches bounds nothing: the next delay is told from the ends' own.
+            # A limit that is not reached bounds nothing. Lowered to what was in flight, it does, and the next delay
+            # shows whether it was ours.
             self.limit_bytes = min(self.limit_bytes, max(UNREACHED_BYTES, self._most))
         elif self._full:
             self._free_rounds = self._free_rounds + 1 if delay_s < target_s / 3 else 0
@@ -194,5 +201,5 @@ class Flight:
                 grown = self.limit_bytes * (1 + step)
             self.limit_bytes = min(MOST_BYTES, int(grown))
         self._full, self._most = False, 0
-        # A round is all that is under way now, and as much again behind it.
+        # The next change comes after what is in flight now has arrived, and half a limit more.
         self._last_change, self._next_change = self._sent, self._sent + self.limit_bytes // 2

@@ -1,4 +1,4 @@
-"""Whether the peer is alive, and how far away: pings, and what their answers tell. Times are told, none is read."""
+"""Whether the peer is alive, and how far away it is: pings, and what their answers tell. Times are arguments."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import math
 __all__ = ["MARK", "Keepalive", "Pulse"]
 
 MARK = 1 << 31
-"""Set in the value of a ping that marks bulk, and not in one that asks for a sign of life."""
+"""This bit is set in the value of a ping that marks bulk, and clear in one that asks for a sign of life."""
 FIRST_PINGS = 4
-"""Asked one after another, because the first answer waits for the peer to be ready."""
+"""Sent one after another at the beginning, because the first answer also waits for the peer to become ready."""
 SOON_S = 0.02
-"""Before the next look at the earliest: enough for the loop to read what has come."""
+"""The shortest wait until the next look: enough for the loop to read what has arrived."""
 LATE_S = 0.2
-"""By more than this, a look is late."""
+"""A look that comes this much after its time is late."""
 
 
 class Keepalive:
-    """How often a peer is asked for a sign of life, and how long after it has stopped it is given up at the latest.
+    """How often a peer is asked for a sign of life, and how long after its last one it is given up at the latest.
 
-    Between the two it has time to answer: 5.5 s, so that one whose loop is held up for a while is not taken for dead.
+    The time between the two is what it has to answer: 5.5 s, so that a peer whose loop is busy is not taken for dead.
     """
 
     def __init__(self, ask_after_s: float = 4.0, dead_after_s: float = 9.5) -> None:
@@ -37,8 +37,8 @@ class Pulse:
 
     def __init__(self, settings: Keepalive, now_s: float) -> None:
         self.rtt_s: float | None = None
-        """The shortest round trip seen. Longer ones have waited behind what is under way, of which windows that grow
-        with them would make more.
+        """The shortest round trip seen. A longer one includes waiting behind data in flight; if windows grew with it,
+        there would be even more data in flight.
         """
         self.last_s = math.inf
         """The newest round trip."""
@@ -50,7 +50,7 @@ class Pulse:
         self._answers = 0
 
     def wait_s(self, now_s: float) -> float:
-        """Return after how long to look at `is_dead` and `is_due` again."""
+        """Return the seconds until `is_dead` and `is_due` should be asked again."""
         next_s = self._asked_s + self._settings.ask_after_s
         if self._unanswered_s is not None:
             next_s = min(next_s, self._unanswered_s + self._settings.answer_within_s)
@@ -70,7 +70,7 @@ class Pulse:
         return self._value
 
     def answered(self, value: int, now_s: float) -> bool:
-        """Note an answer; True where the next ping should follow at once."""
+        """Note an answer; return True if the next ping should follow at once."""
         if value != self._value:
             return False
         self.last_s = now_s - self._asked_s
@@ -85,7 +85,7 @@ class Pulse:
     def is_dead(self, now_s: float) -> bool:
         """Tell whether the peer has not answered for too long.
 
-        Not where the look comes late: then our own loop was held up, and what came meanwhile must be read first.
+        If this is asked late, the answer is no: our own loop was busy, and must first read what arrived meanwhile.
         """
         if self._unanswered_s is None or now_s - self._look_s > LATE_S:
             return False

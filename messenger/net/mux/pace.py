@@ -1,4 +1,4 @@
-"""How much bulk of one connection may leave now: `flight` tells by the delay, `unsent` by what the kernel holds."""
+"""How much bulk of one connection may be sent now: `flight` judges by delay, `unsent` by what the kernel holds."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["Pace"]
 
 LEAST_WRITE_BYTES = 4096
 WRITES_PER_FLIGHT = 8
-"""Bulk is written in parts of what the link holds: on 10 Mbit/s and 50 ms some 10 KiB, of 10 ms. On a short line, in
-what may wait in the socket, which is more."""
+"""Bulk is written in pieces of this part of what the link holds: some 10 KiB on 10 Mbit/s and 50 ms, which take 10 ms.
+On a short line a piece is what may wait in the socket, which is more."""
 
 
 class Pace:
@@ -28,7 +28,7 @@ class Pace:
         self._unsent: Unsent | None = None
         self._marks = 0
         self._marked = 0
-        """Of what has left, how much the flight knows of."""
+        """How many of the bytes sent the flight was told of."""
 
     def begin(self, socket: asyncio.Transport, again: Callable[[], object]) -> None:
         """Take the socket, and what to call when it may have room."""
@@ -48,12 +48,12 @@ class Pace:
         return max(LEAST_WRITE_BYTES, part, self._flight.unsent_bytes)
 
     def room_bytes(self) -> int:
-        """Return how much may leave now; where the socket has no room, it calls again."""
+        """Return how much may be sent now; if the socket has no room, `again` is called once it has."""
         room = self._flight.near or self._unsent is None or self._unsent.has_room()
         return self._flight.piece_bytes if room else 0
 
     def mark(self, now_s: float) -> None:
-        """Follow what has left with marks, whose answers tell how far it has come and how long that took."""
+        """Send marks after data; their answers tell how much has arrived and how long it took."""
         sent = self._yamux.bulk_sent_bytes
         if sent > self._marked:
             self._flight.sent(sent - self._marked)

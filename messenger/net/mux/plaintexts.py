@@ -7,7 +7,7 @@ __all__ = ["MAX_RECORD_BYTES", "Plaintexts"]
 MAX_RECORD_BYTES = 65535 - 16
 """The plaintext of one Noise record."""
 UNCOPIED_BYTES = 16 * 1024
-"""A piece of a large frame that is at least so long is a record of its own."""
+"""A piece of a large frame that is at least this long becomes a record of its own, without a copy."""
 
 
 class Plaintexts:
@@ -25,7 +25,7 @@ class Plaintexts:
         self._size = len(self._parts[0]) if self._parts else 0
 
     def add(self, frame: list[bytes | memoryview], size_bytes: int) -> None:
-        """Append a frame, given as buffers that follow one another; it begins a record unless it fits whole."""
+        """Append a frame, given as its buffers in order. If it does not fit into the record, it begins a new one."""
         if self._size and self._size + size_bytes > MAX_RECORD_BYTES >= size_bytes:
             self._cut()
         if self._size + size_bytes <= MAX_RECORD_BYTES:

@@ -1,11 +1,11 @@
 """The receiving side of a stream's flow control: what the peer may send, and by how much that grows.
 
-A window has room for what is read in `WINDOW_ROUND_TRIPS`. A larger one would make nothing faster, and what is urgent
-would wait behind more; a bulk stream that is really used gets `BULK_WINDOW_BYTES` at once, since credit for less goes
-out so often that both ends do little else. For a peer that looks for credit only now and then, the round trip is as
-long as that: py-libp2p does so every 10 ms once it has none, which in an echo cost it a third of its time.
+A window grows to what is read in `WINDOW_ROUND_TRIPS`. A larger one would make nothing faster, and urgent data would
+wait behind more. A bulk stream that is really used gets `BULK_WINDOW_BYTES` at once: with less, credit would be sent so
+often that both ends do little else. Some peers look for new credit only now and then (py-libp2p every 10 ms once it has
+none, which cost it a third of its time in an echo); for these, that interval counts as the round trip.
 
-Without I/O or clock: times are told.
+No I/O, no clock: times are arguments.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ INITIAL_WINDOW_BYTES = 256 * 1024
 BULK_WINDOW_BYTES = 1024 * 1024
 WINDOW_ROUND_TRIPS = 2
 EPOCH_S = 0.01
-"""Shorter than this, how much was read says more of the scheduler than of the stream."""
+"""Over a shorter time, how much was read depends more on the scheduler than on the stream."""
 MAX_REACTION_S = 0.02
-"""Whoever uses new credit later than this had nothing to send."""
+"""A peer that uses new credit later than this had nothing to send."""
 
 
 class ReceiveWindow:
@@ -61,7 +61,7 @@ class ReceiveWindow:
             self._dry_s = None
 
     def read(self, size_bytes: int) -> bool:
-        """Note what was read; True once enough was to announce it."""
+        """Note what was read; return True once it is enough to announce new credit."""
         self._unannounced += size_bytes
         self._epoch_bytes += size_bytes
         return self._unannounced * 2 >= self.size_bytes

@@ -64,7 +64,7 @@ class RecordSealer:
         return out
 
     def recycle(self) -> None:
-        """Use the buffer of the last batch again: whoever wrote it has no more need of it."""
+        """Allow the buffer of the last batch to be used again: its data has been written."""
         if self._lent is not None:
             self._spare, self._lent = self._lent, None
 
@@ -109,7 +109,7 @@ class RecordOpener:
 
 
 class Inbound:
-    """What arrives: room for it, and the records in it that are whole."""
+    """The buffer for arriving bytes, and the complete records in it."""
 
     def __init__(self, opener: RecordOpener) -> None:
         self._opener = opener
@@ -117,12 +117,12 @@ class Inbound:
         self._start = self._end = 0
 
     def close(self) -> None:
-        """Give the room back: nothing comes any more."""
+        """Release the buffer: nothing arrives any more."""
         self._view = memoryview(b"")
         self._start = self._end = 0
 
     def room(self) -> memoryview:
-        """Return where to put what comes next: room for one record at least."""
+        """Return where to put the next bytes: room for at least one record."""
         if len(self._view) - self._end < MAX_WIRE_BYTES:
             rest = self._end - self._start
             self._view[:rest] = bytes(self._view[self._start : self._end])
@@ -130,9 +130,9 @@ class Inbound:
         return self._view[self._end :]
 
     def received(self, size_bytes: int) -> tuple[bytes | memoryview, str | None]:
-        """Take what was put there; return what the whole records say, and what is wrong behind it.
+        """Take the bytes that were put there; return the plaintext of the complete records, and what is wrong after it.
 
-        Many records become one piece: what reads them works by the piece.
+        Many records become one piece, because readers have a cost for each piece.
         """
         self._end += size_bytes
         records = self._whole()
@@ -144,7 +144,7 @@ class Inbound:
             return b"", error.message
 
     def _whole(self) -> list[memoryview]:
-        """Take the records that are whole."""
+        """Take the complete records."""
         view, at, end = self._view, self._start, self._end
         records: list[memoryview] = []
         while end - at >= LENGTH_BYTES:
@@ -158,7 +158,8 @@ class Inbound:
 
     def _open_all(self, records: list[memoryview]) -> tuple[memoryview, str | None]:
         size = sum(map(len, records))
-        # Those that fill the half of it have the largest size, so that what is freed fits the next.
+        # A large buffer is always allocated with the largest size: so the allocator can reuse a freed block for the
+        # next one. Below half of that size, memory matters more.
         most = RECEIVE_BYTES + MAX_WIRE_BYTES
         out = memoryview(bytearray(size if 2 * size < most else most))
         at = 0

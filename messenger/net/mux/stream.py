@@ -17,9 +17,9 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 QUEUE_BYTES = 512 * 1024
-"""A writer waits once this much of its stream has not left, until half of it has."""
+"""A writer waits once this much of its stream is queued, until half of it has been sent."""
 LINGER_S = 10.0
-"""How long a closed stream waits for the peer, without any progress, before it is reset."""
+"""A closed stream whose peer makes no progress for this long is reset."""
 
 
 class Carrier(Protocol):
@@ -30,7 +30,7 @@ class Carrier(Protocol):
         ...
 
     def stream_queued_bytes(self, stream: MuxedStream) -> int:
-        """Return what is queued and has not left."""
+        """Return how much is queued and not sent yet."""
         ...
 
     def stream_waits(self, stream: MuxedStream) -> None:
@@ -50,7 +50,7 @@ class Carrier(Protocol):
         ...
 
     def stream_over(self, stream: MuxedStream) -> None:
-        """Forget the stream, which has ended both ways, once nothing of it is left to do; then `tell_over`."""
+        """Forget the stream, which has ended both ways, once nothing is left to do for it; then call `tell_over`."""
         ...
 
 
@@ -67,11 +67,11 @@ class MuxedStream:
         self._discarding = False
         self._over = False
         self._dropped_bytes = 0
-        """What had come and was not read when the stream was reset."""
+        """Bytes that had arrived and were not read when the stream was reset."""
         self._error: ConnectionLostError | None = None
         self._reader: asyncio.Future[Any] | None = None
         self._give: Callable[[], object] | None = None
-        """Hands what has come to who waits in `receive`, and returns what that one goes on with, if anything."""
+        """Set while somebody waits in `receive`: calls their `take` with what has arrived, and returns its result."""
         self._writers: deque[asyncio.Future[None]] = deque()
         self._linger: asyncio.TimerHandle | None = None
         self._lingering_bytes = 0
@@ -79,14 +79,14 @@ class MuxedStream:
     # -- the connection's side
 
     def feed(self, data: memoryview) -> None:
-        """Take received bytes; `deliver` follows, once all that came with them is here."""
+        """Take received bytes. `deliver` is called after everything that arrived together was fed."""
         if self._discarding:
             self._connection.stream_consumed(self, 1, len(data))
             return
         self._chunks.append(data)
 
     def deliver(self) -> None:
-        """Give what came to who waits for it."""
+        """Give what has arrived to whoever waits for it."""
         if self._give is None:
             self._wake_reader()
         elif self._reader is not None and not self._reader.done():
@@ -99,7 +99,7 @@ class MuxedStream:
         self._finish_if_over()
 
     def fail(self, error: ConnectionLostError) -> None:
-        """Break. What ended cleanly before can still be read; after a reset, nothing else can."""
+        """Break the stream. If the peer had ended it cleanly before, the rest can still be read, else nothing."""
         if self._error is None:
             self._error = error
         if isinstance(error, StreamResetError) and not self._ended:
@@ -117,7 +117,7 @@ class MuxedStream:
             self._linger = None
 
     def tell_writable(self) -> bool:
-        """Wake the writers where there is room for much; True once none waits."""
+        """Wake the writers if there is room again; return True once none waits."""
         if self._connection.stream_queued_bytes(self) < QUEUE_BYTES // 2:
             self._wake_writers()
         return not self._writers
@@ -154,22 +154,22 @@ class MuxedStream:
         return found
 
     def _hand_over(self, give: Callable[[], object], reader: asyncio.Future[Any]) -> None:
-        """Have what came taken here and now: the reader's own turn may be milliseconds away."""
+        """Call the waiting `take` here and now, because the reader's own turn may be milliseconds away."""
         try:
             found = give()
         except Exception as error:  # noqa: BLE001 - it is the reader's
-            if reader.done():  # The stream has broken meanwhile, and tells that.
+            if reader.done():  # The stream has broken meanwhile; the reader gets that error.
                 log.debug("what came last was not taken: %r", error)
             else:
                 reader.set_exception(error)
-            # The error holds this frame, and the reader the error: only the collector would free them.
+            # The error refers to this frame, and the reader to the error: only the garbage collector would free them.
             del reader
         else:
             if found is not None and not reader.done():
                 reader.set_result(found)
 
     def _at_end(self) -> bool:
-        """Tell whether nothing comes any more. Raises what broke the stream."""
+        """Return whether nothing more can arrive. Raises what broke the stream."""
         if self._discarding:
             raise StreamResetError("the stream was closed here")
         if self._error is not None and not self._ended:
@@ -177,7 +177,7 @@ class MuxedStream:
         return self._ended
 
     async def _woken(self) -> Any:
-        """Wait for more, or the end; return what a taker has made of it, if it has."""
+        """Wait for more data or the end; return the result of `take`, if it had one."""
         self._reader = asyncio.get_running_loop().create_future()
         try:
             return await self._reader
@@ -203,7 +203,7 @@ class MuxedStream:
 
     @property
     def unread_bytes(self) -> int:
-        """What has come and was not read (`interface.Stream`)."""
+        """Bytes that have arrived and were not read (`interface.Stream`)."""
         return self._dropped_bytes + sum(map(len, self._chunks))
 
     # -- writing
@@ -277,7 +277,7 @@ class MuxedStream:
     # -- inside
 
     def _wait_for_peer(self) -> None:
-        """Reset a closed stream whose peer neither takes what is left nor ends."""
+        """Reset a closed stream whose peer neither reads the rest nor ends its direction."""
         self._lingering_bytes = self._connection.stream_queued_bytes(self)
         loop = asyncio.get_running_loop()
         self._linger = loop.call_later(LINGER_S, self._still_waiting)

@@ -1,8 +1,8 @@
-"""What waits in the kernel and has not left once: what is urgent comes behind it.
+"""Data that waits in the kernel and was never sent; urgent data comes after it, so it must be little.
 
-TCP_NOTSENT_LOWAT keeps it short only as a rule. Linux fills up what is to be its next segment, to 64 KiB, whatever
-that says; and when it sends little for a while (bbr every ten seconds, anyone after a loss), all of that is in the way.
-So on a long line, where less than that may wait, it is asked before each piece of bulk.
+TCP_NOTSENT_LOWAT usually keeps it small. But Linux fills its next segment up to 64 KiB whatever that option says, and
+when TCP sends little for a while (bbr every ten seconds, any algorithm after a loss), urgent data waits for all of it.
+So on a long line, where less than 64 KiB may wait, the kernel is asked before each piece of bulk.
 """
 
 from __future__ import annotations
@@ -16,33 +16,37 @@ __all__ = ["Unsent"]
 
 SEGMENT_BYTES = 64 << 10
 AGAIN_S = 0.001
-"""Nothing tells when there is room again, so it is looked at: less than the time of the line that may wait."""
+"""The kernel does not tell when there is room again, so it is polled at this interval. It is shorter than the time that
+the line takes for what may wait."""
 
 
 class Unsent:
     """The kernel's side of one socket."""
 
     def __init__(self, socket: asyncio.Transport, again: Callable[[], object]) -> None:
-        """Take a socket, and what to call when there may be room."""
+        """Take a socket, and a function to call when there may be room."""
         self._socket = socket
         self._again = again
         self._kept_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def end(self) -> None:
-        """Look no more."""
+        """Stop polling."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def keep(self, size_bytes: int) -> None:
-        """Let so much wait."""
+        """Set how much may wait."""
         if size_bytes != self._kept_bytes:
             self._kept_bytes = size_bytes
             sockets.keep_unsent(self._socket, size_bytes)
 
     def has_room(self) -> bool:
-        """Tell whether bulk may be added: not while half of what may wait does; `again` is called then, once."""
+        """Return whether bulk may be added: less than half of what may wait is waiting.
+
+        If not, `again` is called once, later, when there may be room.
+        """
         if self._kept_bytes >= SEGMENT_BYTES:
             return True
         if 2 * sockets.unsent_bytes(self._socket) <= self._kept_bytes:

@@ -24,9 +24,9 @@ __all__ = ["INITIAL_WINDOW_BYTES", "MAX_RECORD_BYTES", "Yamux", "YamuxError", "Y
 
 HEADER = struct.Struct("!BBHII")
 MAX_CONTROL_BYTES = 64 * 1024
-"""Answers that a peer may make us owe without reading them."""
+"""Control frames that wait to be sent: a peer that makes us answer and does not read cannot cause more than this."""
 FRAME_COST_BYTES = 64
-"""What a buffered frame costs beside its bytes, so that frames of one byte are not free."""
+"""Added to the size of each buffered frame when memory is counted, so that frames of one byte are not free."""
 MAX_STREAM_ID = 2**32 - 1
 
 
@@ -52,9 +52,9 @@ class YamuxLimits:
     """Streams that the peer may have open."""
     buffered_bytes: int = 32 * 1024 * 1024
     """Received and not yet read, over all streams, with FRAME_COST_BYTES for each frame.
-    Windows grow by half of it in all, so that who keeps to the windows of a few streams keeps to this."""
+    All windows together grow by half of it, so a peer that respects the windows of a few streams respects this too."""
     window_bytes: int = 4 * 1024 * 1024
-    """To which the window of a stream may grow."""
+    """The largest window of a stream."""
     frame_bytes: int = MAX_RECORD_BYTES - HEADER.size
     """Largest payload that we put in one frame of an urgent stream, and of any that has little window."""
     bulk_frame_bytes: int = 320 * 1024
@@ -70,7 +70,7 @@ class _Stream:
     send_window: int = INITIAL_WINDOW_BYTES
     out: deque[bytes | memoryview] = field(default_factory=deque)
     out_sizes: deque[int] = field(default_factory=deque)
-    """What is left of each write whose buffers stand in `out`."""
+    """The unsent size of each write whose buffers are in `out`."""
     out_bytes: int = 0
     fin_wanted: bool = False
     fin_sent: bool = False
@@ -97,7 +97,7 @@ class Yamux:
         self.bulk_sent_bytes = 0
         """Payload of bulk streams that has left."""
         self.rtt_s: float | None = None
-        """Round trip measured by the owner; with it windows grow by need, without it not at all."""
+        """Round trip measured by the owner. Windows grow by need once it is known, and not at all before."""
         self._streams: dict[int, _Stream] = {}
         self._next_id = 1 if client else 2
         self._highest_remote = 0
@@ -133,7 +133,7 @@ class Yamux:
     def write(self, stream_id: int, *parts: bytes | memoryview) -> None:
         """Queue data, of any size; the buffers must not change any more.
 
-        What is written in one call leaves in one frame where it fits, so that the reader gets it whole.
+        What is written in one call is sent in one frame if it fits, so that the reader gets it whole.
         """
         stream = self._streams[stream_id]
         size = sum(map(len, parts))
@@ -149,7 +149,7 @@ class Yamux:
         return stream_id in self._streams
 
     def queued_bytes(self, stream_id: int) -> int:
-        """Return how much of what was written has not left; 0 for a stream that is gone."""
+        """Return how much of what was written is not sent yet; 0 for a stream that is gone."""
         stream = self._streams.get(stream_id)
         return 0 if stream is None else stream.out_bytes
 
@@ -209,7 +209,7 @@ class Yamux:
 
     @property
     def unsent_bytes(self) -> int:
-        """What was written and has not left, also where a window keeps it back."""
+        """Bytes that were written and not sent yet, including those that a window keeps back."""
         return self._queued_bytes
 
     def next_records(
@@ -220,8 +220,8 @@ class Yamux:
     ) -> list[bytes | memoryview]:
         """Return up to about budget_bytes as plaintexts of Noise records, urgent streams first.
 
-        Of bulk streams at most bulk_bytes leave; `bulk_sent_bytes` counts them. Control frames go before data, and are
-        never held back; those that `then` asks for, called once all is counted, go behind it.
+        At most bulk_bytes come from bulk streams; `bulk_sent_bytes` counts them. Control frames go before data and are
+        never held back. `then` is called after everything was counted; control frames that it queues go after the data.
         """
         gathered = Plaintexts(self._control)
         self._control.clear()
@@ -252,7 +252,7 @@ class Yamux:
         """Return how much of a stream goes into the next frame: whole writes, if one fits."""
         frame_bytes = self.limits.frame_bytes
         if stream.priority is Priority.BULK:
-            # A window that one frame used up would have both ends wait for each other.
+            # Never use the whole window for one frame: this end would wait for credit, the other for data.
             half = stream.send_window // 2
             frame_bytes = max(frame_bytes, min(self.limits.bulk_frame_bytes, half))
         most_bytes = min(stream.send_window, frame_bytes, most_bytes)
@@ -261,7 +261,7 @@ class Yamux:
         size = 0
         for write in stream.out_sizes:
             if size + write > most_bytes:
-                # What does not fit whole anywhere fills the frame.
+                # A write that is too large for any frame fills this one; another that does not fit waits for the next.
                 return most_bytes if write > frame_bytes else size or most_bytes
             size += write
         return size
@@ -269,7 +269,8 @@ class Yamux:
     def _cut_frame(self, stream: _Stream, take: int) -> list[bytes | memoryview]:
         """Return one data frame of `take` bytes, or the end where there are none."""
         if not take:
-            # In a frame of its own, as Go has it: js-libp2p heeds the end before the bytes it comes with.
+            # The end is a frame of its own, as in Go's implementation: js-libp2p would act on an end before it reads
+            # the bytes that come in the same frame.
             stream.fin_sent = True
             return [HEADER.pack(0, _Type.WINDOW, FIN, stream.id, 0)]
         stream.send_window -= take
@@ -318,7 +319,7 @@ class Yamux:
         while at < end:
             if self._payload_left:
                 take = min(self._payload_left, end - at)
-                # A small piece is copied, for else it would keep all of data's buffer in memory.
+                # A small piece is copied: a view of it would keep the whole buffer of `data` in memory.
                 piece = view[at : at + take]
                 self._payload(piece if 2 * take >= held else memoryview(bytes(piece)), events)
                 at += take
@@ -430,7 +431,7 @@ class Yamux:
             self._forget_if_over(stream)
 
     def _forget_if_over(self, stream: _Stream) -> None:
-        # What was not read still counts: who ends both ways has not freed our memory.
+        # Bytes not read yet still count: a stream that ended both ways still takes our memory.
         if stream.fin_sent and stream.ended and not stream.buffered:
             self._forget(stream)
 

@@ -1,7 +1,7 @@
 """Trio as a guest on the asyncio loop, in the same thread: one run for each thread, shared by all who ask.
 
-py-libp2p is written for trio. Its handshakes run here; nothing else does. A second guest run in a thread is refused
-by trio, hence the counted one.
+py-libp2p is written for trio. Its handshakes run here, and nothing else does. Trio refuses a second guest run in a
+thread, so the one run is shared and its users are counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _here = threading.local()
 
 
 class Guest:
-    """The running guest of this thread. Made by `acquire`, let go by `release`."""
+    """The running guest of this thread. Call `acquire` to get it, `release` to let it go."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -38,7 +38,7 @@ class Guest:
         """Return this thread's guest, started if need be."""
         loop = asyncio.get_running_loop()
         while (ending := getattr(_here, "ending", None)) is not None and ending.serves(loop):
-            # Two runs at once are refused by trio.
+            # Trio refuses two runs at once.
             await ending.wait_over()
 
         def soon(step: Callable[[], None]) -> None:
@@ -104,8 +104,8 @@ class Guest:
     ) -> T:
         """Run a trio coroutine and return what it returns, from asyncio.
 
-        Cancelling the caller cancels the coroutine and waits until it has unwound; a result that it had nevertheless
-        is given to `discard`.
+        Cancelling the caller cancels the coroutine and waits until it has unwound. If the coroutine has a result
+        nevertheless, `discard` gets it.
         """
         job: _Job[T] = _Job(self._loop, function)
         try:
@@ -122,7 +122,7 @@ class Guest:
                 discard(job.result.value)
             raise
         if job.result is None:
-            # The run ended under it; if that was a fault, it is the cause.
+            # The run ended while the coroutine was in it; if it failed, that failure is the cause.
             over = self._over.result() if self._over.done() else None
             cause = over.error if isinstance(over, outcome.Error) else None
             raise ConnectionAbortedError("the transport has stopped") from cause
@@ -130,7 +130,8 @@ class Guest:
         try:
             return result.unwrap()
         finally:
-            # An error holds this frame: holding the error in turn, it would be freed by the collector alone.
+            # The error refers to this frame. If the frame referred to the error too, only the garbage collector
+            # would free them.
             del result
 
 
@@ -149,7 +150,7 @@ class _Job(Generic[T]):
         """Run in trio, but on the thread of the loop: the future may be set directly."""
         try:
             with self.scope:
-                # Errors belong to the caller: one that got out would end the run of everybody.
+                # Errors belong to the caller; one that left this coroutine would end the run that all users share.
                 try:
                     self.result = outcome.Value(await self._function())
                 except Exception as error:  # noqa: BLE001

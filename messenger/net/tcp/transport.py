@@ -1,8 +1,8 @@
-"""The transport over py-libp2p: TCP, Noise and yamux, dialled and accepted in trio, carried by the loop itself.
+"""The transport over py-libp2p: TCP, Noise and yamux; dialling and accepting run in trio, the bytes on the loop.
 
-Everything that a stranger could exhaust is bounded here: handshakes in progress (one of the network with the most
-gives way, so that a slow loris holds no one out) and how often each network may begin one, connections in all and for
-each peer, and the antechamber of unknown peer ids.
+Everything that a stranger could exhaust is bounded here: the handshakes in progress (if all places are taken, the
+network with the most gives one up, so that slow handshakes from one network keep nobody out), how often each network
+may begin one, the connections in all and for each peer, and the antechamber of unknown peer ids.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ HANDSHAKE_TIMEOUT_S = 5.0
 HANDSHAKES = 128
 """Inbound handshakes in progress at once."""
 HANDSHAKES_PER_NETWORK = 16
-"""Of those, once all places are taken."""
+"""Most of those for one network, once all places are taken."""
 NETWORK_HANDSHAKES_S = 16.0
 NETWORK_BURST = 256
-"""How often one network may begin a handshake, each some milliseconds of ours, in the long run and at once, while
-others want one too.
+"""How many handshakes one network may begin, a second in the long run and at once, while other networks want some too:
+each costs us some milliseconds of CPU.
 """
 CONNECTIONS = 512
 CONNECTIONS_PER_PEER = 3
-"""Inbound: a newer one takes the place of the oldest, for a peer that comes again has lost it."""
+"""Inbound. A newer one replaces the oldest, because a peer that connects again has probably lost that one."""
 LISTEN_AGAIN_S = 1.0
-"""First wait before an address that could not be had is tried again; it doubles."""
+"""First wait before an address that could not be bound is tried again; each further wait is twice as long."""
 LISTEN_AGAIN_CAP_S = 30.0
 STAGGER_S = 0.25
 """Between dialling two addresses of one peer (RFC 8305, section 5)."""
@@ -79,10 +79,10 @@ class LibP2PTransport:
         keepalive: Keepalive | None = None,
         patient: bool = False,
     ) -> None:
-        """Make it of a transport key.
+        """Make a transport of a transport key.
 
-        A `patient` one starts with the addresses that can be had, and tries the others for ever; any other raises
-        UnavailableError from `start`.
+        A `patient` one starts with the addresses that can be bound and tries the others for ever. If it is not
+        patient, `start` raises UnavailableError when one cannot be bound.
         """
         self._upgrade = Upgrade(seed, lambda peer_id: gate(peer_id) is not Admission.REFUSED)
         self._listen = list(listen)
@@ -130,10 +130,10 @@ class LibP2PTransport:
             raise
         self._bound = [sockets.bound_address(listener) for listener in self._listeners]
         if not self.listen_errors:
-            # Begun again after a failure it is to be found where it was, also where the system chose the port.
+            # After a failure it must be reachable where it was before, even if the system chose the port.
             self._listen = list(self._bound)
         if self._stopped:
-            # Whoever still waits at the old queue has its answer there.
+            # Whoever still waits at the old queue gets an answer there.
             self._stopped, self._incoming = False, asyncio.Queue()
         self._accepting = asyncio.get_running_loop().create_task(
             self._serve(self._guest), name="listen"
@@ -170,16 +170,16 @@ class LibP2PTransport:
             self._accepting.cancel()
             await asyncio.gather(self._accepting, return_exceptions=True)
         self._unlisten()
-        # A connection may still be on its way from its handshake to the set.
+        # A connection whose handshake has just ended may not be in the set yet.
         while self._connections or self._watchers:
             await asyncio.gather(*(connection.close() for connection in list(self._connections)))
             if self._watchers:
-                # Not `gather`, which from Python 3.12 on gives no turn to what takes those that are done out.
+                # Not `gather`: from Python 3.12 on it does not give the callback a turn that removes finished tasks.
                 await asyncio.wait(self._watchers)
         await guest.release()
 
     async def _serve(self, guest: Guest) -> None:
-        """Accept until cancelled; if the guest ends by itself, say so to whoever accepts."""
+        """Accept until cancelled. If the guest ends by itself, tell whoever waits in `accept`."""
         try:
             await guest.call(self._accept_all)
         except asyncio.CancelledError:
@@ -283,7 +283,7 @@ class LibP2PTransport:
         self._incoming.put_nowait(connection)
 
     def _has_room(self, peer_id: str) -> bool:
-        """Make room for one more of a peer, at the cost of whoever has several; tell whether there is any."""
+        """Make room for one more connection of a peer, from whoever has several; return whether there is any."""
         inbound = [c for c in self._connections if c.inbound]
         inbound.sort(key=lambda connection: connection.opened_s)
         same = [c for c in inbound if c.peer_id == peer_id]
@@ -338,7 +338,7 @@ class LibP2PTransport:
         self._strangers.leave(connection)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], end: Callable[[], object]) -> None:
-        """Run a coroutine of one connection, which a failure of it ends: nobody else would hear of it."""
+        """Run a coroutine of one connection. Nobody awaits it, so if it fails, the connection ends."""
 
         def ended(task: asyncio.Task[None]) -> None:
             self._watchers.discard(task)

@@ -1,8 +1,8 @@
 """From a TCP socket to a secured one: multistream-select, Noise XX by py-libp2p and nothing else, `/yamux/1.0.0`.
 
-py-libp2p's own host is not used, for it cannot be made safe (a plaintext fallback that impersonates, five bytes that
-stop the node, slots that are never released, auto-dialling): its Noise transport is, with a gate inside and under a
-byte budget. What is left of it afterwards are two keys and a socket.
+py-libp2p's own host is not used, because it cannot be made safe (a plaintext fallback that allows impersonation, five
+bytes that stop the node, slots that are never released, auto-dialling). Its Noise transport is used, with a gate inside
+and a byte budget. After the handshake, only the two keys and the socket are kept.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ YAMUX = "/yamux/1.0.0"
 HANDSHAKE_BYTES = 8 * 1024
 """More than any honest handshake takes: about 1 KiB."""
 
-# The library formats warnings and tracebacks of what peers do wrong; the node tells that in one line itself.
+# The library logs warnings and tracebacks about what peers do wrong; the node itself logs one line about it.
 logging.getLogger("libp2p").addHandler(logging.NullHandler())
 logging.getLogger("libp2p").propagate = False
 
 
 @dataclass(frozen=True, slots=True)
 class Secured:
-    """A socket whose peer is authenticated, and all that it takes to go on."""
+    """A socket whose peer is authenticated, with its keys and the bytes read so far."""
 
     sock: socket.socket
     peer_id: str
@@ -70,7 +70,7 @@ class _Bounded(TrioTCPStream):
     async def read(self, n: int | None = None) -> bytes:
         """Read n bytes. Raises ProtocolError beyond the budget, or at the end.
 
-        The library's readers ask for what they need exactly, but give up after a hundred pieces.
+        The library's readers ask for exactly what they need, but give up when it arrives in more than a hundred pieces.
         """
         if n is None or n > self._left:
             raise ProtocolError("the handshake is too long")
@@ -88,7 +88,7 @@ class _GatedNoise(NoiseTransport):
     """Noise that turns unwanted peers away before there is a muxer or a stream."""
 
     def __init__(self, keys: KeyPair, wanted: Callable[[str], bool]) -> None:
-        # A Noise static key of its own, as libp2p has it: the identity key signs it.
+        # Noise gets a static key of its own, which the identity key signs: that is how libp2p specifies it.
         super().__init__(keys, noise_privkey=create_new_key_pair().private_key)
         self._wanted = wanted
 
@@ -128,7 +128,7 @@ class Upgrade:
         return await self._run(stream, expected)
 
     async def _run(self, stream: trio.SocketStream, expected: ID | None) -> Secured:
-        """Raise ProtocolError or UntrustedError, and nothing else but for cancellation."""
+        """Secure a socket. Raises ProtocolError or UntrustedError, and nothing else except for cancellation."""
         try:
             bounded = _Bounded(stream)
             raw = RawConnection(bounded, expected is not None)
@@ -178,6 +178,6 @@ def _take_over(stream: trio.SocketStream, secure: ISecureConn) -> Secured:
         receive_counter=int(receive.n),
         early=session._drain(None),  # noqa: SLF001 - all that the session has read ahead
     )
-    # It refers to itself, so that only the collector would free it, and the keys.
+    # The session refers to itself, so only the garbage collector would free it, and the keys in it.
     session.conn.noise_state.__dict__.clear()
     return secured
