@@ -1,9 +1,9 @@
 """A sealed chunk put together from its segments.
 
-Segments of a chunk come in order without gaps. What was there already is ignored, one beyond a
-gap is dropped, and a beginning with other bytes starts the chunk over: nothing is trusted before
-the chunk as a whole has been opened, so order is all that has to be kept here. Buffers are reused:
-a transfer allocates as many as its window, whatever the peer sends.
+Segments of a chunk come in order without gaps. One that is there already is ignored, one beyond a
+gap is dropped, and one from the beginning with other bytes starts the chunk over. Nothing is trusted
+before the whole chunk has been opened, so only the order matters here. Buffers are reused: a transfer
+allocates as many as its window, whatever the peer sends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 __all__ = ["Allocate", "Assembly", "BufferPool", "Fit", "plain_buffer"]
 
 Allocate = Callable[[int], memoryview]
-"""Returns a writable buffer of at least so many bytes; who writes it to a disk may want it aligned."""
+"""Returns a writable buffer of at least so many bytes; writing it to a disk may need it aligned."""
 
 
 def plain_buffer(size_bytes: int) -> memoryview:
@@ -23,7 +23,7 @@ def plain_buffer(size_bytes: int) -> memoryview:
 
 
 class Fit(enum.Enum):
-    """What became of a segment."""
+    """How a segment fitted into its chunk."""
 
     TAKEN = enum.auto()
     """It continued the chunk."""
@@ -56,12 +56,12 @@ class BufferPool:
         self._free.append(buffer)
 
     def clear(self) -> None:
-        """Let go of those that nothing uses."""
+        """Free the buffers that are not in use."""
         self._free.clear()
 
 
 class Assembly:
-    """One chunk on its way."""
+    """One chunk that is being received."""
 
     __slots__ = ("_buffer", "_pool", "reached", "received")
 
@@ -69,7 +69,7 @@ class Assembly:
         self._pool = pool
         self._buffer: memoryview | None = None
         self.received = 0
-        """Bytes from the start that are here without a gap."""
+        """How many bytes have arrived, from the start and without a gap."""
         self.reached = 0
         """The most that `received` ever was: what counts as progress."""
 
@@ -77,10 +77,10 @@ class Assembly:
         """Place a segment of a sealed chunk of `expected` bytes."""
         end = offset + len(data)
         if 0 < offset < self.received < end:
-            # Of another copy, that was cut elsewhere: the rest of it continues this one.
+            # A segment of another copy whose segments were cut elsewhere: the end of it continues this copy.
             data, offset = data[self.received - offset :], self.received
         if offset not in (0, self.received):
-            # Also the rest of a copy found too long: one wrong copy is one wrong copy.
+            # This ignores the rest of a copy that was too long, too: so one wrong copy counts once.
             return Fit.GAP_AT_END if offset > self.received and end == expected else Fit.IGNORED
         if end > expected:
             return Fit.TOO_LONG

@@ -1,7 +1,7 @@
 """When to dial again: exponential backoff with full jitter.
 
-Full jitter (a uniform draw below the bound, not a spread around it) keeps a thousand contacts of a node that
-comes back from dialling it in one beat. Randomness is an argument; nothing here reads a clock.
+Full jitter is a uniform draw below the bound, not a spread around it. Without it, a thousand contacts would all dial a
+node at the same moment when it comes back. Randomness is an argument; nothing here reads a clock.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Backoff:
         self._bound_s = FIRST_BOUND_S
 
     def reset(self) -> None:
-        """Start over: the peer was reached, or something says that it can be."""
+        """Start over: the peer was reached, or there is a reason to believe that it can be."""
         self._bound_s = FIRST_BOUND_S
 
     def next_wait_s(self, draw: float, *, queued: bool) -> float:

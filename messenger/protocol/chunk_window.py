@@ -1,8 +1,8 @@
 """How many chunks a receiver asks for ahead: enough to keep the link full, no more.
 
-What is asked for and not yet written is what memory must hold and what a crash sends again, so the
-window follows the measured rate: a quarter of a second of it, or two answer times on a long link,
-between 1 MiB (a slow link must not idle while one chunk is asked for) and 8 MiB.
+Chunks that were asked for and are not yet written take memory, and are sent again after a crash. So
+the window follows the measured rate: a quarter of a second of it, or two answer times on a long link,
+between 1 MiB (a slow link must not be idle while one chunk is asked for) and 8 MiB.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from peerpost.wire.limits import MAX_WINDOW_BYTES
 __all__ = ["MAX_WINDOW_BYTES", "MIN_WINDOW_BYTES", "ChunkWindow"]
 
 MIN_WINDOW_BYTES: Final = 1 << 20
-"""Four usual chunks: below the 2 MB that a killed transfer may send again."""
+"""Four chunks of the usual size: less than the 2 MB that a killed transfer may send again."""
 _MIN_CHUNKS: Final = 2
-"""One being written while the next one comes."""
+"""One is written while the next one arrives."""
 _TARGET_S: Final = 0.25
-"""Seconds of the measured rate to keep asked for: covers a round trip and a slow disk write."""
+"""How many seconds of the measured rate are asked for ahead: covers a round trip and a slow disk write."""
 _SAMPLE_S: Final = 0.1
-"""Shortest time over which a rate is taken: below it one burst says nothing."""
+"""The shortest time over which a rate is measured: over less, a single burst decides it."""
 _SLOW_DECAY: Final = 0.75
 """Weight of the past when the rate falls; when it rises the window follows at once."""
 
@@ -49,7 +49,7 @@ class ChunkWindow:
         return self._answer_s
 
     def reset(self) -> None:
-        """Start over: another session may run over another link."""
+        """Start over: the next session may run over another link."""
         self._rate = 0.0
         self._bytes = 0
         self._since_s: float | None = None

@@ -8,14 +8,15 @@
 
 The dialer proves itself first, and the responder shows its statement only to an identity that it
 knows or that holds a live invitation. Refusals of anybody else look alike, and come after the
-signature was checked: so that nobody learns whom we know but by being it. Who has proved to be a
-contact or a guest is told why.
+signature was checked: so only those whom we know can learn that we know them. A peer that has proved
+to be a contact or a guest is told the reason.
 
-What an identity that proved itself is worth is not decided here: the machine stops with `asked`,
-and goes on with `answer` or `refuse` once the verdict is kept. Success is said after it is so.
+Whether to serve an identity that proved itself is not decided here: the machine stops with `asked`,
+and goes on with `answer` or `refuse` once the decision is stored. The peer is told of success only
+after that.
 
-A signature covers the role, both nonces, both transport keys and all that was said, which leaves
-nothing to replay, reflect or move to another connection.
+A signature covers the role, both nonces, both transport keys and everything that was said. So nothing
+can be replayed, reflected or moved to another connection.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class _State(enum.Enum):
 
 @dataclass(slots=True)
 class _Said:
-    """What was said so far: its running hash, and what of it is needed again."""
+    """What was said so far: its running hash, and the parts that are needed later."""
 
     transcript: bytes = bytes(32)
     my_first: bytes = b""
@@ -103,7 +104,7 @@ class _Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Checked:
-    """A second flight that proved itself."""
+    """A second flight whose proof was correct."""
 
     statement: KeyStatement
     signed: Signed
@@ -115,9 +116,8 @@ class Hello:
     """One HELLO, from one end.
 
     Driven by `start` and then by `receive` with each frame payload, until `done` holds the result
-    or an error is raised; after an error, `farewell` is what to send before closing. A responder
-    has to `answer` or to `refuse` once there is what it is `asked`; a dialer may `refuse` when
-    it is done.
+    or an error is raised; after an error, `farewell` is what to send before closing. Once `asked` is
+    set, a responder has to call `answer` or `refuse`; a dialer may `refuse` when it is done.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Hello:
         """Take our end, and the transport key that the transport authenticated for the other.
 
         nonce (32 bytes) and epk must be fresh and used for this connection alone. Raises ValueError
-        on a dialer's ticket without the identity that it is from.
+        if a dialer has a ticket but not the identity that made it.
         """
         if policy.ticket_secret is not None and policy.expected_id is None:
             raise ValueError("a ticket says whom it is from")
@@ -154,7 +154,7 @@ class Hello:
 
     @property
     def asked(self) -> HelloResult | None:
-        """Who has proved itself to a responder, that has not answered yet."""
+        """The peer that has proved itself to a responder, until the responder answers it."""
         return self._asked if self._state is _State.ASKING else None
 
     @property
@@ -180,9 +180,9 @@ class Hello:
         return self._said.my_first if self._role is Role.DIALER else b""
 
     def answer(self, have: Sequence[Watermark] | None = None) -> bytes:
-        """Serve who asked; return the payload to send, by which it knows that all is kept.
+        """Serve the peer that asked; return the payload to send, which tells it that everything is stored.
 
-        `have` is how far we have got in what it sent, where the policy does not say.
+        `have` is how far we have got in what it sent, if the policy does not say.
         """
         asked = self.asked
         if asked is None:
@@ -193,7 +193,10 @@ class Hello:
         return reply
 
     def refuse(self, refusal: wire.Refusal | None) -> bytes:
-        """Turn away who has proved itself; return the payload to send. None is for whom nobody knows."""
+        """Turn away a peer that has proved itself; return the payload to send.
+
+        A refusal of None looks like the one that a stranger gets.
+        """
         if self._state not in (_State.ASKING, _State.DONE):
             raise ValueError("nobody has proved itself")
         self._state, self._done = _State.FAILED, None
@@ -356,7 +359,7 @@ class Hello:
             return None
         secret = self._policy.invite(proof.invite_id)
         valid = invite.check_mac(
-            # With no such invitation the same work is done, so that the time does not tell.
+            # Without such an invitation the same work is done, so that the time it takes reveals nothing.
             bytes(_SECRET_BYTES) if secret is None else secret,
             self._after_first,
             id_public,
@@ -389,5 +392,5 @@ def _check_key(public: bytes) -> None:
 def _signed_message(
     *, role: Role, nonce: bytes, signer_tk: bytes, other_tk: bytes, epk: bytes, transcript: bytes
 ) -> bytes:
-    """Return what an identity signs: its role, the other's nonce, who is at both ends, all said."""
+    """Return what an identity signs: its role, the peer's nonce, both ends' keys, everything said so far."""
     return bytes([role]) + nonce + signer_tk + other_tk + epk + transcript

@@ -1,8 +1,8 @@
-"""The chunks of one incoming file: asked for, put together, handed out to be checked, asked again.
+"""The chunks of one incoming file: asked for, put together, handed out to be checked, asked for again.
 
-What the peer sends can cost the window in memory and no more. A chunk may be wrong three times and
-passed over six times; then, as at every lie about the file, the cause is told to `fail`. Where the
-transfer as a whole stands is not known here: `receiving` lets nothing in that has no place there.
+Whatever the peer sends, it costs no more memory than the window. A chunk may be wrong three times and
+passed over six times; after that, and on every lie about the file, `fail` is called with the cause.
+The state of the whole transfer is kept in `receiving`, which passes on only what fits that state.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from .transfer import WholeChunk, runs_of
 __all__ = ["Intake"]
 
 UNASKED_WINDOWS: Final = 8
-"""Windows of data that nobody asked for, between two good chunks, before the transfer fails. What was
-asked for again is not among them: it may come twice."""
+"""How many windows of data that nobody asked for may come between two good chunks before the transfer
+fails. Data that was asked for again does not count: it may come twice."""
 
 
 class Intake:
-    """What of a file is here, on its way and missing."""
+    """Which chunks of a file are here, which were asked for, and which are missing."""
 
     def __init__(
         self,
@@ -49,8 +49,8 @@ class Intake:
     ) -> None:
         """Begin with the chunks in the bitmap `have`.
 
-        `send` takes the requests. `fail` takes why the transfer must end, and `exceed` that it is
-        longer than accepted; both drop what is here.
+        `send` is called with each request, `fail` with the cause when the transfer must end, `exceed`
+        when the file is longer than accepted; the last two drop what is in memory.
         """
         self.geometry = geometry
         self.finish = finish
@@ -65,7 +65,7 @@ class Intake:
         self._policy = policy
         self._send, self._fail, self._exceed = send, fail, exceed
         self._limit_bytes = limit_bytes
-        # Of a stream, one chunk more than may come is asked for, to learn that there is one.
+        # For a stream, one chunk more than accepted is asked for: that is how we learn that there is one.
         self._limit_chunks = -(-limit_bytes // geometry.chunk_bytes)
         stop = geometry.count or min(self._limit_chunks + 1, limits.MAX_CHUNKS)
         self.have = RangeSet.from_bitmap(have)
@@ -96,7 +96,7 @@ class Intake:
 
     @property
     def worth_checking(self) -> bool:
-        """Whether to check now: many at a time hash faster, if as many are about to come."""
+        """Whether to check now, or wait for more chunks that are about to come: many at a time hash faster."""
         ready = len(self._out.ready)
         return ready >= LANES or (ready > 0 and len(self._out.pending) < LANES)
 
@@ -118,7 +118,7 @@ class Intake:
 
     @property
     def source_may_be_slow(self) -> bool:
-        """Whether all that is waited for may not exist yet: the end of a stream is not known."""
+        """Whether nothing that is waited for need exist yet, because it is a stream whose end is not known."""
         if self.geometry.size is not None:
             return False
         lacking = any(chunk.leaf is None for chunk in self._out.whole.values())
@@ -127,7 +127,7 @@ class Intake:
     # -- asking
 
     def begin(self, now_s: float) -> None:
-        """Start over with what is learnt about a link: a session is up, or a pause is over."""
+        """Measure the link anew: a session has begun, or a pause is over."""
         self.window.reset()
         self.patience.start(now_s)
         self._unasked_bytes = 0
@@ -152,7 +152,7 @@ class Intake:
 
     @property
     def _room(self) -> int:
-        """How many chunks to ask for now: none for a few, which halves the control messages."""
+        """How many chunks to ask for now. Not for a few only: waiting for more room halves the control messages."""
         room = self.window.size - len(self._out)
         return 0 if room < max(1, self.window.size // 4) and self._out.pending else room
 
@@ -168,9 +168,9 @@ class Intake:
         )
 
     def again(self) -> None:
-        """Have all asked for again that is waited for."""
+        """Mark everything that is waited for to be asked for again."""
         self.want_end = self.finish is None
-        # Each may come twice now: where the first was only late, that is no flood.
+        # Each may come twice now, if the first answer was only late: that must not count as a flood.
         self._unasked_bytes -= len(self._out.pending) * self.geometry.sealed_bytes
         for chunk in self._out.pending.values():
             self._out.again(chunk)
@@ -178,7 +178,7 @@ class Intake:
             chunk.leaf_asked = False
 
     def drop(self) -> None:
-        """Forget what was asked for and what has come of it."""
+        """Forget what was asked for and the parts that have arrived."""
         self._out.drop()
 
     def _pull(
@@ -279,7 +279,7 @@ class Intake:
             return "the sender named an end before what it had sent"
         went_on = count - 1 in self.have or count - 1 in self._out.checking
         if self.geometry.size is None and went_on:
-            # Checked as a chunk with another after it: only a lying sender ends there.
+            # It was checked as a chunk that is not the last. Only a lying sender ends the file there.
             return "the sender named an end where it had gone on"
         return None
 
@@ -291,7 +291,7 @@ class Intake:
             self._missed(passed, "was passed over")
 
     def _settle_last(self, index: int) -> None:
-        """Apply the length of the last chunk, known only now, to what has come of it."""
+        """Apply the length of the last chunk, known only now, to the part of it that has arrived."""
         chunk = self._out.find(index) or self._out.ready.get(index)
         if chunk is None:
             return
@@ -342,7 +342,7 @@ class Intake:
         return tuple(chunks)
 
     def written(self, indexes: Iterable[int], now_s: float) -> bool:
-        """Take which of those handed out were right and are written. True if there are any."""
+        """Note which of those handed out were right and are written. True if there are any."""
         news = False
         for index in indexes:
             chunk = self._out.checking.pop(index, None)
@@ -356,14 +356,14 @@ class Intake:
         return news
 
     def wrong(self, indexes: Iterable[int]) -> None:
-        """Take which of those handed out were wrong."""
+        """Note which of those handed out were wrong."""
         for index in indexes:
             chunk = self._out.checking.get(index)
             if chunk is not None:
                 self._strike(chunk, "does not fit its leaf")
 
     def unwritten(self, indexes: Iterable[int]) -> None:
-        """Take which of those handed out could not be written."""
+        """Note which of those handed out could not be written."""
         for index in indexes:
             chunk = self._out.checking.pop(index, None)
             if chunk is not None:
@@ -371,6 +371,6 @@ class Intake:
         self._rest()
 
     def _rest(self) -> None:
-        """Keep no buffer of a chunk that was being checked when the transfer came to rest."""
+        """Free the buffers of chunks that were still being checked when the transfer stopped."""
         if not self.active:
             self._out.drop()

@@ -1,6 +1,6 @@
-"""A rate limit in one direction: bytes and messages per second, of one contact under everybody's.
+"""A rate limit in one direction: bytes and messages per second, for one contact, within the limit for everybody.
 
-The clock is told, as to `fastpath.TokenBucket`, which does the counting.
+Times are arguments, as for `fastpath.TokenBucket`, which does the counting.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from peerpost.fastpath import TokenBucket
 __all__ = ["BURST_S_DIVISOR", "Limit", "Rate"]
 
 BURST_S_DIVISOR: Final = 8
-"""Without a burst of its own a limit lets through an eighth of a second's worth at once."""
+"""Unless a burst is set, a limit lets through at once what it allows in an eighth of a second."""
 _LEAST_BURST_BYTES: Final = 1 << 17
-"""The largest frame must fit, twice: a bucket that never holds a frame would never let it go."""
+"""Twice the largest frame: a frame larger than the bucket could never be sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +35,9 @@ class Limit:
         self._bytes: TokenBucket | None = None
         self._messages: TokenBucket | None = None
         self._owed_bytes = self._owed_messages = 0
-        """What has passed and was not taken: it is paid before anything else may pass."""
+        """What has passed without taking tokens. The next tokens go to this debt before anything else may pass."""
         self.taken_bytes = 0
-        """All that has passed, limited or not."""
+        """Everything that has passed, limited or not."""
         self.rate = rate
         self.change(rate, now_ns)
 
@@ -87,7 +87,7 @@ class Limit:
         return 0
 
     def owe(self, size_bytes: int, messages: int) -> None:
-        """Note what has passed although nobody could wait for it, here and above: what comes next pays for it."""
+        """Note, here and in the parent, what has passed because it could not wait: what comes next pays for it."""
         self.taken_bytes += size_bytes
         if self._bytes is not None:
             self._owed_bytes += size_bytes
@@ -97,7 +97,7 @@ class Limit:
             self._parent.owe(size_bytes, messages)
 
     def repay(self, now_ns: int) -> list[tuple[TokenBucket, int]]:
-        """Pay what is owed as far as there is anything; name what still is, the parent's too."""
+        """Pay the debt with the tokens there are; return what is still owed, to the parent's buckets too."""
         due = [] if self._parent is None else self._parent.repay(now_ns)
         if self._owed_bytes and self._bytes is not None:
             self._owed_bytes -= _drain(self._bytes, self._owed_bytes, now_ns)
@@ -108,7 +108,7 @@ class Limit:
         return due
 
     def is_common(self, size_bytes: int, messages: int, now_ns: int) -> bool:
-        """Tell whether nothing is short but everybody's bytes: then all wait, in their order."""
+        """Return whether only everybody's byte limit is short: then all wait for it, in their order."""
         parent = self._parent
         return parent is not None and not any(
             bucket.wait_time(min(count, bucket.burst), now_ns)
@@ -117,7 +117,7 @@ class Limit:
         )
 
     def wanted(self, size_bytes: int, messages: int) -> list[tuple[TokenBucket, int]]:
-        """Name each bucket that is asked, the parent's too, and what it must give."""
+        """Return each bucket that applies, the parent's too, with the tokens that it must give."""
         parent = self._parent
         wanted = [] if parent is None else parent.wanted(size_bytes, messages)
         if self._bytes is not None and size_bytes:

@@ -1,8 +1,8 @@
-"""The window over one lane of one contact's outbox: what is on its way, and what to load next.
+"""The window over one lane of one contact's outbox: what is in flight, and what to load next.
 
 Entries go out in the order of their numbers. At most `WINDOW_ENTRIES` or `WINDOW_BYTES` are unacknowledged at a
 time, so that neither a slow peer nor 100,000 queued entries take memory. A new session starts over from the first
-entry that is not settled; the receiver's dedupe makes that harmless.
+entry that is not settled; that is harmless, because the receiver drops duplicates.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 __all__ = ["WINDOW_BYTES", "WINDOW_ENTRIES", "OutgoingWindow"]
 
 WINDOW_ENTRIES = 2048
-"""Unacknowledged entries per lane, as many as a receiver takes before it has committed any: 20,000 messages a second
-at a 100 ms round trip. What is queued while the window is full is read back from the store."""
+"""Unacknowledged entries per lane, as many as a receiver takes before it has committed any: enough for 20,000 messages
+a second at a round trip of 100 ms. What is queued while the window is full is read from the store later."""
 WINDOW_BYTES = 4 << 20
 """Unacknowledged inner bytes per lane."""
 
 
 class OutgoingWindow:
-    """What of one lane is unacknowledged in this session."""
+    """What is unacknowledged on one lane in this session."""
 
     __slots__ = ("_bytes", "_flight", "cursor", "end")
 
@@ -25,8 +25,8 @@ class OutgoingWindow:
         self.cursor = 0
         """Row id of the last entry handed to the session; load after it."""
         self.end: tuple[bytes, int] | None = None
-        """Outbox id and number of the last entry of the lane, where that has been handed to the
-        session too; None where something may have to be loaded first."""
+        """Outbox id and number of the last entry of the lane, if that was handed to the session; None if
+        something may have to be loaded first."""
         self._flight: dict[int, int] = {}
         self._bytes = 0
 

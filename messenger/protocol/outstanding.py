@@ -1,11 +1,11 @@
-"""The chunks a receiver has asked for: what came of each, and which must be asked for again.
+"""The chunks a receiver has asked for: the state of each, and which must be asked for again.
 
     missing --ask--> pending --last byte--> whole --leaf, end known--> ready --> checking --> done
                         ^                                                            |
                         +---------------- passed over, cut or wrong -----------------+
 
 All but `missing` count against the window, so memory is bounded by it. A chunk is passed over when
-the sender has gone on to what was asked for later.
+the sender has gone on to chunks that were asked for later.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .ranges import RangeSet
 __all__ = ["Chunk", "Outstanding"]
 
 PASSED_BY: Final = 8
-"""Chunks asked for later that must be whole before one counts as passed over: what another sender
-may reorder by reading in batches."""
+"""A chunk counts as passed over once so many chunks that were asked for later are whole. Fewer prove
+nothing: a sender that reads in batches may reorder that many."""
 
 
 class Chunk:
@@ -56,12 +56,12 @@ class Outstanding:
         self._turn = 0
         self._again: dict[int, Chunk] = {}
         self.highest_leaf = -1
-        """Of the chunks that the sender has announced in this session."""
+        """The highest chunk that the sender has announced in this session."""
         self.missing = missing
         self.pending: dict[int, Chunk] = {}
         """Asked for and not whole, in the order of asking."""
         self.whole: dict[int, Chunk] = {}
-        """Complete, but for the leaf or for knowing whether it is the last."""
+        """Complete, except that the leaf is missing, or that it is not known whether the chunk is the last."""
         self.ready: dict[int, Chunk] = {}
         """To be checked."""
         self.checking: dict[int, Chunk] = {}
@@ -102,7 +102,7 @@ class Outstanding:
     def _mark(self, chunk: Chunk, now_s: float) -> None:
         self._turn += 1
         chunk.turn, chunk.asked_s = self._turn, now_s
-        # Taken out and put in again, so that the oldest request is always the first.
+        # Removed and inserted again, so that the oldest request is always the first.
         self.pending.pop(chunk.index, None)
         self.pending[chunk.index] = chunk
 
@@ -112,7 +112,7 @@ class Outstanding:
         return bool(self._again)
 
     def again(self, chunk: Chunk) -> None:
-        """Have a pending chunk asked for again."""
+        """Mark a pending chunk to be asked for again."""
         self._again[chunk.index] = chunk
 
     def lacking_leaves(self) -> tuple[int, int]:
@@ -134,7 +134,7 @@ class Outstanding:
     def promote(self, *, end_known: bool) -> None:
         """Make ready what is whole and has its leaf.
 
-        Whether a chunk is the last goes into its leaf and its key, so that must be known: from the
+        Leaf and key of a chunk depend on whether it is the last, so that must be known first: from the
         size, or because a later chunk has been announced.
         """
         for chunk in list(self.whole.values()):
@@ -142,7 +142,7 @@ class Outstanding:
                 self.ready[chunk.index] = self.whole.pop(chunk.index)
 
     def passed_over(self, turn: int) -> list[Chunk]:
-        """Return the pending chunks that the sender skipped, now that one of that turn is whole."""
+        """Return the pending chunks that the sender skipped, now that the chunk asked for at `turn` is whole."""
         passed = []
         behind = turn if not self.missing else turn - PASSED_BY
         newest = next(reversed(self.pending.values()), None)
@@ -156,7 +156,7 @@ class Outstanding:
         return passed
 
     def strike(self, chunk: Chunk) -> int:
-        """Start a wrong chunk over, leaf and all; return how often it was wrong."""
+        """Start a wrong chunk over, with its leaf; return how often it was wrong."""
         index = chunk.index
         for group in (self.whole, self.ready, self.checking):
             group.pop(index, None)
@@ -173,12 +173,12 @@ class Outstanding:
         self.strikes.pop(chunk.index, None)
 
     def give_up(self, chunk: Chunk) -> None:
-        """Put one chunk that is being checked back to the missing ones."""
+        """Make one chunk that is being checked missing again."""
         chunk.assembly.drop()
         self.missing.add(chunk.index, chunk.index + 1)
 
     def drop(self) -> None:
-        """Put all back to the missing ones, but for those being checked elsewhere, and free their memory."""
+        """Make all chunks missing again, except those being checked elsewhere, and free their memory."""
         for group in (self.pending, self.whole, self.ready):
             for chunk in group.values():
                 self.give_up(chunk)
@@ -188,7 +188,7 @@ class Outstanding:
         self._pool.clear()
 
     def end_at(self, count: int) -> bool:
-        """Forget what was asked for beyond the end; False if something beyond it has come whole."""
+        """Forget what was asked for beyond the end; return False if a chunk beyond it is already whole."""
         self.missing.remove(count, limits.MAX_CHUNKS + 1)
         for index in [index for index in self.pending if index >= count]:
             self.pending.pop(index).assembly.drop()

@@ -45,7 +45,7 @@ class Role(enum.IntEnum):
 
 
 class Cause(enum.Enum):
-    """Why HELLO failed; of these the peer is told nothing but VERSION."""
+    """Why HELLO failed; the peer is told the reason only if it is VERSION."""
 
     MALFORMED = "a malformed flight"
     TOO_LONG = "more bytes than it may have"
@@ -73,7 +73,7 @@ class HelloProtocolError(ProtocolError):
 
 
 class HelloUntrustedError(UntrustedError):
-    """The peer did not prove to be anyone we serve."""
+    """The peer did not prove that it is somebody whom we serve."""
 
     def __init__(self, cause: Cause) -> None:
         super().__init__(f"the greeting failed: {cause.value}")
@@ -81,7 +81,7 @@ class HelloUntrustedError(UntrustedError):
 
 
 class HelloRefusedError(RefusedError):
-    """The peer does not serve us; what it says of the reason comes along."""
+    """The peer does not serve us; the error has the reason that it gave."""
 
     def __init__(self, refusal: Refusal | None = None) -> None:
         said = f": {refusal.reason}" if refusal is not None and refusal.reason else ""
@@ -91,7 +91,7 @@ class HelloRefusedError(RefusedError):
 
     @property
     def is_final(self) -> bool:
-        """Whether to try again as we are is in vain."""
+        """Whether trying again would be in vain unless something changes."""
         return self.refusal is None or self.refusal.code in (
             RefusalCode.TICKET,
             RefusalCode.REVOKED,
@@ -99,7 +99,7 @@ class HelloRefusedError(RefusedError):
 
 
 class HelloDeniedError(RemoteError):
-    """We do not serve the peer, who has proved who it is; `refusal` is what it is told, None for nothing."""
+    """We do not serve the peer, although it has proved who it is; `refusal` is what it is told, None for nothing."""
 
     code = "untrusted"
 
@@ -125,17 +125,17 @@ class LocalParty:
 
 
 class HelloPolicy:
-    """Whom to serve: the node overrides what it needs; as it stands, nobody is known."""
+    """Whom to serve. The node overrides the methods; these here know nobody."""
 
     expected_id: bytes | None = None
     """The identity that a dialer wants to reach."""
     ticket_secret: bytes | None = None
-    """Of the ticket that a dialer redeems."""
+    """The secret of the ticket that a dialer redeems."""
     ticket_transport: bytes | None = None
-    """The transport key in that ticket: proof enough where the statement lists it no more."""
+    """The transport key in that ticket: it is proof enough, even if the statement no longer lists it."""
 
     def known(self, id_public: bytes) -> bool:  # noqa: ARG002 - for who overrides it
-        """Tell whether this identity is pinned and may be served."""
+        """Return whether this identity is pinned and may be served."""
         return False
 
     def invite(self, invite_id: bytes) -> bytes | None:  # noqa: ARG002
@@ -143,11 +143,11 @@ class HelloPolicy:
         return None
 
     def have(self, id_public: bytes) -> Sequence[Watermark]:  # noqa: ARG002
-        """Return how far we have got in what it sent us; limits.MAX_HAVE are told at most."""
+        """Return how far we have got in what it sent us; at most limits.MAX_HAVE of these are sent."""
         return ()
 
     def tops(self, id_public: bytes) -> Sequence[tuple[int, bytes]] | None:  # noqa: ARG002
-        """Return the highest number held of each lane in `have`, with its link; None where that was not looked up."""
+        """Return the highest number held of each lane in `have`, with its link; None if that was not looked up."""
         return None
 
 
@@ -167,7 +167,7 @@ class HelloResult:
     """The invitation that the peer redeems: burn it in the transaction that stores the contact, and only then
     answer."""
     have: tuple[Watermark, ...]
-    """How far the peer has got in what we sent."""
+    """How far the peer has got in what we sent it."""
     ext: Mapping[str, bytes]
     transcript: bytes
-    """32 bytes, the same on both sides once HELLO is done, unlike on any other connection."""
+    """32 bytes that are the same on both sides once HELLO is done, and different on every other connection."""

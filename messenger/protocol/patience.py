@@ -1,7 +1,7 @@
 """How long a receiver waits before it asks again, says that it is stuck, or gives up.
 
-Silence is counted, not slowness: every byte that continues a chunk starts the wait over, so a link
-of one segment a minute is waited for. Nothing here outlives a session.
+Silence counts, slowness does not: every byte that continues a chunk starts the wait over, so a link
+that carries one segment a minute is waited for. Nothing here outlives a session.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Patience", "ReceivePolicy"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivePolicy:
-    """What a receiver puts up with."""
+    """What a receiver tolerates."""
 
     ask_timeout_s: float = 5.0
     """Silence before asking again, or four answer times if that is longer."""
@@ -24,8 +24,8 @@ class ReceivePolicy:
     max_silent_asks: int = 720
     """Requests in a row, within a session, that bring not one byte: half a day of them.
 
-    A sender may be slow for long, under a limit that many files share, or hashing a terabyte; who waits holds one of
-    the places of this contact alone, and its user reads that it is stalled.
+    A sender may be slow for a long time, because many files share a limit or because it hashes a terabyte. Waiting
+    only takes one of this contact's own places, and the user can see that the transfer is stalled.
     """
     max_strikes: int = 3
     """Times one chunk may be wrong."""
@@ -39,7 +39,7 @@ class ReceivePolicy:
 
 
 class Patience:
-    """The clockwork of one session's waiting."""
+    """How long one session has waited, and when it next acts."""
 
     __slots__ = ("_policy", "_quiet_from_s", "_timeout_s", "good_s", "silent_asks", "stalled")
 
@@ -68,11 +68,11 @@ class Patience:
         return None if self.stalled else self.good_s + self._policy.stall_s
 
     def asked(self, now_s: float) -> None:
-        """Note a request: its answer is waited for from now on."""
+        """Note a request: the wait for its answer begins now."""
         self._quiet_from_s = max(self._quiet_from_s, now_s)
 
     def heard(self, now_s: float, answer_s: float | None) -> None:
-        """Note bytes of use. `answer_s` is the shortest answer time known."""
+        """Note that useful bytes came. `answer_s` is the shortest answer time known."""
         self._quiet_from_s = now_s
         self.silent_asks = 0
         self._timeout_s = max(self._policy.ask_timeout_s, 4 * (answer_s or 0.0))

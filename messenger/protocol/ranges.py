@@ -35,7 +35,7 @@ class RangeSet:
         while at < len(bitmap):
             byte = bitmap[at]
             if byte == 0xFF:
-                # Whole bytes are what a long file is made of: find the end of them in one step.
+                # The bitmap of a long file is mostly bytes with all bits set: find the end of such a run in one step.
                 rest = len(bitmap) - at
                 full = rest - len(bitmap[at:].lstrip(b"\xff"))
                 ranges.add(8 * at, 8 * (at + full))
@@ -75,7 +75,7 @@ class RangeSet:
 
     @property
     def fragments(self) -> int:
-        """How many runs there are: what the set costs."""
+        """How many runs there are, which is what the set costs in memory."""
         return len(self._starts)
 
     @property

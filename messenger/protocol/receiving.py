@@ -1,15 +1,15 @@
-"""The receiver's side of one file: asks, assembles, has checked, asks again, ends with a cause.
+"""The receiver's side of one file: it asks, assembles, has chunks checked, asks again, ends with a cause.
 
-The receiver drives. It keeps a window of chunks asked for and asks
+The receiver drives. It keeps a window of chunks asked for, and asks
 
 - for more as the window empties;
 - again at once for a chunk that was wrong or that the sender passed over;
 - again by timer, at growing intervals, for whatever has not come, the end of the file included;
-- for everything missing when a session comes up, since all of a session is lost with it.
+- for everything missing when a session begins, because what was in flight in the last one is lost.
 
-Every control message may be lost, doubled or late without harm: what is here depends only on what
-was opened, checked against its leaf and written, and on a root that fits all leaves. Here is where
-a transfer stands and how it ends; its chunks are in `intake`.
+Every control message may be lost, doubled or late without harm: the file depends only on chunks that
+were opened, checked against their leaf and written, and on a root that fits all leaves. This module
+has the state of the transfer and how it ends; its chunks are in `intake`.
 
 Leaves are not kept: a leaf is written beside its chunk. Source: PROTOCOL.md, "Files".
 """
@@ -45,9 +45,9 @@ from .transfer import (
 __all__ = ["ReceivePolicy", "Receiving", "State"]
 
 _BITMAP_BYTES_PER_S: Final = 64 << 10
-"""How much bitmap checkpoints may write: a terabyte's is 512 KiB, not to go out each second."""
+"""How fast checkpoints may write bitmaps: that of a terabyte has 512 KiB, too much for every second."""
 CHECKS: Final = 2
-"""At once: one waits for the disk while the other one uses the processor."""
+"""How many checks run at once: one waits for the disk while the other one uses the processor."""
 
 
 class State(enum.Enum):
@@ -57,7 +57,7 @@ class State(enum.Enum):
     """No session."""
     ACTIVE = "active"
     PAUSED = "paused"
-    """By the user or for want of disk."""
+    """By the user, or because the disk is full."""
     FINISHING = "finishing"
     """All chunks are written; the whole is being checked and put in place."""
     DONE = "done"
@@ -152,12 +152,12 @@ class Receiving:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether the transfer is over, for whatever reason."""
         return not _NEXT[self.state]
 
     @property
     def wants_care(self) -> bool:
-        """Whether `take` would return something, after segments: most bring nothing to do."""
+        """Whether `take` would return something now. After most segments it would not."""
         intake = self._intake
         return (
             bool(self._commands)
@@ -182,7 +182,7 @@ class Receiving:
     def session_up(self, now_s: float) -> None:
         """Start asking: a session with the sender has begun."""
         self._session_up = True
-        self.peer_pause = None  # A sender that still has will say so again.
+        self.peer_pause = None  # A sender that is still paused will say so again.
         if self.state is State.ACTIVE:
             self.session_down()
             self._session_up = True
@@ -195,7 +195,7 @@ class Receiving:
                 self._send(wire.Accept(file_id=self.file_id))
 
     def session_down(self) -> None:
-        """Stop asking: what was on its way is lost."""
+        """Stop asking: what was in flight is lost."""
         self._session_up = False
         self._intake.drop()
         if self.state is State.ACTIVE:
@@ -218,7 +218,7 @@ class Receiving:
             self._finish_if_whole()
 
     def cancel(self, reason: str) -> None:
-        """Give the file up and tell the sender."""
+        """Give up the file and tell the sender."""
         if not self.ended:
             self._send(wire.Cancel(file_id=self.file_id, reason=clip_reason(reason)))
             self._end(State.CANCELLED, reason)
@@ -232,13 +232,13 @@ class Receiving:
         self._finish_if_whole()
 
     def store_failed(self, indexes: Iterable[int], cause: str) -> None:
-        """Take that these chunks of a `Verify` could not be written: pause, nothing lost."""
+        """Note that these chunks of a `Verify` could not be written: pause; they are asked for again later."""
         self._checks -= 1
         self._intake.unwritten(indexes)
         self.pause(cause)
 
     def finalized(self) -> None:
-        """Take that the file is in place and recorded: say so to the sender."""
+        """Note that the file is in place and recorded, and tell the sender."""
         if self.state is State.FINISHING:
             self._enter(State.DONE)
             self._intake.drop()
@@ -246,11 +246,11 @@ class Receiving:
             self._commands.append(Completed())
 
     def finalize_failed(self, cause: str) -> None:
-        """Take that the leaves do not add up to the root."""
+        """Note that the leaves do not give the root."""
         self._fail(cause)
 
     def finalize_postponed(self, cause: str) -> None:
-        """Take that the disk would not let the file be finished: pause and say so; `resume` tries again."""
+        """Note that the file could not be finished because of the disk: pause and say so; `resume` tries again."""
         if self.state is State.FINISHING:
             self._enter(State.PAUSED)
             self.cause = cause
@@ -306,7 +306,7 @@ class Receiving:
             self._finish_if_whole()
 
     def on_pause(self, pause: wire.Pause, now_s: float) -> None:
-        """Take that the sender has paused: ask for nothing; or that it goes on: ask anew."""
+        """Note that the sender has paused, and ask for nothing; or that it goes on, and ask anew."""
         if pause.paused:
             self.peer_pause = pause.reason
         elif self.peer_pause is not None:
@@ -316,7 +316,7 @@ class Receiving:
                 self._begin(now_s)
 
     def on_cancel(self, reason: str) -> None:
-        """Take that the sender has given the file up."""
+        """Note that the sender has given up the file."""
         if not self.ended:
             self._end(State.CANCELLED, reason)
             self._commands.append(Cancelled(cause=reason))
@@ -333,7 +333,7 @@ class Receiving:
 
     def _finish_if_whole(self) -> None:
         if self.finish is None:
-            # All else may be here: then the end is asked for at once.
+            # If everything else is here, the end is asked for at once.
             self._intake.want_end |= self._intake.all_come
         elif (
             self.state in (State.IDLE, State.ACTIVE) and len(self._intake.have) == self.finish.count
@@ -354,7 +354,7 @@ class Receiving:
         )
 
     def _over(self) -> bool:
-        """Whether the transfer has ended. A sender that does not know is told of the end again."""
+        """Whether the transfer has ended. If so, a sender that does not know yet is told again."""
         if self.state is State.DONE:
             self._send(wire.Complete(file_id=self.file_id))
         return self.ended

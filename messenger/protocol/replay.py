@@ -26,7 +26,7 @@ class ReplayGuard:
         self._seen: set[bytes] = set()
 
     def accept(self, epoch: bytes, n: int) -> None:
-        """Note envelope n of epoch. Raises ProtocolError where it was there before."""
+        """Note envelope n of epoch. Raises ProtocolError if it came before."""
         if epoch == self._epoch:
             if n <= self._last:
                 raise ProtocolError("an envelope came twice")

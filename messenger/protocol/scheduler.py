@@ -1,14 +1,14 @@
 """Who sends the next frame: deficit round robin over contacts and lanes, urgent first, bulk never starved.
 
-A flow is one lane of one session. Those with a frame to send stand in one of two rings, urgent and bulk; within a
-ring they share equally by bytes (Shreedhar and Varghese, 1995). The urgent ring goes first, but for every
+A flow is one lane of one session. The flows that have a frame to send stand in one of two rings, urgent and bulk;
+within a ring they share equally by bytes (Shreedhar and Varghese, 1995). The urgent ring goes first, but for every
 `100 - bulk_percent` bytes that it sends while bulk waits, bulk may send `bulk_percent`. So an urgent frame waits for
-at most one other, and a flood of urgent ones leaves bulk its share.
+at most one other, and a flood of urgent frames leaves bulk its share.
 
-A flow whose rate limit has no tokens is set aside until it has them, and holds up nobody else. Where everybody's bytes
-are short, whoever is next waits at the head of its ring instead, and all behind it: were each set aside until its own
-frame fits, those with small frames would leave nothing to the others. Every step is O(1), but for those set aside:
-O(log n) of them. Nothing here knows what a frame is but its size.
+If a flow's own rate limit has no tokens, the flow is set aside until it has, and holds up nobody else. If the limit for
+everybody has no tokens, the next flow waits at the head of its ring, and all others wait behind it. They are not set
+aside each until its own frame fits, because then small frames would always fit first and large ones never. A step is
+O(1), and O(log n) for n flows that are set aside. Of a frame, only the size is known here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .limit import Limit
 __all__ = ["QUANTUM_BYTES", "Flow", "Scheduler"]
 
 QUANTUM_BYTES: Final = 1 << 16
-"""What a flow may send in its turn: one frame of the largest size, so that a turn is one step."""
+"""What a flow may send in its turn: the size of the largest frame, so that every turn sends at least one."""
 
 
 class Flow:
@@ -35,7 +35,7 @@ class Flow:
     def __init__(self, lane: Lane, limit: Limit | None) -> None:
         self.lane = lane
         self.limit = limit
-        self.size_bytes = 0  # of the frame at its head; 0: nothing to send
+        self.size_bytes = 0  # of its next frame; 0: nothing to send
         self.messages = 0
         self.deficit = 0
         self.ringed = False
@@ -55,11 +55,11 @@ class Scheduler:
         self._parked: list[tuple[int, int, int, Flow]] = []
         self._turns = 0
         self._common_due_ns: int | None = None
-        """When everybody's limit lets the next one go, where all wait for that."""
+        """When the limit for everybody lets the next flow go, while all wait for it."""
         self._last: dict[Lane, Flow | None] = dict.fromkeys(Lane)
 
     def offer(self, flow: Flow, size_bytes: int, messages: int = 0) -> None:
-        """Note that a frame of that size, with so many messages in it, is at the flow's head.
+        """Note the size of the flow's next frame, and the number of messages in it.
 
         A flow that offers again before anything else was chosen goes on with its turn.
         """
@@ -74,7 +74,7 @@ class Scheduler:
         flow.version += 1
 
     def limits_changed(self) -> None:
-        """Look again at the flows that were set aside: their limits may be others now."""
+        """Look again at the flows that were set aside: their limits may have changed."""
         for _, _, version, flow in self._parked:
             if version == flow.version:
                 self._enter(flow)
@@ -82,7 +82,7 @@ class Scheduler:
 
     @property
     def next_due_ns(self) -> int | None:
-        """When the first of those that wait for a limit may go on; None where none does."""
+        """When the first flow that waits for a limit may go on; None if none waits."""
         while self._parked and self._parked[0][2] != self._parked[0][3].version:
             heapq.heappop(self._parked)
         due = [self._parked[0][0]] if self._parked else []
@@ -91,7 +91,7 @@ class Scheduler:
         return min(due, default=None)
 
     def next(self, now_ns: int) -> Flow | None:
-        """Choose who sends its frame now, and charge it; None where nobody can."""
+        """Choose the flow that sends its frame now, and charge it; None if none can."""
         self._unpark(now_ns)
         self._common_due_ns = None
         while True:
@@ -132,7 +132,7 @@ class Scheduler:
         self._rings[flow.lane].popleft()
         flow.ringed = False
         if self._last[flow.lane] is flow:
-            self._last[flow.lane] = None  # Whoever waits for tokens has ended its turn.
+            self._last[flow.lane] = None  # A flow that has to wait for tokens ends its turn.
         self._turns += 1
         heapq.heappush(self._parked, (due_ns, self._turns, flow.version, flow))
 
@@ -171,7 +171,7 @@ class Scheduler:
             self._owed += size * self._bulk_percent
         last = self._last[flow.lane]
         if last is not None and last is not flow and not last.ringed:
-            last.deficit = 0  # Its turn ended when it had nothing more to send.
+            last.deficit = 0  # It had nothing more to send, which ended its turn.
         self._last[flow.lane] = flow
         self._rings[flow.lane].popleft()
         flow.ringed = False

@@ -1,15 +1,16 @@
 """The sender's side of one file: answers requests, within bounds, from a source read ahead.
 
-A request names chunks; they are put with what is wanted and answered lowest first: for each run
-that is read, the page of its leaves and then its chunks, all on the bulk lane. What is wanted
-already, or read and not yet sent, is not sent twice. Chunks of a stream that do not exist yet are
-owed until they do. The end (size, count, root) is pushed as soon as it is known, before the last
-chunk of a stream, again when a session comes up, and when a request asks for nothing else.
+A request names chunks; they are added to the set of wanted chunks, which is answered lowest first.
+For each run that is read, the page of its leaves is sent and then its chunks, all on the bulk lane.
+A chunk that is wanted already, or read and not yet sent, is not sent twice. If chunks of a stream do
+not exist yet, the request stays open until they do. The end (size, count, root) is sent as soon as
+it is known, before the last chunk of a stream; again when a session begins; and when a request asks
+for nothing else.
 
 A sender needs no memory of its own: after a crash the receiver asks for what is missing. What a
-receiver can cost is bounded: chunks in hand by `ahead_bytes`, requests by a token bucket, and all
-that is sent by a few times the file, and once more in each hour: a bad link may need that, and what
-waiting mends ends no file. Source: PROTOCOL.md, "Files".
+receiver can cost is bounded: chunks in memory by `ahead_bytes`, requests by a token bucket, and the
+bytes sent by a few times the file, and once more in each hour. A bad link may need that, and a file
+must not end for a reason that passes with time. Source: PROTOCOL.md, "Files".
 """
 
 from __future__ import annotations
@@ -44,21 +45,21 @@ __all__ = ["SendPolicy", "SendState", "Sending"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendPolicy:
-    """What a sender puts up with."""
+    """What a sender tolerates."""
 
     ahead_bytes: int = 4 << 20
-    """Read and not yet sent: 10 ms of 400 MB/s, and one read beside the one that leaves."""
+    """Read and not yet sent: 10 ms at 400 MB/s, so that one read runs while another is being sent."""
     pulls_per_s: float = 1000.0
     """Requests answered: a receiver at 1 GB/s makes 500."""
     pull_burst: float = 2000.0
     max_fragments: int = 1024
-    """Runs of chunks wanted: a receiver asks for a window, which is a few."""
+    """Runs of chunks that may be wanted: a receiver asks for a window, which has only a few."""
     max_rounds: int = 8
     """How many times its size a file is sent to one receiver as fast as it asks."""
     spare_chunks: int = 1024
     """Chunks beyond that, for short files on bad links."""
     round_s: float = 3600.0
-    """After so long it may be sent once more."""
+    """After each such time the file may be sent once more."""
 
 
 class SendState(enum.Enum):
@@ -117,33 +118,33 @@ class Sending:
         self._geometry = Geometry(chunk_log2, finish.size if finish is not None else size)
         self._policy = policy or SendPolicy()
         self._ahead = max(2, self._policy.ahead_bytes // self._geometry.chunk_bytes)
-        # What has an end is there to its end, whatever was counted before it was known.
+        # Once the end is known, all chunks exist; `available` was counted before and may be too small.
         counted = None if finish is not None else available
         self._available = (self._geometry.count or 0) if counted is None else counted
         self._commands: list[SendCommand] = []
         self._wanted = RangeSet()
         self._leaves_wanted: tuple[int, int] | None = None
         self._reading: dict[int, tuple[bytes, Sequence[memoryview]] | None] = {}
-        """First chunk of each read, in the order of asking, and what it gave once it is done."""
+        """Each read by its first chunk, in the order they were asked for, with its result once it has one."""
         self._leaves_reading: tuple[int, int] | None = None
         self._in_hand: set[int] = set()
         self._read = RangeSet()
         self._finding = False
         self._want_end = False
         self._end_owed = False
-        """Whether it was being looked for when the source could not be read."""
+        """Whether the end was being looked for when the source could not be read."""
         self._session_up = False
         self._pulls = self._policy.pull_burst
         self._pulls_s = 0.0
         self._sent_chunks = 0
         self._asked_s: float | None = None
-        """When it was asked for first."""
+        """When the file was first asked for."""
 
     # -- what is known
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether the transfer is over, for whatever reason."""
         return not _NEXT[self.state]
 
     @property
@@ -153,7 +154,7 @@ class Sending:
 
     @property
     def wants_more(self) -> bool:
-        """Whether so little is in hand that `take` would read on, if there is something to read."""
+        """Whether so little is in memory that `take` would read more, if there is more to read."""
         return self._ahead - len(self._in_hand) >= LANES or len(self._in_hand) < LANES
 
     # -- what the driver tells
@@ -161,7 +162,7 @@ class Sending:
     def session_up(self) -> None:
         """Answer requests: a session with the receiver has begun.
 
-        The end is pushed: if the receiver was done and its last word was lost, it says so again.
+        The end is sent: if the receiver has the file but its last message was lost, it says so again.
         """
         self.session_down()
         self._session_up = True
@@ -182,7 +183,7 @@ class Sending:
         self._leaves_wanted = self._leaves_reading = None
 
     def pause(self, reason: str) -> None:
-        """Send nothing until `resume`, and tell the receiver, so that it does not lose patience."""
+        """Send nothing until `resume`, and tell the receiver, so that it does not give up."""
         if self.ended:
             return
         if self.state is not SendState.PAUSED:
@@ -194,14 +195,14 @@ class Sending:
         self._say_paused()
 
     def resume(self) -> None:
-        """Go on after `pause`: the receiver, told so, asks anew."""
+        """Go on after `pause`: the receiver is told so and asks anew."""
         if self.state is SendState.PAUSED:
             self._enter(SendState.ACTIVE if self._accepted else SendState.OFFERED)
             self._want_end, self._end_owed = self._want_end or self._end_owed, False
             self._send(wire.Pause(file_id=self.file_id, paused=False))
 
     def cancel(self, reason: str) -> None:
-        """Give the file up and tell the receiver."""
+        """Give up the file and tell the receiver."""
         if not self.ended:
             self._send(wire.Cancel(file_id=self.file_id, reason=clip_reason(reason)))
             self._end(SendState.CANCELLED, reason)
@@ -212,9 +213,9 @@ class Sending:
         if self.finish is None and len(self._read) == self._geometry.count:
             self._want_end = True
         if first not in self._reading:
-            return  # Of a session that is over.
+            return  # It was read for a session that is over.
         self._reading[first] = (leaves, sealed)
-        # Reads end in any order, but a receiver takes what is behind the rest for left out.
+        # Reads end in any order. They are sent in the order of asking, or the receiver would take chunks for skipped.
         for start, result in list(self._reading.items()):
             if result is None:
                 return
@@ -229,17 +230,17 @@ class Sending:
         self._send(wire.Leaves(file_id=self.file_id, first=first, leaves=leaves), wire.Lane.BULK)
 
     def chunk_sent(self, index: int) -> None:
-        """Take that a `SendChunk` has left: one that waits here to leave is not read again."""
+        """Note that a `SendChunk` was sent. Until then the chunk is not read again."""
         self._sent_chunks += 1
         self._in_hand.discard(index)
 
     def grown(self, available: int) -> None:
-        """Take that a stream has that many chunks by now, of which none is the last."""
+        """Note that a stream has that many chunks by now, none of which is the last."""
         if self.finish is None:
             self._available = max(available, self._available)
 
     def finished(self, finish: wire.Finish) -> None:
-        """Take size, count and root: of a `FindEnd`, or of a stream that has come to its end."""
+        """Take size, count and root, from a `FindEnd` or from a stream that has ended."""
         self._finding = False
         self.finish = finish
         self._geometry = Geometry(self._geometry.chunk_log2, finish.size)
@@ -248,12 +249,12 @@ class Sending:
         self._want_end = True
 
     def source_failed(self, cause: str) -> None:
-        """Take that the source cannot be read or has changed: the transfer is over."""
+        """Note that the source cannot be read or has changed: the transfer is over."""
         self._finding = False
         self._fail(cause)
 
     def source_waits(self, reason: str) -> None:
-        """Take that the source cannot be read for now: a pause, until `resume`."""
+        """Note that the source cannot be read for now: pause until `resume`."""
         self._end_owed = self._end_owed or self._finding
         self._finding = False
         self.pause(reason)
@@ -271,36 +272,36 @@ class Sending:
     # -- what the peer sends
 
     def on_accept(self) -> None:
-        """Take that the receiver wants the file."""
+        """Note that the receiver wants the file."""
         self._accepted = True
         if self.state is SendState.OFFERED:
             self._enter(SendState.ACTIVE)
 
     def on_refuse(self, reason: str) -> None:
-        """Take that the receiver does not want the file."""
+        """Note that the receiver does not want the file."""
         if not self.ended:
             self._end(SendState.REFUSED, reason)
             self._commands.append(Refused(cause=reason))
 
     def on_cancel(self, reason: str) -> None:
-        """Take that the receiver has given the file up."""
+        """Note that the receiver has given up the file."""
         if not self.ended:
             self._end(SendState.CANCELLED, reason)
             self._commands.append(Cancelled(cause=reason))
 
     def on_complete(self) -> None:
-        """Take that the receiver has the file."""
+        """Note that the receiver has the file."""
         if not self.ended:
             self._end(SendState.DELIVERED, "")
             self.cause = None
             self._commands.append(Delivered())
 
     def on_pause(self, pause: wire.Pause) -> None:
-        """Take that the receiver has paused, or goes on: it is the one that asks."""
+        """Note that the receiver has paused or goes on. Nothing to do: it asks when it wants more."""
         self.peer_pause = pause.reason if pause.paused else None
 
     def on_pull(self, pull: wire.Pull, now_s: float) -> None:
-        """Take a request. One that is too many, or too much for now, is dropped: the receiver asks again."""
+        """Take a request. Beyond the bounds it is dropped: the receiver asks again."""
         if self.ended or not self._session_up or not self._admit(now_s):
             return
         self.on_accept()
@@ -313,7 +314,7 @@ class Sending:
         count = self._geometry.count or limits.MAX_CHUNKS
         for first, length in pull.ranges:
             if first + length > count:
-                self._want_end = True  # The receiver does not know it.
+                self._want_end = True  # The receiver does not know the end yet.
             if self._wanted.fragments < self._policy.max_fragments:
                 self._wanted.add(first, min(first + length, count))
         for index in self._in_hand:
@@ -331,7 +332,7 @@ class Sending:
             self._leaves_wanted = None
         while len(self._in_hand) < self._ahead:
             if not self.wants_more:
-                return  # Enough is in hand; many at a time hash several times faster.
+                return  # Enough is in memory; wait until many can be read at once, which hash several times faster.
             room = min(LANES, self._ahead - len(self._in_hand))
             run = self._wanted.pop_run(room, below=self._available)
             if run is None:
@@ -362,7 +363,7 @@ class Sending:
             self._want_end = False
             self._send(self.finish, wire.Lane.BULK)
         elif self._geometry.size is None:
-            self._want_end = False  # A stream: pushed when it ends.
+            self._want_end = False  # A stream: its end is sent when there is one.
         elif not self._finding:
             self._finding = True
             self._commands.append(FindEnd())

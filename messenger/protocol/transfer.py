@@ -1,4 +1,4 @@
-"""Words that the two sides of a file transfer share: the commands, and what they are about.
+"""What the two sides of a file transfer share: the commands, and the types in them.
 
 `Sending` and `Receiving` are machines without I/O, in aioquic's manner: whoever drives one calls
 its methods with what happened and the time, then `take(now_s)` for the commands to carry out, and,
@@ -70,9 +70,9 @@ class WholeChunk:
     last: bool
     leaf: bytes
     sealed: memoryview
-    """Ciphertext and tag; valid until `verified` or `store_failed` has named it."""
+    """Ciphertext and tag; valid until `verified` or `store_failed` is called for the chunk."""
     block: memoryview
-    """The buffer at whose start `sealed` lies, as it was allocated; what is behind is undefined."""
+    """The whole allocated buffer; `sealed` is its beginning, and the rest is undefined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +87,9 @@ class Verify:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Flush the part to the disk, then record this progress.
+    """Flush the part file to the disk, then record this progress.
 
-    The record may lag behind what is there, never lead.
+    The record may name fewer chunks than are on the disk, but never more.
     """
 
     have: bytes
@@ -114,7 +114,7 @@ class Completed:
 class Exceeded:
     """A stream is longer than what was accepted: the machine has paused for good.
 
-    What is here stays; a machine with a higher limit goes on, if the user lets it.
+    The chunks so far stay; if the user allows more, a machine with a higher limit goes on.
     """
 
     cause: str
@@ -122,9 +122,9 @@ class Exceeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stalled:
-    """Nothing good has come for long.
+    """No good chunk has come for a long time.
 
-    The machine goes on asking; whoever drives it may give its slot to another.
+    The machine goes on asking; its driver may give its slot to another transfer.
     """
 
     cause: str
@@ -169,7 +169,7 @@ class FindEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendChunk:
-    """Send a sealed chunk on the bulk lane, in segments; call `chunk_sent` when it has left."""
+    """Send a sealed chunk on the bulk lane, in segments; call `chunk_sent` when it was sent."""
 
     index: int
     sealed: memoryview
@@ -217,5 +217,5 @@ def runs_of(indexes: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def clip_reason(text: str) -> str:
-    """Return a cause as it may travel: one bounded line."""
+    """Return a cause in the form that may be sent: one line of bounded length."""
     return " ".join(text.split())[: limits.MAX_REASON_CHARS]

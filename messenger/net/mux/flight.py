@@ -5,8 +5,8 @@ would wait behind all of it. So bulk is limited by the delay that it causes, as 
 called marks, go out among the data; the answer to a mark tells how much has arrived, and the round trip it took.
 
 - While the round trip is near the shortest one seen, the limit doubles with each round trip.
-- When it exceeds the shortest one by more than a target, the limit shrinks until half the target should be left; then
-  on it changes in small steps. A fast link never gets there: its queue drains in less time than any target.
+- When it exceeds the shortest one by more than a target, the limit shrinks to where half the target should be left;
+  after that it changes in small steps. A fast link never gets there: its queue drains in less time than any target.
 - On a short line, two busy ends cause delay too. There the delay counts as ours only if the limit was reached. If it
   was not, the limit comes down to what was in flight, so that the next delay can be attributed.
 - If the delay stays although almost nothing is in flight, it is not ours: the path became longer, or others fill it.
