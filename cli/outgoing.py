@@ -79,6 +79,8 @@ class _Watch:
         self._under_way: dict[int, dict[str, Any]] = {}
         self._began_s = time.monotonic()
         self._wait = wait
+        self._has_warned = False
+        """Whether it was said that time alone brings the contact nothing: once for all that is sent."""
         self.failures: list[PeerpostError] = []
 
     def is_queued(self, request: int) -> bool:
@@ -147,15 +149,25 @@ class _Watch:
     def _print(self, row: dict[str, Any]) -> None:
         what = row.get("name") or row["kind"]
         self._app.has_acted = True
-        if self._app.terminal.quiet and not self._app.terminal.json:
-            return  # From cron, what is printed becomes a mail: here nothing went wrong.
+        # From cron, what is printed becomes a mail: where nothing went wrong there is none.
+        silent = self._app.terminal.quiet and not self._app.terminal.json
         with self._progress.aside():
             with self._app.going_on():
-                self._app.terminal.record(
-                    row, human=f"{row['id']}  {row['state']}  {what}  to {row['contact']}"
+                if not silent:
+                    self._app.terminal.record(
+                        row, human=f"{row['id']}  {row['state']}  {what}  to {row['contact']}"
+                    )
+            if row["state"] == "queued" and row.get("hint") and not self._has_warned:
+                self._has_warned = True
+                self._app.terminal.warn(
+                    f"It is queued, and waits: {row['last_error']}. {_sentence(row['hint'])}."
                 )
             for skipped in row.get("skipped", ()):
                 self._app.terminal.note(f"not sent: {skipped}")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _is_read(row: dict[str, Any]) -> bool:

@@ -205,6 +205,10 @@ class Terminal:
         if not self.quiet:
             self._say(json.dumps({"note": message}) if self.json else safe(message))
 
+    def warn(self, message: str) -> None:
+        """Say what --quiet does not silence: that what was asked for comes to nothing unless somebody acts."""
+        self._say(json.dumps({"note": message}) if self.json else safe(message))
+
     def event(self, value: Mapping[str, Any]) -> None:
         """Say something to a program, on stderr: with --json, beside the data."""
         self._say(as_json(value))

@@ -99,11 +99,14 @@ def add(
 @pass_app
 def list_(app: App) -> None:
     """List the contacts."""
+    rows = app.call("contacts.list")
     app.terminal.records(
-        app.call("contacts.list"),
-        _COLUMNS,
-        empty="No contacts yet. Invite one: peerpost contacts invite NAME",
+        rows, _COLUMNS, empty="No contacts yet. Invite one: peerpost contacts invite NAME"
     )
+    for row in rows:
+        # A blocked one is as the user wants it. A program has it in its row.
+        if row.get("hint") and row["state"] != "blocked" and not app.terminal.json:
+            app.terminal.note(row["hint"])
 
 
 @contacts.command(examples="peerpost contacts show bob")

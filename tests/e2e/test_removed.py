@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,72 @@ async def test_who_was_removed_is_told_what_may_be_the_cause(pair: tuple[Friend,
 
     async def said() -> bool:
         shown = (await alice.cli("contacts", "show", "bob")).row
-        return "removed or blocked us" in str(shown["last_error"])
+        return "removed or blocked you" in str(shown["last_error"])
 
     await until(said)
+
+
+async def test_who_was_removed_sees_it_wherever_it_looks(pair: tuple[Friend, Friend]) -> None:
+    alice, bob = pair
+    await bob.cli("contacts", "remove", "alice", "--yes")
+    await _calls(alice)
+    await until(lambda: _is(alice, "removed"))
+    (listed,) = (await alice.cli("contacts", "list")).rows
+    assert listed["state"] == "removed"
+    for way in ("contacts add bob TICKET", "contacts invite bob"):
+        assert way in listed["hint"], listed
+    doctor = (await alice.cli("doctor", code=1)).rows
+    (row,) = [row for row in doctor if row["check"] == "contact bob"]
+    assert not row["ok"]
+    assert "invite bob" in row["hint"]
+    assert "removed" in row["found"]
+    for options in ((), ("--quiet",)):
+        sent = await alice.cli(*options, "send", "--contact", "bob", "are you there?")
+        assert sent.row["state"] == "queued"
+        assert "removed or blocked you" in sent.err
+        assert "contacts invite bob" in sent.err
+    queued = (await alice.cli("queue", "list")).rows
+    assert all("removed or blocked you" in row["last_error"] for row in queued)
+
+    # Over a restart of the node too, before anybody was called.
+    await alice.cli("node", "stop")
+    assert (await alice.cli("contacts", "list")).row["state"] == "removed"
+
+    # A ticket, whoever gives it, makes it good again, and what was queued arrives.
+    await meet(alice, bob)
+    await until(lambda: _is(alice, "active"))
+    for row in queued:
+        await alice.delivered(row["id"])
+    quiet = await alice.cli("--quiet", "send", "--contact", "bob", "there you are")
+    assert quiet.err == ""
+
+
+async def _calls(friend: Friend) -> None:
+    """Have something to send, so that the contact is called now."""
+    await friend.cli("send", "--contact", "bob", "one more thing")
+
+
+async def _is(friend: Friend, state: str) -> bool:
+    return bool((await friend.ask("contacts.list"))[0]["state"] == state)
+
+
+async def test_sending_to_whom_the_ticket_never_reached_says_so(
+    pair: tuple[Friend, Friend], friend: Callable[..., Friend]
+) -> None:
+    alice, _ = pair
+    carol = friend("carol")
+    await carol.start()
+    await carol.create()
+    ticket = (await carol.cli("contacts", "invite", "alice", "--expires", "3s")).row["ticket"]
+    await carol.close()
+    assert (await alice.cli("contacts", "add", "carol", ticket)).row["state"] == "pending"
+
+    async def expired() -> bool:
+        shown = await alice.ask("contacts.show", {"name": "carol"})
+        return bool(shown["state"] == "expired")
+
+    await until(expired)
+    sent = await alice.cli("send", "--contact", "carol", "hello")
+    assert sent.row["state"] == "queued"
+    assert "the ticket expired" in sent.err
+    assert "contacts add carol TICKET" in sent.err

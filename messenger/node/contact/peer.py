@@ -21,14 +21,14 @@ from peerpost.node.session.session import Session
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol.backoff import Backoff
 from peerpost.protocol.hello import HelloDeniedError, HelloRefusedError
-from peerpost.store.tables import contacts, outbox
+from peerpost.store.tables import contacts, meetings, outbox
 from peerpost.wire.hello import RefusalCode
 from peerpost.wire.history import TOPS
 
 from .exchange import Exchange
 from .handshake import Greeting, open_lanes
 from .reach import closed_where_it_fails
-from .tickets import NOT_TAKEN, expire
+from .tickets import NOT_TAKEN, expire, take_note
 
 if TYPE_CHECKING:
     from peerpost.net.interface import Connection, Stream
@@ -54,6 +54,8 @@ WARN_EVERY_S = 60.0
 """How often at most the log tells of a contact that is not served."""
 COMING_S = 5.0
 """Longest wait for the session of a contact who joins over a connection of its own: as long as HELLO may take."""
+DIALLED = frozenset({"active", "pending", "removed"})
+"""States of a contact that is called: one that has removed us may take us back, and nothing else would tell us."""
 STEADY_S = 1.0
 """A session that ends sooner says that the next will too, as on a full disk: it is waited for."""
 
@@ -193,7 +195,7 @@ class Peer:
                 if self.session is None and self._unsteady is not None:
                     await self._pause(self._unsteady, queued=True)
                 continue
-            if self.contact.state in ("active", "pending") and self._reach.where(self.contact):
+            if self.contact.state in DIALLED and self._reach.where(self.contact):
                 await self._reach.dials.turn(self.contact.id, soon=self._hurry)
                 self._hurry = False
                 if self.session is None:
@@ -232,7 +234,7 @@ class Peer:
     async def _dial_once(self) -> None:
         self.attempts += 1
         self.refused = False
-        ticket = self.contact.ticket_secret
+        ticket, asked_ms = self.contact.ticket_secret, now_ms()
         try:
             connection, greeting = await self._reach.dial(self.contact)
             async with closed_where_it_fails(connection):
@@ -243,7 +245,7 @@ class Peer:
             # Of a ticket that came meanwhile this says nothing.
             if ticket == self.contact.ticket_secret:
                 self.refused = error.is_final
-                await self._heed(error)
+                await self._heed(error, asked_ms)
         except HelloDeniedError as error:
             log.debug("%s is not served: %s", self.contact.name, error.message)
         except PeerpostError as error:
@@ -261,16 +263,17 @@ class Peer:
         """Take note that the contact came, saw who we are, and does not go on."""
         log.info("%s does not go on: %s", self.contact.name, error.message)
         self.last_error = error.message
-        await self._heed(error)
+        await self._heed(error, now_ms())
 
-    async def _heed(self, error: HelloRefusedError) -> None:
+    async def _heed(self, error: HelloRefusedError, asked_ms: int) -> None:
         """Do what can be done about the contact, who does not serve us."""
         try:
-            await self._act_upon(error)
+            await self._act_upon(error, asked_ms)
         except StorageError as failure:
             log.warning("cannot note that %s refused: %s", self.contact.name, failure.message)
 
-    async def _act_upon(self, error: HelloRefusedError) -> None:
+    async def _act_upon(self, error: HelloRefusedError, asked_ms: int) -> None:
+        """Act as the contact said when it was asked, at asked_ms."""
         refusal = error.refusal
         if error.is_final and self.contact.state == "pending":
             said = (
@@ -280,11 +283,16 @@ class Peer:
             )
             self.last_error = f"{NOT_TAKEN}: {said}"
             await expire(self._services, self._book, self.contact.id, self.last_error)
-        elif refusal is not None and refusal.code == RefusalCode.ROLLBACK:
+        if refusal is None:
+            if self.contact.state == "active":
+                await take_note(
+                    self._services, self._book, meetings.refuses_us, self.contact.id, asked_ms
+                )
+        elif refusal.code == RefusalCode.ROLLBACK:
             log.info("%s has a newer key statement of ours", self.contact.name)
             if await self._reach.overtake(refusal):
                 self.dial_now()
-        elif refusal is not None and refusal.code == RefusalCode.EQUIVOCATION:
+        elif refusal.code == RefusalCode.EQUIVOCATION:
             log.info("%s has to verify us: %s", self.contact.name, error.message)
 
     # -- sessions

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from peerpost.node.clock import now_ms
 from peerpost.store.tables import contacts
 
 if TYPE_CHECKING:
+    import apsw
+
     from peerpost.node.services import Services
 
     from .meeting import Acquainted, Book
 
-__all__ = ["EXPIRY_CHECK_S", "NOT_TAKEN", "expire", "expire_tickets"]
+__all__ = ["EXPIRY_CHECK_S", "NOT_TAKEN", "expire", "expire_tickets", "take_note"]
+
+P = ParamSpec("P")
 
 NOT_TAKEN = "whoever made the ticket does not take it"
 EXPIRY_CHECK_S = 5.0
@@ -25,7 +29,18 @@ async def expire(
     services: Services, book: Book, contact_id: str, why: str, at_ms: int | None = None
 ) -> None:
     """End the wait of a contact whose ticket came to nothing, if it still waits."""
-    changed = await services.store.write(contacts.expire, contact_id, why, at_ms)
+    await take_note(services, book, contacts.expire, contact_id, why, at_ms)
+
+
+async def take_note(
+    services: Services,
+    book: Book,
+    work: Callable[Concatenate[apsw.Connection, P], contacts.Contact | None],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> None:
+    """Have the store note something of a contact, and take what has changed about it, if anything."""
+    changed = await services.store.write(work, *args, **kwargs)
     if changed is not None and book.update(changed) is not None:
         services.events.publish("contact", changed.id, changed.state)
 

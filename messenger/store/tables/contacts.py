@@ -39,7 +39,7 @@ __all__ = [
 _COLUMNS = (
     "id, name, state, id_public, statement_body, statement_sig, transport_public, addresses,"
     " ticket_secret, ticket_expires_s, note, accept, verified_at_ms, added_ms, last_seen_ms,"
-    " conflict_body, conflict_sig, went_back_ms, why"
+    " conflict_body, conflict_sig, went_back_ms, why, removed_us_ms"
 )
 
 REMEMBERED = 4096
@@ -53,7 +53,8 @@ class Contact:
     id: str
     name: str
     state: str
-    """pending, active, expired, changed (it has signed two statements of one number) or blocked."""
+    """pending, active, removed (it has removed or blocked us), expired, changed (it has signed two statements of one
+    number) or blocked."""
     id_public: bytes
     signed: Signed | None
     """Its newest key statement, once we have met."""
@@ -141,9 +142,12 @@ class MessageCounts:
 
 def _contact(row: tuple[object, ...]) -> Contact:
     (id_, name, state, id_public, body, sig, transport, addresses, *rest) = row
-    secret, expires_s, note, accept, verified, added, seen, other, other_sig, back, why = rest
+    secret, expires_s, note, accept, verified, added, seen, *later = rest
+    other, other_sig, back, why, removed_us = later
     if other is not None and state != "blocked":
         state = "changed"
+    elif removed_us is not None and state == "active":
+        state = "removed"
     return Contact(
         id=id_,  # type: ignore[arg-type]
         name=name,  # type: ignore[arg-type]
@@ -234,7 +238,7 @@ def _require_same(same: Contact, name: str, *, ticket: bool) -> None:
             hint=f"a new ticket renews it by its name: peerpost contacts add {same.name} TICKET",
         )
     require_renewable(same)
-    if same.state == "active" and not ticket:
+    if same.state in ("active", "removed") and not ticket:
         raise ExistsError(
             f"this identity is your contact {same.name!r} already",
             hint="another address of it: peerpost contacts edit NAME --address MULTIADDR",

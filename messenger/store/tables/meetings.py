@@ -12,7 +12,7 @@ from peerpost.wire.statement import Signed
 
 from . import contacts, invites
 
-__all__ = ["Met", "met", "verify"]
+__all__ = ["Met", "met", "refuses_us", "verify"]
 
 _UNVERIFIED = "its identity has signed two key statements of one number"
 
@@ -52,7 +52,8 @@ def met(
         invites.redeem(db, invite_id, id_public, now_ms)
     db.execute(
         "UPDATE contacts SET statement_body = ?, statement_sig = ?, last_seen_ms = ?,"
-        " ticket_secret = NULL, ticket_expires_s = NULL, state = 'active', why = NULL WHERE id = ?",
+        " ticket_secret = NULL, ticket_expires_s = NULL, state = 'active', why = NULL, removed_us_ms = NULL"
+        " WHERE id = ?",
         (signed.body, signed.sig, now_ms, contact.id),
     )
     return Met(contact=contacts.get(db, contact.id), joined=joined)
@@ -86,6 +87,19 @@ def _note_conflict(db: apsw.Connection, contact: contacts.Contact, signed: Signe
             " WHERE id = ?",
             (signed.body, signed.sig, _UNVERIFIED, contact.id),
         )
+
+
+def refuses_us(db: apsw.Connection, id_: str, asked_ms: int) -> contacts.Contact | None:
+    """Note that a contact that we have met serves us no more, as it said when it was asked at asked_ms.
+
+    None where that is known, where its ticket is still tried, or where it has served us since.
+    """
+    db.execute(
+        "UPDATE contacts SET removed_us_ms = ?1 WHERE id = ?2 AND state = 'active'"
+        " AND statement_body IS NOT NULL AND removed_us_ms IS NULL AND coalesce(last_seen_ms, 0) <= ?1",
+        (asked_ms, id_),
+    )
+    return contacts.get(db, id_) if db.changes() else None
 
 
 def verify(db: apsw.Connection, id_: str, now_ms: int) -> contacts.Contact:

@@ -13,6 +13,7 @@ from peerpost.crypto.keys import peer_id, safety_number, transport_public
 from peerpost.errors import BadInputError, TicketError, UnavailableError, UsageError
 from peerpost.node.clock import now_ms, rfc3339
 from peerpost.node.contact.reach import peer_ids
+from peerpost.node.contact.standing import obstacle
 from peerpost.node.contact.tickets import NOT_TAKEN
 from peerpost.store.tables import agreement, quota
 from peerpost.store.tables import contacts as store_contacts
@@ -30,6 +31,7 @@ from .pasted import find_ticket
 from .whole import whole
 
 if TYPE_CHECKING:
+    from peerpost.node.contact.peer import Peer
     from peerpost.node.home import Opened
 
 __all__ = ["add", "edit", "list_", "remove", "show"]
@@ -150,6 +152,7 @@ def _row(
 ) -> dict[str, Any]:
     peer = opened.network.peers.get(contact.id)
     publics = contact.transport_publics
+    stands = obstacle(contact)
     return {
         "id": contact.id,
         "name": contact.name,
@@ -160,6 +163,7 @@ def _row(
         "online": peer is not None and peer.online,
         "queued": queued.get(contact.id, 0),
         "unread": unread.get(contact.id, 0),
+        "hint": None if stands is None else f"{stands.why}: {stands.hint}",
     }
 
 
@@ -200,8 +204,15 @@ async def show(opened: Opened, request: Request) -> dict[str, Any]:
         "restored_side": max(put_back, key=put_back.__getitem__, default=None),
         "limits": limits.describe(limit),
         "went_back": rfc3339(contact.went_back_ms),
-        "last_error": (peer.last_error if peer is not None else None) or contact.why,
+        "last_error": _last_error(contact, peer),
     }
+
+
+def _last_error(contact: store_contacts.Contact, peer: Peer | None) -> str | None:
+    stands = obstacle(contact)
+    if contact.state == "removed" and stands is not None:
+        return stands.why
+    return (peer.last_error if peer is not None else None) or contact.why
 
 
 class _Edit(msgspec.Struct, forbid_unknown_fields=True):

@@ -112,6 +112,7 @@ async def invited(opened: Opened) -> list[dict[str, Any]]:
             "online": False,
             "queued": 0,
             "unread": 0,
+            "hint": None,
         }
         for one in found
         if one.used_ms is None and not one.renews

@@ -14,11 +14,13 @@ from peerpost import fastpath
 from peerpost.client.rpc import Request
 from peerpost.errors import NoIdentityError, StorageError
 from peerpost.node.clock import rfc3339
+from peerpost.node.contact.standing import obstacle
 from peerpost.store.db.engine import sqlite_version
 from peerpost.store.tables import agreement, quota
 
 if TYPE_CHECKING:
     from peerpost.node.home import Host
+    from peerpost.store.tables.contacts import Contact
 
 __all__ = ["config_show", "doctor", "hand_over", "ready", "status", "stay", "stop"]
 
@@ -26,8 +28,6 @@ HOME_HINT = "stop the node, and put the home back from a backup"
 DISK_HINT = "make room on the disk; all that waits goes on by itself"
 STALLS_HINT = "a defect: the log of the node says where it was; peerpost node stop begins anew"
 HELD_BACK_HINT = "stop it, and start it from a shell or a service without that limit"
-WELL_KNOWN_STATES = frozenset({"pending", "active", "expired", "blocked"})
-"""Of a contact; any other asks for the user."""
 PUT_BACK = {
     "ours": "this home was found put back to an older state",
     "theirs": "its home was found put back to an older state",
@@ -127,9 +127,14 @@ async def _contacts(host: Host) -> list[dict[str, Any]]:
     contacts = {peer.contact.id: peer.contact for peer in opened.network.peers.values()}
     rows = []
     for contact in contacts.values():
-        if contact.state not in WELL_KNOWN_STATES:
-            hint = f"compare safety numbers: peerpost contacts verify {contact.name}"
-            rows.append(_row(f"contact {contact.name}", False, contact.state, hint))
+        # Whom the user has blocked asks for nothing.
+        if contact.state != "blocked" and (stands := obstacle(contact)) is not None:
+            hint = (
+                f"{stands.hint}; {_forget(contact)}" if contact.state != "changed" else stands.hint
+            )
+            rows.append(
+                _row(f"contact {contact.name}", False, f"{contact.state}: {stands.why}", hint)
+            )
     default_bytes = opened.services.config.storage.quota
     for contact_id in await opened.store.read(quota.all_used_up, default_bytes):
         if (found := contacts.get(contact_id)) is not None:
@@ -147,6 +152,10 @@ async def _contacts(host: Host) -> list[dict[str, Any]]:
             )
             rows.append(_row(f"contact {found.name}", True, what))
     return rows
+
+
+def _forget(contact: Contact) -> str:
+    return f"or forget them: peerpost contacts remove {contact.name}"
 
 
 def _row(check: str, ok: bool, found: str, hint: str | None = None) -> dict[str, Any]:

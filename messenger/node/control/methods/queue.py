@@ -12,6 +12,7 @@ import msgspec
 from peerpost.client.rpc import Request
 from peerpost.errors import NotFoundError
 from peerpost.node.clock import now_ms, rfc3339
+from peerpost.node.contact.standing import obstacle
 from peerpost.node.files.asking import waits_in_words
 from peerpost.node.files.upload import Upload
 from peerpost.store.tables import contacts as store_contacts
@@ -128,7 +129,10 @@ def describe(
     peer = opened.network.peers.get(entry.contact_id)
     pending = entry.state in _PENDING
     try_s = peer.next_dial_s if peer is not None and pending else None
+    stands = obstacle(peer.contact) if peer is not None and pending else None
     last_error = peer.last_error if peer is not None and pending else None
+    if stands is not None:
+        last_error = stands.why
     moving = opened.transfers.driven(entry.contact_id, entry.file_id, incoming=False)
     if moving is not None and pending:
         paused = moving.peer_pause
@@ -147,6 +151,7 @@ def describe(
         "attempts": peer.attempts if peer is not None and pending else 0,
         "next_attempt": None if wait_ms is None else rfc3339(now_ms() + max(0, wait_ms)),
         "last_error": entry.last_error or last_error,
+        "hint": None if stands is None else stands.hint,
         **figures(entry.size, moving),
         "created": rfc3339(entry.created_ms),
         "delivered": rfc3339(entry.delivered_ms),
