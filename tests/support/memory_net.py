@@ -18,6 +18,7 @@ from peerpost.errors import PeerpostError, UnavailableError
 from peerpost.net import sockets
 from peerpost.net.antechamber import Antechamber
 from peerpost.net.interface import Admission, ConnectionLostError, DialError, Gate, Priority
+from peerpost.net.unreached import no_answer, nobody_listens, place_of
 from tests.support.memory_link import DEAD_AFTER_S, Conditions, MemoryConnection
 
 __all__ = ["MemoryNetwork", "MemoryTransport"]
@@ -148,7 +149,7 @@ class MemoryTransport:
         life = self._life
         if life is None:
             raise DialError("the transport is not running")
-        told = dict.fromkeys(addresses, f"no answer in {timeout_s:g} s")
+        told = {address: no_answer(address, timeout_s) for address in addresses}
         race = asyncio.get_running_loop().create_task(self._race(peer_id, told), name="dial")
         ends: list[asyncio.Future[Any]] = [race, life]
         try:
@@ -160,8 +161,7 @@ class MemoryTransport:
         found = race.result() if race.done() else None
         if found is not None:
             return self._connect(*found)
-        causes = [f"{why} at {address}" for address, why in told.items()]
-        raise DialError("; ".join(causes) or "no address is known")
+        raise DialError("; ".join(told.values()) or "no address is known")
 
     async def _race(self, peer_id: str, told: dict[str, str]) -> _Found | None:
         """Return the first address that leads to the peer; note for each other one why it does not."""
@@ -194,11 +194,12 @@ class MemoryTransport:
             await asyncio.sleep(self.network.latency_s)
         found = self.network.listeners.get(address)
         if found is None:
-            raise _UnreachedError(address, "connection refused")
+            raise _UnreachedError(address, nobody_listens(address))
         if found.peer_id != peer_id:
-            raise _UnreachedError(address, "another peer answers at this address")
+            raise _UnreachedError(address, f"another peer answers at {place_of(address)}")
         if found.judge(self.peer_id) is Admission.REFUSED:
-            raise _UnreachedError(address, "the connection ended within the handshake")
+            why = f"the connection ended within the handshake at {place_of(address)}"
+            raise _UnreachedError(address, why)
         return address, found
 
     def judge(self, peer_id: str) -> Admission:
@@ -207,7 +208,7 @@ class MemoryTransport:
 
     def _connect(self, address: str, there: MemoryTransport) -> MemoryConnection:
         if self.network.listeners.get(address) is not there:
-            raise DialError(f"connection refused at {address}")
+            raise DialError(nobody_listens(address))
         near = self._end(there.peer_id, address, Admission.KNOWN, inbound=False)
         # Where the other end comes from: a port of its own, as TCP has it.
         source = self.network.new_address()

@@ -36,6 +36,7 @@ from peerpost.net.mux.keepalive import Keepalive
 from peerpost.net.mux.records import RecordOpener, RecordSealer
 from peerpost.net.mux.yamux import YamuxLimits
 from peerpost.net.shares import Pacer, Places, network_of
+from peerpost.net.unreached import no_answer, place_of, why_unreached
 
 from .guest import Guest
 from .upgrade import Secured, Upgrade
@@ -375,7 +376,7 @@ class LibP2PTransport:
                 raise DialError("the transport has stopped")
             return await self._adopt(secured, Admission.KNOWN, inbound=False)
         except OSError as error:
-            raise DialError(str(error)) from error
+            raise DialError("the connection broke at once") from error
 
     # -- outbound, in trio
 
@@ -416,7 +417,7 @@ class LibP2PTransport:
             return won[0]
         if self._stopped:
             raise DialError("the transport has stopped")
-        told = [f"{causes.get(a, f'no answer in {timeout_s:g} s')} at {a}" for a in addresses]
+        told = [causes.get(address) or no_answer(address, timeout_s) for address in addresses]
         raise DialError("; ".join(told) or "no address is known")
 
     async def _reach(self, peer_id: str, address: str) -> Secured:
@@ -424,8 +425,8 @@ class LibP2PTransport:
         try:
             found = await trio.socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
         except OSError as error:
-            raise DialError(error.strerror or "the name is unknown") from error
-        problem = DialError("the name has no address")
+            raise DialError(why_unreached(address, error)) from error
+        problem = DialError(f"the name {host} has no address")
         for kind, _, protocol, _, target in found:
             sock = trio.socket.socket(kind, socket.SOCK_STREAM, protocol)
             try:
@@ -433,11 +434,11 @@ class LibP2PTransport:
                 with trio.fail_after(HANDSHAKE_TIMEOUT_S):
                     return await self._upgrade.outbound(trio.SocketStream(sock), peer_id)
             except PeerpostError as error:
-                problem = DialError(error.message)
+                problem = DialError(f"{error.message} at {place_of(address)}")
             except OSError as error:
-                problem = DialError((error.strerror or str(error)).lower())
+                problem = DialError(why_unreached(address, error))
             except trio.TooSlowError:
-                problem = DialError("the peer does not finish the handshake")
+                problem = DialError(f"{place_of(address)} does not finish the handshake")
             finally:
                 sock.close()
         raise problem

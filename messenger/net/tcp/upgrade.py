@@ -155,7 +155,7 @@ def _explain(error: Exception) -> ProtocolError | UntrustedError:
     if isinstance(cause, ProtocolError):
         return cause
     if type(cause).__name__ == "PeerIDMismatchesPubkey":
-        return UntrustedError("another peer answers at this address")
+        return UntrustedError("another peer answers")
     if isinstance(cause, HandshakeFailure) and str(cause):
         return UntrustedError(str(cause))
     return ProtocolError(f"the handshake failed: {type(cause).__name__}")

@@ -1,0 +1,71 @@
+"""Why an address could not be dialled, in words for people: what an operating system says is for programmers."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from . import sockets
+
+__all__ = ["no_answer", "nobody_listens", "place_of", "why_unreached"]
+
+_WORDS = {
+    errno.ETIMEDOUT: "no answer from {place} (timed out)",
+    errno.EHOSTUNREACH: "no route to {place}",
+    errno.ENETUNREACH: "no route to {place}",
+    errno.EHOSTDOWN: "no route to {place}",
+    errno.ENETDOWN: "the network of this machine is down: no route to {place}",
+    errno.EADDRNOTAVAIL: "no route to {place}",
+    errno.EAFNOSUPPORT: "this machine has no network of the kind of {place}",
+    errno.ECONNRESET: "{place} hung up",
+    errno.ECONNABORTED: "{place} hung up",
+    errno.EPIPE: "{place} hung up",
+    errno.EACCES: "a firewall on this machine does not let it call {place}",
+    errno.EPERM: "a firewall on this machine does not let it call {place}",
+    errno.EMFILE: "too many files are open here to call {place}",
+    errno.ENFILE: "too many files are open here to call {place}",
+    errno.ENOBUFS: "this machine has no memory left to call {place}",
+    errno.ENOMEM: "this machine has no memory left to call {place}",
+}
+_UNKNOWN_NAME = frozenset(
+    number
+    for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY")
+    if (number := getattr(socket, name, None)) is not None
+)
+
+
+def place_of(address: str) -> str:
+    """Return what a multiaddr leads to as HOST:PORT; one that is no TCP address as it is."""
+    parts = address.split("/")
+    if len(parts) < 5 or parts[0] or parts[3] != "tcp":
+        return address
+    host = f"[{parts[2]}]" if ":" in parts[2] else parts[2]
+    return f"{host}:{parts[4]}"
+
+
+def nobody_listens(address: str) -> str:
+    """Return what is to be said of a port where nobody takes a connection."""
+    return f"nobody listens at {place_of(address)}"
+
+
+def no_answer(address: str, timeout_s: float) -> str:
+    """Return what is to be said of an address that said nothing for so long."""
+    return f"no answer from {place_of(address)} in {timeout_s:g} s (timed out)"
+
+
+def why_unreached(address: str, error: OSError) -> str:
+    """Return what is to be said of an error of the system, of a look-up or of a connection."""
+    if isinstance(error, socket.gaierror):
+        _, host, _ = sockets.dial_target(address)
+        if error.errno in _UNKNOWN_NAME:
+            return f"the name {host} is not known"
+        if error.errno == socket.EAI_AGAIN:
+            return f"the name {host} cannot be looked up now: no name server answers"
+        return f"the name {host} cannot be looked up"
+    if error.errno == errno.ECONNREFUSED:
+        return nobody_listens(address)
+    # Not strerror: whoever raised the error may have put its own words and a tuple there.
+    said = os.strerror(error.errno).lower() if error.errno else "the connection failed"
+    words = _WORDS.get(error.errno or 0, "{place} cannot be reached: {said}")
+    return words.format(place=place_of(address), said=said)
