@@ -22,7 +22,6 @@ __all__ = [
     "Command",
     "Group",
     "LazyGroup",
-    "UnknownCommandError",
     "complete_contacts",
     "pass_app",
 ]
@@ -280,19 +279,10 @@ class Group(_Page, click.Group):
         """Find a command by its exact name. Raises UsageError naming the nearest."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
+            from .guesses import UnknownCommandError
+
             raise UnknownCommandError(name, self, ctx)
         return super().resolve_command(ctx, args)
-
-
-class UnknownCommandError(click.UsageError):
-    """There is no command of that name; `near` is the one that may have been meant."""
-
-    def __init__(self, name: str, group: click.Group, ctx: click.Context) -> None:
-        import difflib
-
-        super().__init__(f"there is no command {name!r}", ctx=ctx)
-        near = difflib.get_close_matches(name, group.list_commands(ctx), n=1, cutoff=0.5)
-        self.near = near[0] if near else None
 
 
 class LazyGroup(Group):

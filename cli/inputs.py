@@ -14,10 +14,24 @@ import click
 from peerpost.errors import BadInputError, NoInputError
 from peerpost.stdio import inherited, read_up_to
 
-__all__ = ["AcceptLimit", "Duration", "Quota", "Size", "open_input", "read_ticket"]
+__all__ = [
+    "AcceptLimit",
+    "Duration",
+    "Quota",
+    "Size",
+    "in_order",
+    "is_like_ticket",
+    "nearest",
+    "open_input",
+    "read_ticket",
+]
 
 MAX_TICKET_FILE_BYTES = 64 << 10
 """A ticket is 200 characters; a file of more than this is another file."""
+
+
+LONGEST_NAME_CHARS = 64
+"""Of a contact."""
 
 
 class Duration(click.ParamType[float]):
@@ -96,7 +110,7 @@ def open_input(path: str, *, folders: bool = False) -> int:
             return os.dup(own)
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise NoInputError(f"there is no file {path}", hint=_nearest(path)) from None
+        raise NoInputError(f"there is no file {path}", hint=nearest(path)) from None
     except PermissionError:
         raise NoInputError(f"{path} may not be read", hint="look at its rights: ls -l") from None
     except (OSError, ValueError) as error:
@@ -104,7 +118,7 @@ def open_input(path: str, *, folders: bool = False) -> int:
         raise NoInputError(f"{path} cannot be read: {reason}") from None
 
 
-def _nearest(path: str) -> str | None:
+def nearest(path: str) -> str | None:
     """Return a hint with the file's nearest neighbour in name, where there is one."""
     import difflib
 
@@ -115,6 +129,21 @@ def _nearest(path: str) -> str | None:
         return f"there is no folder {wanted.parent}"
     near = difflib.get_close_matches(wanted.name, names, n=1)
     return f"did you mean {wanted.with_name(near[0])}?" if near else None
+
+
+def is_like_ticket(text: str) -> bool:
+    """Tell whether a text must have a ticket in it and is no name: none of that length is."""
+    return len(text) > LONGEST_NAME_CHARS and "PP1" in text.upper()
+
+
+def in_order(name: str, ticket: str | None) -> tuple[str, str | None]:
+    """Return the name and the ticket in this order, however they were given: neither can be taken for the other."""
+    swapped = ticket is not None and not is_like_ticket(ticket) and ticket != "-"
+    return (
+        (ticket, name)
+        if ticket and swapped and (is_like_ticket(name) or name == "-")
+        else (name, ticket)
+    )
 
 
 def read_ticket(ticket: str | None, path: str | None) -> str:

@@ -13,7 +13,7 @@ from peerpost import stdio
 from peerpost.errors import PeerpostError, ReaderLeftError, StorageError
 from peerpost.stdio import OutputError
 
-from .app import CONTEXT, App, LazyGroup, UnknownCommandError
+from .app import CONTEXT, App, LazyGroup
 
 __all__ = ["main", "root", "run"]
 
@@ -36,6 +36,7 @@ COMMANDS = {
         ("config", "config:config", "Show and check the configuration."),
         ("demo", "demo:demo", "See two nodes exchange a text and a file."),
         ("completion", "completion:completion", "Print the completion script for a shell."),
+        ("help", "help:help_", "Show how a command is used."),
     )
 }
 
@@ -146,8 +147,9 @@ def _sentence(error: click.UsageError) -> str:
 
 
 def _usage_hint(error: click.UsageError) -> str | None:
-    if isinstance(error, UnknownCommandError) and error.near is not None:
-        return f"did you mean {error.near!r}?"
+    if meant := getattr(error, "meant", None):
+        *others, last = map(repr, meant)
+        return f"did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
     if error.ctx is None:
         return None
     see = f"see: {error.ctx.command_path} --help"

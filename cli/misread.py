@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from peerpost.errors import UsageError
+from peerpost.errors import NoInputError, UsageError
 
 from .app import App
+from .inputs import nearest
 from .terminal import safe
 
-__all__ = ["is_meant_as_file", "needs_contact", "one_text"]
+__all__ = ["is_meant_as_file", "needs_contact", "one_text", "require_files"]
 
 MAX_WORDS = 8
 """Words of a command line that a hint repeats."""
@@ -45,6 +46,17 @@ def one_text(words: tuple[str, ...]) -> UsageError:
             hint=f"send them: --file {_quoted(words)}",
         )
     return UsageError("a text is one argument", hint=f'quote it: "{" ".join(words)[:60]}"')
+
+
+def require_files(words: tuple[str, ...], contact: str) -> None:
+    """Raise NoInputError where what stands behind `--file PATH` is no file, and most likely a text to go with it."""
+    for word in words:
+        if word != "-" and not _is_here(word):
+            near = nearest(word)
+            text = f"a text goes by itself: peerpost send --contact {_quoted((contact,))} {_quoted((word,))}"
+            raise NoInputError(
+                f"there is no file {word}", hint=f"{near or ''}{' ' if near else ''}{text}"
+            )
 
 
 def needs_contact(words: tuple[str, ...], files: tuple[str, ...]) -> UsageError:

@@ -10,7 +10,7 @@ from peerpost.errors import UsageError
 
 from ..app import App, Group, complete_contacts, pass_app
 from ..completing import complete_files
-from ..inputs import AcceptLimit, Quota, read_ticket
+from ..inputs import AcceptLimit, Quota, in_order, is_like_ticket, read_ticket
 from .invites import invite, invites
 
 __all__ = ["contacts"]
@@ -76,7 +76,13 @@ def add(
     tried until the ticket expires; what you send meanwhile is queued. A new ticket of a contact that
     you have renews the friendship: what is queued and was sent stays.
     """
+    name, ticket = in_order(name, ticket)
     params: dict[str, Any] = {"name": name}
+    if is_like_ticket(name):
+        raise UsageError(
+            "this is a ticket, and its contact has no name yet",
+            hint="say what you call them: peerpost contacts add NAME TICKET",
+        )
     if (id_ is None) != (address is None):
         raise UsageError("--id and --address belong together")
     if sum(way is not None for way in (ticket, ticket_file, id_)) != 1:
@@ -88,11 +94,20 @@ def add(
         params |= {"id": id_, "address": address}
     else:
         params["ticket"] = read_ticket(ticket, ticket_file)
+    me = None if id_ is None else app.call("identity.show")
     added = app.call("contacts.add", params)
     app.terminal.record(added, human=f"{added['name']}  {added['state']}")
-    if added["state"] == "pending":
-        until = "until reached" if id_ is not None else "until the ticket expires"
+    if added["state"] != "pending":
+        return
+    if me is None:
+        until = "until the ticket expires"
         app.terminal.note(f"{name} is tried {until}; see: peerpost contacts show {name}")
+        return
+    where = next(iter(me["announced"] or me["listening"]), "ADDRESS")
+    app.terminal.note(
+        f"{name} has to add you too before anything arrives, and is tried until then:"
+        f" peerpost contacts add {me['name']} --id {me['id']} --address {where}"
+    )
 
 
 @contacts.command("list", examples="peerpost contacts list\npeerpost --json contacts list")

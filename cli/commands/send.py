@@ -16,7 +16,7 @@ from peerpost.stdio import inherited, read_up_to
 from ..app import App, Command, complete_contacts, pass_app
 from ..completing import complete_files
 from ..inputs import Duration, open_input
-from ..misread import is_meant_as_file, needs_contact, one_text
+from ..misread import is_meant_as_file, needs_contact, one_text, require_files
 from ..outgoing import Outgoing, deliver
 
 __all__ = ["send"]
@@ -105,6 +105,8 @@ def send(
         common |= {"wait": True, "timeout_s": DEFAULT_TIMEOUT_S if timeout is None else timeout}
     if not files and not as_text and is_meant_as_file(app, text):
         files, text = text, ()
+    if files:
+        require_files(text, contact)
     items = _files((*files, *text), name) if files else [_text(app, text, name)]
     deliver(app, items, common)
 

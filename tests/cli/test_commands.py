@@ -67,6 +67,7 @@ def test_add(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
     assert node.params["ticket"] == "PP1FILE"
     shell.process("contacts", "add", "alice", "-", stdin=b"  PP1STDIN\n")
     assert node.params["ticket"] == "PP1STDIN"
+    node.answers["identity.show"] = {"id": "ee", "name": "bob", "announced": [], "listening": []}
     shell("contacts", "add", "alice", "--id", "ff", "--address", "/ip4/1.2.3.4/tcp/1/p2p/x")
     assert node.params == {"name": "alice", "id": "ff", "address": "/ip4/1.2.3.4/tcp/1/p2p/x"}
 

@@ -111,3 +111,12 @@ def test_the_line_that_was_meant(
     assert ran.code == 2
     assert hint in ran.err.splitlines()[1]
     assert not node.asked
+
+
+@pytest.mark.parametrize("word", ["see this", "hello", "x" * 300, "a\nb"])
+@pytest.mark.usefixtures("here")
+def test_a_text_beside_a_file(node: FakeNode, shell: Shell, word: str) -> None:
+    ran = shell("send", "-c", "bob", "--file", "a.jpg", word)
+    assert ran.code == 66
+    assert "a text goes by itself: peerpost send --contact bob" in ran.err
+    assert not node.asked
