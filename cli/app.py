@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from peerpost import __version__
-from peerpost.errors import ReaderLeftError, UnprintedError
+from peerpost.errors import PeerpostError, ReaderLeftError, UnprintedError
 from peerpost.stdio import OutputError
 
 from .terminal import Terminal
@@ -112,6 +112,19 @@ class App:
         looks = method in _LOOKING or (method == "contacts.verify" and len(params or {}) == 1)
         self.has_acted = self.has_acted or not looks
         return answer
+
+    def other_version(self) -> PeerpostError | None:
+        """Return what is to be said where the node is of another version than this command, and runs."""
+        from peerpost.client.ask import dial
+
+        try:
+            node = dial(self.home)
+            if node is None:
+                return None
+            with node:
+                return node.other_version()
+        except PeerpostError:
+            return None
 
     @contextmanager
     def going_on(self) -> Iterator[None]:

@@ -120,6 +120,10 @@ def _failed(app: App, error: BaseException) -> int:
             terminal.error("io", f"cannot write: {error.strerror}", None)
             return StorageError.exit_code
     _trace(app, error)
+    if isinstance(error, LookupError | TypeError) and (other := app.other_version()) is not None:
+        # An answer that is not as this version has it.
+        terminal.error(other.code, other.message, other.hint)
+        return other.exit_code
     terminal.error(
         "unexpected",
         f"unexpected {type(error).__name__}: {error}",

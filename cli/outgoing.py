@@ -195,7 +195,6 @@ def _send_one(app: App, item: Outgoing, common: dict[str, Any], watch: _Watch) -
 def _send_many(app: App, items: list[Outgoing], common: dict[str, Any], watch: _Watch) -> None:
     """Queue one after the other, so that their order is the command's, then wait for all."""
     from peerpost.client.ask import connect
-    from peerpost.client.rpc import error_from
 
     connected = connect(app.home, spawn=app.spawn, node_args=app.node_args(), on_wait=app.waits)
     with connected as node:
@@ -212,7 +211,7 @@ def _send_many(app: App, items: list[Outgoing], common: dict[str, Any], watch: _
             if kind == "result":
                 watch.result(id_, value)
             else:
-                watch.failures.append(error_from(value))
+                watch.failures.append(node.error(value))
 
         for item in items:
             try:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, TypeVar
 
+from peerpost import __version__
 from peerpost.errors import (
     BadInputError,
     LockedError,
@@ -26,7 +27,14 @@ from peerpost.errors import (
 from peerpost.raw_bytes import shown
 
 from .paths import MAX_SOCKET_PATH_BYTES, HomePaths
-from .rpc import MAX_REQUEST_BYTES, error_from, peer_pid, peer_uid
+from .rpc import (
+    INVALID_PARAMS,
+    MAX_REQUEST_BYTES,
+    METHOD_NOT_FOUND,
+    error_from,
+    peer_pid,
+    peer_uid,
+)
 
 __all__ = ["MAX_ANSWER_BYTES", "NodeConnection", "OnEvent", "OnWait", "call", "connect", "dial"]
 
@@ -74,9 +82,14 @@ class NodeConnection:
     """One connection to a node; calls on it run one after the other."""
 
     def __init__(
-        self, sock: socket.socket, *, on_silence: Callable[[], None] | None = None
+        self,
+        sock: socket.socket,
+        *,
+        path: str = "",
+        on_silence: Callable[[], None] | None = None,
     ) -> None:
-        """Take a connected socket; `on_silence` is called whenever nothing has come for `SILENCE_S`."""
+        """Take a socket connected to `path`; `on_silence` is called whenever nothing has come for `SILENCE_S`."""
+        self._path = path
         self._socket = sock
         self._on_silence = on_silence
         if on_silence is not None:
@@ -116,7 +129,7 @@ class NodeConnection:
             if kind == "result":
                 return value
             if kind == "error":
-                raise error_from(value)
+                raise self.error(value)
             if on_event is not None:
                 on_event(value)
         raise AssertionError("answers end only by an error")
@@ -149,6 +162,32 @@ class NodeConnection:
                 yield id_, "result", message["result"]
             elif isinstance(params := message.get("params"), dict):
                 yield int(params.get("id", 0)), "event", params.get("event")
+
+    def error(self, answer: dict[str, Any]) -> PeerpostError:
+        """Return what an error answer stands for, or that the node is of another version and knows other things."""
+        if answer.get("code") in (INVALID_PARAMS, METHOD_NOT_FOUND):
+            return self.other_version() or error_from(answer)
+        return error_from(answer)
+
+    def other_version(self) -> UnavailableError | None:
+        """Return what is to be said of a node whose version is not ours; None of any other."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            # Beside this connection, on which answers to other requests may be on their way.
+            sock.connect(self._path)
+            beside = NodeConnection(sock)
+            beside.give_up_after(PROBE_S)
+            version = beside.call("node.status")["version"]
+        except (PeerpostError, OSError, LookupError, TypeError):
+            return None
+        finally:
+            sock.close()
+        if version == __version__:
+            return None
+        return UnavailableError(
+            f"the node is of version {version}, and this command of {__version__}",
+            hint="peerpost node stop, then again: what is queued stays queued",
+        )
 
     def give_up_after(self, timeout_s: float) -> None:
         """Have calls raise UnavailableError where the node says nothing for so long."""
@@ -306,7 +345,8 @@ def dial(home: str | os.PathLike[str], *, on_wait: OnWait | None = None) -> Node
     except BaseException:
         sock.close()
         raise
-    return NodeConnection(sock, on_silence=None if on_wait is None else _looking(paths, on_wait))
+    on_silence = None if on_wait is None else _looking(paths, on_wait)
+    return NodeConnection(sock, path=path, on_silence=on_silence)
 
 
 def _looking(paths: HomePaths, on_wait: OnWait) -> Callable[[], None]:

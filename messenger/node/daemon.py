@@ -58,7 +58,10 @@ def _runner() -> asyncio.Runner:
 def main(argv: list[str], node_class: type[Node] = Node) -> int:
     """Run the node until it is told to stop. Return the exit code."""
     arguments = _arguments(argv)
-    watchdog = Watchdog()
+    watchdog = Watchdog(as_json=arguments.json)
+    if arguments.json:
+        # What is wrong before the configuration is known is said in the same way.
+        logs.setup("warning", "json")
     try:
         surroundings.put_right(in_background=arguments.background)
         keep_freed_memory()
@@ -85,8 +88,9 @@ def _prepare(arguments: argparse.Namespace) -> Config:
     log_file = LogFile.of_stderr(
         HomePaths(arguments.home).node_log, limit_bytes=config.log.size, kept=config.log.kept
     )
-    level, format_ = arguments.log_level or config.log.level, arguments.log_format
-    logs.setup(level, format_ or config.log.format, log_file)
+    # With --json a program reads stderr, and every line there is an object, but where text is asked for by name.
+    format_ = arguments.log_format or ("json" if arguments.json else config.log.format)
+    logs.setup(arguments.log_level or config.log.level, format_, log_file)
     return config
 
 

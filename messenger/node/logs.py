@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
+from types import TracebackType
 
 from peerpost.client.logfile import LogFile
 from peerpost.raw_bytes import shown
@@ -93,6 +95,13 @@ class _FileHandler(logging.Handler):
             self.handleError(record)
 
 
+def _log_unexpected(
+    class_: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
+    if error is not None and class_ is not SystemExit:
+        logging.getLogger(__name__).critical("unexpected", exc_info=(class_, error, trace))
+
+
 def setup(level: str, format_: str, file: LogFile | None = None) -> None:
     """Send what is at least `level` (a stdlib level name, any case) to stderr as `text` or `json`.
 
@@ -101,6 +110,10 @@ def setup(level: str, format_: str, file: LogFile | None = None) -> None:
     handler = logging.StreamHandler(sys.stderr) if file is None else _FileHandler(file)
     handler.addFilter(Bounded())
     handler.setFormatter(_JsonFormatter() if format_ == "json" else _TextFormatter())
+    # What Python would print by itself is a line, or many, that is no object: it is logged.
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_unexpected
+    threading.excepthook = lambda failure: _log_unexpected(*failure[:3])
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -36,8 +37,9 @@ _FRAMES = 30
 class Watchdog:
     """Looks whether a loop turns."""
 
-    def __init__(self) -> None:
-        """Watch the loop that this thread will run."""
+    def __init__(self, *, as_json: bool = False) -> None:
+        """Watch the loop that this thread will run; `as_json` says how its end by force is told."""
+        self._as_json = as_json
         self._thread_id = threading.get_ident()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = threading.Event()
@@ -131,7 +133,8 @@ class Watchdog:
         self._leave(number, f"while it left: {self.where()}")
 
     def _leave(self, number: int, why: str) -> None:
-        text = f"peerpost: ended by {signal.Signals(number).name} {why}\n"
+        text = f"peerpost: ended by {signal.Signals(number).name} {why}"
+        text = f"{json.dumps({'note': text}) if self._as_json else text}\n"
         with contextlib.suppress(OSError):
             os.write(2, text.encode(errors="backslashreplace"))
         os._exit(128 + number)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,3 +90,45 @@ async def test_what_cannot_be_a_log_keeps_no_node_from_starting(
     assert not elsewhere.exists()
     await alice.cli("node", "stop")
     log.unlink()
+
+
+async def test_with_json_every_line_on_stderr_is_an_object(friend: Callable[..., Friend]) -> None:
+    alice = friend("alice")
+    await alice.cli("identity", "new", "--name", "alice", "--no-passphrase")
+    await alice.cli("node", "stop")
+    process = await alice.run_node("--log-level", "debug")
+    try:
+        (listening,) = (await alice.ask("node.status"))["addresses"]
+        await knock(int(listening.rpartition("/")[2]))
+        # One that holds the home makes a second one say why it cannot be: an error is an object as well.
+        taken = await alice.cli("node", "run", code=71)
+        assert taken.error["code"] == "already_running"
+    finally:
+        process.terminate()
+        assert await process.wait() == 143
+    lines = (alice.home / "run.log").read_text().splitlines()
+    assert lines
+    for line in lines:
+        assert {"ts", "level", "target", "msg"} <= set(json.loads(line)), line
+
+
+async def test_what_nobody_foresaw_is_an_object_too() -> None:
+    code = (
+        "import threading, warnings\n"
+        "from peerpost.node import logs\n"
+        "logs.setup('warning', 'json')\n"
+        "warnings.warn('look out')\n"
+        "thread = threading.Thread(target=lambda: 1 / 0)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+        "raise LookupError('gone')\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stderr=asyncio.subprocess.PIPE
+    )
+    _, err = await process.communicate()
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert process.returncode == 1
+    assert ["look out" in str(line) for line in lines] == [True, False, False]
+    assert "ZeroDivisionError" in lines[1]["exception"]
+    assert "LookupError" in lines[2]["exception"]
