@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from ..app import App, Command, pass_app
 from ..completing import complete_ids
 from ..inputs import Duration
+from ..terminal import safe, width
 
 __all__ = ["invite", "invites"]
 
@@ -23,6 +25,8 @@ _COLUMNS = (
 )
 _QUIET_ZONE = 4
 """Light modules around a QR code: with fewer some readers do not find it."""
+_PROMPT_LINES = 1
+"""Of the shell, once all is printed."""
 
 
 @click.command(
@@ -46,38 +50,50 @@ def invite(app: App, name: str, expires: float, no_qr: bool) -> None:
     contact that you have it renews the friendship, and admits nobody else.
     """
     made = app.call("contacts.invite", {"name": name, "expires_s": int(expires)})
-    terminal = app.terminal
+    terminal, notes = app.terminal, _notes(name, made)
     if terminal.out_is_terminal() and not no_qr:
-        _draw(app, made["ticket"])
+        _draw(app, made["ticket"], [made["ticket"], *notes])
     terminal.record(made, human=made["ticket"])
+    for note in notes:
+        terminal.note(note)
+
+
+def _notes(name: str, made: dict[str, Any]) -> list[str]:
+    """Return what is to be known about a ticket."""
+    notes = []
     if made.get("renews"):
-        terminal.note(
+        notes.append(
             f"{name} is a contact already: this renews it, with what is queued and was sent."
         )
-    for other in made.get("others", ()):
-        terminal.note(
-            f"There is another open ticket for {name}. Whoever comes first is {name}, the other is turned away;"
-            f" to take it back: peerpost contacts invites --withdraw {other}"
-        )
-    terminal.note(f"Give it to {name}, who runs: peerpost contacts add YOURNAME TICKET")
-    terminal.note(f"It works once, until {made['expires']}.")
+    notes += [
+        f"There is another open ticket for {name}. Whoever comes first is {name}, the other is turned away;"
+        f" to take it back: peerpost contacts invites --withdraw {other}"
+        for other in made.get("others", ())
+    ]
+    notes.append(f"Give it to {name}, who runs: peerpost contacts add YOURNAME TICKET")
+    notes.append(f"It works once, until {made['expires']}.")
+    return notes
 
 
-def _draw(app: App, ticket: str) -> None:
-    """Draw the ticket as a QR code in half blocks, or say why not: one that is cut off or wrapped is of no use."""
+def _draw(app: App, ticket: str, after: list[str]) -> None:
+    """Draw the ticket as a QR code in half blocks where all of it stays in sight above `after`; else say why not.
+
+    One that is cut off, wrapped, or without its margin, which readers look for, is of no use.
+    """
     import io
 
     import segno
 
     code = segno.make(ticket, error="l", micro=False, boost_error=False)
     columns, height = code.symbol_size(border=_QUIET_ZONE)
-    # What scrolls away of the quiet zone above is no loss.
-    lines = (height - 2 * _QUIET_ZONE + 1) // 2
     room = shutil.get_terminal_size((0, 0))  # Zeros where nobody knows.
+    told = after[: None if sys.stderr.isatty() and not app.terminal.quiet else 1]
+    below = sum(-(-width(safe(text)) // room.columns) for text in told) if room.columns else 0
+    lines = (height + 1) // 2 + below + _PROMPT_LINES
     if (room.columns and columns > room.columns) or (room.lines and lines > room.lines):
         app.terminal.note(
-            f"No QR code: it takes {columns} columns and {lines} lines, and this terminal has"
-            f" {room.columns} and {room.lines}. Make it larger, or its letters smaller."
+            f"No QR code: with what stands below, it takes {columns} columns and {lines} lines, and this"
+            f" terminal has {room.columns} and {room.lines}. Make it larger, or its letters smaller."
         )
         return
     out = io.StringIO()

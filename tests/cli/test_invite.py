@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+import pty
+import struct
+import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -16,6 +23,7 @@ def test_invite_draws_a_code_on_a_terminal(
     ticket = "PP1" + "A2" * 80
     node.answers["contacts.invite"] = {"ticket": ticket, "expires": "2026-11-25T00:00:00Z"}
     monkeypatch.setattr("peerpost.cli.terminal.Terminal.out_is_terminal", lambda _: True)
+    monkeypatch.setenv("LINES", "60")
     *code, last = shell("contacts", "invite", "bob").out.splitlines()
     assert last == ticket
     assert _scanned(code) == ticket
@@ -43,7 +51,14 @@ def _scanned(lines: list[str]) -> str:
 
 @pytest.mark.parametrize(
     ("columns", "lines", "fits"),
-    [(49, 24, True), (49, 21, True), (48, 25, False), (49, 20, False), (40, 60, False)],
+    [
+        (49, 30, True),
+        (163, 27, True),
+        (163, 26, False),
+        (48, 60, False),
+        (49, 29, False),
+        (80, 24, False),
+    ],
 )
 def test_a_code_that_does_not_fit_is_not_drawn(
     node: FakeNode,
@@ -62,7 +77,41 @@ def test_a_code_that_does_not_fit_is_not_drawn(
     ran = shell("contacts", "invite", "bob")
     assert ("█" in ran.out) is fits
     assert ran.out.endswith(ticket + "\n")
-    assert ("No QR code: it takes 49 columns and 21 lines" in ran.err) is not fits
+    assert ("No QR code: with what stands below, it takes 49 columns" in ran.err) is not fits
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines", "fits"),
+    [(80, 24, False), (80, 32, False), (80, 33, True), (60, 34, False), (60, 35, True)],
+)
+def test_on_a_terminal_all_of_a_code_is_in_sight_or_there_is_none(
+    node: FakeNode, columns: int, lines: int, *, fits: bool
+) -> None:
+    ticket = "PP1" + "A2" * 80
+    answer = {"ticket": ticket, "expires": "2026-11-25T00:00:00Z", "others": ["3f9a"]}
+    node.answers["contacts.invite"] = answer
+    pid, fd = pty.fork()
+    if pid == 0:
+        command = [sys.executable, "-m", "peerpost.cli", "--home", str(node.home)]
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("4H", lines, columns, 0, 0))
+        os.environ.pop("COLUMNS", None)
+        os.environ.pop("LINES", None)
+        os.execv(sys.executable, [*command, "--color", "never", "contacts", "invite", "bob"])
+    printed = b""
+    with contextlib.suppress(OSError):
+        while data := os.read(fd, 4096):
+            printed += data
+    os.waitpid(pid, 0)
+    os.close(fd)
+    rows = [
+        line[at : at + columns]
+        for line in printed.decode().split("\r\n")
+        for at in range(0, max(1, len(line)), columns)
+    ]
+    in_sight = rows[-lines:]
+    code = [row for row in in_sight if set(row) & set("█▀▄")]
+    assert ("No QR code" in printed.decode()) is not fits
+    assert not code if not fits else _scanned(code) == ticket
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
