@@ -23,6 +23,7 @@ _COLUMNS = (
     ("DONE", "progress"),
     ("ATTEMPTS", "attempts"),
     ("NEXT", "next_attempt"),
+    ("PREVIEW", "preview"),
     ("LAST ERROR", "last_error"),
 )
 

@@ -19,7 +19,7 @@ _COLUMNS = (
     ("STATE", "state"),
     ("CREATED", "created"),
     ("DELIVERED", "delivered"),
-    ("NAME", "name"),
+    ("PREVIEW", "preview"),
     ("LAST ERROR", "last_error"),
 )
 

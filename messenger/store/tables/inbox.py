@@ -15,6 +15,7 @@ from peerpost.errors import NotFoundError
 from peerpost.store.db.ballast import require_space
 from peerpost.store.db.rows import insert_rows
 from peerpost.store.files.names import FOLDER_SUFFIX
+from peerpost.store.tables.preview import beginning
 from peerpost.store.tables.states import TRANSFER_OPEN
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
@@ -39,7 +40,6 @@ __all__ = [
     "watermarks",
 ]
 
-PREVIEW_CHARS = 80
 UNKNOWN = "unknown"
 """The kind of a message that a later version of Peerpost can show."""
 MAX_OPEN_OFFERS = 1024
@@ -81,10 +81,7 @@ class Item:
     @property
     def preview(self) -> str:
         """The beginning of a text, or a file's name; hostile to terminals until made safe."""
-        if self.body is None:
-            return self.name or ""
-        beginning = self.body[: 4 * PREVIEW_CHARS].decode(errors="ignore")
-        return " ".join(beginning.split())[:PREVIEW_CHARS]
+        return self.name or "" if self.body is None else beginning(self.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

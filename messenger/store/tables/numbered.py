@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from peerpost.store.tables.preview import beginning
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
-__all__ = ["link_of", "skip_of"]
+__all__ = ["link_of", "preview_of", "skip_of"]
 
 
 def link_of(inner: bytes) -> bytes:
@@ -16,6 +17,14 @@ def link_of(inner: bytes) -> bytes:
     if not isinstance(message, wire.Message):
         raise ValueError("only numbered messages are queued")  # noqa: TRY004
     return wire.link(inner, message)
+
+
+def preview_of(inner: bytes) -> str | None:
+    """Return the beginning of the text that a message carries; None of what carries none: an offer, a tombstone."""
+    message = wire.decode(inner)
+    if not isinstance(message, wire.Message) or message.kind != wire.Kind.TEXT:
+        return None
+    return beginning(message.body)
 
 
 def skip_of(inner: bytes) -> bytes | None:

@@ -18,6 +18,7 @@ from peerpost.node.files.upload import Upload
 from peerpost.store.tables import contacts as store_contacts
 from peerpost.store.tables import outbox as store_outbox
 from peerpost.store.tables import transfers
+from peerpost.store.tables.numbered import preview_of
 from peerpost.wire.inner import Lane
 
 from .figures import figures
@@ -66,7 +67,7 @@ async def _list(opened: Opened, params: _List, *, pending: bool) -> list[dict[st
             limit=count,
             beyond_row_id=row_of(after),
         )
-        described = await describe_all(opened, entries)
+        described = await _for_people(opened, entries)
         return [row | {"cursor": str(e.row_id)} for e, row in zip(entries, described, strict=True)]
 
     return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
@@ -75,7 +76,7 @@ async def _list(opened: Opened, params: _List, *, pending: bool) -> list[dict[st
 async def show(opened: Opened, request: Request) -> dict[str, Any]:
     """Describe one entry by id or its beginning."""
     entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
-    (described,) = await describe_all(opened, [entry])
+    (described,) = await _for_people(opened, [entry])
     return described
 
 
@@ -117,6 +118,17 @@ async def describe_all(
     files = [(e.contact_id, e.file_id) for e in entries if e.file_id and e.state in _PENDING]
     pauses = await opened.store.read(transfers.peer_pauses, files) if files else {}
     return [describe(opened, e, pauses.get((e.contact_id, e.file_id or b""))) for e in entries]
+
+
+async def _for_people(
+    opened: Opened, entries: Sequence[store_outbox.Entry]
+) -> list[dict[str, Any]]:
+    """Describe entries, with what a person knows each by."""
+    rows = await describe_all(opened, entries)
+    return [
+        row | {"preview": preview_of(entry.inner) or entry.name}
+        for entry, row in zip(entries, rows, strict=True)
+    ]
 
 
 def describe(

@@ -10,6 +10,7 @@ import pytest
 
 from peerpost.errors import NotFoundError, QuotaError
 from peerpost.store.tables import inbox, quota, transfers
+from peerpost.store.tables.preview import PREVIEW_CHARS
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from tests.support.store_rig import NOW_MS, Rig, chain, message, offer
@@ -286,7 +287,7 @@ def test_a_preview_is_one_short_line(rig: Rig, bob: str) -> None:
     )
     items = rig.read(inbox.list_items, contact_id=bob, unread=False, limit=9, since_ms=None)
     assert items[2].preview == "two lines"
-    assert items[1].preview == "é" * inbox.PREVIEW_CHARS
+    assert items[1].preview == "é" * PREVIEW_CHARS
     assert items[0].preview.startswith("a\U0001f600")
 
 
