@@ -98,7 +98,7 @@ async def test_a_contact_is_called_again_after_an_unforeseen_error(
             return await real(self, contact)
 
         monkeypatch.setattr(Reach, "dial", dial)
-        await alice.peer.drop("a test")
+        alice.peer.cut("a test")
         await until(failed.is_set)
         entry = await alice.queue(f"after the error, {now_ms()}")
         await until(lambda: alice.delivered(entry))
@@ -120,7 +120,7 @@ async def test_transfers_are_resumed_after_an_unforeseen_error(
 
         monkeypatch.setattr(transfer_rows, "untold", untold)
         session = alice.peer.session
-        await alice.peer.drop("a test")
+        alice.peer.cut("a test")
         await until(lambda: alice.peer.session not in (None, session))
         first = alice.peer.session
         await until(lambda: calls > 1)

@@ -44,7 +44,7 @@ async def test_sessions_that_end_at_once_are_waited_for_by_both_sides(
 
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         monkeypatch.setattr(Session, "run", run)
-        await alice.peer.drop("to begin")
+        alice.peer.cut("to begin")
         await asyncio.sleep(2)
         await until(lambda: not (alice.peer.online or bob.peer.online))
     # Each has two ends. The shortest wait is 0.2 s: ten sessions from either side, were all of them so.
@@ -65,7 +65,7 @@ async def test_a_store_that_cannot_be_read_for_once_ends_no_dialling(
         listeners = alice.transport.network.listeners
         gone = dict(listeners)
         listeners.clear()
-        await alice.peer.drop("to dial in vain")
+        alice.peer.cut("to dial in vain")
         await until(lambda: len(asked) == 2)
         listeners.update(gone)
         alice.peer.retry_now()
@@ -124,7 +124,7 @@ async def test_a_full_disk_puts_off_what_a_receipt_settles_and_ends_no_session(
         entry = await alice.queue("hello")
         await until(bob.received)
         if at_hello:
-            await alice.peer.drop("to say HELLO once more")
+            alice.peer.cut("to say HELLO once more")
             await until(lambda: not alice.peer.online)
             await until(lambda: alice.peer.online and bob.peer.online)
         session = alice.peer.session

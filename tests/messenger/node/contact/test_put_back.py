@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from peerpost.node.contact.agreement import LaneMemory
+from peerpost.store import entries as store_entries
 from peerpost.store.tables import agreement, deletion, identity, inbox, outbox
 from peerpost.wire import history
 from peerpost.wire import inner as wire
@@ -95,7 +96,7 @@ async def test_a_sender_put_back_loses_nothing_and_says_nothing_twice(
         kept = [f"kept {n}" for n in range(waiting)]
         await send(alice, *kept)
         old = await copy(alice, "sender")
-        await alice.peer.drop("to send what is to be lost")
+        alice.peer.cut("to send what is to be lost")
         await everything_arrives(alice)
         await send(alice, *[f"lost {n}" for n in range(3)])
         await everything_arrives(alice)
@@ -106,7 +107,7 @@ async def test_a_sender_put_back_loses_nothing_and_says_nothing_twice(
         await put_back(alice, old)
         fresh = [f"new {n}" for n in range(new)]
         await send(alice, *fresh)
-        await alice.peer.drop("the home was put back")
+        alice.peer.cut("the home was put back")
         await everything_arrives(alice)
         assert await shown(bob) == before + fresh
         await until(lambda: alice.peer.online and bob.peer.online)
@@ -136,7 +137,7 @@ async def test_a_receiver_put_back_after_its_sender_gets_again_what_it_had_under
         await everything_arrives(alice)
 
         await put_back(alice, alices)
-        await alice.peer.drop("the home was put back")
+        alice.peer.cut("the home was put back")
         await everything_arrives(alice)
         await until(lambda: is_told(alice, "ours"))
         if between == "a text":
@@ -144,7 +145,7 @@ async def test_a_receiver_put_back_after_its_sender_gets_again_what_it_had_under
             await everything_arrives(alice)
         await asyncio.sleep(0.11)
         await put_back(bob, bobs)
-        await bob.peer.drop("the home was put back")
+        bob.peer.cut("the home was put back")
         await everything_arrives(alice)
         await send(alice, "after")
         await everything_arrives(alice)
@@ -157,7 +158,7 @@ async def test_a_receiver_put_back_after_its_sender_gets_again_what_it_had_under
         # And that is the end of it: the older numbers are lacking in each HELLO that follows.
         before = await alice.store.read(identity.outbox_id_for, alice.peer.contact.id)
         await asyncio.sleep(0.11)
-        await alice.peer.drop("to hear HELLO again")
+        alice.peer.cut("to hear HELLO again")
         await everything_arrives(alice)
         await until(lambda: alice.peer.online and bob.peer.online)
         assert await alice.store.read(identity.outbox_id_for, alice.peer.contact.id) == before
@@ -176,7 +177,7 @@ async def test_what_was_deleted_is_not_shown_again_by_a_sender_put_back(
         alice.peer._exchange = None  # What is queued now waits for the next session.
         await send(alice, "queued 1", "queued 2")
         old = await copy(alice, "sender")
-        await alice.peer.drop("to send what is queued")
+        alice.peer.cut("to send what is queued")
         await everything_arrives(alice)
         if again == "queued":
             # Of numbers beyond those of the copy all that waits gets others.
@@ -190,7 +191,7 @@ async def test_what_was_deleted_is_not_shown_again_by_a_sender_put_back(
         await put_back(alice, old)
         fresh = [f"new {n}" for n in range(new)]
         await send(alice, *fresh)
-        await alice.peer.drop("the home was put back")
+        alice.peer.cut("the home was put back")
         await everything_arrives(alice)
         await send(alice, "and on")
         await everything_arrives(alice)
@@ -215,7 +216,7 @@ async def test_a_receiver_put_back_gets_again_what_it_lacks(
             await alice.store.write(
                 lambda db: db.execute("DELETE FROM outbox WHERE seq = ?", (had + 1,))
             )
-        await bob.peer.drop("the home was put back")
+        bob.peer.cut("the home was put back")
         await until(lambda: alice.peer.online and bob.peer.online)
         await send(alice, "and on")
         await everything_arrives(alice)
@@ -252,7 +253,7 @@ async def test_both_are_told_although_sessions_end_before_it_is_heard(
         await send(alice, "second", "third")
         await everything_arrives(alice)
         await put_back(who, old)
-        await alice.peer.drop("the home was put back")
+        alice.peer.cut("the home was put back")
         await until(lambda: not left[0])
         await everything_arrives(alice)
         alice.peer.retry_now()
@@ -313,14 +314,14 @@ async def test_a_home_put_back_at_random_moments(
             if chance.random() < 0.1:
                 old = await copy(who, side)
             if chance.random() < 0.1:
-                await alice.peer.drop("a session ends")
+                alice.peer.cut("a session ends")
             if step == 20 + seed:
-                await alice.peer.drop("the home is put back")
+                alice.peer.cut("the home is put back")
                 await put_back(who, old)
-                await alice.peer.drop("and nothing of before is in memory")
+                alice.peer.cut("and nothing of before is in memory")
         await everything_arrives(alice)
         entries = await alice.store.read(
-            outbox.list_entries, contact_id=None, pending=False, limit=999
+            store_entries.list_entries, contact_id=None, pending=False, limit=999
         )
         texts = [wire.decode(entry.inner) for entry in entries]
         kept = {text.body.decode() for text in texts if isinstance(text, wire.Message)}

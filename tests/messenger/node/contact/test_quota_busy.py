@@ -10,7 +10,7 @@ import pytest
 from peerpost.node.contact import exchange
 from peerpost.node.session.lane import ANSWERS_BYTES
 from peerpost.node.session.session import Session
-from peerpost.store.tables import inbox, quota
+from peerpost.store.tables import contacts, inbox
 from peerpost.wire import inner as wire
 from tests.support.network_rig import Somebody, acquainted, until
 
@@ -27,7 +27,7 @@ async def test_texts_wait_while_the_quota_is_used_up_and_come_once_there_is_room
     monkeypatch.setattr(exchange, "QUOTA_RETRY_MS", 300)
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         contact_id = bob.peer.contact.id
-        await bob.store.write(quota.set_quota, contact_id, 0)
+        await bob.store.write(contacts.set_quota, contact_id, 0)
         entry = await alice.queue("hello")
         await until(lambda: "quota here is used up" in (alice.peer.last_error or ""))
         assert await alice.state(entry) in ("queued", "sent")
@@ -35,7 +35,7 @@ async def test_texts_wait_while_the_quota_is_used_up_and_come_once_there_is_room
         back = await bob.queue("and you")
         await until(lambda: bob.delivered(back))
         assert await count(bob) == 0
-        await bob.store.write(quota.set_quota, contact_id, None)
+        await bob.store.write(contacts.set_quota, contact_id, None)
         await until(lambda: alice.delivered(entry))
         (item,) = await bob.store.read(
             inbox.list_items, contact_id=None, unread=False, limit=9, since_ms=None
@@ -58,7 +58,7 @@ async def test_who_asks_and_does_not_read_is_read_no_more(
             await really(session, lane)
 
         monkeypatch.setattr(Session, "_read", read)
-        await alice.peer.drop("to begin anew")
+        alice.peer.cut("to begin anew")
         await until(lambda: not alice.peer.online)
         await until(lambda: alice.peer.online and bob.peer.online)
         session, answering = alice.peer.session, bob.peer.session

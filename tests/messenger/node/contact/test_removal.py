@@ -130,7 +130,7 @@ async def test_a_stream_that_is_read_goes_with_its_contact(tmp_path: Path) -> No
             assert lie_in(alice) == []
             assert await rows_of(alice) == 0
             assert alice.home.transfers.streams._open == {}
-            await bob.peer.drop("over")
+            bob.peer.cut("over")
         finally:
             os.close(reads)
             os.close(writes)

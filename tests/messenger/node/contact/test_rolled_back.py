@@ -27,7 +27,7 @@ async def test_a_sender_behind_its_peer_sends_under_another_outbox_id(tmp_path: 
         await alice.store.write(forget)
         session = alice.peer.session
         alice.peer.retry_now()
-        await alice.peer.drop("to hear HELLO again")
+        alice.peer.cut("to hear HELLO again")
         await until(lambda: alice.peer.session not in (None, session))
         again = await alice.queue("after the copy was put back")
         await until(lambda: alice.delivered(again))
@@ -45,7 +45,7 @@ async def test_who_doubts_our_numbers_again_and_again_is_told_so_and_served_late
             db.execute("UPDATE chains SET last_seq = 0")
 
         await alice.store.write(forget)
-        await alice.peer.drop("to hear HELLO again")
+        alice.peer.cut("to hear HELLO again")
         alice.peer.retry_now()
 
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):

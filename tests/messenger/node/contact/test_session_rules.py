@@ -181,7 +181,7 @@ async def test_each_stream_of_each_connection_has_an_epoch_of_its_own(tmp_path: 
             await until(lambda s=session: all(w._epoch for w in s._writers.values()))
             seen += [epoch for w in session._writers.values() if (epoch := w._epoch) is not None]
             alice.peer.retry_now()
-            await alice.peer.drop("for another connection")
+            alice.peer.cut("for another connection")
             await until(lambda s=session: alice.peer.session not in (None, s))
             await until(lambda: bob.peer.online)
         assert len({epoch.epoch for epoch in seen}) == len(seen) == 4

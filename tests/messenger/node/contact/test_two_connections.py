@@ -72,5 +72,5 @@ async def test_a_host_does_not_dial_a_guest_who_is_coming(
         await contacts.add(guest.home, guest.request("contacts.add", name="host", ticket=ticket))
         await until(lambda: host.peer.online and guest.peer.online)
         assert dialled == []
-        await guest.peer.drop("it goes away again")
+        guest.peer.cut("it goes away again")
         await until(lambda: dialled or host.peer.online)

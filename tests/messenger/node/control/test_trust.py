@@ -156,12 +156,12 @@ async def test_a_home_put_back_from_a_copy_goes_on_after_what_its_contact_keeps(
         old = back.home.me.signed
         newest = await signs(back, old, seq_of(back) + 5)
         dials_not(bob)
-        await alice.peer.drop("to meet again")
+        alice.peer.cut("to meet again")
         await until(lambda: other.peer.contact.signed == newest and other.peer.online)
         back.home.me.signed = old
         if moved:
             await signs(back, old, seq_of(back) + 1)
-        await alice.peer.drop("the home was put back")
+        alice.peer.cut("the home was put back")
         await until(lambda: seq_of(back) > decode_statement(newest.body).seq)
         alice.peer.retry_now()
         await until(lambda: alice.peer.online and bob.peer.online)
@@ -197,7 +197,7 @@ async def test_who_signs_two_statements_of_one_number_is_served_again_once_verif
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         kept = bob.home.me.signed
         other = await signs(bob, alice.home.me.signed, seq_of(bob) + follows)
-        await alice.peer.drop("to meet again")
+        alice.peer.cut("to meet again")
         await until(lambda: alice.peer.contact.state == "changed")
         await until(lambda: "two key statements" in str(bob.peer.last_error))
         assert not alice.peer.online
@@ -256,7 +256,7 @@ async def test_no_hello_that_is_half_open_makes_a_session_with_who_is_not_served
 
         monkeypatch.setattr(peers, "open_lanes", open_lanes)
         was = alice.peer
-        await bob.peer.drop("to dial again")
+        bob.peer.cut("to dial again")
         await at_lanes.wait()
         await until(lambda: was.session is None)
         if how == "remove":
@@ -288,7 +288,7 @@ async def test_a_hello_whose_verdict_is_being_kept_does_not_bring_back_who_was_r
     async with acquainted(tmp_path, "bob", "alice") as (bob, alice):
         was, store = alice.peer, alice.store
         dials_not(alice)
-        await bob.peer.drop("to dial again")
+        bob.peer.cut("to dial again")
         removal: asyncio.Task[Any] | None = None
         really = store.write
 
@@ -397,7 +397,7 @@ async def test_a_claimed_key_shuts_nobody_out_and_many_keys_open_no_more_places(
         assert network.gate(peer_id) is Admission.KNOWN
         was = network.named("bob")
         assert was is not None
-        await bob.peer.drop("to meet again")
+        bob.peer.cut("to meet again")
         entry = await alice.queue("to Bob")
         await until(lambda: alice.delivered(entry))
 
