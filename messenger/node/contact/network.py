@@ -13,7 +13,7 @@ from peerpost.net.interface import Admission, Connection, ConnectionLostError, T
 from peerpost.node.clock import now_ms
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol.hello import HelloRefusedError
-from peerpost.store.tables import contacts, invites, outbox
+from peerpost.store.tables import contacts, former, invites, outbox
 from peerpost.store.tables.transfers import Transfer, of_contact
 
 from .doorway import CONNECTIONS_PER_CONTACT, GREETINGS_PER_CONTACT, Doorway
@@ -72,7 +72,7 @@ class Network:
         """Make a Peer of each contact in the store."""
         for contact in await self.services.store.read(contacts.list_all):
             self._roster.put(self._peer(contact), contact)
-        self._roster.former |= await self.services.store.read(contacts.former_names)
+        self._roster.former |= await self.services.store.read(former.names)
 
     def _peer(
         self, contact: contacts.Contact, *, coming: bool = False, hurry: bool = False

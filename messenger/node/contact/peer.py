@@ -21,7 +21,7 @@ from peerpost.node.session.session import Session
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol.backoff import Backoff
 from peerpost.protocol.hello import HelloDeniedError, HelloRefusedError
-from peerpost.store.tables import contacts, meetings, outbox
+from peerpost.store.tables import contacts, outbox
 from peerpost.wire.hello import RefusalCode
 from peerpost.wire.history import TOPS
 
@@ -286,7 +286,7 @@ class Peer:
         if refusal is None:
             if self.contact.state == "active":
                 await take_note(
-                    self._services, self._book, meetings.refuses_us, self.contact.id, asked_ms
+                    self._services, self._book, contacts.refuses_us, self.contact.id, asked_ms
                 )
         elif refusal.code == RefusalCode.ROLLBACK:
             log.info("%s has a newer key statement of ours", self.contact.name)

@@ -134,8 +134,8 @@ class Offers:
         """Have the user asked about what is larger than that, and no more about what is not."""
 
         def work(db: apsw.Connection) -> tuple[list[str], list[str]]:
-            asked = offers.ask(db, contact_id, most_bytes)
-            return asked, [] if most_bytes is None else offers.unask(db, contact_id, most_bytes)
+            asked = rows.ask(db, contact_id, most_bytes)
+            return asked, [] if most_bytes is None else rows.unask(db, contact_id, most_bytes)
 
         asked, fits = await self._services.store.write(work)
         for id_ in asked:

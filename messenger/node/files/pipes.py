@@ -201,7 +201,7 @@ class Pipes:
             if rows.find(db, transfer_id).state not in rows.OPEN_STATES:
                 raise RefusedError("the transfer has ended")
             kept = contents.add(db, content)
-            rows.stream_ended(db, transfer_id, finish, kept.id)
+            endings.source_ended(db, transfer_id, finish, kept.id)
             return kept.id
 
         kept_id = await self._services.store.write(work)

@@ -19,7 +19,7 @@ from peerpost.wire import history
 from peerpost.wire import inner as wire
 from peerpost.wire.history import Earlier
 
-from . import identity, outbox
+from . import chains, identity, outbox
 from .numbered import link_of
 from .served import require_known, require_served
 
@@ -98,14 +98,14 @@ def agree(
     require_served(db, contact_id)
     agreement = Agreement()
     current = identity.outbox_id_for(db, contact_id)
-    told = dict.fromkeys(_given(db, contact_id), 0) if complete else {}
+    told = dict.fromkeys(chains.given(db, contact_id), 0) if complete else {}
     told |= {(o, lane): watermark for o, lane, watermark in have}
     held = dict(zip(((o, lane) for o, lane, _ in have), tops or (), strict=False))
     lacking: list[tuple[Again, int, int]] = []
     older: list[tuple[tuple[str, bytes, int], int]] = []
     for (outbox_id, lane), watermark in told.items():
         key = (contact_id, outbox_id, lane)
-        chain = db.execute(f"SELECT last_seq, link FROM chains WHERE {_KEY}", key).fetchone()  # noqa: S608
+        chain = chains.last(db, *key)
         last_seq = 0 if chain is None else chain[0]
         top, top_link = held.get((outbox_id, lane), (watermark, None))
         if max(top, watermark) > last_seq or not _same(db, key, chain, top, top_link):
@@ -137,13 +137,6 @@ def agree(
     return agreement
 
 
-def _given(db: apsw.Connection, contact_id: str) -> list[tuple[bytes, int]]:
-    """Return the lanes in which this contact was ever given a number."""
-    query = "SELECT outbox_id, lane FROM chains WHERE contact_id = ?"
-    rows: list[Any] = db.execute(query, (contact_id,)).fetchall()
-    return rows
-
-
 def _delivered_beyond(db: apsw.Connection, key: tuple[str, bytes, int], watermark: int) -> bool:
     query = f"SELECT 1 FROM outbox WHERE {_DELIVERED} LIMIT 1"  # noqa: S608
     return db.execute(query, (*key, watermark)).fetchone() is not None
@@ -151,11 +144,7 @@ def _delivered_beyond(db: apsw.Connection, key: tuple[str, bytes, int], watermar
 
 def _open_again(db: apsw.Connection, key: tuple[str, bytes, int], watermark: int) -> None:
     """Open what was delivered beyond a watermark of an outbox id that was left."""
-    rows: list[Any] = db.execute(
-        f"UPDATE outbox SET settled = 0 WHERE {_DELIVERED} RETURNING seq",  # noqa: S608
-        (*key, watermark),
-    ).fetchall()
-    _tell(db, *key, history.AGAIN, max(seq for (seq,) in rows))
+    _tell(db, *key, history.AGAIN, max(outbox.reopen(db, *key, watermark, delivered=True)))
 
 
 def _take_pace(db: apsw.Connection, contact_id: str, now_ms: int, *, of: int = 0) -> None:
@@ -224,10 +213,7 @@ def _send_again(
     ).fetchall()
     for (row_id,) in ended:
         outbox.make_tombstone(db, row_id)
-    db.execute(
-        f"UPDATE outbox SET settled = 0 WHERE {_KEY} AND seq > ? AND settled = 1",  # noqa: S608
-        (*key, watermark),
-    )
+    outbox.reopen(db, *key, watermark)
     here = db.execute(
         f"SELECT count(*) FROM outbox WHERE {_KEY} AND seq > ?",  # noqa: S608
         (*key, watermark),
@@ -265,19 +251,14 @@ def _renumber(
         message = wire.decode(inner)
         if not isinstance(message, wire.Message) or message.kind == wire.Kind.SKIP:
             # It filled a number of the old id, where nothing comes any more.
-            db.execute("UPDATE outbox SET settled = 1 WHERE row_id = ?", (row_id,))
+            outbox.settle(db, row_id)
             continue
         seq += 1
         inner = _moved(message, link, outbox_id, seq, prev)
         prev = link_of(inner)
-        db.execute(
-            "UPDATE outbox SET outbox_id = ?, seq = ?, inner = ?, link = ? WHERE row_id = ?",
-            (outbox_id, seq, inner, prev, row_id),
-        )
+        outbox.renumber(db, row_id, outbox_id, seq, inner, prev)
     if seq:
-        db.execute(
-            "INSERT INTO chains VALUES (?, ?, ?, ?, ?)", (contact_id, outbox_id, lane, seq, prev)
-        )
+        chains.put(db, contact_id, outbox_id, lane, seq, prev)
     return seq
 
 

@@ -12,11 +12,10 @@ from peerpost.errors import AmbiguousError, ExistsError, NotFoundError
 from peerpost.wire.address import dialable
 from peerpost.wire.statement import KeyStatement, Signed, decode_statement
 
-from . import ids, outbox
+from . import former, ids, outbox, transfers
 
 __all__ = [
     "Contact",
-    "MessageCounts",
     "add",
     "block",
     "by_name",
@@ -24,16 +23,20 @@ __all__ = [
     "edit",
     "expire",
     "find",
-    "former_names",
     "get",
     "id_of",
+    "in_conflict",
     "list_all",
+    "proved",
+    "refuses_us",
     "remove",
     "require_renewable",
+    "set_quota",
     "set_state",
     "touch",
-    "traffic",
     "unblock",
+    "verify",
+    "went_back",
 ]
 
 _COLUMNS = (
@@ -132,14 +135,6 @@ def _dialable(told: tuple[str, ...], given: tuple[str, ...], *, local: bool) -> 
     return tuple(dict.fromkeys(address.text for address in (*wanted, *dialable(given))))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageCounts:
-    """How much went to and fro."""
-
-    sent: int
-    received: int
-
-
 def _contact(row: tuple[object, ...]) -> Contact:
     (id_, name, state, id_public, body, sig, transport, addresses, *rest) = row
     secret, expires_s, note, accept, verified, added, seen, *later = rest
@@ -211,7 +206,7 @@ def add(
         )
         return get(db, same.id)
     id_ = ids.contact_id(db, id_public)
-    db.execute("DELETE FROM former_contacts WHERE id = ?", (id_,))
+    former.forget(db, id_)
     db.execute(
         "INSERT INTO contacts (id, name, state, id_public, transport_public, addresses,"
         " ticket_secret, ticket_expires_s, added_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -316,8 +311,7 @@ def id_of(db: apsw.Connection, text: str) -> str:
     try:
         return find(db, text).id
     except NotFoundError:
-        rows = db.execute("SELECT id FROM former_contacts WHERE name = ?1 OR id = ?1", (text,))
-        found = [str(id_) for (id_,) in rows]
+        found = former.ids_of(db, text)
         if not found:
             raise
     if len(found) > 1:
@@ -406,33 +400,64 @@ def edit(
 def remove(db: apsw.Connection, id_: str) -> None:
     """Forget a contact and all that was to be sent to it; what it sent and was sent stays, with the name it had.
 
-    Of transfers, those of files that have come stay: without their keys the files could not be read.
     The numbers stay, given and seen: to begin again at 1 would have the peer take what is new for
     what it has.
     """
     outbox.bury(db, id_)
-    db.execute(
-        "INSERT OR REPLACE INTO former_contacts SELECT id, name FROM contacts WHERE id = ?", (id_,)
-    )
-    db.execute(
-        "DELETE FROM transfers WHERE contact_id = ? AND NOT (incoming AND state = 'done')", (id_,)
-    )
+    former.remember(db, id_)
+    transfers.forget_contact(db, id_)
     db.execute("DELETE FROM contacts WHERE id = ?", (id_,))
 
 
-def former_names(db: apsw.Connection) -> dict[str, str]:
-    """Return what contacts that were removed were called, by their ids."""
-    return dict(db.execute("SELECT id, name FROM former_contacts"))
+def proved(db: apsw.Connection, id_: str, signed: Signed, now_ms: int) -> Contact:
+    """Note that a contact has proved itself just now, with this statement: it is active."""
+    db.execute(
+        "UPDATE contacts SET statement_body = ?, statement_sig = ?, last_seen_ms = ?,"
+        " ticket_secret = NULL, ticket_expires_s = NULL, state = 'active', why = NULL, removed_us_ms = NULL"
+        " WHERE id = ?",
+        (signed.body, signed.sig, now_ms, id_),
+    )
+    return get(db, id_)
 
 
-def traffic(db: apsw.Connection, id_: str) -> MessageCounts:
-    """Return how many messages were delivered to a contact, and how many came from it."""
-    sent = db.execute(
-        "SELECT count(*) FROM outbox WHERE contact_id = ? AND state = 'delivered'", (id_,)
-    ).get
-    received = db.execute(
-        "SELECT (SELECT count(*) FROM inbox WHERE contact_id = ?1)"
-        " + (SELECT count(*) FROM deleted WHERE contact_id = ?1)",
-        (id_,),
-    ).get
-    return MessageCounts(sent=sent, received=received)
+def went_back(db: apsw.Connection, id_: str, now_ms: int) -> None:
+    """Note that a contact came with a statement older than one that it had."""
+    db.execute("UPDATE contacts SET went_back_ms = ? WHERE id = ?", (now_ms, id_))
+
+
+def refuses_us(db: apsw.Connection, id_: str, asked_ms: int) -> Contact | None:
+    """Note that a contact that we have met serves us no more, as it said when it was asked at asked_ms.
+
+    None where that is known, where its ticket is still tried, or where it has served us since.
+    """
+    db.execute(
+        "UPDATE contacts SET removed_us_ms = ?1 WHERE id = ?2 AND state = 'active'"
+        " AND statement_body IS NOT NULL AND removed_us_ms IS NULL AND coalesce(last_seen_ms, 0) <= ?1",
+        (asked_ms, id_),
+    )
+    return get(db, id_) if db.changes() else None
+
+
+def in_conflict(db: apsw.Connection, id_: str, signed: Signed, why: str) -> None:
+    """Note a statement that contradicts the one that is kept: the user has to verify the contact."""
+    db.execute(
+        "UPDATE contacts SET conflict_body = ?, conflict_sig = ?, verified_at_ms = NULL, why = ?"
+        " WHERE id = ?",
+        (signed.body, signed.sig, why, id_),
+    )
+
+
+def verify(db: apsw.Connection, id_: str, now_ms: int) -> Contact:
+    """Note that the user has verified a contact; of one that is `changed` the newest statement then holds."""
+    db.execute(
+        "UPDATE contacts SET verified_at_ms = ?, statement_body = coalesce(conflict_body, statement_body),"
+        " statement_sig = coalesce(conflict_sig, statement_sig), conflict_body = NULL,"
+        " conflict_sig = NULL, why = CASE WHEN conflict_body IS NULL THEN why END WHERE id = ?",
+        (now_ms, id_),
+    )
+    return get(db, id_)
+
+
+def set_quota(db: apsw.Connection, id_: str, quota_bytes: int | None) -> None:
+    """Say what one contact may take up; None is what holds for everybody."""
+    db.execute("UPDATE contacts SET quota_bytes = ? WHERE id = ?", (quota_bytes, id_))

@@ -19,7 +19,8 @@ import apsw
 from blake3 import blake3
 
 from peerpost.store.files.spool import Hasher
-from peerpost.store.tables.states import TRANSFER_OPEN
+
+from .states import TRANSFER_OPEN
 
 __all__ = [
     "Content",

@@ -14,9 +14,9 @@ from typing import Any, Final
 import apsw
 
 from peerpost.errors import NotFoundError
-from peerpost.store.tables.states import TRANSFER_OPEN
 
-from . import ids, transfers
+from . import ids, inbox, transfers
+from .states import TRANSFER_OPEN
 
 __all__ = [
     "AT_ONCE_BYTES",
@@ -138,11 +138,7 @@ def _delete(db: apsw.Connection, chosen: Sequence[str], now_ms: int) -> list[Del
         file = None
         if file_id is not None:
             file = transfers.get(db, contact_id, file_id, incoming=True)
-            # What the disk keeps of the blob, which is only unlinked, is not to be read by anybody any more.
-            db.execute(
-                "UPDATE transfers SET key = x'' WHERE contact_id = ? AND file_id = ? AND incoming = 1",
-                (contact_id, file_id),
-            )
+            transfers.forget_key(db, contact_id, file_id)
         deleted.append(Deleted(id=id_, contact_id=contact_id, kind=kind, size=size, file=file))
         # The link of a file's offer is not with its row; below what `seen` holds its transfer tells.
         db.execute(
@@ -152,7 +148,7 @@ def _delete(db: apsw.Connection, chosen: Sequence[str], now_ms: int) -> list[Del
             " AND seen.seq = inbox.seq)), sent_ms, file_id, ?2 FROM inbox WHERE id = ?1",
             (id_, now_ms),
         )
-        db.execute("DELETE FROM inbox WHERE id = ?", (id_,))
+        inbox.remove(db, id_)
     for contact_id in {one.contact_id for one in deleted}:
         _forget(db, contact_id)
     return deleted
@@ -174,11 +170,7 @@ def _forget(db: apsw.Connection, contact_id: str) -> None:
             (contact_id, *key),
         )
         if file_id is not None:
-            db.execute(
-                "DELETE FROM transfers WHERE contact_id = ? AND file_id = ? AND incoming = 1"
-                " AND length(key) = 0",
-                (contact_id, file_id),
-            )
+            transfers.forget_deleted(db, contact_id, file_id)
 
 
 def kept_files(db: apsw.Connection) -> list[transfers.Transfer]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import apsw
 
-from peerpost.store.tables.states import TRANSFER_OPEN
+from peerpost.wire.inner import Finish
 
 from . import outbox, transfers
 from .outbox import Entry
+from .states import TRANSFER_OPEN
 
-__all__ = ["delivered", "ended", "reconcile"]
+__all__ = ["delivered", "ended", "reconcile", "source_ended"]
 
 
 def delivered(db: apsw.Connection, contact_id: str, file_id: bytes, now_ms: int) -> Entry | None:
@@ -45,6 +46,12 @@ def ended(
     transfers.end_outgoing(db, contact_id, file_id, *end, peer_knows=peer_knows)
     entry = outbox.open_file(db, contact_id, file_id)
     return None if entry is None else outbox.entomb(db, entry, state, error)
+
+
+def source_ended(db: apsw.Connection, transfer_id: str, end: Finish, content_id: bytes) -> None:
+    """Note that the source of a stream has come to its end: the transfer and its entry have its size from now on."""
+    row = transfers.stream_ended(db, transfer_id, end, content_id)
+    outbox.set_size(db, row.contact_id, row.file_id, end.size)
 
 
 def reconcile(db: apsw.Connection) -> int:

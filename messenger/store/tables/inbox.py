@@ -15,14 +15,14 @@ from peerpost.errors import NotFoundError
 from peerpost.store.db.ballast import require_space
 from peerpost.store.db.rows import insert_rows
 from peerpost.store.files.names import FOLDER_SUFFIX
-from peerpost.store.tables.preview import beginning
-from peerpost.store.tables.states import TRANSFER_OPEN
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
-from . import ids, quota
+from . import ids, quota, transfers
 from .lanes import Lanes, Mark, Place, watermarks
+from .preview import beginning
 from .served import require_served
+from .states import TRANSFER_OPEN
 
 __all__ = [
     "MAX_OPEN_OFFERS",
@@ -31,11 +31,13 @@ __all__ = [
     "Mark",
     "ReceivedBatch",
     "add_file",
+    "complete_incoming",
     "count_offers",
     "find",
     "list_items",
     "mark",
     "receive_many",
+    "remove",
     "unread_counts",
     "watermarks",
 ]
@@ -204,30 +206,16 @@ def _offer(db: apsw.Connection, contact_id: str, message: wire.Message, now_ms: 
     # A text is held in memory to be shown. Of what may be longer the sender has no say: it is a file.
     as_text = offer.as_text and offer.size is not None and offer.size <= limits.MAX_TEXT_BYTES
     files = None if as_text else wire.files_in(offer)
-    db.execute(
-        "INSERT OR IGNORE INTO transfers (file_id, incoming, id, contact_id, state, name,"
-        " as_text, size, chunk_log2, key, outbox_id, lane, seq, sent_ms, created_ms, files, mode,"
-        " mtime_s) VALUES (?, 1, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            offer.file_id,
-            ids.new_id(db, "transfers"),
-            contact_id,
-            offer.name if files is None else offer.name.removesuffix(FOLDER_SUFFIX),
-            as_text,
-            offer.size,
-            offer.chunk_log2,
-            offer.key,
-            message.outbox_id,
-            message.lane,
-            message.seq,
-            message.sent_at_ms,
-            now_ms,
-            files,
-            wire.mode_in(offer),
-            offer.mtime_s,
-        ),
+    return transfers.add_incoming(
+        db,
+        contact_id,
+        message,
+        offer,
+        name=offer.name if files is None else offer.name.removesuffix(FOLDER_SUFFIX),
+        as_text=as_text,
+        files=files,
+        now_ms=now_ms,
     )
-    return db.changes() > 0
 
 
 def _add(
@@ -321,6 +309,31 @@ def add_file(
     return _get(db, insert_rows(db, "inbox", _INSERTED, [row]))
 
 
+def complete_incoming(
+    db: apsw.Connection, transfer_id: str, end: wire.Finish, name: str, now_ms: int
+) -> Item | None:
+    """Show a whole file in the inbox; None where it is there already, or was given up."""
+    transfer = transfers.complete(db, transfer_id, end)
+    if transfer is None:
+        return None
+    return add_file(
+        db,
+        contact_id=transfer.contact_id,
+        file_id=transfer.file_id,
+        as_text=transfer.as_text,
+        name=name,
+        size=end.size,
+        files=transfer.files,
+        source=(
+            transfer.outbox_id or bytes(16),
+            transfer.lane or 0,
+            transfer.seq or 0,
+            transfer.sent_ms or 0,
+        ),
+        now_ms=now_ms,
+    )
+
+
 def _get(db: apsw.Connection, row_id: int) -> Item:
     row = db.execute(f"SELECT {_COLUMNS} FROM inbox WHERE row_id = ?", (row_id,)).fetchone()  # noqa: S608
     if row is None:
@@ -364,6 +377,11 @@ def mark(db: apsw.Connection, item_ids: Iterable[str], *, unread: bool) -> None:
     """Mark messages as read or unread."""
     for id_ in item_ids:
         db.execute("UPDATE inbox SET unread = ? WHERE id = ?", (unread, id_))
+
+
+def remove(db: apsw.Connection, item_id: str) -> None:
+    """Take a message out; what is left of it is `deletion`'s to note before."""
+    db.execute("DELETE FROM inbox WHERE id = ?", (item_id,))
 
 
 def unread_counts(db: apsw.Connection) -> dict[str, int]:

@@ -24,6 +24,11 @@ REMEMBERED: Final = 2 * limits.MAX_SPARSE
 """How far below the watermark the links of what is not shown are kept: a sender has fewer on their way."""
 _UNSHOWN: Final = (wire.Kind.OFFER, wire.Kind.SKIP)
 _KEY = "contact_id = ? AND outbox_id = ? AND lane = ?"
+_FORGET = (
+    "DELETE FROM marks WHERE contact_id = ? AND outbox_id = ?",
+    "DELETE FROM beyond WHERE contact_id = ? AND outbox_id = ?",
+    "DELETE FROM seen WHERE contact_id = ? AND outbox_id = ?",
+)
 _Key: TypeAlias = tuple[bytes, int]
 _MayPark: TypeAlias = "Callable[[_Lane, int], bool]"
 
@@ -140,11 +145,8 @@ class Lanes:
         if outbox_id in last_used or len(last_used) < MAX_OUTBOX_IDS:
             return
         oldest = min(last_used, key=last_used.__getitem__)
-        for table in ("marks", "beyond", "seen"):
-            self._db.execute(
-                f"DELETE FROM {table} WHERE contact_id = ? AND outbox_id = ?",  # noqa: S608
-                (self._contact_id, oldest),
-            )
+        for forget in _FORGET:
+            self._db.execute(forget, (self._contact_id, oldest))
         for lane in wire.Lane:
             forgotten = self._lanes.pop((oldest, int(lane)), None)
             if forgotten is not None and self._parked is not None:

@@ -12,7 +12,7 @@ from peerpost.wire.statement import Signed
 
 from . import contacts, invites
 
-__all__ = ["Met", "met", "refuses_us", "verify"]
+__all__ = ["Met", "met"]
 
 _UNVERIFIED = "its identity has signed two key statements of one number"
 
@@ -50,13 +50,7 @@ def met(
         return Met(contact=contacts.get(db, contact.id), problem=problem)
     elif invite_id is not None:
         invites.redeem(db, invite_id, id_public, now_ms)
-    db.execute(
-        "UPDATE contacts SET statement_body = ?, statement_sig = ?, last_seen_ms = ?,"
-        " ticket_secret = NULL, ticket_expires_s = NULL, state = 'active', why = NULL, removed_us_ms = NULL"
-        " WHERE id = ?",
-        (signed.body, signed.sig, now_ms, contact.id),
-    )
-    return Met(contact=contacts.get(db, contact.id), joined=joined)
+    return Met(contact=contacts.proved(db, contact.id, signed, now_ms), joined=joined)
 
 
 def _judge(
@@ -69,7 +63,7 @@ def _judge(
         _note_conflict(db, contact, signed)
         return error
     except RollbackError as error:
-        db.execute("UPDATE contacts SET went_back_ms = ? WHERE id = ?", (now_ms, contact.id))
+        contacts.went_back(db, contact.id, now_ms)
         return error
     except UntrustedError as error:
         return error
@@ -82,32 +76,4 @@ def _judge(
 
 def _note_conflict(db: apsw.Connection, contact: contacts.Contact, signed: Signed) -> None:
     if contact.conflict is None or newer(signed, contact.conflict):
-        db.execute(
-            "UPDATE contacts SET conflict_body = ?, conflict_sig = ?, verified_at_ms = NULL, why = ?"
-            " WHERE id = ?",
-            (signed.body, signed.sig, _UNVERIFIED, contact.id),
-        )
-
-
-def refuses_us(db: apsw.Connection, id_: str, asked_ms: int) -> contacts.Contact | None:
-    """Note that a contact that we have met serves us no more, as it said when it was asked at asked_ms.
-
-    None where that is known, where its ticket is still tried, or where it has served us since.
-    """
-    db.execute(
-        "UPDATE contacts SET removed_us_ms = ?1 WHERE id = ?2 AND state = 'active'"
-        " AND statement_body IS NOT NULL AND removed_us_ms IS NULL AND coalesce(last_seen_ms, 0) <= ?1",
-        (asked_ms, id_),
-    )
-    return contacts.get(db, id_) if db.changes() else None
-
-
-def verify(db: apsw.Connection, id_: str, now_ms: int) -> contacts.Contact:
-    """Note that the user has verified a contact; of one that is `changed` the newest statement then holds."""
-    db.execute(
-        "UPDATE contacts SET verified_at_ms = ?, statement_body = coalesce(conflict_body, statement_body),"
-        " statement_sig = coalesce(conflict_sig, statement_sig), conflict_body = NULL,"
-        " conflict_sig = NULL, why = CASE WHEN conflict_body IS NULL THEN why END WHERE id = ?",
-        (now_ms, id_),
-    )
-    return contacts.get(db, id_)
+        contacts.in_conflict(db, contact.id, signed, _UNVERIFIED)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from peerpost.store.tables.preview import beginning
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
+
+from .preview import beginning
 
 __all__ = ["link_of", "preview_of", "skip_of"]
 

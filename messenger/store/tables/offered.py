@@ -6,7 +6,7 @@ from typing import Final, Protocol, TypeVar
 
 import apsw
 
-from peerpost.store.tables.states import ENTRY_OPEN
+from .states import ENTRY_OPEN
 
 __all__ = ["MAX_OFFERED", "paced"]
 

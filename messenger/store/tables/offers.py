@@ -13,7 +13,7 @@ import apsw
 from . import transfers
 from .transfers import Transfer
 
-__all__ = ["ask", "asking", "promised_bytes", "unask", "under_way", "unwanted", "waiting"]
+__all__ = ["asking", "promised_bytes", "under_way", "unwanted", "waiting"]
 
 _COMING: Final = "contact_id = ? AND incoming = 1"
 
@@ -33,32 +33,6 @@ def promised_bytes(db: apsw.Connection) -> int:
     )
     needed: int = db.execute(query).get
     return needed
-
-
-def ask(db: apsw.Connection, contact_id: str, accept_bytes: int | None) -> list[str]:
-    """Have the user asked about what is larger than what is taken unasked (None: about every file); return the ids."""
-    rows = db.execute(
-        f"UPDATE transfers SET state = 'asking', error = NULL WHERE {_COMING}"  # noqa: S608
-        " AND state = 'offered' AND as_text = 0 AND accepted_bytes IS NULL"
-        " AND (?2 IS NULL OR coalesce(size, 0) > ?2) RETURNING id",
-        (contact_id, accept_bytes),
-    )
-    return [str(row[0]) for row in rows]
-
-
-def unask(db: apsw.Connection, contact_id: str, accept_bytes: int) -> list[str]:
-    """Have what the user was asked about, and is taken unasked by now, wait for its turn; return the ids.
-
-    A stream that was longer than what was accepted goes on where more is accepted now.
-    """
-    rows = db.execute(
-        "UPDATE transfers SET state = 'offered', error = NULL, accepted_bytes = NULL"  # noqa: S608
-        f" WHERE {_COMING} AND state = 'asking' AND CASE WHEN coalesce(finish_size, size) IS NULL"
-        " THEN coalesce(accepted_bytes, -1) < ?2 ELSE coalesce(finish_size, size) <= ?2 END"
-        " RETURNING id",
-        (contact_id, accept_bytes),
-    )
-    return [str(row[0]) for row in rows]
 
 
 def asking(db: apsw.Connection, contact_id: str | None) -> list[Transfer]:

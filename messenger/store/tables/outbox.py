@@ -16,14 +16,14 @@ import apsw
 from peerpost.errors import NotFoundError
 from peerpost.store.db.ballast import require_room
 from peerpost.store.db.rows import insert_rows
-from peerpost.store.tables.states import ENTRY_OPEN
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
-from . import identity, ids, transfers
+from . import chains, identity, ids, transfers
 from .numbered import link_of, skip_of
 from .offered import paced
 from .served import require_known
+from .states import ENTRY_OPEN
 
 __all__ = [
     "Draft",
@@ -33,7 +33,6 @@ __all__ = [
     "any_open",
     "bury",
     "cancel",
-    "depths",
     "enqueue",
     "enqueue_many",
     "entomb",
@@ -41,13 +40,16 @@ __all__ = [
     "file_delivered",
     "find",
     "has_open",
-    "id_of_file",
-    "list_entries",
     "load",
     "make_tombstone",
     "mark_sent",
     "open_file",
     "open_files",
+    "renumber",
+    "reopen",
+    "select",
+    "set_size",
+    "settle",
     "unsettled",
 ]
 
@@ -125,6 +127,12 @@ def _get(db: apsw.Connection, row_id: int) -> Entry:
     return _entry(row)
 
 
+def select(db: apsw.Connection, where: str, values: Sequence[Any] = ()) -> list[Entry]:
+    """Return the entries that a condition holds for, which may end with an order and a limit."""
+    rows = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE {where}", values)  # noqa: S608
+    return [_entry(row) for row in rows.fetchall()]
+
+
 def enqueue(
     db: apsw.Connection,
     *,
@@ -161,23 +169,19 @@ def enqueue_many(db: apsw.Connection, drafts: Sequence[Draft]) -> list[Entry]:
     """
     if not all(draft.from_reserve for draft in drafts):
         require_room(db)
-    chains: dict[tuple[str, int], tuple[bytes, int, bytes]] = {}
+    lasts: dict[tuple[str, int], tuple[bytes, int, bytes]] = {}
     rows: list[tuple[Any, ...]] = []
     for draft, id_ in zip(drafts, ids.new_ids(db, "outbox", len(drafts)), strict=True):
         key = (draft.contact_id, draft.lane)
-        outbox_id, last_seq, prev = chains.get(key) or _load_chain(db, *key)
+        outbox_id, last_seq, prev = lasts.get(key) or _load_chain(db, *key)
         seq = last_seq + 1
         inner = draft.make_inner(outbox_id, seq, prev)
         link = link_of(inner)
-        chains[key] = (outbox_id, seq, link)
+        lasts[key] = (outbox_id, seq, link)
         row = (id_, *key, draft.kind, outbox_id, seq, "queued", inner, link, draft.size, draft.name)
         rows.append((*row, draft.file_id, draft.now_ms, draft.expires_ms))
-    for (contact_id, lane), (outbox_id, seq, link) in chains.items():
-        db.execute(
-            "INSERT INTO chains VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
-            " SET last_seq = excluded.last_seq, link = excluded.link",
-            (contact_id, outbox_id, lane, seq, link),
-        )
+    for (contact_id, lane), (outbox_id, seq, link) in lasts.items():
+        chains.put(db, contact_id, outbox_id, lane, seq, link)
     first = insert_rows(db, "outbox", _INSERTED, rows)
     return [
         Entry(
@@ -207,25 +211,15 @@ def _load_chain(db: apsw.Connection, contact_id: str, lane: int) -> tuple[bytes,
     """Return our outbox id and the last number and link of a lane."""
     require_known(db, contact_id)
     outbox_id = identity.outbox_id_for(db, contact_id)
-    row = db.execute(
-        "SELECT last_seq, link FROM chains WHERE contact_id = ? AND outbox_id = ? AND lane = ?",
-        (contact_id, outbox_id, lane),
-    ).fetchone()
-    return outbox_id, *((0, wire.FIRST_LINK) if row is None else row)
+    return outbox_id, *(chains.last(db, contact_id, outbox_id, lane) or (0, wire.FIRST_LINK))
 
 
 def unsettled(
     db: apsw.Connection, contact_id: str, lane: int, after_row_id: int, limit: int
 ) -> list[Entry]:
     """Return what the peer has not acknowledged, tombstones too, in order."""
-    return [
-        _entry(row)
-        for row in db.execute(
-            f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ? AND lane = ? AND settled = 0"  # noqa: S608
-            " AND row_id > ? ORDER BY row_id LIMIT ?",
-            (contact_id, lane, after_row_id, limit),
-        )
-    ]
+    where = "contact_id = ? AND lane = ? AND settled = 0 AND row_id > ? ORDER BY row_id LIMIT ?"
+    return select(db, where, (contact_id, lane, after_row_id, limit))
 
 
 def load(
@@ -236,13 +230,10 @@ def load(
     None in place of these says that files wait until others have ended (`offered`).
     """
     outbox_id = identity.outbox_id_for(db, contact_id)
-    last_seq = db.execute(
-        "SELECT last_seq FROM chains WHERE contact_id = ? AND outbox_id = ? AND lane = ?",
-        (contact_id, outbox_id, lane),
-    ).get
+    last_seq, _ = chains.last(db, contact_id, outbox_id, lane) or (0, b"")
     entries = unsettled(db, contact_id, lane, after_row_id, limit)
     kept = paced(db, contact_id, after_row_id, entries)
-    return kept, None if len(kept) < len(entries) else (outbox_id, last_seq or 0)
+    return kept, None if len(kept) < len(entries) else (outbox_id, last_seq)
 
 
 def mark_sent(db: apsw.Connection, row_ids: Iterable[int]) -> list[Entry]:
@@ -326,11 +317,7 @@ def bury(db: apsw.Connection, contact_id: str) -> None:
     """Forget what was queued for a contact; what it has stays, and of the rest numbers that it may not have."""
     undelivered = "contact_id = ? AND state <> 'delivered'"
     db.execute(f"DELETE FROM outbox WHERE {undelivered} AND settled = 1", (contact_id,))  # noqa: S608
-    rows = db.execute(
-        f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ? AND settled = 0",  # noqa: S608
-        (contact_id,),
-    )
-    for entry in map(_entry, rows.fetchall()):
+    for entry in select(db, "contact_id = ? AND settled = 0", (contact_id,)):
         # A file may be delivered before the number of its offer was acknowledged.
         entomb(db, entry, entry.state if entry.state == "delivered" else "cancelled", None)
     gone = "name = NULL, size = NULL, file_id = NULL"
@@ -349,27 +336,19 @@ def cancel(db: apsw.Connection, id_: str) -> Entry:
 
 def expire(db: apsw.Connection, now_ms: int) -> list[Entry]:
     """End what was not delivered before its --expires."""
-    rows = db.execute(
-        f"SELECT {_COLUMNS} FROM outbox"  # noqa: S608
-        f" WHERE expires_ms IS NOT NULL AND expires_ms <= ? AND {ENTRY_OPEN}",
-        (now_ms,),
-    ).fetchall()
-    return [entomb(db, _entry(row), "expired", "not delivered in time") for row in rows]
+    due = select(db, f"expires_ms IS NOT NULL AND expires_ms <= ? AND {ENTRY_OPEN}", (now_ms,))
+    return [entomb(db, entry, "expired", "not delivered in time") for entry in due]
 
 
 def open_file(db: apsw.Connection, contact_id: str, file_id: bytes) -> Entry | None:
     """Return the entry of a file that has not ended, or None."""
-    row = db.execute(
-        f"SELECT {_COLUMNS} FROM outbox WHERE contact_id = ? AND file_id = ? AND {ENTRY_OPEN}",  # noqa: S608
-        (contact_id, file_id),
-    ).fetchone()
-    return None if row is None else _entry(row)
+    found = select(db, f"contact_id = ? AND file_id = ? AND {ENTRY_OPEN}", (contact_id, file_id))
+    return found[0] if found else None
 
 
 def open_files(db: apsw.Connection) -> list[Entry]:
     """Return the entries of all files that have not ended."""
-    rows = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE file_id IS NOT NULL AND {ENTRY_OPEN}")  # noqa: S608
-    return [_entry(row) for row in rows]
+    return select(db, f"file_id IS NOT NULL AND {ENTRY_OPEN}")
 
 
 def file_delivered(db: apsw.Connection, entry: Entry, now_ms: int) -> Entry:
@@ -390,43 +369,49 @@ def find(db: apsw.Connection, prefix: str) -> Entry:
     return _entry(row)
 
 
-def id_of_file(db: apsw.Connection, contact_id: str, file_id: bytes) -> str | None:
-    """Return the id of the entry that offers a file to a contact, or None."""
-    row = db.execute(
-        "SELECT id FROM outbox WHERE contact_id = ? AND file_id = ?", (contact_id, file_id)
-    ).fetchone()
-    return None if row is None else str(row[0])
+def set_size(db: apsw.Connection, contact_id: str, file_id: bytes, size: int) -> None:
+    """Note how long a file is that was queued before that was known."""
+    db.execute(
+        "UPDATE outbox SET size = ? WHERE contact_id = ? AND file_id = ?",
+        (size, contact_id, file_id),
+    )
 
 
-def list_entries(
+def reopen(
     db: apsw.Connection,
+    contact_id: str,
+    outbox_id: bytes,
+    lane: int,
+    watermark: int,
     *,
-    contact_id: str | None,
-    pending: bool,
-    limit: int,
-    beyond_row_id: int | None = None,
-) -> list[Entry]:
-    """Return entries of contacts: the open ones oldest first, or all newest first.
+    delivered: bool = False,
+) -> list[int]:
+    """Count what was acknowledged beyond a watermark as not acknowledged; return its numbers.
 
-    Where a list goes on, those that follow a row in that order.
+    `delivered`: only what may still be sent, or was delivered.
     """
-    order = "ORDER BY row_id" if pending else "ORDER BY row_id DESC"
-    follows = "row_id > ?3" if pending else "row_id < ?3"
-    return [
-        _entry(row)
-        for row in db.execute(
-            f"SELECT {_COLUMNS} FROM outbox WHERE {ENTRY_OPEN if pending else '1'}"  # noqa: S608
-            f" AND (?1 IS NULL OR contact_id = ?1) AND (?3 IS NULL OR {follows})"
-            f" AND (state = 'delivered' OR contact_id IN (SELECT id FROM contacts)) {order} LIMIT ?2",
-            (contact_id, limit, beyond_row_id),
-        )
-    ]
+    which = "AND state IN ('queued', 'sent', 'delivered')" if delivered else ""
+    rows: list[Any] = db.execute(
+        "UPDATE outbox SET settled = 0 WHERE contact_id = ? AND outbox_id = ? AND lane = ?"  # noqa: S608
+        f" AND seq > ? AND settled = 1 {which} RETURNING seq",
+        (contact_id, outbox_id, lane, watermark),
+    ).fetchall()
+    return [seq for (seq,) in rows]
 
 
-def depths(db: apsw.Connection) -> dict[str, int]:
-    """Return how many entries are open for each contact that has any."""
-    query = f"SELECT contact_id, count(*) FROM outbox WHERE {ENTRY_OPEN} GROUP BY contact_id"  # noqa: S608
-    return dict(db.execute(query))
+def settle(db: apsw.Connection, row_id: int) -> None:
+    """Count an entry as acknowledged, whatever became of it."""
+    db.execute("UPDATE outbox SET settled = 1 WHERE row_id = ?", (row_id,))
+
+
+def renumber(
+    db: apsw.Connection, row_id: int, outbox_id: bytes, seq: int, inner: bytes, link: bytes
+) -> None:
+    """Give an entry another number, and the message and the link that say so."""
+    db.execute(
+        "UPDATE outbox SET outbox_id = ?, seq = ?, inner = ?, link = ? WHERE row_id = ?",
+        (outbox_id, seq, inner, link, row_id),
+    )
 
 
 def any_open(db: apsw.Connection) -> bool:

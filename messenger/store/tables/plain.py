@@ -32,8 +32,8 @@ class Due:
 def arrive(
     db: apsw.Connection, transfer: transfers.Transfer, end: Finish, now_ms: int, *, plainly: bool
 ) -> inbox.Item | None:
-    """Show a whole file in the inbox, as `transfers.complete_incoming` does; with `plainly` it is due."""
-    item = transfers.complete_incoming(db, transfer.id, end, transfer.shown_name, now_ms)
+    """Show a whole file in the inbox, as `inbox.complete_incoming` does; with `plainly` it is due."""
+    item = inbox.complete_incoming(db, transfer.id, end, transfer.shown_name, now_ms)
     if plainly and item is not None and item.kind == "file":
         db.execute("INSERT INTO plain (inbox_id) VALUES (?)", (item.id,))
     return item

@@ -11,8 +11,9 @@ from typing import Final
 import apsw
 
 from peerpost.errors import QuotaError
-from peerpost.store.tables.states import TRANSFER_OPEN
 from peerpost.wire import limits
+
+from .states import TRANSFER_OPEN
 
 __all__ = [
     "DEFAULT_BYTES",
@@ -21,7 +22,6 @@ __all__ = [
     "Usage",
     "all_used_up",
     "room",
-    "set_quota",
     "usage",
     "used_up",
 ]
@@ -94,8 +94,3 @@ def used_up() -> QuotaError:
         hint="make room: peerpost inbox delete --older-than AGE --contact NAME;"
         " or let it take up more: peerpost contacts edit NAME --quota SIZE",
     )
-
-
-def set_quota(db: apsw.Connection, contact_id: str, quota_bytes: int | None) -> None:
-    """Say what one contact may take up; None is what holds for everybody."""
-    db.execute("UPDATE contacts SET quota_bytes = ? WHERE id = ?", (quota_bytes, contact_id))

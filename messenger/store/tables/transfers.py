@@ -9,24 +9,29 @@ import apsw
 
 from peerpost.errors import NotFoundError
 from peerpost.store.files.names import safe_name
-from peerpost.store.tables.states import OPEN_STATES, TRANSFER_OPEN
-from peerpost.wire.inner import Finish
+from peerpost.wire.inner import Finish, Message, Offer, mode_in
 
-from . import ids, inbox
+from . import ids
+from .states import OPEN_STATES, TRANSFER_OPEN
 
 __all__ = [
     "OPEN_STATES",
     "STREAM_SOURCE",
     "Transfer",
     "activate",
+    "add_incoming",
     "add_outgoing",
+    "ask",
     "checkpoint",
-    "complete_incoming",
+    "complete",
     "cut_streams",
     "end",
     "end_outgoing",
     "find",
     "finish",
+    "forget_contact",
+    "forget_deleted",
+    "forget_key",
     "get",
     "let_come",
     "list_open",
@@ -38,11 +43,13 @@ __all__ = [
     "set_state",
     "stream_ended",
     "told",
+    "unask",
     "untold",
 ]
 
 STREAM_SOURCE = '{"stream": true}'
 """`source` of an outgoing file whose end has not been read yet."""
+_COMING = "contact_id = ? AND incoming = 1"
 _COLUMNS = (
     "file_id, incoming, id, contact_id, state, name, as_text, size, chunk_log2, key, finish_size,"
     " finish_count, finish_root, have, progress_bytes, source, outbox_id, lane, seq, sent_ms,"
@@ -157,6 +164,44 @@ def add_outgoing(
     )
 
 
+def add_incoming(
+    db: apsw.Connection,
+    contact_id: str,
+    message: Message,
+    offer: Offer,
+    *,
+    name: str,
+    as_text: bool,
+    files: int | None,
+    now_ms: int,
+) -> bool:
+    """Note a file that is offered by a message; False where it was offered before."""
+    db.execute(
+        "INSERT OR IGNORE INTO transfers (file_id, incoming, id, contact_id, state, name,"
+        " as_text, size, chunk_log2, key, outbox_id, lane, seq, sent_ms, created_ms, files, mode,"
+        " mtime_s) VALUES (?, 1, ?, ?, 'offered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            offer.file_id,
+            ids.new_id(db, "transfers"),
+            contact_id,
+            name,
+            as_text,
+            offer.size,
+            offer.chunk_log2,
+            offer.key,
+            message.outbox_id,
+            message.lane,
+            message.seq,
+            message.sent_at_ms,
+            now_ms,
+            files,
+            mode_in(offer),
+            offer.mtime_s,
+        ),
+    )
+    return db.changes() > 0
+
+
 def get(db: apsw.Connection, contact_id: str, file_id: bytes, *, incoming: bool) -> Transfer | None:
     """Return the transfer of a file with a contact, or None."""
     row = db.execute(
@@ -204,12 +249,8 @@ def list_transfers(
 
 def list_open(db: apsw.Connection) -> list[Transfer]:
     """Return what has not ended, oldest first."""
-    return [
-        _transfer(row)
-        for row in db.execute(
-            f"SELECT {_COLUMNS} FROM transfers WHERE {TRANSFER_OPEN} ORDER BY created_ms, id"  # noqa: S608
-        )
-    ]
+    query = f"SELECT {_COLUMNS} FROM transfers WHERE {TRANSFER_OPEN} ORDER BY created_ms, id"  # noqa: S608
+    return [_transfer(row) for row in db.execute(query)]
 
 
 def set_state(
@@ -273,13 +314,7 @@ def end_outgoing(
 
 def untold(db: apsw.Connection, contact_id: str) -> list[Transfer]:
     """Return the transfers that ended without the contact's knowing."""
-    return [
-        _transfer(row)
-        for row in db.execute(
-            f"SELECT {_COLUMNS} FROM transfers WHERE contact_id = ? AND told = 0",  # noqa: S608
-            (contact_id,),
-        )
-    ]
+    return select(db, "contact_id = ? AND told = 0", (contact_id,))
 
 
 def told(db: apsw.Connection, transfer_ids: Iterable[str]) -> None:
@@ -296,26 +331,16 @@ def let_come(db: apsw.Connection, transfer_id: str, accepted_bytes: int | None) 
 
 def cut_streams(db: apsw.Connection) -> list[Transfer]:
     """Return the outgoing streams whose source was being read when the node ended."""
-    return [
-        _transfer(row)
-        for row in db.execute(
-            f"SELECT {_COLUMNS} FROM transfers WHERE incoming = 0 AND {TRANSFER_OPEN} AND source = ?",  # noqa: S608
-            (STREAM_SOURCE,),
-        )
-    ]
+    return select(db, f"incoming = 0 AND {TRANSFER_OPEN} AND source = ?", (STREAM_SOURCE,))
 
 
-def stream_ended(db: apsw.Connection, transfer_id: str, end: Finish, content_id: bytes) -> None:
-    """Note that a stream has come to its end, and lies whole in the spool."""
+def stream_ended(db: apsw.Connection, transfer_id: str, end: Finish, content_id: bytes) -> Transfer:
+    """Note that a stream has come to its end, and lies whole in the spool; the size of its entry is the caller's."""
     finish(db, transfer_id, end)
     db.execute(
         "UPDATE transfers SET source = NULL, content_id = ? WHERE id = ?", (content_id, transfer_id)
     )
-    db.execute(
-        "UPDATE outbox SET size = ? WHERE (contact_id, file_id) ="
-        " (SELECT contact_id, file_id FROM transfers WHERE id = ?)",
-        (end.size, transfer_id),
-    )
+    return find(db, transfer_id)
 
 
 def finish(db: apsw.Connection, transfer_id: str, end: Finish) -> None:
@@ -345,10 +370,8 @@ def checkpoint(
         finish(db, transfer_id, end)
 
 
-def complete_incoming(
-    db: apsw.Connection, transfer_id: str, end: Finish, name: str, now_ms: int
-) -> inbox.Item | None:
-    """Show a whole file in the inbox; None where it is there already, or was given up."""
+def complete(db: apsw.Connection, transfer_id: str, end: Finish) -> Transfer | None:
+    """End an incoming file that is whole; None where it was ended before. The inbox is the caller's to fill."""
     transfer = find(db, transfer_id)
     if transfer.state not in OPEN_STATES:
         return None
@@ -358,19 +381,55 @@ def complete_incoming(
         " WHERE id = ?",
         (end.size, transfer_id),
     )
-    return inbox.add_file(
-        db,
-        contact_id=transfer.contact_id,
-        file_id=transfer.file_id,
-        as_text=transfer.as_text,
-        name=name,
-        size=end.size,
-        files=transfer.files,
-        source=(
-            transfer.outbox_id or bytes(16),
-            transfer.lane or 0,
-            transfer.seq or 0,
-            transfer.sent_ms or 0,
-        ),
-        now_ms=now_ms,
+    return transfer
+
+
+def forget_key(db: apsw.Connection, contact_id: str, file_id: bytes) -> None:
+    """Forget the key of an incoming file: what the disk keeps of its blob is not to be read by anybody any more."""
+    db.execute(
+        "UPDATE transfers SET key = x'' WHERE contact_id = ? AND file_id = ? AND incoming = 1",
+        (contact_id, file_id),
     )
+
+
+def forget_deleted(db: apsw.Connection, contact_id: str, file_id: bytes) -> None:
+    """Forget an incoming file whose key is forgotten."""
+    db.execute(
+        "DELETE FROM transfers WHERE contact_id = ? AND file_id = ? AND incoming = 1"
+        " AND length(key) = 0",
+        (contact_id, file_id),
+    )
+
+
+def forget_contact(db: apsw.Connection, contact_id: str) -> None:
+    """Forget the transfers with a contact, but for files that have come: without their keys nobody could read them."""
+    db.execute(
+        "DELETE FROM transfers WHERE contact_id = ? AND NOT (incoming AND state = 'done')",
+        (contact_id,),
+    )
+
+
+def ask(db: apsw.Connection, contact_id: str, accept_bytes: int | None) -> list[str]:
+    """Have the user asked about what is larger than what is taken unasked (None: about every file); return the ids."""
+    rows = db.execute(
+        f"UPDATE transfers SET state = 'asking', error = NULL WHERE {_COMING}"  # noqa: S608
+        " AND state = 'offered' AND as_text = 0 AND accepted_bytes IS NULL"
+        " AND (?2 IS NULL OR coalesce(size, 0) > ?2) RETURNING id",
+        (contact_id, accept_bytes),
+    )
+    return [str(row[0]) for row in rows]
+
+
+def unask(db: apsw.Connection, contact_id: str, accept_bytes: int) -> list[str]:
+    """Have what the user was asked about, and is taken unasked by now, wait for its turn; return the ids.
+
+    A stream that was longer than what was accepted goes on where more is accepted now.
+    """
+    rows = db.execute(
+        "UPDATE transfers SET state = 'offered', error = NULL, accepted_bytes = NULL"  # noqa: S608
+        f" WHERE {_COMING} AND state = 'asking' AND CASE WHEN coalesce(finish_size, size) IS NULL"
+        " THEN coalesce(accepted_bytes, -1) < ?2 ELSE coalesce(finish_size, size) <= ?2 END"
+        " RETURNING id",
+        (contact_id, accept_bytes),
+    )
+    return [str(row[0]) for row in rows]

@@ -17,9 +17,10 @@ from peerpost.node.contact.standing import obstacle
 from peerpost.node.contact.tickets import NOT_TAKEN
 from peerpost.store.tables import agreement, quota
 from peerpost.store.tables import contacts as store_contacts
+from peerpost.store.tables import counts as store_counts
+from peerpost.store.tables import entries as store_entries
 from peerpost.store.tables import inbox as store_inbox
 from peerpost.store.tables import limits as store_limits
-from peerpost.store.tables import outbox as store_outbox
 from peerpost.wire import address as addresses
 from peerpost.wire.ticket import Ticket
 
@@ -141,7 +142,7 @@ async def _add_by_id(
 async def list_(opened: Opened, _request: Request) -> list[dict[str, Any]]:
     """List the contacts by name, then who is invited."""
     found = await opened.store.read(store_contacts.list_all)
-    queued = await opened.store.read(store_outbox.depths)
+    queued = await opened.store.read(store_entries.depths)
     unread = await opened.store.read(store_inbox.unread_counts)
     rows = [_row(opened, contact, queued, unread) for contact in found]
     return rows + await invited(opened)
@@ -174,9 +175,9 @@ class _Name(msgspec.Struct, forbid_unknown_fields=True):
 async def show(opened: Opened, request: Request) -> dict[str, Any]:
     """Describe one contact, by name or id."""
     contact = await opened.store.read(store_contacts.find, request.params_as(_Name).name)
-    queued = await opened.store.read(store_outbox.depths)
+    queued = await opened.store.read(store_entries.depths)
     unread = await opened.store.read(store_inbox.unread_counts)
-    counts = await opened.store.read(store_contacts.traffic, contact.id)
+    counts = await opened.store.read(store_counts.count, contact.id)
     limit = await opened.store.read(store_limits.get, contact.id)
     usage = await opened.store.read(quota.usage, contact.id)
     put_back = await opened.store.read(agreement.put_back_at, contact.id)
@@ -238,7 +239,9 @@ async def edit(opened: Opened, request: Request) -> dict[str, Any]:
 
     def work(db: apsw.Connection) -> store_contacts.Contact:
         if params.quota is not None:
-            quota.set_quota(db, contact.id, None if params.quota == "default" else params.quota)
+            store_contacts.set_quota(
+                db, contact.id, None if params.quota == "default" else params.quota
+            )
         return store_contacts.edit(
             db,
             contact.id,

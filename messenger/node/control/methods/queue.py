@@ -16,6 +16,7 @@ from peerpost.node.contact.standing import obstacle
 from peerpost.node.files.asking import waits_in_words
 from peerpost.node.files.upload import Upload
 from peerpost.store.tables import contacts as store_contacts
+from peerpost.store.tables import entries as store_entries
 from peerpost.store.tables import outbox as store_outbox
 from peerpost.store.tables import transfers
 from peerpost.store.tables.numbered import preview_of
@@ -61,7 +62,7 @@ async def _list(opened: Opened, params: _List, *, pending: bool) -> list[dict[st
 
     async def load(after: str | None, count: int) -> list[dict[str, Any]]:
         entries = await opened.store.read(
-            store_outbox.list_entries,
+            store_entries.list_entries,
             contact_id=contact_id,
             pending=pending,
             limit=count,

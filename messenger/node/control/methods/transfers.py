@@ -14,7 +14,7 @@ from peerpost.node.clock import rfc3339
 from peerpost.node.files.asking import asked_here, waits
 from peerpost.node.files.download import Download
 from peerpost.node.files.upload import Upload
-from peerpost.store.tables import contacts, offers, outbox
+from peerpost.store.tables import contacts, entries, offers
 from peerpost.store.tables import transfers as rows
 
 from .figures import figures
@@ -137,7 +137,7 @@ async def _describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
     moving = opened.transfers.driven(row.contact_id, row.file_id, incoming=row.incoming)
     message = None
     if not row.incoming:
-        message = await opened.store.read(outbox.id_of_file, row.contact_id, row.file_id)
+        message = await opened.store.read(entries.id_of_file, row.contact_id, row.file_id)
     state, error = row.state, row.error
     peer_pause = row.peer_pause if moving is None else moving.peer_pause
     if state in ("offered", "active") and peer_pause is not None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from peerpost.node.contact.agreement import LaneMemory
-from peerpost.store import entries as store_entries
 from peerpost.store.tables import agreement, deletion, identity, inbox, outbox
+from peerpost.store.tables import entries as store_entries
 from peerpost.wire import history
 from peerpost.wire import inner as wire
 from tests.support.network_rig import Somebody, acquainted, until

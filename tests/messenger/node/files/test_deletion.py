@@ -15,7 +15,7 @@ from peerpost.errors import NotFoundError
 from peerpost.node.control.methods import inbox as commands
 from peerpost.node.files import offers
 from peerpost.store.files.sealed import SealedFile
-from peerpost.store.tables import blobs, deletion, quota, transfers
+from peerpost.store.tables import blobs, contacts, deletion, quota, transfers
 from peerpost.wire import inner as wire
 from tests.support.network_rig import Somebody, acquainted, until
 
@@ -124,7 +124,7 @@ async def test_what_waits_for_room_begins_at_once(
     monkeypatch.setattr(offers, "ROOM_RETRY_S", (600.0, 600.0))
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         contact_id = bob.peer.contact.id
-        await bob.store.write(quota.set_quota, contact_id, SIZE + 10 * quota.ROW_BYTES)
+        await bob.store.write(contacts.set_quota, contact_id, SIZE + 10 * quota.ROW_BYTES)
         await send_file(alice, tmp_path, os.urandom(SIZE), "first.bin")
         (first,) = await listed(bob)
         data = os.urandom(SIZE)

@@ -17,7 +17,7 @@ from peerpost import system
 from peerpost.errors import StoreFullError
 from peerpost.node.files import room
 from peerpost.store.files.sealed import SealedFile
-from peerpost.store.tables import transfers
+from peerpost.store.tables import inbox
 from peerpost.wire import inner as wire
 from tests.messenger.protocol.test_receiving import CHUNK, Content
 from tests.support.incoming import CHUNKS, Sender, accepted, incoming
@@ -86,7 +86,7 @@ def test_a_file_waits_for_room_and_its_sender_reads_why(
 def test_a_file_that_is_whole_waits_for_room_and_its_sender_reads_why(
     home: Path, content: Content, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    complete, finish = transfers.complete_incoming, SealedFile.finish
+    complete, finish = inbox.complete_incoming, SealedFile.finish
     full = threading.Event()
     full.set()
 
@@ -101,7 +101,7 @@ def test_a_file_that_is_whole_waits_for_room_and_its_sender_reads_why(
         finish(*arguments)
 
     if how == "the store is full":
-        monkeypatch.setattr(transfers, "complete_incoming", fails_to_record)
+        monkeypatch.setattr(inbox, "complete_incoming", fails_to_record)
     else:
         monkeypatch.setattr(SealedFile, "finish", fails_to_finish)
 

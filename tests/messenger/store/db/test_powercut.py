@@ -20,6 +20,7 @@ import pytest
 from peerpost.errors import PeerpostError
 from peerpost.store.db import engine
 from peerpost.store.db.engine import Store
+from peerpost.store.tables import entries as store_entries
 from peerpost.store.tables import outbox
 from peerpost.wire import inner as wire
 from tests.support.powercut import VFS_NAME, Disk
@@ -112,7 +113,9 @@ def verdict(image: dict[str, bytes], folder: Path, known: Answered) -> str:
 
 
 def compare(rig: Rig, known: Answered) -> str:
-    entries = rig.read(outbox.list_entries, contact_id=None, pending=False, limit=10**6)[::-1]
+    entries = rig.read(store_entries.list_entries, contact_id=None, pending=False, limit=10**6)[
+        ::-1
+    ]
     if [entry.seq for entry in entries] != list(range(1, len(entries) + 1)):
         return "holes"
     for entry in entries:

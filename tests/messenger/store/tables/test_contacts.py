@@ -17,7 +17,8 @@ from peerpost.errors import (
     TicketError,
     UntrustedError,
 )
-from peerpost.store.tables import contacts, identity, inbox, invites, meetings, outbox, transfers
+from peerpost.store.tables import contacts, counts, identity, inbox, invites, meetings, transfers
+from peerpost.store.tables import entries as store_entries
 from peerpost.store.tables.invites import AnotherGuestError
 from peerpost.wire import inner as wire
 from peerpost.wire.statement import FLAG_REVOKED, Signed
@@ -177,7 +178,7 @@ def test_equivocation_is_remembered_until_the_user_has_verified(rig: Rig, seq: i
     second = statement_of("bob", 2, first)
     meet(rig, "bob", first)
     meet(rig, "bob", second)
-    rig.write(meetings.verify, bob.id, NOW_MS)
+    rig.write(contacts.verify, bob.id, NOW_MS)
     other = statement_of("bob", seq, first if seq == 3 else statement_of("carol", 1))
     found = meet(rig, "bob", other)
     assert isinstance(found.problem, EquivocationError)
@@ -191,7 +192,7 @@ def test_equivocation_is_remembered_until_the_user_has_verified(rig: Rig, seq: i
     with pytest.raises(ExistsError):
         by_ticket(rig, "bob")
     assert rig.read(contacts.find, "bob").state == "changed"
-    settled = rig.write(meetings.verify, bob.id, NOW_MS + 7)
+    settled = rig.write(contacts.verify, bob.id, NOW_MS + 7)
     assert (settled.state, settled.signed, settled.conflict) == ("active", newest, None)
     assert settled.verified_at_ms == NOW_MS + 7
     assert meet(rig, "bob", newest).problem is None
@@ -220,9 +221,9 @@ def test_what_a_removed_contact_sent_stays_and_what_it_should_get_goes(rig: Rig)
     rig.write(inbox.receive_many, bob, chain(2), NOW_MS)
     rig.write(contacts.remove, bob)
     assert [contact.name for contact in rig.read(contacts.list_all)] == ["carol"]
-    entries = rig.read(outbox.list_entries, contact_id=None, pending=False, limit=10)
+    entries = rig.read(store_entries.list_entries, contact_id=None, pending=False, limit=10)
     assert [entry.contact_id for entry in entries] == [carol]
-    assert rig.read(outbox.depths) == {carol: 1}
+    assert rig.read(store_entries.depths) == {carol: 1}
     assert rig.read(transfers.of_contact, bob) == []
     (kept,) = rig.rows("SELECT count(*) FROM outbox WHERE instr(inner, CAST('for bob' AS BLOB))")
     assert kept == (0,)
@@ -273,7 +274,7 @@ def test_traffic_counts_what_arrived(rig: Rig) -> None:
     entries = [rig.queue(bob) for _ in range(3)]
     rig.acknowledge(entries[0], 2)
     rig.write(inbox.receive_many, bob, chain(5), NOW_MS)
-    assert rig.read(contacts.traffic, bob) == contacts.MessageCounts(sent=2, received=5)
+    assert rig.read(counts.count, bob) == counts.MessageCounts(sent=2, received=5)
 
 
 # -- invitations

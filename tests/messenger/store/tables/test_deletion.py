@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from peerpost.errors import AmbiguousError, NotFoundError
-from peerpost.store.tables import blobs, contacts, deletion, inbox, lanes, quota, transfers
+from peerpost.store.tables import blobs, counts, deletion, inbox, lanes, quota, transfers
 from peerpost.wire import history
 from peerpost.wire import inner as wire
 from tests.support.store_rig import NOW_MS, Rig, chain, message, offer
@@ -52,7 +52,7 @@ def whole_file(rig: Rig, contact_id: str, seq: int = 1) -> tuple[Numbered, trans
     row = rig.read(transfers.get, contact_id, FILE, incoming=True)
     assert row is not None
     end = wire.Finish(file_id=FILE, size=1000, count=1, root=bytes(32))
-    assert rig.write(transfers.complete_incoming, row.id, end, "report.pdf", NOW_MS) is not None
+    assert rig.write(inbox.complete_incoming, row.id, end, "report.pdf", NOW_MS) is not None
     return made, rig.read(transfers.find, row.id)
 
 
@@ -68,7 +68,7 @@ def test_it_is_gone_and_its_room_is_free(rig: Rig, bob: str) -> None:
     after = rig.read(quota.usage, bob)
     assert (before.bytes - after.bytes, after.rows) == (6 + quota.ROW_BYTES, 2)
     assert [item.body for item in items(rig)] == [b"text 3", b"text 2"]
-    assert rig.read(contacts.traffic, bob).received == 3  # So many came.
+    assert rig.read(counts.count, bob).received == 3  # So many came.
     delete_all(rig)
     assert rig.read(quota.usage, bob) == quota.Usage(bytes=0, rows=0, quota_bytes=None)
 
@@ -262,7 +262,7 @@ def test_a_file_goes_and_its_transfer_stays_done(rig: Rig, bob: str, tmp_path: P
     # Its sender, put back or not, hears that the file has arrived.
     assert batch.ended == [(FILE, "done")]
     end = wire.Finish(file_id=FILE, size=1000, count=1, root=bytes(32))
-    assert rig.write(transfers.complete_incoming, row.id, end, "report.pdf", NOW_MS) is None
+    assert rig.write(inbox.complete_incoming, row.id, end, "report.pdf", NOW_MS) is None
 
 
 def test_the_transfer_is_forgotten_with_what_was_deleted_first(

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from peerpost.errors import NotFoundError, QuotaError
-from peerpost.store.tables import inbox, quota, transfers
+from peerpost.store.tables import contacts, inbox, transfers
 from peerpost.store.tables.preview import PREVIEW_CHARS
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
@@ -369,7 +369,7 @@ def test_a_batch_costs_what_it_holds_whatever_is_parked(rig: Rig, bob: str) -> N
 
 
 def test_a_contact_beyond_its_quota_has_nothing_taken(rig: Rig, bob: str) -> None:
-    rig.write(quota.set_quota, bob, 1000)
+    rig.write(contacts.set_quota, bob, 1000)
     receive(rig, bob, *chain(3))
     with pytest.raises(QuotaError):
         receive(rig, bob, *chain(5)[3:])

@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from peerpost.store.db.engine import Store
 from peerpost.store.tables import contacts, endings, inbox, outbox, transfers
+from peerpost.store.tables import entries as store_entries
 from peerpost.wire import inner as wire
 from tests.support.store_rig import NOW_MS, Rig
 
@@ -251,7 +252,7 @@ class TwoPeople(RuleBasedStateMachine):
         if not hasattr(self, "rigs"):
             return
         alice = self.rigs["alice"]
-        found = alice.read(outbox.list_entries, contact_id=None, pending=False, limit=10**6)
+        found = alice.read(store_entries.list_entries, contact_id=None, pending=False, limit=10**6)
         assert [(e.id, e.seq, e.lane, e.state, e.settled) for e in reversed(found)] == [
             (one.id, one.seq, one.lane, one.state, one.settled) for one in self.sent
         ]
@@ -265,7 +266,7 @@ class TwoPeople(RuleBasedStateMachine):
                 assert (made.kind == wire.Kind.SKIP) == one.skipped
         waiting_count = sum(one.open for one in self.sent)
         depths = {self.bob: waiting_count} if waiting_count else {}
-        assert alice.read(outbox.depths) == depths
+        assert alice.read(store_entries.depths) == depths
         anything = any(one.open or not one.settled for one in self.sent)
         assert alice.read(outbox.has_open, self.bob) == anything
 

@@ -8,6 +8,7 @@ import pytest
 
 from peerpost.errors import AmbiguousError, NotFoundError, UsageError
 from peerpost.store.tables import contacts, endings, offered, outbox
+from peerpost.store.tables import entries as store_entries
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from tests.support.store_rig import NOW_MS, Rig, message, text_maker
@@ -109,7 +110,7 @@ def test_nothing_is_queued_for_a_contact_that_was_removed_meanwhile(rig: Rig, bo
     rig.write(contacts.remove, bob)
     with pytest.raises(NotFoundError):
         rig.queue(bob)
-    assert rig.read(outbox.depths) == {}
+    assert rig.read(store_entries.depths) == {}
 
 
 # -- states
@@ -253,7 +254,7 @@ def test_a_tombstone_is_settled_by_a_receipt_and_stays_cancelled(rig: Rig, bob: 
     entry = rig.queue(bob)
     rig.write(outbox.cancel, entry.id)
     assert rig.read(outbox.has_open, bob)
-    assert rig.read(outbox.depths) == {}
+    assert rig.read(store_entries.depths) == {}
     (settled,) = rig.acknowledge(entry, 1)
     assert (settled.state, settled.delivered_ms) == ("cancelled", None)
     assert not rig.read(outbox.has_open, bob)
@@ -302,7 +303,9 @@ def test_lists_are_open_oldest_first_and_all_newest_first(rig: Rig, bob: str) ->
     rig.acknowledge(rig.read(outbox.find, ids[0]), 1)
 
     def listed(contact_id: str | None, *, pending: bool, limit: int = 100) -> list[str]:
-        entries = rig.read(outbox.list_entries, contact_id=contact_id, pending=pending, limit=limit)
+        entries = rig.read(
+            store_entries.list_entries, contact_id=contact_id, pending=pending, limit=limit
+        )
         return [entry.id for entry in entries]
 
     assert listed(None, pending=True) == ids[1:]
@@ -310,7 +313,7 @@ def test_lists_are_open_oldest_first_and_all_newest_first(rig: Rig, bob: str) ->
     assert listed(None, pending=False) == ids[::-1]
     assert listed(None, pending=False, limit=2) == [ids[3], ids[2]]
     assert listed(carol, pending=False) == [ids[1]]
-    assert rig.read(outbox.depths) == {bob: 2, carol: 1}
+    assert rig.read(store_entries.depths) == {bob: 2, carol: 1}
 
 
 def test_an_entry_is_found_by_any_unique_beginning(rig: Rig, bob: str) -> None:

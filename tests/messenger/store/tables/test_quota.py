@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peerpost.store.tables import inbox, quota, transfers
+from peerpost.store.tables import contacts, inbox, quota, transfers
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from tests.support.store_rig import NOW_MS, Rig, chain, message, offer
@@ -38,9 +38,9 @@ def test_a_file_counts_with_its_whole_size_from_when_it_is_accepted(rig: Rig) ->
 
 def test_what_is_said_of_one_contact_holds_for_it_alone(rig: Rig) -> None:
     bob, carol = rig.make_contact("bob").id, rig.make_contact("carol").id
-    rig.write(quota.set_quota, bob, 5)
+    rig.write(contacts.set_quota, bob, 5)
     assert [rig.read(quota.room, who, 100) for who in (bob, carol)] == [5, 100]
-    rig.write(quota.set_quota, bob, None)
+    rig.write(contacts.set_quota, bob, None)
     assert rig.read(quota.room, bob, 100) == 100
 
 
@@ -48,8 +48,8 @@ def test_whose_quota_is_used_up_is_told_before_its_texts_are_refused(rig: Rig) -
     bob, carol = rig.make_contact("bob").id, rig.make_contact("carol").id
     assert rig.read(quota.all_used_up, 10 << 20) == []
     rig.write(inbox.receive_many, bob, chain(3), NOW_MS)
-    rig.write(quota.set_quota, bob, limits.MAX_INNER_BYTES + 1)
+    rig.write(contacts.set_quota, bob, limits.MAX_INNER_BYTES + 1)
     assert rig.read(quota.all_used_up, 10 << 20) == [bob]
     # One who has sent nothing yet may be held to nothing.
-    rig.write(quota.set_quota, carol, 0)
+    rig.write(contacts.set_quota, carol, 0)
     assert sorted(rig.read(quota.all_used_up, 10 << 20)) == sorted([bob, carol])

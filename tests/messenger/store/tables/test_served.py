@@ -83,7 +83,7 @@ def _was_put_back(db: apsw.Connection, contact_id: str) -> object:
 
 def _is_whole(db: apsw.Connection, _contact_id: str) -> object:
     finish = wire.Finish(file_id=FILE_ID, size=1, count=1, root=bytes(32))
-    return transfers.complete_incoming(db, "the one that came", finish, "a", NOW_MS)
+    return inbox.complete_incoming(db, "the one that came", finish, "a", NOW_MS)
 
 
 WRITES: list[Work] = [

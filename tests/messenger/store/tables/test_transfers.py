@@ -113,12 +113,12 @@ def test_a_checkpoint_is_there_after_a_restart(rig: Rig, bob: str) -> None:
 def test_a_whole_file_is_shown_once(rig: Rig, bob: str) -> None:
     row = incoming(rig, bob)
     rig.write(transfers.set_state, row.id, "active")
-    item = rig.write(transfers.complete_incoming, row.id, FINISH, "report.pdf", NOW_MS + 9)
+    item = rig.write(inbox.complete_incoming, row.id, FINISH, "report.pdf", NOW_MS + 9)
     assert item is not None
     assert (item.kind, item.name, item.size, item.file_id) == ("file", "report.pdf", 900_000, FILE)
     assert (item.body, item.preview, item.unread) == (None, "report.pdf", True)
     assert (item.sent_ms, item.received_ms) == (NOW_MS - 1000, NOW_MS + 9)
-    assert rig.write(transfers.complete_incoming, row.id, FINISH, "report.pdf", NOW_MS) is None
+    assert rig.write(inbox.complete_incoming, row.id, FINISH, "report.pdf", NOW_MS) is None
     done = rig.read(transfers.find, row.id)
     assert (done.state, done.progress_bytes, done.finish) == ("done", 900_000, FINISH)
     assert rig.read(inbox.unread_counts) == {bob: 1}
@@ -126,14 +126,14 @@ def test_a_whole_file_is_shown_once(rig: Rig, bob: str) -> None:
 
 def test_a_long_text_is_shown_as_a_text(rig: Rig, bob: str) -> None:
     row = incoming(rig, bob, as_text=True)
-    item = rig.write(transfers.complete_incoming, row.id, FINISH, "", NOW_MS)
+    item = rig.write(inbox.complete_incoming, row.id, FINISH, "", NOW_MS)
     assert item is not None
     assert (item.kind, item.name, item.preview) == ("text", None, "")
 
 
 def test_a_checkpoint_that_comes_late_changes_nothing(rig: Rig, bob: str) -> None:
     row = incoming(rig, bob)
-    rig.write(transfers.complete_incoming, row.id, FINISH, "report.pdf", NOW_MS)
+    rig.write(inbox.complete_incoming, row.id, FINISH, "report.pdf", NOW_MS)
     rig.write(transfers.checkpoint, row.id, b"\x01", 262_144, None)
     done = rig.read(transfers.find, row.id)
     assert (done.have, done.progress_bytes) == (b"", 900_000)
@@ -142,7 +142,7 @@ def test_a_checkpoint_that_comes_late_changes_nothing(rig: Rig, bob: str) -> Non
 def test_a_file_that_has_come_outlives_its_contact(rig: Rig, bob: str) -> None:
     outgoing(rig, bob, bytes([8]) * 16)
     row = incoming(rig, bob)
-    rig.write(transfers.complete_incoming, row.id, FINISH, "report.pdf", NOW_MS)
+    rig.write(inbox.complete_incoming, row.id, FINISH, "report.pdf", NOW_MS)
     incoming(rig, bob, bytes([9]) * 16, seq=2)
     rig.write(contacts.remove, bob)
     kept = rig.read(transfers.get, bob, FILE, incoming=True)

@@ -1,0 +1,48 @@
+"""The entries of the outbox as the user sees them: listed, counted, and found by the file they offer."""
+
+from __future__ import annotations
+
+import apsw
+
+from .outbox import Entry
+from .states import ENTRY_OPEN
+from .tables import outbox
+
+__all__ = ["depths", "id_of_file", "list_entries"]
+
+
+def id_of_file(db: apsw.Connection, contact_id: str, file_id: bytes) -> str | None:
+    """Return the id of the entry that offers a file to a contact, or None."""
+    row = db.execute(
+        "SELECT id FROM outbox WHERE contact_id = ? AND file_id = ?", (contact_id, file_id)
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def list_entries(
+    db: apsw.Connection,
+    *,
+    contact_id: str | None,
+    pending: bool,
+    limit: int,
+    beyond_row_id: int | None = None,
+) -> list[Entry]:
+    """Return entries of contacts: the open ones oldest first, or all newest first.
+
+    Where a list goes on, those that follow a row in that order.
+    """
+    order = "ORDER BY row_id" if pending else "ORDER BY row_id DESC"
+    follows = "row_id > ?3" if pending else "row_id < ?3"
+    return outbox.select(
+        db,
+        f"{ENTRY_OPEN if pending else '1'}"  # noqa: S608
+        f" AND (?1 IS NULL OR contact_id = ?1) AND (?3 IS NULL OR {follows})"
+        f" AND (state = 'delivered' OR contact_id IN (SELECT id FROM contacts)) {order} LIMIT ?2",
+        (contact_id, limit, beyond_row_id),
+    )
+
+
+def depths(db: apsw.Connection) -> dict[str, int]:
+    """Return how many entries are open for each contact that has any."""
+    query = f"SELECT contact_id, count(*) FROM outbox WHERE {ENTRY_OPEN} GROUP BY contact_id"  # noqa: S608
+    return dict(db.execute(query))
