@@ -27,7 +27,7 @@ class Candidate(Protocol):
     """A connection that may be a stranger's."""
 
     admission: Admission
-    remote_address: str
+    remote_host: str
     spoken: bool
     """Whether anything has come on a stream."""
 
@@ -53,7 +53,7 @@ class Antechamber:
         """Let a stranger in; if all places are taken, evict another."""
         for guest in [g for g in self._timers if g.admission is not Admission.STRANGER]:
             self.leave(guest)
-        network = network_of(connection.remote_address.split("/")[2])
+        network = network_of(connection.remote_host)
         leaver = self._places.take(connection, network, self._is_silent)
         if leaver is not None:
             self.leave(leaver)

@@ -164,6 +164,11 @@ class Connection(Protocol):
         ...
 
     @property
+    def transport(self) -> str:
+        """What is spoken at that address: `tcp`."""
+        ...
+
+    @property
     def admission(self) -> Admission:
         """What the gate said, unless `admit` has changed it."""
         ...

@@ -1,4 +1,4 @@
-"""TCP sockets from multiaddrs, and their options."""
+"""TCP sockets from addresses, and what is set on them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import asyncio
 import contextlib
 import socket
 import sys
+from typing import Any
 
 from peerpost.errors import BadInputError, UnavailableError
+from peerpost.wire.address import Address
 
 if sys.platform == "linux":
     import fcntl
@@ -39,28 +41,17 @@ _HOSTS = {
 }
 
 
-def dial_target(address: str) -> tuple[socket.AddressFamily, str, int]:
-    """Return family, host and port of a `/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT` multiaddr.
-
-    Raises BadInputError for any other.
-    """
-    parts = address.split("/")
-    if (
-        len(parts) != 5
-        or parts[0]
-        or parts[1] not in _HOSTS
-        or parts[3] != "tcp"
-        or not parts[4].isdecimal()
-        or int(parts[4]) > 65535
-    ):
+def dial_target(address: Address) -> tuple[socket.AddressFamily, str, int]:
+    """Return family, host and port of a TCP address. Raises BadInputError for any other."""
+    if address.transport != "tcp":
         raise BadInputError(f"{address} is no TCP address")
-    return _HOSTS[parts[1]], parts[2], int(parts[4])
+    return _HOSTS[address.protocol], address.host, address.port
 
 
-def bind(address: str) -> socket.socket:
-    """Listen on a multiaddr. Raises UnavailableError where that is not possible."""
+def bind(address: Address) -> socket.socket:
+    """Listen on the address of a host. Raises UnavailableError where that is not possible, BadInputError for a name."""
     family, host, port = dial_target(address)
-    if family is socket.AF_UNSPEC or address.split("/")[1].startswith("dns"):
+    if address.ip is None:
         raise BadInputError(f"{address}: listen on an IP address")
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -82,22 +73,22 @@ def bind(address: str) -> socket.socket:
     return sock
 
 
-def bound_address(sock: socket.socket) -> str:
-    """Return the multiaddr a socket is bound to."""
-    return _multiaddr(sock.family, sock.getsockname())
+def bound_address(sock: socket.socket) -> Address:
+    """Return what a socket is bound to."""
+    return _address(sock.family, sock.getsockname())
 
 
-def remote_address(sock: socket.socket) -> str:
-    """Return the multiaddr of the other end, or an address that means nowhere if the socket is gone."""
+def remote_address(sock: socket.socket) -> Address:
+    """Return where the other end is, or nowhere for a socket that is gone."""
     try:
-        return _multiaddr(sock.family, sock.getpeername())
+        return _address(sock.family, sock.getpeername())
     except OSError:
-        return "/ip4/0.0.0.0/tcp/0"
+        return Address(protocol="ip4", host="0.0.0.0", port=0)  # noqa: S104 - nothing is bound
 
 
-def _multiaddr(family: int, name: tuple[object, ...]) -> str:
-    kind = "ip6" if family == socket.AF_INET6 else "ip4"
-    return f"/{kind}/{str(name[0]).partition('%')[0]}/tcp/{name[1]}"
+def _address(family: int, name: tuple[Any, ...]) -> Address:
+    protocol = "ip6" if family == socket.AF_INET6 else "ip4"
+    return Address(protocol=protocol, host=str(name[0]).partition("%")[0], port=int(name[1]))
 
 
 def tune(sock: socket.socket) -> None:

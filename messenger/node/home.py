@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +32,7 @@ from peerpost.store.db.engine import Store
 from peerpost.store.homelock import HomeLock
 from peerpost.store.tables import limits as rate_limits
 from peerpost.store.tables import outbox
+from peerpost.wire.address import parse
 
 from . import new_home
 from .duties import Duties
@@ -284,7 +285,7 @@ class Home:
         """Listen where it can be had; the transport goes on trying the rest, and dials meanwhile."""
         port = opened.me.row.listen_port
         listen = self._listen or list(self._config.network.listen) or ["/ip4/0.0.0.0/tcp/0"]
-        chosen = [_with_port(a, port) if a.endswith("/tcp/0") else a for a in listen]
+        chosen = [_with_port(a, port) for a in listen]
         seed, gate = opened.me.transport.seed, opened.network.gate
         limits = module.YamuxLimits(streams=STREAMS)
         made = module.LibP2PTransport(seed, chosen, gate, PROTOCOLS, limits=limits, patient=True)
@@ -323,4 +324,6 @@ class Home:
 
 
 def _with_port(address: str, port: int) -> str:
-    return f"{address.rsplit('/', 1)[0]}/{port}"
+    """Return an address to listen at, with this port where it leaves that open."""
+    where = parse(address, listen=True)
+    return replace(where, port=where.port or port).text

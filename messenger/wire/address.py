@@ -1,9 +1,10 @@
-"""Addresses we can dial: multiaddrs of a host and a TCP port, with or without a peer id.
+"""Addresses we can dial: multiaddrs of a host and a port of some transport, with or without a peer id.
 
     /ip4|ip6|dns|dns4|dns6/<host>/tcp/<port>[/p2p/<peer id>]
 
-The `multiaddr` library gives each value its canonical text; it takes more than this grammar does
-(signs and foreign digits in ports, unknown protocols), so the shape is checked first.
+The grammar stands here alone: others ask a parsed `Address`, or make one. The `multiaddr` library
+gives each value its canonical text; it takes more than this grammar does (signs and foreign digits
+in ports, unknown protocols), so the shape is checked first.
 """
 
 from __future__ import annotations
@@ -24,11 +25,17 @@ from . import limits
 __all__ = ["Address", "dialable", "parse"]
 
 _HINT: Final = "an address looks like /ip4/192.0.2.7/tcp/4001 or /dns/host.example/tcp/4001"
-_SHAPE: Final = re.compile(
-    r"/(?P<protocol>ip4|ip6|dns|dns4|dns6)/(?P<host>[^/]+)/tcp/(?P<port>[0-9]{1,5})"
-    r"(?:/p2p/(?P<peer_id>[^/]+))?",
-    re.ASCII,
-)
+_TRANSPORTS: Final = {"tcp": "/tcp/{port}"}
+"""What follows the host, by the transport that is spoken there: QUIC would be `/udp/{port}/quic-v1`."""
+_SHAPES: Final = {
+    transport: re.compile(
+        r"/(?P<protocol>ip4|ip6|dns|dns4|dns6)/(?P<host>[^/]+)"
+        + re.escape(end).replace(r"\{port\}", "(?P<port>[0-9]{1,5})")
+        + r"(?:/p2p/(?P<peer_id>[^/]+))?",
+        re.ASCII,
+    )
+    for transport, end in _TRANSPORTS.items()
+}
 _PEER_ID_PREFIX: Final = "12D3KooW"
 _PEER_ID: Final = re.compile(_PEER_ID_PREFIX + r"[1-9A-HJ-NP-Za-km-z]{44}", re.ASCII)
 _HOST_NAME: Final = re.compile(
@@ -45,21 +52,29 @@ class Address:
     """ip4, ip6, dns, dns4 or dns6."""
     host: str
     port: int
+    transport: str = "tcp"
+    """What is spoken there."""
     peer_id: str | None = None
     """Who should be there, where the text said so."""
 
     @property
+    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """The host, None where that is a name."""
+        return None if self.protocol.startswith("dns") else ipaddress.ip_address(self.host)
+
+    @property
     def is_local(self) -> bool:
         """Whether it leads to this machine, or no further than its own link."""
-        if self.protocol.startswith("dns"):
+        ip = self.ip
+        if ip is None:
             return self.host == "localhost" or self.host.endswith(".localhost")
-        ip = ipaddress.ip_address(self.host)
         return ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast
 
     @property
     def text(self) -> str:
         """The multiaddr without a peer id."""
-        return f"/{self.protocol}/{self.host}/tcp/{self.port}"
+        end = _TRANSPORTS[self.transport].format(port=self.port)
+        return f"/{self.protocol}/{self.host}{end}"
 
     def __str__(self) -> str:
         return self.text if self.peer_id is None else f"{self.text}/p2p/{self.peer_id}"
@@ -71,9 +86,7 @@ def parse(text: str, *, listen: bool = False) -> Address:
     With `listen`, the unspecified address and port 0 are allowed and names are not. Raises
     BadInputError with a hint.
     """
-    match = _SHAPE.fullmatch(text) if len(text) <= limits.MAX_ADDRESS_CHARS else None
-    if match is None:
-        raise BadInputError("not an address that can be dialled", hint=_HINT)
+    transport, match = _match(text)
     protocol, host = match["protocol"], match["host"]
     port, peer_id = int(match["port"]), match["peer_id"]
     if peer_id is not None and _PEER_ID.fullmatch(peer_id) is None:
@@ -84,7 +97,16 @@ def parse(text: str, *, listen: bool = False) -> Address:
         raise BadInputError("the port of an address is out of range", hint="1 to 65535")
     named = protocol.startswith("dns")
     host = _host_name(host, listen=listen) if named else _ip(protocol, host, listen=listen)
-    return Address(protocol=protocol, host=host, port=port, peer_id=peer_id)
+    return Address(protocol=protocol, host=host, port=port, transport=transport, peer_id=peer_id)
+
+
+def _match(text: str) -> tuple[str, re.Match[str]]:
+    """Return the transport of an address, and its parts. Raises BadInputError."""
+    if len(text) <= limits.MAX_ADDRESS_CHARS:
+        for transport, shape in _SHAPES.items():
+            if (match := shape.fullmatch(text)) is not None:
+                return transport, match
+    raise BadInputError("not an address that can be dialled", hint=_HINT)
 
 
 def dialable(texts: Iterable[str]) -> list[Address]:

@@ -147,7 +147,7 @@ def _unpack(data: bytes) -> tuple[str, bytes]:
     if len(host) != size or len(port) != 2:
         raise _damaged()
     text = host.decode("ascii", "replace") if begin == 2 else str(ipaddress.ip_address(host))
-    given = f"/{protocol}/{text}/tcp/{int.from_bytes(port, 'big')}"
+    given = Address(protocol=protocol, host=text, port=int.from_bytes(port, "big")).text
     try:
         canonical = parse(given).text == given
     except BadInputError:

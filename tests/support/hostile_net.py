@@ -13,11 +13,11 @@ import trio
 from libp2p.crypto.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from libp2p.crypto.keys import KeyPair, PrivateKey, PublicKey
 
-from peerpost.net import sockets
 from peerpost.net.interface import Admission, Connection, Stream
 from peerpost.net.mux.records import RecordOpener, RecordSealer
 from peerpost.net.tcp.transport import LibP2PTransport
 from peerpost.net.tcp.upgrade import Secured, Upgrade, _GatedNoise
+from peerpost.wire.address import parse
 from tests.support.net_rig import (
     CHAT,
     LOOPBACK,
@@ -62,8 +62,8 @@ class Reachable(Protocol):
 
 def target(transport: Reachable) -> tuple[str, int]:
     """Return host and port where a transport listens."""
-    _, host, port = sockets.dial_target(transport.addresses[0])
-    return host, port
+    where = parse(transport.addresses[0])
+    return where.host, where.port
 
 
 class RawPeer:

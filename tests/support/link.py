@@ -7,7 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 
-from peerpost.net import sockets
+from peerpost.wire.address import parse
 
 THERE, BACK = 0, 1
 """From who dials, and to it."""
@@ -21,7 +21,8 @@ class Link:
     """
 
     def __init__(self, target: str) -> None:
-        _, self._host, self._port = sockets.dial_target(target)
+        where = parse(target)
+        self._host, self._port = where.host, where.port
         self.address = ""
         self.pieces_bytes = [65536, 65536]
         self.bytes_per_s = 0.0

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from peerpost.net.interface import Admission, ConnectionLostError, Priority, StreamResetError
 from peerpost.net.mux.stream import MuxedStream
+from peerpost.wire.address import parse
 
 __all__ = ["DEAD_AFTER_S", "Conditions", "MemoryConnection"]
 
@@ -108,7 +109,10 @@ class MemoryConnection:
         self.peer_id = peer_id
         self.local_id = local_id
         self.inbound = inbound
+        remote = parse(remote_address)
         self.remote_address = remote_address
+        self.remote_host = remote.host
+        self.transport = remote.transport
         self.admission = admission
         self.spoken = False
         self.other: MemoryConnection

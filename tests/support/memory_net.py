@@ -15,10 +15,10 @@ import base58
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from peerpost.errors import PeerpostError, UnavailableError
-from peerpost.net import sockets
 from peerpost.net.antechamber import Antechamber
 from peerpost.net.interface import Admission, ConnectionLostError, DialError, Gate, Priority
 from peerpost.net.unreached import no_answer, nobody_listens, place_of
+from peerpost.wire.address import Address, parse
 from tests.support.memory_link import DEAD_AFTER_S, Conditions, MemoryConnection
 
 __all__ = ["MemoryNetwork", "MemoryTransport"]
@@ -58,8 +58,7 @@ class MemoryNetwork(Conditions):
 
     def listen(self, address: str, transport: MemoryTransport) -> str:
         """Bind an address and return it, its port filled in. Raises UnavailableError."""
-        sockets.dial_target(address)
-        if address.endswith("/tcp/0"):
+        if parse(address, listen=True).port == 0:
             address = self.new_address()
         if address in self.listeners:
             raise UnavailableError(f"cannot listen on {address}: address already in use")
@@ -68,7 +67,7 @@ class MemoryNetwork(Conditions):
 
     def new_address(self) -> str:
         """Return an address that nobody had yet."""
-        return f"/ip4/127.0.0.1/tcp/{next(self._ports)}"
+        return Address(protocol="ip4", host="127.0.0.1", port=next(self._ports)).text
 
 
 _Found = tuple[str, "MemoryTransport"]
@@ -184,7 +183,7 @@ class MemoryTransport:
     async def _reach(self, peer_id: str, address: str) -> _Found:
         """Do what a handshake does."""
         try:
-            sockets.dial_target(address)
+            parse(address)
         except PeerpostError as error:
             raise _UnreachedError(address, error.message) from error
         for _ in range(2):  # There and back.

@@ -196,6 +196,7 @@ class StockStream:
 class StockConnection:
     admission = Admission.KNOWN
     bulk_write_bytes = 65536
+    transport = "tcp"
 
     def __init__(self, line: Line, number: int, peer_id: str, address: str, inbound: bool) -> None:
         self.peer_id = peer_id

@@ -16,6 +16,7 @@ from typing import cast
 
 from peerpost.errors import ProtocolError
 from peerpost.net.interface import Admission, ConnectionLostError, Priority, StreamResetError
+from peerpost.wire.address import Address
 
 from . import multistream
 from .arrivals import STRANGER_STREAMS, Arrivals
@@ -45,7 +46,7 @@ class MuxedConnection(asyncio.BufferedProtocol):
         *,
         peer_id: str,
         inbound: bool,
-        remote_address: str,
+        remote: Address,
         admission: Admission,
         sealer: RecordSealer,
         opener: RecordOpener,
@@ -56,7 +57,9 @@ class MuxedConnection(asyncio.BufferedProtocol):
     ) -> None:
         self.peer_id = peer_id
         self.inbound = inbound
-        self.remote_address = remote_address
+        self.remote_address = remote.text
+        self.remote_host = remote.host
+        self.transport = remote.transport
         self.opened_s = time.monotonic()
         self.admission = admission
         self.spoken = False

@@ -37,6 +37,7 @@ from peerpost.net.mux.records import RecordOpener, RecordSealer
 from peerpost.net.mux.yamux import YamuxLimits
 from peerpost.net.shares import Pacer, Places, network_of
 from peerpost.net.unreached import no_answer, place_of, why_unreached
+from peerpost.wire.address import parse
 
 from .guest import Guest
 from .upgrade import Secured, Upgrade
@@ -129,7 +130,7 @@ class LibP2PTransport:
         except BaseException:
             self._unlisten()
             raise
-        self._bound = [sockets.bound_address(listener) for listener in self._listeners]
+        self._bound = [sockets.bound_address(listener).text for listener in self._listeners]
         if not self.listen_errors:
             # After a failure it must be reachable where it was before, even if the system chose the port.
             self._listen = list(self._bound)
@@ -142,14 +143,15 @@ class LibP2PTransport:
 
     def _listen_on(self, address: str) -> None:
         try:
-            self._listeners.append(sockets.bind(address))
+            self._listeners.append(sockets.bind(parse(address, listen=True)))
         except PeerpostError as error:
             if not self._patient:
                 raise
             self.listen_errors[address] = error.message
             log.warning("%s; it is tried again, and a free port meanwhile", error.message)
             with contextlib.suppress(PeerpostError):
-                self._listeners.append(sockets.bind(f"{address.rpartition('/')[0]}/0"))
+                anywhere = dataclasses.replace(parse(address, listen=True), port=0)
+                self._listeners.append(sockets.bind(anywhere))
                 self.listen_errors[address] += "; listening on another port"
 
     def _unlisten(self) -> None:
@@ -207,12 +209,12 @@ class LibP2PTransport:
             await trio.sleep(wait_s)
             wait_s = min(wait_s * 2, LISTEN_AGAIN_CAP_S)
             try:
-                listener = sockets.bind(address)
+                listener = sockets.bind(parse(address, listen=True))
             except PeerpostError as error:
                 log.debug("%s", error.message)
                 continue
             self._listeners.append(listener)
-            self._bound.append(sockets.bound_address(listener))
+            self._bound.append(sockets.bound_address(listener).text)
             self.listen_errors.pop(address, None)
             log.info("listening on %s now", address)
             nursery.start_soon(self._accept_on, trio.socket.from_stdlib_socket(listener))
@@ -311,7 +313,7 @@ class LibP2PTransport:
         connection = MuxedConnection(
             peer_id=secured.peer_id,
             inbound=inbound,
-            remote_address=sockets.remote_address(secured.sock),
+            remote=sockets.remote_address(secured.sock),
             admission=admission,
             sealer=RecordSealer(secured.send_key, secured.send_counter),
             opener=RecordOpener(secured.receive_key, secured.receive_counter),
@@ -421,7 +423,7 @@ class LibP2PTransport:
         raise DialError("; ".join(told) or "no address is known")
 
     async def _reach(self, peer_id: str, address: str) -> Secured:
-        family, host, port = sockets.dial_target(address)
+        family, host, port = sockets.dial_target(parse(address))
         try:
             found = await trio.socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
         except OSError as error:

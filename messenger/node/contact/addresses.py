@@ -6,9 +6,11 @@ used.
 
 from __future__ import annotations
 
-import ipaddress
+import dataclasses
 import socket
 from collections.abc import Sequence
+
+from peerpost.wire.address import parse
 
 __all__ = ["free_port", "primary_ip", "reachable"]
 
@@ -36,17 +38,13 @@ def reachable(bound: Sequence[str], announced: Sequence[str]) -> list[str]:
         return list(announced)
     result: list[str] = []
     for address in bound:
-        parts = address.split("/")
-        if len(parts) < 5 or parts[1] not in ("ip4", "ip6"):
-            continue
-        ip = ipaddress.ip_address(parts[2])
-        if ip.is_unspecified:
-            family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
-            loopback = "127.0.0.1" if ip.version == 4 else "::1"
-            parts[2] = primary_ip(family) or loopback
-        concrete = "/".join(parts)
-        if concrete not in result:
-            result.append(concrete)
+        where = parse(address, listen=True)
+        if where.ip is not None and where.ip.is_unspecified:
+            family = socket.AF_INET if where.ip.version == 4 else socket.AF_INET6
+            loopback = "127.0.0.1" if where.ip.version == 4 else "::1"
+            where = dataclasses.replace(where, host=primary_ip(family) or loopback)
+        if where.text not in result:
+            result.append(where.text)
     return result
 
 

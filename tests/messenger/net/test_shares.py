@@ -68,7 +68,7 @@ def test_the_pace_of_a_network_is_bounded_and_so_is_the_table() -> None:
 class _Guest:
     def __init__(self, host: str, *, spoken: bool) -> None:
         self.admission = Admission.STRANGER
-        self.remote_address = f"/ip4/{host}/tcp/1"
+        self.remote_host = host
         self.spoken = spoken
         self.gone = False
 

@@ -107,3 +107,18 @@ def test_garbage_raises_one_error(text: str) -> None:
             assert parse(str(parse(candidate))) == parse(candidate)
         except BadInputError:
             continue
+
+
+def test_what_is_spoken_is_part_of_an_address() -> None:
+    assert parse("/ip6/::1/tcp/80").transport == "tcp"
+
+
+def test_the_host_is_an_ip_or_a_name() -> None:
+    assert str(parse("/ip6/2001:DB8::1/tcp/80").ip) == "2001:db8::1"
+    assert parse("/dns/host.example/tcp/80").ip is None
+
+
+@pytest.mark.parametrize("spoken", ["udp", "TCP", "tcp/", "tcp{port}", "{port}", "quic-v1"])
+def test_no_other_transport_is_taken(spoken: str) -> None:
+    with pytest.raises(BadInputError):
+        parse(f"/ip4/192.0.2.7/{spoken}/80")

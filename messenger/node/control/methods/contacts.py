@@ -194,7 +194,7 @@ async def show(opened: Opened, request: Request) -> dict[str, Any]:
         "added": rfc3339(contact.added_ms),
         "key_age": None if statement is None else now_ms() // 1000 - statement.created_s,
         "path": session.connection.remote_address if session else None,
-        "transport": "tcp" if session else None,
+        "transport": session.connection.transport if session else None,
         "rtt_ms": None if rtt_s is None else round(rtt_s * 1000, 2),
         "sent": counts.sent,
         "received": counts.received,
