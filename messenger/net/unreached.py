@@ -6,7 +6,8 @@ import errno
 import os
 import socket
 
-from . import sockets
+from peerpost.errors import BadInputError
+from peerpost.wire.address import parse
 
 __all__ = ["no_answer", "nobody_listens", "place_of", "why_unreached"]
 
@@ -37,11 +38,12 @@ _UNKNOWN_NAME = frozenset(
 
 def place_of(address: str) -> str:
     """Return what a multiaddr leads to as HOST:PORT; one that is no TCP address as it is."""
-    parts = address.split("/")
-    if len(parts) < 5 or parts[0] or parts[3] != "tcp":
+    try:
+        where = parse(address)
+    except BadInputError:
         return address
-    host = f"[{parts[2]}]" if ":" in parts[2] else parts[2]
-    return f"{host}:{parts[4]}"
+    host = f"[{where.host}]" if ":" in where.host else where.host
+    return f"{host}:{where.port}"
 
 
 def nobody_listens(address: str) -> str:
@@ -57,7 +59,7 @@ def no_answer(address: str, timeout_s: float) -> str:
 def why_unreached(address: str, error: OSError) -> str:
     """Return what is to be said of an error of the system, of a look-up or of a connection."""
     if isinstance(error, socket.gaierror):
-        _, host, _ = sockets.dial_target(address)
+        host = parse(address).host
         if error.errno in _UNKNOWN_NAME:
             return f"the name {host} is not known"
         if error.errno == socket.EAI_AGAIN:

@@ -59,6 +59,6 @@ def test_both_forms_offer_the_same() -> None:
     compiled = {name: native(name) for name in ("blake2", "bucket", "padding")}
     offered = {name for module in compiled.values() for name in dir(module)}
     assert set(_pure.__all__) - {"Tree", "cut", "leaf_salt"} <= offered
-    assert set(fastpath.__all__) == {*_pure.__all__, "is_native"}
+    assert set(fastpath.__all__) == {*_pure.__all__, "LANES", "is_native"}
     public = {name for name in dir(_pure.TokenBucket) if not name.startswith("_")}
     assert public == {n for n in dir(compiled["bucket"].TokenBucket) if not n.startswith("_")}

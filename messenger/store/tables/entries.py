@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import apsw
 
+from . import outbox
 from .outbox import Entry
 from .states import ENTRY_OPEN
-from .tables import outbox
 
 __all__ = ["depths", "id_of_file", "list_entries"]
 

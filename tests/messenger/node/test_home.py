@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from peerpost.client.config import Config
-from peerpost.client.config import Network as NetworkSettings
+from peerpost.client.config import Config, NetworkSection
 from peerpost.client.paths import HomePaths
 from peerpost.client.rpc import Request
 from peerpost.errors import ExistsError, NoIdentityError, StorageError
@@ -29,7 +28,7 @@ def home_in(folder: Path) -> Home:
 
     return Home(
         folder,
-        Config(network=NetworkSettings(listen=["/ip4/127.0.0.1/tcp/0"])),
+        Config(network=NetworkSection(listen=["/ip4/127.0.0.1/tcp/0"])),
         control=ControlServer(HomePaths(folder).socket, nothing),
         lock=None,
         listen=(),

@@ -36,7 +36,7 @@ def test_a_new_store_has_the_latest_version(rig: Rig) -> None:
 
 
 def test_the_scripts_are_numbered_without_gaps() -> None:
-    folder = importlib.resources.files("peerpost.store") / "schema"
+    folder = importlib.resources.files("peerpost.store.db") / "schema"
     names = sorted(entry.name for entry in folder.iterdir())
     assert names == [f"{number:04}.sql" for number in range(1, len(names) + 1)]
 

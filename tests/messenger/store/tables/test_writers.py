@@ -13,7 +13,7 @@ import pytest
 
 from peerpost.store.db.migrations import migrate
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 WRITERS: dict[str, str | None] = {
     "beyond": "lanes",
