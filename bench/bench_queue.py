@@ -42,23 +42,6 @@ NOW_MS = time.time_ns() // 1_000_000
 WAITING_S = 20.0
 
 
-def text_for(seq_lane: wire.Lane) -> outbox.MakeInner:
-    def make(outbox_id: bytes, seq: int, prev: bytes) -> bytes:
-        return wire.encode(
-            wire.Message(
-                kind=wire.Kind.TEXT,
-                outbox_id=outbox_id,
-                lane=seq_lane,
-                seq=seq,
-                prev=prev,
-                sent_at_ms=NOW_MS,
-                body=TEXT,
-            )
-        )
-
-    return make
-
-
 def queue(db: apsw.Connection, ids: list[str]) -> None:
     """Queue a text for each of some contacts."""
     for id_ in ids:
@@ -66,8 +49,8 @@ def queue(db: apsw.Connection, ids: list[str]) -> None:
             db,
             contact_id=id_,
             lane=wire.Lane.URGENT,
-            kind="text",
-            make_inner=text_for(wire.Lane.URGENT),
+            message_kind=wire.Kind.TEXT,
+            body=TEXT,
             size=len(TEXT),
             now_ms=NOW_MS,
         )

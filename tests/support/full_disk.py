@@ -19,7 +19,8 @@ from peerpost.errors import StoreFullError
 from peerpost.store import keyfile
 from peerpost.store.db import engine
 from peerpost.store.tables import deletion, inbox, outbox, quota
-from tests.support.store_rig import NOW_MS, Rig, chain, text_maker
+from peerpost.wire import inner as wire
+from tests.support.store_rig import NOW_MS, Rig, chain
 
 TEXT = "x" * 20_000
 BALLAST_BYTES = 512 << 10
@@ -103,8 +104,8 @@ def batches(folder: Path) -> None:
                     outbox.enqueue,
                     contact_id=bob,
                     lane=0,
-                    kind="text",
-                    make_inner=text_maker(TEXT, 0),
+                    message_kind=wire.Kind.TEXT,
+                    body=TEXT.encode(),
                     size=1,
                     now_ms=NOW_MS,
                 )

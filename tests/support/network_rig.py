@@ -27,8 +27,8 @@ from peerpost.node.services import Services
 from peerpost.node.session.rates import RateLimits
 from peerpost.store.db.engine import Store
 from peerpost.store.tables import contacts, identity, outbox
+from peerpost.wire import inner as wire
 from tests.support.memory_net import MemoryNetwork
-from tests.support.store_rig import text_maker
 
 __all__ = ["WAIT_S", "Somebody", "acquainted", "strangers", "until"]
 
@@ -59,8 +59,8 @@ class Somebody:
             outbox.enqueue,
             contact_id=self.peer.contact.id,
             lane=0,
-            kind="text",
-            make_inner=text_maker(text, 0),
+            message_kind=wire.Kind.TEXT,
+            body=text.encode(),
             size=len(text),
             now_ms=now_ms(),
         )

@@ -12,7 +12,7 @@ import apsw
 from peerpost.crypto import keys
 from peerpost.crypto import statement as statements
 from peerpost.store.db.engine import Store
-from peerpost.store.tables import contacts, identity, outbox
+from peerpost.store.tables import chains, contacts, identity, outbox
 from peerpost.wire import inner as wire
 from peerpost.wire.statement import KeyStatement, Signed, TransportKey, encode_statement
 
@@ -90,8 +90,8 @@ class Rig:
             outbox.enqueue,
             contact_id=contact_id,
             lane=lane,
-            kind="text",
-            make_inner=text_maker(text, lane),
+            message_kind=wire.Kind.TEXT,
+            body=text.encode(),
             size=len(text.encode()),
             now_ms=NOW_MS,
             expires_ms=expires_ms,
@@ -105,8 +105,9 @@ class Rig:
             outbox.enqueue,
             contact_id=contact_id,
             lane=lane,
+            message_kind=wire.Kind.OFFER,
+            body=offer(file_id, as_text=kind == "text"),
             kind=kind,
-            make_inner=offer_maker(file_id, lane, as_text=kind == "text"),
             size=1000,
             now_ms=NOW_MS,
             name="report.pdf",
@@ -198,14 +199,6 @@ def chain(
     return made
 
 
-def text_maker(text: str, lane: int) -> outbox.MakeInner:
-    def make(outbox_id: bytes, seq: int, prev: bytes) -> bytes:
-        made, _ = message(seq, prev, body=text.encode(), outbox_id=outbox_id, lane=lane)
-        return wire.encode(made)
-
-    return make
-
-
 def offer(file_id: bytes, *, as_text: bool = False, name: str = "report.pdf") -> bytes:
     """Return the body of an offer."""
     return wire.encode_offer(
@@ -215,16 +208,16 @@ def offer(file_id: bytes, *, as_text: bool = False, name: str = "report.pdf") ->
     )
 
 
-def offer_maker(file_id: bytes, lane: int, *, as_text: bool) -> outbox.MakeInner:
-    def make(outbox_id: bytes, seq: int, prev: bytes) -> bytes:
-        made, _ = message(
-            seq,
-            prev,
-            body=offer(file_id, as_text=as_text),
-            kind=wire.Kind.OFFER,
-            outbox_id=outbox_id,
-            lane=lane,
-        )
-        return wire.encode(made)
-
-    return make
+def queue_next(db: apsw.Connection, contact_id: str, body: Callable[[int], str]) -> outbox.Entry:
+    """Queue the text that belongs to the next number of the first lane."""
+    outbox_id = identity.outbox_id_for(db, contact_id)
+    last_seq, _ = chains.last(db, contact_id, outbox_id, 0) or (0, b"")
+    return outbox.enqueue(
+        db,
+        contact_id=contact_id,
+        lane=0,
+        message_kind=wire.Kind.TEXT,
+        body=body(last_seq + 1).encode(),
+        size=1,
+        now_ms=NOW_MS,
+    )

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from peerpost.errors import NoIdentityError
 from peerpost.store.db.engine import Store
-from peerpost.store.tables import contacts, identity, inbox, outbox
-from tests.support.store_rig import KEY, NOW_MS, message, public_of, text_maker
+from peerpost.store.tables import contacts, identity, inbox
+from tests.support.store_rig import KEY, NOW_MS, message, public_of, queue_next
 
 
 def say(line: str) -> None:
@@ -26,20 +26,8 @@ def say(line: str) -> None:
 
 async def queue(store: Store, contact_id: str) -> None:
     while True:
-        entry = await store.write(
-            outbox.enqueue,
-            contact_id=contact_id,
-            lane=0,
-            kind="text",
-            make_inner=numbered,
-            size=1,
-            now_ms=NOW_MS,
-        )
+        entry = await store.write(queue_next, contact_id, body)
         say(f"q {entry.seq}")
-
-
-def numbered(outbox_id: bytes, seq: int, prev: bytes) -> bytes:
-    return text_maker(body(seq), 0)(outbox_id, seq, prev)
 
 
 def body(seq: int) -> str:

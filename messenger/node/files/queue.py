@@ -261,19 +261,6 @@ class FileQueue:
                 file_id=offer.file_id, size=end.size, count=end.count, root=end.root
             )
 
-        def make_inner(outbox_id: bytes, seq: int, prev: bytes) -> bytes:
-            return wire.encode(
-                wire.Message(
-                    kind=wire.Kind.OFFER,
-                    outbox_id=outbox_id,
-                    lane=lane,
-                    seq=seq,
-                    prev=prev,
-                    sent_at_ms=at_ms,
-                    body=wire.encode_offer(offer),
-                )
-            )
-
         def work(db: apsw.Connection) -> outbox.Entry:
             rows.add_outgoing(
                 db,
@@ -294,8 +281,9 @@ class FileQueue:
                 db,
                 contact_id=contact_id,
                 lane=lane,
+                message_kind=wire.Kind.OFFER,
+                body=wire.encode_offer(offer),
                 kind="text" if as_text else "file",
-                make_inner=make_inner,
                 size=size,
                 now_ms=at_ms,
                 name=(name if files is not None else offer.name) or None,

@@ -7,7 +7,7 @@ under its number, so that no watermark stalls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,6 @@ from .states import ENTRY_OPEN
 __all__ = [
     "Draft",
     "Entry",
-    "MakeInner",
     "acknowledge",
     "any_open",
     "bury",
@@ -52,9 +51,6 @@ __all__ = [
     "settle",
     "unsettled",
 ]
-
-MakeInner = Callable[[bytes, int, bytes], bytes]
-"""(outbox id, number, previous link) -> inner bytes; pure."""
 
 TAKEN = "cancelled by the sender"
 """Why a transfer ends whose entry was taken back."""
@@ -102,8 +98,11 @@ class Draft:
 
     contact_id: str
     lane: int
-    kind: str
-    make_inner: MakeInner
+    message_kind: wire.Kind
+    body: bytes = field(repr=False)
+    """What its message holds besides the number that it gets here."""
+    kind: str = "text"
+    """As in the list: text or file."""
     size: int | None
     now_ms: int
     name: str | None = None
@@ -138,8 +137,9 @@ def enqueue(
     *,
     contact_id: str,
     lane: int,
-    kind: str,
-    make_inner: MakeInner,
+    message_kind: wire.Kind,
+    body: bytes,
+    kind: str = "text",
     size: int | None,
     now_ms: int,
     name: str | None = None,
@@ -150,8 +150,9 @@ def enqueue(
     draft = Draft(
         contact_id=contact_id,
         lane=lane,
+        message_kind=message_kind,
+        body=body,
         kind=kind,
-        make_inner=make_inner,
         size=size,
         now_ms=now_ms,
         name=name,
@@ -175,7 +176,7 @@ def enqueue_many(db: apsw.Connection, drafts: Sequence[Draft]) -> list[Entry]:
         key = (draft.contact_id, draft.lane)
         outbox_id, last_seq, prev = lasts.get(key) or _load_chain(db, *key)
         seq = last_seq + 1
-        inner = draft.make_inner(outbox_id, seq, prev)
+        inner = _numbered(draft, outbox_id, seq, prev)
         link = link_of(inner)
         lasts[key] = (outbox_id, seq, link)
         row = (id_, *key, draft.kind, outbox_id, seq, "queued", inner, link, draft.size, draft.name)
@@ -205,6 +206,21 @@ def enqueue_many(db: apsw.Connection, drafts: Sequence[Draft]) -> list[Entry]:
         )
         for at, row in enumerate(rows)
     ]
+
+
+def _numbered(draft: Draft, outbox_id: bytes, seq: int, prev: bytes) -> bytes:
+    """Return the inner bytes of a message under its number."""
+    return wire.encode(
+        wire.Message(
+            kind=draft.message_kind,
+            outbox_id=outbox_id,
+            lane=draft.lane,
+            seq=seq,
+            prev=prev,
+            sent_at_ms=draft.now_ms,
+            body=draft.body,
+        )
+    )
 
 
 def _load_chain(db: apsw.Connection, contact_id: str, lane: int) -> tuple[bytes, int, bytes]:

@@ -268,19 +268,6 @@ def _queue_text(
     """Queue a text that one message holds, and let it go whether or not anybody waits for the answer."""
     lane, at_ms = _lane(params.lane, wire.Lane.URGENT), now_ms()
 
-    def make_inner(outbox_id: bytes, seq: int, prev: bytes) -> bytes:
-        return wire.encode(
-            wire.Message(
-                kind=wire.Kind.TEXT,
-                outbox_id=outbox_id,
-                lane=lane,
-                seq=seq,
-                prev=prev,
-                sent_at_ms=at_ms,
-                body=data,
-            )
-        )
-
     def queued(entry: store_outbox.Entry) -> T:
         _let_go(opened, entry)
         return answer(entry)
@@ -288,8 +275,8 @@ def _queue_text(
     draft = store_outbox.Draft(
         contact_id=contact_id,
         lane=lane,
-        kind="text",
-        make_inner=make_inner,
+        message_kind=wire.Kind.TEXT,
+        body=data,
         size=len(data),
         now_ms=at_ms,
         expires_ms=_expires_ms(params),

@@ -24,7 +24,7 @@ from peerpost.store.tables import entries as store_entries
 from peerpost.store.tables import outbox
 from peerpost.wire import inner as wire
 from tests.support.powercut import VFS_NAME, Disk
-from tests.support.store_rig import NOW_MS, Rig, text_maker
+from tests.support.store_rig import Rig, queue_next
 
 CUTS = int(os.environ.get("PEERPOST_CUTS", "120"))
 SEED = os.environ.get("PEERPOST_SEED", "5")
@@ -53,23 +53,7 @@ def body(seq: int) -> str:
 
 
 async def queue_some(store: Store, contact_id: str, count: int) -> list[outbox.Entry]:
-    def numbered(outbox_id: bytes, seq: int, prev: bytes) -> bytes:
-        return text_maker(body(seq), 0)(outbox_id, seq, prev)
-
-    return await asyncio.gather(
-        *(
-            store.write(
-                outbox.enqueue,
-                contact_id=contact_id,
-                lane=0,
-                kind="text",
-                make_inner=numbered,
-                size=1,
-                now_ms=NOW_MS,
-            )
-            for _ in range(count)
-        )
-    )
+    return await asyncio.gather(*(store.write(queue_next, contact_id, body) for _ in range(count)))
 
 
 def work(

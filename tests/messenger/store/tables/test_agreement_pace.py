@@ -7,7 +7,8 @@ import pytest
 
 from peerpost.errors import ProtocolError
 from peerpost.store.tables import agreement, identity, outbox
-from tests.support.store_rig import NOW_MS, Rig, text_maker
+from peerpost.wire import inner as wire
+from tests.support.store_rig import NOW_MS, Rig
 
 COUNT = 4000
 """Opened anew, they are not opened again for 20 s."""
@@ -24,8 +25,8 @@ def bob(rig: Rig) -> str:
                 db,
                 contact_id=contact_id,
                 lane=0,
-                kind="text",
-                make_inner=text_maker(str(number), 0),
+                message_kind=wire.Kind.TEXT,
+                body=str(number).encode(),
                 size=1,
                 now_ms=NOW_MS,
             )

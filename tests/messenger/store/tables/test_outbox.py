@@ -9,9 +9,10 @@ import pytest
 from peerpost.errors import AmbiguousError, NotFoundError, UsageError
 from peerpost.store.tables import contacts, endings, offered, outbox
 from peerpost.store.tables import entries as store_entries
+from peerpost.store.tables.numbered import link_of
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
-from tests.support.store_rig import NOW_MS, Rig, message, text_maker
+from tests.support.store_rig import NOW_MS, Rig
 
 FILE = bytes([9]) * 16
 
@@ -63,8 +64,8 @@ def test_a_failed_entry_leaves_no_gap(rig: Rig, bob: str) -> None:
             db,
             contact_id=bob,
             lane=0,
-            kind="text",
-            make_inner=text_maker("x", 0),
+            message_kind=wire.Kind.TEXT,
+            body=b"x",
             size=1,
             now_ms=NOW_MS,
         )
@@ -86,24 +87,15 @@ def test_numbers_go_on_after_a_restart(rig: Rig, bob: str, tmp_path: Any) -> Non
         assert decoded(second).prev == wire.link(first.inner, decoded(first))
 
 
-def test_what_is_too_long_or_unnumbered_is_not_taken(rig: Rig, bob: str) -> None:
+def test_what_is_too_long_is_not_taken(rig: Rig, bob: str) -> None:
     with pytest.raises(ValueError, match="MAX_INNER_BYTES"):
         rig.queue(bob, "x" * limits.MAX_INNER_BYTES)
-
-    def receipt(outbox_id: bytes, _seq: int, _prev: bytes) -> bytes:
-        return wire.encode(wire.Receipt(outbox_id=outbox_id, lane=0, watermark=0))
-
-    with pytest.raises(ValueError, match="numbered"):
-        rig.write(
-            outbox.enqueue,
-            contact_id=bob,
-            lane=0,
-            kind="text",
-            make_inner=receipt,
-            size=1,
-            now_ms=NOW_MS,
-        )
     assert rig.queue(bob).seq == 1
+
+
+def test_what_has_no_number_has_no_link() -> None:
+    with pytest.raises(ValueError, match="numbered"):
+        link_of(wire.encode(wire.Receipt(outbox_id=bytes(16), lane=0, watermark=0)))
 
 
 def test_nothing_is_queued_for_a_contact_that_was_removed_meanwhile(rig: Rig, bob: str) -> None:
@@ -335,21 +327,10 @@ def test_an_entry_is_found_by_any_unique_beginning(rig: Rig, bob: str) -> None:
 
 
 def test_the_inner_bytes_are_kept_verbatim(rig: Rig, bob: str) -> None:
-    made: list[bytes] = []
-
-    def maker(outbox_id: bytes, seq: int, prev: bytes) -> bytes:
-        inner = wire.encode(message(seq, prev, body=b"as it is", outbox_id=outbox_id)[0])
-        made.append(inner)
-        return inner
-
-    rig.write(
-        outbox.enqueue,
-        contact_id=bob,
-        lane=0,
-        kind="text",
-        make_inner=maker,
-        size=8,
-        now_ms=NOW_MS,
-    )
+    entry = rig.queue(bob, "as it is")
+    made = decoded(entry)
+    assert (made.seq, made.prev, made.lane) == (1, wire.FIRST_LINK, 0)
+    assert (made.kind, made.sent_at_ms, made.body) == (wire.Kind.TEXT, NOW_MS, b"as it is")
+    assert entry.inner == wire.encode(made)
     rig.write(outbox.mark_sent, [1])
-    assert [entry.inner for entry in rig.unsettled(bob)] == made
+    assert [kept.inner for kept in rig.unsettled(bob)] == [entry.inner]

@@ -14,7 +14,7 @@ from peerpost.errors import NotFoundError, PeerpostError, UntrustedError
 from peerpost.store.tables import agreement, contacts, endings, inbox, outbox, transfers
 from peerpost.wire import history
 from peerpost.wire import inner as wire
-from tests.support.store_rig import NOW_MS, Rig, chain, message, offer, text_maker
+from tests.support.store_rig import NOW_MS, Rig, chain, message, offer
 
 FILE_ID = bytes([7]) * 16
 THEIRS = bytes([3]) * 16
@@ -35,8 +35,8 @@ def _goes(db: apsw.Connection, contact_id: str) -> object:
         db,
         contact_id=contact_id,
         lane=0,
-        kind="text",
-        make_inner=text_maker("hello", 0),
+        message_kind=wire.Kind.TEXT,
+        body=b"hello",
         size=5,
         now_ms=NOW_MS,
     )
