@@ -13,7 +13,7 @@ import socket
 import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from peerpost import errors
 from peerpost.errors import PeerpostError, UnavailableError, UsageError
@@ -27,6 +27,7 @@ __all__ = [
     "METHOD_NOT_FOUND",
     "PARSE_ERROR",
     "PEERPOST_ERROR",
+    "Answer",
     "Final",
     "Handler",
     "InvalidParamsError",
@@ -122,9 +123,10 @@ class Final:
         self.value = value
 
 
-Handler = Callable[[Request], Awaitable[object] | AsyncIterator[object]]
-"""Answers a request: with a result, or with an async iterator of events that may end in a
-`Final`. One that answers with a future costs no task."""
+Answer: TypeAlias = dict[str, Any] | list[dict[str, Any]] | AsyncIterator[object]
+"""What a method answers: a result, or events that may end in a `Final`."""
+Handler = Callable[[Request], Awaitable[Answer]]
+"""Answers a request. One that returns a future costs no task."""
 
 
 def error_object(error: BaseException) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 from peerpost import __version__
 from peerpost.client.config import Config
 from peerpost.client.paths import HomePaths
-from peerpost.client.rpc import MethodNotFoundError, Request
+from peerpost.client.rpc import Answer, MethodNotFoundError, Request
 from peerpost.errors import (
     AlreadyRunningError,
     PeerpostError,
@@ -171,7 +171,7 @@ class Node:
 
     # -- control socket
 
-    def _handle(self, request: Request) -> Any:
+    def _handle(self, request: Request) -> Awaitable[Answer]:
         if (of_host := HOST_METHODS.get(request.method)) is not None:
             return of_host(self, request)
         if (of_home := METHODS.get(request.method)) is not None:

@@ -26,6 +26,7 @@ from peerpost.client.rpc import (
     MAX_FDS,
     MAX_REQUEST_BYTES,
     PARSE_ERROR,
+    Answer,
     Final,
     Handler,
     InvalidParamsError,
@@ -290,7 +291,7 @@ class Caller:
 
     def _answer_by_task(
         self,
-        handled: Awaitable[object] | AsyncIterator[object],
+        handled: Awaitable[Answer],
         request: Request,
         id_: _Id,
         *,
@@ -325,10 +326,8 @@ class Caller:
         self._running.add(running)
         running.add_done_callback(ended)
 
-    async def _run(
-        self, handled: Awaitable[object] | AsyncIterator[object], request: Request, id_: _Id
-    ) -> object:
-        outcome: object = handled if isinstance(handled, AsyncIterator) else await handled
+    async def _run(self, handled: Awaitable[Answer], request: Request, id_: _Id) -> object:
+        outcome = await handled
         if not isinstance(outcome, AsyncIterator):
             return outcome
         result: object = None

@@ -1,17 +1,18 @@
 """What the control socket answers: one method for each command, named like it.
 
-A method is `async def method(opened, request)`, of an open home, or `async def method(host, request)`, of what a home
-without an identity can answer as well; it returns plain objects with the keys of docs/cli.md, or an async
-generator of events that ends in a `Final`; one that is called very often may return a future instead, which costs no
-task. Nothing here decides anything that lower layers should.
+A method is called with the open home and the request, or, where a home without an identity can answer as well, with the
+host and the request; it returns what can be awaited for an `Answer`: a dict, a list of
+dicts, with the keys of docs/cli.md, or an async iterator of events that ends in a `Final`. So it is `async def`, which
+returns the iterator and is none itself; one that is called very often returns a future, which costs no task. Nothing
+here decides anything that lower layers should.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
-from peerpost.client.rpc import Request
+from peerpost.client.rpc import Answer, Request
 
 from . import contacts, identity, inbox, invites, limits, node, queue, send, transfers, trust
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HOST_METHODS", "METHODS"]
 
-HOST_METHODS: dict[str, Callable[[Host, Request], Any]] = {
+HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "identity.new": identity.new,
     "node.status": node.status,
     "node.ready": node.ready,
@@ -32,7 +33,7 @@ HOST_METHODS: dict[str, Callable[[Host, Request], Any]] = {
 }
 """What a home without an identity can answer, too."""
 
-METHODS: dict[str, Callable[[Opened, Request], Any]] = {
+METHODS: dict[str, Callable[[Opened, Request], Awaitable[Answer]]] = {
     "identity.show": identity.show,
     "contacts.invite": invites.invite,
     "contacts.invites": invites.list_,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from peerpost.client.rpc import Final, InvalidParamsError, Request
+from peerpost.client.rpc import Answer, Final, InvalidParamsError, Request
 from peerpost.errors import StorageError
 from peerpost.node.clock import rfc3339
 from peerpost.store.tables import contacts as store_contacts
@@ -142,7 +142,7 @@ async def show(opened: Opened, request: Request) -> dict[str, Any]:
     return await _show(opened, item, peek=params.peek)
 
 
-async def read(opened: Opened, request: Request) -> object:
+async def read(opened: Opened, request: Request) -> Answer:
     """Do as `show` does, but tell a long text in events: `{"item"}` first, then `{"text"}` as often as it takes.
 
     It is another method, as a `show` that nobody answered may be asked again: half of this was printed by then.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from peerpost.client.rpc import Final, Request
+from peerpost.client.rpc import Answer, Final, Request
 from peerpost.errors import ExpiredError, RefusedError, TimedOutError, UsageError
 from peerpost.node.clock import now_ms
 from peerpost.node.events import Subscription
@@ -81,7 +81,7 @@ class _Send(msgspec.Struct, forbid_unknown_fields=True):
     timeout_s: Wait = DEFAULT_TIMEOUT_S
 
 
-def send_net(opened: Opened, request: Request) -> Awaitable[object]:
+def send_net(opened: Opened, request: Request) -> Awaitable[Answer]:
     """Queue, and return the entry; with `wait` tell it, and how it ends."""
     params = request.params_as(_Send)
     parts = (params.text, params.file, params.stream, params.folder)
@@ -96,7 +96,7 @@ def send_net(opened: Opened, request: Request) -> Awaitable[object]:
     return _queue_text(opened, contact.id, data, params, lambda entry: describe(opened, entry))
 
 
-async def _send(opened: Opened, params: _Send, request: Request) -> object:
+async def _send(opened: Opened, params: _Send, request: Request) -> Answer:
     contact = await opened.network.find(params.contact)
     _require_unblocked(contact)
     if params.stream is not None and not params.spool and _is_stream(request, params.stream):
@@ -130,17 +130,17 @@ async def _wait(
             yield told
 
 
-async def confirm(opened: Opened, request: Request) -> None:
+async def confirm(opened: Opened, request: Request) -> dict[str, Any]:
     """Take that the source of a stream has come to its end, and was not cut off."""
     opened.transfers.streams.confirm(request.params_as(_Token).token)
+    return {}
 
 
-async def wait(opened: Opened, request: Request) -> AsyncIterator[object]:
+async def wait(opened: Opened, request: Request) -> Answer:
     """Wait until what was queued is delivered, as `send-net` does: for whom another node was asked, which has ended."""
     params = request.params_as(_Queued)
     entry = await opened.store.read(store_outbox.find, params.id)
-    async for told in _wait(opened, entry, describe(opened, entry), params.timeout_s):
-        yield told
+    return _wait(opened, entry, describe(opened, entry), params.timeout_s)
 
 
 async def _send_stream(

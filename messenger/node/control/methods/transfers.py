@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from peerpost.client.rpc import Final, Request
+from peerpost.client.rpc import Answer, Final, Request
 from peerpost.node.clock import rfc3339
 from peerpost.node.files.asking import asked_here, waits
 from peerpost.node.files.download import Download
@@ -104,10 +104,14 @@ async def resume(opened: Opened, request: Request) -> dict[str, Any]:
     return await _describe(opened, row)
 
 
-async def follow(opened: Opened, request: Request) -> AsyncIterator[object]:
+async def follow(opened: Opened, request: Request) -> Answer:
     """Tell a transfer as often as it changes, until it has ended; without an id all that are open."""
     params = request.params_as(_Follow)
     wanted = None if params.id is None else (await opened.transfers.find(params.id)).id
+    return _follow(opened, wanted)
+
+
+async def _follow(opened: Opened, wanted: str | None) -> AsyncIterator[object]:
     told: dict[str, dict[str, Any]] = {}
     while True:
         if wanted is not None:

@@ -1,0 +1,42 @@
+"""The methods of the control socket have one shape, which mypy holds too: what is awaited for an `Answer`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from peerpost.node.control.methods import HOST_METHODS, METHODS
+
+ANSWERS = {"Answer", "dict[str, Any]", "list[dict[str, Any]]"}
+LATER = {f"Awaitable[{answer}]" for answer in ANSWERS}
+
+
+def shape_is_right(method: Callable[..., Any]) -> bool:
+    """Tell whether a method says that an answer is awaited, and is no iterator itself."""
+    inner = inspect.unwrap(method)
+    returns = inspect.get_annotations(inner).get("return")
+    return returns in (ANSWERS if inspect.iscoroutinefunction(inner) else LATER)
+
+
+async def _events(_node: object, _request: object) -> Any:
+    yield {}
+
+
+async def _nothing(_node: object, _request: object) -> None: ...
+
+
+def _at_once(_node: object, _request: object) -> dict[str, Any]:
+    return {}
+
+
+@pytest.mark.parametrize("wrong", [_events, _nothing, _at_once])
+def test_another_shape_is_found(wrong: Callable[..., Any]) -> None:
+    assert not shape_is_right(wrong)
+
+
+@pytest.mark.parametrize("name", {**HOST_METHODS, **METHODS})
+def test_each_method_has_the_shape(name: str) -> None:
+    assert shape_is_right({**HOST_METHODS, **METHODS}[name])
