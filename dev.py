@@ -81,7 +81,7 @@ def ask(command: Sequence[str | Path], env: dict[str, str]) -> tuple[int, str]:
 
 
 def answers(python: str, *versions: str, module: str = "ensurepip") -> bool:
-    """Tell whether an interpreter really runs, is of one of some versions, and has a module."""
+    """Return whether an interpreter really runs, is of one of some versions, and has a module."""
     question = f"import sys, {module}; print('%d.%d' % sys.version_info[:2])"
     # A shim of a version manager may exist and still refuse to run.
     code, output = ask([python, "-c", question], dict(os.environ))
@@ -305,7 +305,7 @@ def compiler_problem() -> str:
 
 
 def compiles(compiler: list[str], include: str, text: str) -> bool:
-    """Tell whether a compiler makes an object file of a C text; exit codes can lie (CC=true)."""
+    """Return whether a compiler makes an object file of a C text; exit codes can lie (CC=true)."""
     source, target = WORK / "probe.c", WORK / "probe.o"
     source.write_text(text, encoding="ascii")
     target.unlink(missing_ok=True)

@@ -78,7 +78,7 @@ class App:
 
     @property
     def home(self) -> Path:
-        """The folder with all state of one identity. Raises LockedError where it is somebody else's."""
+        """The folder with all state of one identity. Raises LockedError if it is somebody else's."""
         from peerpost.client.paths import HomePaths, default_home
         from peerpost.system import check_owner
 

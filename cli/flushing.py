@@ -27,7 +27,7 @@ class Flusher:
         self._failure: OSError | None = None
 
     def take(self, fd: int) -> None:
-        """Flush a file or folder soon, and close it. Raises OSError where an earlier one could not be flushed."""
+        """Flush a file or folder soon, and close it. Raises OSError if an earlier one could not be flushed."""
         self._places.acquire()
         try:
             self._require_well()
@@ -53,7 +53,7 @@ class Flusher:
             raise self._failure
 
     def wait(self) -> None:
-        """Wait until all that was taken is on the disk. Raises OSError where something is not."""
+        """Wait until all that was taken is on the disk. Raises OSError if something is not."""
         for _ in range(_MOST_OPEN):
             self._places.acquire()
         self._places.release(_MOST_OPEN)

@@ -20,7 +20,7 @@ MAX_WORDS = 8
 
 
 def is_meant_as_file(app: App, words: tuple[str, ...]) -> bool:
-    """Tell whether to send the file or folder that has the name given as a text: a person at a terminal is asked.
+    """Return whether to send the file or folder that has the name given as a text: a person at a terminal is asked.
 
     Without a terminal the text is sent, and stderr says so. Raises click.Abort.
     """

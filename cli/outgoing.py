@@ -84,7 +84,7 @@ class _Watch:
         self.failures: list[PeerpostError] = []
 
     def is_queued(self, request: int) -> bool:
-        """Tell whether a row of this request has come."""
+        """Return whether a row of this request has come."""
         return request in self._queued
 
     def event(self, request: int, row: dict[str, Any]) -> None:
@@ -109,7 +109,7 @@ class _Watch:
             self._print(row)
 
     def all_wait(self, count: int) -> bool:
-        """Tell whether all that was to be sent is queued, and nothing but its delivery is waited for."""
+        """Return whether all that was to be sent is queued, and nothing but its delivery is waited for."""
         whole = not any(_is_read(row) for row in self._under_way.values())
         return self._wait and whole and len(self._queued) == count
 
@@ -171,7 +171,7 @@ def _sentence(text: str) -> str:
 
 
 def _is_read(row: dict[str, Any]) -> bool:
-    """Tell whether a row is of what is still being read, which only the command that began it can do."""
+    """Return whether a row is of what is still being read, which only the command that began it can do."""
     return row["kind"] == "file" and row["size"] is None
 
 

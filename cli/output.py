@@ -64,7 +64,7 @@ def settle(fd: int, out: str) -> None:
 def special(out: str, *, force: bool) -> int | None:
     """Open what is there to be written to as it is: a pipe, a device, a descriptor of this process.
 
-    Return None where there is none, and a file is to be made. A named pipe is opened once somebody reads it. Raises
+    Return None if there is none, and a file is to be made. A named pipe is opened once somebody reads it. Raises
     ExistsError for a link to one, unless `force`; UsageError for a terminal; CannotCreateError.
     """
     own = inherited(out)
@@ -118,8 +118,8 @@ def target(out: str, *, force: bool, mode: int = 0o666) -> Iterator[int]:
     """Open a new file beside `out` and give its descriptor; it takes that name when all went well.
 
     For what `special` does not know. Its rights are `mode` less what the umask takes, from the first on, and its name
-    survives a power cut. Raises ExistsError where a file or link exists and `force` does not say to replace it,
-    CannotCreateError where a folder does or its folder does not let us, StoreFullError when the disk is full.
+    survives a power cut. Raises ExistsError if a file or link exists and `force` does not say to replace it,
+    CannotCreateError if a folder does or its folder does not let us, StoreFullError when the disk is full.
     """
     path = Path(out)
     _look_at(path, force=force)
@@ -159,7 +159,7 @@ def _look_at(path: Path, *, force: bool) -> None:
 
 
 def _is_systems(path: Path) -> bool:
-    """Tell whether a link would be one of those that a system names its devices by, which only root can make."""
+    """Return whether a link would be one of those that a system names its devices by, which only root can make."""
     try:
         folder = path.absolute().parent.resolve(strict=True)
         status = folder.stat()

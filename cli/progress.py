@@ -153,7 +153,7 @@ def _why(row: Mapping[str, Any]) -> str:
 
 
 def _waits(row: Mapping[str, Any]) -> bool:
-    """Tell whether the row of a message says that its file waits for somebody."""
+    """Return whether the row of a message says that its file waits for somebody."""
     return str(row.get("last_error")).startswith(("paused:", "asking:"))
 
 

@@ -111,7 +111,7 @@ class Saving:
         self._write_to(ids[0], sys.stdout.fileno())
 
     def _require_kept(self) -> None:
-        """Raise UsageError where a message would be deleted whose bytes somebody may have thrown away."""
+        """Raise UsageError if a message would be deleted whose bytes somebody may have thrown away."""
         if self.move:
             raise UsageError(
                 "nobody knows whether what goes to a pipe or a device is kept",
@@ -139,7 +139,7 @@ class Saving:
             self.app.terminal.record(saved | {"path": out}, human=f"{saved['id']}  saved  {out}")
 
     def _is_folder(self, row: dict[str, Any]) -> bool:
-        """Tell whether the one message is to come into `out`; a folder takes that name itself."""
+        """Return whether the one message is to come into `out`; a folder takes that name itself."""
         if self.out is None or self.out.endswith(("/", os.sep)):
             return True
         path = Path(self.out)
@@ -234,7 +234,7 @@ def _set_time(fd: int, modified_at: str | None) -> None:
 
 
 def _require_durable(path: Path) -> None:
-    """Have the name survive a power cut. Raises StorageError where that cannot be known."""
+    """Have the name survive a power cut. Raises StorageError if that cannot be known."""
     try:
         system.fsync_dir(path.absolute().parent)
     except OSError as error:

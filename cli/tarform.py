@@ -55,7 +55,7 @@ class Member:
 def members(exactly: Callable[[int], bytes]) -> Iterator[Member]:
     """Yield what is in an archive; after a file its `size` bytes are to be read before the next.
 
-    `exactly` reads so many bytes, and raises CutError where there are fewer. Raises BadInputError.
+    `exactly` reads so many bytes, and raises CutError if there are fewer. Raises BadInputError.
     """
     pax: dict[bytes, bytes] = {}
     while (block := exactly(_BLOCK)) != _ZEROS:

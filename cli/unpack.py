@@ -66,7 +66,7 @@ def unpack(out: str, write: Callable[[int], None], *, force: bool) -> int:
 
 
 def _look_at(path: Path, *, force: bool) -> bool:
-    """Tell whether the folder is there. Raises ExistsError for what may not be written to."""
+    """Return whether the folder is there. Raises ExistsError for what may not be written to."""
     try:
         status = path.lstat()
     except FileNotFoundError:
@@ -336,7 +336,7 @@ class _Unpacking:
 
 
 def _is_special(part: str) -> bool:
-    """Tell whether Windows would read a name as more than a name: a path, a stream, a device."""
+    """Return whether Windows would read a name as more than a name: a path, a stream, a device."""
     return (
         any(char in part for char in '\\:*?"<>|')
         or part != part.rstrip(". ")

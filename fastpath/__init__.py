@@ -64,7 +64,7 @@ LANES: Final = 8
 
 
 def is_native() -> bool:
-    """Tell whether the compiled functions serve."""
+    """Return whether the compiled functions serve."""
     return _NATIVE
 
 

@@ -272,7 +272,7 @@ def _copy(target: memoryview | None, chunks: list[memoryview]) -> None:
 
 
 def bucket_for(size: int, buckets: tuple[int, ...]) -> int:
-    """Return the smallest bucket that holds size. Raises ValueError where none does."""
+    """Return the smallest bucket that holds size. Raises ValueError if none does."""
     for bucket in buckets:
         if bucket >= size:
             return bucket
@@ -300,7 +300,7 @@ def pad_into(frame: Buffer, data_bytes: int) -> None:
 
 
 def unpadded_bytes(data: Buffer) -> int:
-    """Return how many bytes stand before the padding. Raises ValueError where `pad` made none.
+    """Return how many bytes stand before the padding. Raises ValueError if `pad` made none.
 
     When compiled it takes the same time for all data of one size.
     """

@@ -25,7 +25,7 @@ _KEYCAPS: Final = "0123456789#*"
 
 
 def is_hidden(text: str, at: int) -> bool:
-    """Tell whether the character there is one that is not seen, or a mark too many on its letter."""
+    """Return whether the character there is one that is not seen, or a mark too many on its letter."""
     char = text[at]
     if char.isascii():
         return False

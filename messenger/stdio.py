@@ -92,7 +92,7 @@ def take_over() -> None:
 
 
 def _encoding(stream: TextIO | None) -> str:
-    """Return the encoding of a stream of Python's, which is None where it was closed."""
+    """Return the encoding of a stream of Python's, which is None if it was closed."""
     return "utf-8" if stream is None else stream.encoding
 
 

@@ -128,7 +128,7 @@ def keep_freed_memory() -> None:
 
 
 def try_lock(fd: int) -> bool:
-    """Lock a file for this process. Return False where another has it."""
+    """Lock a file for this process. Return False if another has it."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -149,7 +149,7 @@ def try_lock(fd: int) -> bool:
 def private_dir(path: Path) -> None:
     """Make a folder for this user alone, or check one that is there.
 
-    Raises LockedError where others may read it or own it, CannotCreateError where it cannot be made.
+    Raises LockedError if others may read it or own it, CannotCreateError if it cannot be made.
     """
     check_owner(path)
     try:

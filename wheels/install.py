@@ -52,13 +52,13 @@ def install(python: str, env: dict[str, str], wheel: Path, stand_ins: Path, pref
 
 
 def is_on_path(command: Path) -> bool:
-    """Tell whether a shell finds this command by its name alone."""
+    """Return whether a shell finds this command by its name alone."""
     found = shutil.which(command.name)
     return found is not None and Path(found).parent.samefile(command.parent)
 
 
 def _ours(command: Path, kept: Path) -> Path | None:
-    """Return the environment that the link leads into. Raises InstallError where it is no link of ours."""
+    """Return the environment that the link leads into. Raises InstallError if it is no link of ours."""
     if not os.path.lexists(command):
         return None
     target = command.readlink() if command.is_symlink() else command

@@ -51,7 +51,7 @@ def new(app: App, name: str | None, no_passphrase: bool) -> None:
 
 
 def _confirm_unprotected(app: App) -> None:
-    """Ask whether an unprotected home is all right. Raises UsageError where nobody can be asked."""
+    """Ask whether an unprotected home is all right. Raises UsageError if nobody can be asked."""
     hint = "say --no-passphrase to make an unprotected home; passphrases come with a later version"
     if not app.terminal.can_ask() or app.terminal.json:
         raise UsageError("no passphrase was given, and this version cannot set one", hint=hint)

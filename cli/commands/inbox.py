@@ -261,7 +261,7 @@ def delete(
 
 
 def _is_meant(app: App, found: dict[str, Any]) -> bool:
-    """Ask whether so much is to be deleted. Raises UsageError where nobody can be asked."""
+    """Ask whether so much is to be deleted. Raises UsageError if nobody can be asked."""
     from peerpost.client.units import format_size
 
     much = f"{found['count']} messages ({format_size(found['size'])})"

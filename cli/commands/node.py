@@ -100,9 +100,9 @@ def start(app: App, listen: tuple[str, ...]) -> None:
 
 
 def _stays_now(app: App, *, asked: bool, as_it_is: bool) -> bool:
-    """Tell whether a node runs that stays; one that a command has started is told to, if it may be `as_it_is`.
+    """Return whether a node runs that stays; one that a command has started is told to, if it may be `as_it_is`.
 
-    Nothing that it does is cut off then. Raises AlreadyRunningError where one stays of which more is `asked`.
+    Nothing that it does is cut off then. Raises AlreadyRunningError if one stays of which more is `asked`.
     """
     from peerpost.client.ask import dial
 

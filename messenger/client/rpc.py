@@ -175,7 +175,7 @@ def _known(message: str, data: dict[str, Any]) -> PeerpostError:
 
 
 def peer_uid(sock: socket.socket) -> int:
-    """Return the user id at the other end of a Unix socket. Raise OSError where the system does not
+    """Return the user id at the other end of a Unix socket. Raise OSError if the system does not
     tell.
     """
     if sys.platform == "linux":

@@ -65,7 +65,7 @@ def start(
 
     With `idle_exit` the node leaves by itself when it has nothing to do. With `takes_over` it is one
     started here, which has the home from a node that a command has started. `extra` are further
-    arguments for it. Raises AlreadyRunningError where that one stays,
+    arguments for it. Raises AlreadyRunningError if that one stays,
     the reason a node gave that would not start, and UnavailableError when
     it does not answer in time.
     """
@@ -139,7 +139,7 @@ def _start_once(
     *,
     takes_over: bool,
 ) -> NodeConnection | None:
-    """Start a node and wait for it. Return None where another one holds the home and does not
+    """Start a node and wait for it. Return None if another one holds the home and does not
     answer.
 
     One that takes over asks that one itself, and what it says is the answer.

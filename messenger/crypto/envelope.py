@@ -90,7 +90,7 @@ class SendEpoch:
         """16 bytes, the same as the receiver's `OpenedEnvelope.epoch`."""
 
     def exhausted(self, now_s: float) -> bool:
-        """Tell whether a new epoch must be opened before the next message."""
+        """Return whether a new epoch must be opened before the next message."""
         return (
             self._n >= limits.EPOCH_MESSAGES
             or self._bytes >= limits.EPOCH_BYTES

@@ -90,14 +90,14 @@ def dh(secret: bytes, public: bytes) -> bytes:
 
 
 def check_x25519(public: bytes) -> None:
-    """Raise ProtocolError where public is a low-order point, with which every secret would be
+    """Raise ProtocolError if public is a low-order point, with which every secret would be
     known.
     """
     dh(_PROBE, public)
 
 
 def verify(public: bytes, label: bytes, message: bytes, sig: bytes) -> bool:
-    """Tell whether sig is the signature of public over label and message."""
+    """Return whether sig is the signature of public over label and message."""
     if len(sig) != 64 or len(public) != 32:
         return False
     try:

@@ -52,9 +52,9 @@ def digest(body: bytes) -> bytes:
 def follow(kept: Signed | None, new: Signed) -> Change:
     """Compare a statement with the one kept of the same identity; both must have been verified.
 
-    Raises EquivocationError where an identity has signed two statements of one number, or one that
-    follows another than ours; RollbackError where it goes back; RevokedError where it was ended;
-    UntrustedError where it is of another identity.
+    Raises EquivocationError if an identity has signed two statements of one number, or one that
+    follows another than ours; RollbackError if it goes back; RevokedError if it was ended;
+    UntrustedError if it is of another identity.
     """
     if kept is None:
         return Change.FIRST
@@ -75,5 +75,5 @@ def follow(kept: Signed | None, new: Signed) -> Change:
 
 
 def newer(one: Signed, other: Signed) -> bool:
-    """Tell whether one of two statements that contradict each other is to count: the other has no higher number."""
+    """Return whether one of two statements that contradict each other is to count: the other has no higher number."""
     return decode_statement(one.body).seq >= decode_statement(other.body).seq

@@ -52,7 +52,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _given(path: Path) -> Path:
-    """Return the file to send. Raises NoInputError where it cannot be read."""
+    """Return the file to send. Raises NoInputError if it cannot be read."""
     try:
         if not path.is_file():
             raise NoInputError(f"no file {path}", hint="give --file the path of a readable file")

@@ -230,7 +230,7 @@ class Transport(Protocol):
         ...
 
     async def start(self) -> None:
-        """Bind and listen. Raises UnavailableError where an address cannot be bound."""
+        """Bind and listen. Raises UnavailableError if an address cannot be bound."""
         ...
 
     async def stop(self) -> None:

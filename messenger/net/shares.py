@@ -54,7 +54,7 @@ class Places(Generic[T]):
         return one in self._taken
 
     def contested(self, network: str) -> bool:
-        """Tell whether any other network has a place."""
+        """Return whether any other network has a place."""
         return any(name != network for name in self._taken.values())
 
     def take(

@@ -41,7 +41,7 @@ class OutgoingWindow:
         return max(0, WINDOW_ENTRIES - len(self._flight))
 
     def follows(self, outbox_id: bytes, seq: int) -> bool:
-        """Tell whether an entry that was queued just now can be handed over without loading."""
+        """Return whether an entry that was queued just now can be handed over without loading."""
         return self.end == (outbox_id, seq - 1) and self.room > 0
 
     def sent(self, row_id: int, size_bytes: int) -> None:

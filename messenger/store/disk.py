@@ -1,4 +1,4 @@
-"""Positioned reads and writes of whole buffers, and errors that say what could not be done."""
+"""Reads and writes of whole buffers at given positions, with errors that say what could not be done."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ _GONE: Final = frozenset(
         *(errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENAMETOOLONG),
     }
 )
-"""How it says that a file is not there, is something else, or is not for us."""
+"""The errors that say that a file is not there, is something else, or that we may not read it."""
 _WRITEV_MAX: Final = 512
 """Buffers per call; the system takes 1,024."""
 
 
 def is_gone(error: OSError) -> bool:
-    """Tell whether a file is not there, or not to be read, so that to try again is of no use."""
+    """Return whether a file is not there or may not be read, so that trying again is useless."""
     return error.errno in _GONE
 
 
 @contextlib.contextmanager
 def errors(doing: str) -> Iterator[None]:
-    """Turn an OSError into the StorageError that it is.
+    """Turn an OSError into a StorageError.
 
-    That is a StoreFullError where the disk is full, and a TransientError where to try again may help: for want of
-    descriptors or memory, and after an error of the device.
+    It is a StoreFullError if the disk is full, and a TransientError if trying again may help: when descriptors or
+    memory are short, and after an error of the device.
     """
     try:
         yield
@@ -67,13 +67,13 @@ def errors(doing: str) -> Iterator[None]:
 
 
 def open_private(path: Path, flags: int) -> int:
-    """Open a file that is never a link, private to its owner if it is made."""
+    """Open a file without following a link. If it is created, it is private to its owner."""
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     return os.open(path, flags | getattr(os, "O_BINARY", 0), 0o600)
 
 
 def open_direct(path: Path) -> int | None:
-    """Open a file to write past the page cache; None where the file system does not have that.
+    """Open a file to write past the page cache; None if the file system cannot do that.
 
     Every buffer, length and offset must then be a multiple of `BLOCK_BYTES`.
     """
@@ -87,18 +87,18 @@ def open_direct(path: Path) -> int | None:
 
 
 def aligned_buffer(size_bytes: int) -> memoryview:
-    """Return zeros that can be written directly: at least so many, in whole blocks."""
+    """Return a buffer of zeros that can be written directly: at least this large, in whole blocks."""
     return memoryview(mmap.mmap(-1, -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES))
 
 
 def open_source(path: str) -> int:
-    """Open a file of the user's to read; a named pipe in its place is not waited for."""
+    """Open a file of the user for reading. If a named pipe has taken its place, this does not block."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
     return os.open(path, flags | getattr(os, "O_BINARY", 0))
 
 
 def read_at(fd: int, size_bytes: int, offset: int) -> bytes:
-    """Return up to `size_bytes` from `offset`; fewer only where the file ends."""
+    """Return up to `size_bytes` from `offset`; fewer only at the end of the file."""
     data = system.pread(fd, size_bytes, offset)
     while 0 < len(data) < size_bytes:
         more = system.pread(fd, size_bytes - len(data), offset + len(data))
@@ -109,14 +109,14 @@ def read_at(fd: int, size_bytes: int, offset: int) -> bytes:
 
 
 def read_cached(fd: int, buffer: memoryview, offset: int) -> bool:
-    """Fill a buffer with what the system has in memory, without waiting; False where it has not all."""
+    """Fill a buffer from the page cache without waiting; return False if the cache does not have all of it."""
     return system.pread_cached(fd, buffer, offset) == len(buffer)
 
 
 def forget_cached(fd: int) -> None:
-    """Have what is read next come from the disk, but for what is yet to be written there.
+    """Drop the file's clean pages from the page cache, so that the next read comes from the disk.
 
-    After a write has failed the system may keep in memory, as if it were right, what the disk has not.
+    After a failed write, the page cache may keep data as if it were written, although the disk does not have it.
     """
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -136,10 +136,10 @@ def write_at(fd: int, buffers: Sequence[memoryview], offset: int) -> None:
 
 
 def sync_data(fd: int) -> None:
-    """Have the content of a file survive a power cut."""
+    """Make the content of a file survive a power cut."""
     system.fdatasync(fd)
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder survive a power cut."""
+    """Make the names in a folder survive a power cut."""
     system.fsync_dir(folder)

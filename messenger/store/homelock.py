@@ -1,4 +1,4 @@
-"""One node for one home: a lock that the system lets go when the process is gone, however it went."""
+"""One node for one home: a lock that the system releases when the process ends, in whatever way."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["HomeLock"]
 class HomeLock:
     """The lock on a home, for the length of a with block.
 
-    Entering raises AlreadyRunningError, or StorageError where there can be no lock.
+    Entering raises AlreadyRunningError, or StorageError if there can be no lock.
     """
 
     def __init__(self, home: Path) -> None:
@@ -31,9 +31,9 @@ class HomeLock:
         return self
 
     def take(self) -> None:
-        """Lock the file that is there now, or a new one; also in the place of one that was deleted since.
+        """Lock the file that is there now, or a new one; this also replaces a lock file that was deleted.
 
-        Raises AlreadyRunningError where another node has it, or StorageError.
+        Raises AlreadyRunningError if another node has it, or StorageError.
         """
         with disk.errors(f"cannot lock the home by {self._path}"):
             fd = disk.open_private(self._path, os.O_RDWR | os.O_CREAT)
@@ -54,7 +54,7 @@ class HomeLock:
 
     @property
     def lost(self) -> bool:
-        """Whether the file is no longer in its place, so that it keeps nobody out any more."""
+        """Whether the locked file is no longer in its place, so that the lock keeps no other node out."""
         try:
             there, here = self._path.lstat(), os.fstat(self._fd)
         except FileNotFoundError:
@@ -73,7 +73,7 @@ class HomeLock:
 
 
 def _holder(fd: int) -> str:
-    """Name the holder by what it wrote; some systems let nobody read what is locked."""
+    """Name the holder from what it wrote, if the system allows reading a locked file."""
     try:
         text = os.read(fd, 512).decode(errors="replace")
     except OSError:

@@ -38,14 +38,14 @@ _DAMAGED_HINT = "restore it from a backup: without it the store cannot be opened
 
 
 def exists(home: Path) -> bool:
-    """Tell whether the home has a keyfile, and so an identity."""
+    """Return whether the home has a keyfile, and so an identity."""
     return (home / KEYFILE).exists() or (home / KEYFILE).is_symlink()
 
 
 def create(home: Path) -> bytes:
     """Make a keyfile with a fresh data key in clear; return the key.
 
-    Raises ExistsError; StorageError where it cannot be written, with nothing left behind.
+    Raises ExistsError; StorageError if it cannot be written, with nothing left behind.
     """
     if exists(home):
         raise ExistsError("this home has a keyfile already")
@@ -62,7 +62,7 @@ def create(home: Path) -> bytes:
 
 
 def discard(home: Path) -> None:
-    """Remove the keyfile of a home whose identity could not be made; its store opens no more."""
+    """Remove the keyfile of a home whose identity could not be made; its store cannot be opened then."""
     with disk.errors("cannot remove the keyfile"):
         (home / KEYFILE).unlink(missing_ok=True)
 
@@ -70,8 +70,8 @@ def discard(home: Path) -> None:
 def unlock(home: Path) -> bytes:
     """Return the data key of a home whose keyfile holds it in clear.
 
-    Raises NoIdentityError where there is none, LockedError where it is protected or too open to
-    others, BadInputError where it is damaged, StorageError where it cannot be read.
+    Raises NoIdentityError if there is none, LockedError if it is protected or too open to
+    others, BadInputError if it is damaged, StorageError if it cannot be read.
     """
     content = _read(home / KEYFILE)
     for slot in content["slots"]:

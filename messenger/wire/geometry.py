@@ -38,7 +38,7 @@ class Geometry:
         return max(1, (self.size + self.chunk_bytes - 1) >> self.chunk_log2)
 
     def is_last(self, index: int) -> bool:
-        """Tell whether a chunk is known to be the last."""
+        """Return whether a chunk is known to be the last."""
         count = self.count
         return count is not None and index == count - 1
 

@@ -166,7 +166,7 @@ def decode_proof(data: bytes) -> Proof:
 
 
 def is_refusal(payload: bytes) -> bool:
-    """Tell whether a payload is a refusal, with a reason or without."""
+    """Return whether a payload is a refusal, with a reason or without."""
     return payload[:1] == REFUSED
 
 

@@ -66,7 +66,7 @@ def encode_tops(tops: Sequence[tuple[int, bytes]]) -> bytes:
 
 
 def decode_tops(data: bytes, count: int) -> list[tuple[int, bytes]] | None:
-    """Return what `encode_tops` was given for so many lanes; None where it is not that."""
+    """Return what `encode_tops` was given for so many lanes; None if it is not that."""
     if len(data) != count * _TOP_BYTES:
         return None
     parts = [data[at : at + _TOP_BYTES] for at in range(0, len(data), _TOP_BYTES)]

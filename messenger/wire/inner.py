@@ -332,7 +332,7 @@ def decode_offer(body: bytes) -> Offer:
 
 
 def had_bytes(pull: Pull) -> int | None:
-    """Return how many bytes of the file the receiver says it has, or None where it does not."""
+    """Return how many bytes of the file the receiver says it has, or None if it does not."""
     value = pull.ext.get(HAVE, b"")
     return int.from_bytes(value, "big") if len(value) == HAVE_BYTES else None
 
@@ -351,7 +351,7 @@ def mode_of(mode: int) -> bytes:
 
 
 def mode_in(offer: Offer) -> int | None:
-    """Return who may do what with the file that is offered, as its sender says; None where it does not."""
+    """Return who may do what with the file that is offered, as its sender says; None if it does not."""
     value = offer.ext.get(MODE, b"")
     return int.from_bytes(value, "big") & MODE_BITS if len(value) == MODE_BYTES else None
 

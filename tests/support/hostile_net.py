@@ -81,7 +81,7 @@ class RawPeer:
     async def dial(
         cls, transport: Reachable, name: str = "mallory", source: str | None = None
     ) -> RawPeer:
-        """Connect as somebody, from an address. Raises PeerpostError where the handshake fails."""
+        """Connect as somebody, from an address. Raises PeerpostError if the handshake fails."""
         secured = await asyncio.to_thread(
             trio.run, _secure, transport, Upgrade(seed(name), bool), source
         )
@@ -218,7 +218,7 @@ class Witness:
             assert await read_exactly(stream, 14) == b"are you there?"
 
     async def mallory(self, name: str = "mallory") -> RawPeer:
-        """Connect a peer for the test to misuse. Raises PeerpostError where the handshake fails."""
+        """Connect a peer for the test to misuse. Raises PeerpostError if the handshake fails."""
         self._peers.append(await RawPeer.dial(self.victim, name))
         return self._peers[-1]
 

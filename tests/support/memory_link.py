@@ -67,7 +67,7 @@ class Conditions:
     # -- what its parts ask
 
     def connected(self, one: str, other: str) -> bool:
-        """Tell whether two peer ids hear each other."""
+        """Return whether two peer ids hear each other."""
         sides = [{i for i, group in enumerate(self._groups) if p in group} for p in (one, other)]
         return not sides[0] or not sides[1] or bool(sides[0] & sides[1])
 

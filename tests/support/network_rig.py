@@ -72,7 +72,7 @@ class Somebody:
         return (await self.store.read(outbox.find, entry.id)).state
 
     async def delivered(self, entry: outbox.Entry) -> bool:
-        """Tell whether an entry has arrived and been acknowledged."""
+        """Return whether an entry has arrived and been acknowledged."""
         return await self.state(entry) == "delivered"
 
     async def received(self) -> list[Any]:

@@ -142,7 +142,7 @@ class Friend(Person):
         return process
 
     async def node_pid(self) -> int | None:
-        """Return the process id of the node, or None where none runs."""
+        """Return the process id of the node, or None if none runs."""
         try:
             return int((await self.ask("node.status"))["pid"])
         except PeerpostError:

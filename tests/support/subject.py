@@ -126,7 +126,7 @@ async def obey(host: Host, pipe: Pipe) -> None:
 
 
 async def dial(host: Host, peer_id: str, addresses: list[str], timeout_s: float) -> list[Any]:
-    """Tell whether a peer can be reached, and in how many seconds that is known."""
+    """Return whether a peer can be reached, and in how many seconds that is known."""
     began_s = time.monotonic()
 
     async def work() -> bool:
@@ -140,7 +140,7 @@ async def dial(host: Host, peer_id: str, addresses: list[str], timeout_s: float)
 
 
 async def say_on_stream(host: Host, protocol: str, text: str) -> bool:
-    """Tell whether a new stream takes some text within two seconds."""
+    """Return whether a new stream takes some text within two seconds."""
 
     async def work() -> bool:
         try:

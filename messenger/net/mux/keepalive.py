@@ -79,11 +79,11 @@ class Pulse:
         return self._answers < FIRST_PINGS
 
     def is_due(self, now_s: float) -> bool:
-        """Tell whether to ask again."""
+        """Return whether to ask again."""
         return now_s - self._asked_s >= self._settings.ask_after_s
 
     def is_dead(self, now_s: float) -> bool:
-        """Tell whether the peer has not answered for too long.
+        """Return whether the peer has not answered for too long.
 
         If this is asked late, the answer is no: our own loop was busy, and must first read what arrived meanwhile.
         """

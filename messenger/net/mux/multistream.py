@@ -63,7 +63,7 @@ async def _read_line(read: Read) -> bytes:
 
 
 async def propose(read: Read, write: Write, protocol: str) -> None:
-    """Ask for protocol. Raises ProtocolError where the peer does not speak it."""
+    """Ask for protocol. Raises ProtocolError if the peer does not speak it."""
     wanted = protocol.encode("ascii")
     await write(line(HEADER) + line(wanted))
     if await _read_line(read) != HEADER or await _read_line(read) != wanted:

@@ -80,7 +80,7 @@ class _Stream:
     ended: bool = False
 
     def can_send(self) -> bool:
-        """Tell whether a frame could leave now."""
+        """Return whether a frame could leave now."""
         if self.out_bytes:
             return self.send_window > 0
         return self.fin_wanted and not self.fin_sent
@@ -116,7 +116,7 @@ class Yamux:
     # -- what the owner wants
 
     def open(self, priority: Priority, now_s: float) -> int:
-        """Open a stream and return its number. Raises YamuxError where no number is left."""
+        """Open a stream and return its number. Raises YamuxError if no number is left."""
         if self._gone_away or self._next_id > MAX_STREAM_ID:
             raise YamuxError("the connection takes no more streams")
         stream_id, self._next_id = self._next_id, self._next_id + 2
@@ -145,7 +145,7 @@ class Yamux:
             self._schedule(stream)
 
     def is_open(self, stream_id: int) -> bool:
-        """Tell whether anything of a stream is left to send, to receive or to be read."""
+        """Return whether anything of a stream is left to send, to receive or to be read."""
         return stream_id in self._streams
 
     def queued_bytes(self, stream_id: int) -> int:

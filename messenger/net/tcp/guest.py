@@ -67,7 +67,7 @@ class Guest:
         return guest
 
     def serves(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Tell whether the run goes on, on this loop."""
+        """Return whether the run goes on, on this loop."""
         return self._loop is loop and not self._over.done()
 
     async def release(self) -> None:

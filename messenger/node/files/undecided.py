@@ -16,7 +16,7 @@ def cancel_of(file_id: bytes, reason: str) -> bytes:
 
 
 def require_open(row: rows.Transfer) -> None:
-    """Raise UsageError where a transfer has ended."""
+    """Raise UsageError if a transfer has ended."""
     if row.state not in rows.OPEN_STATES:
         raise UsageError(
             f"transfer {row.id} is {row.state} already", hint="see: peerpost transfers list"
@@ -24,7 +24,7 @@ def require_open(row: rows.Transfer) -> None:
 
 
 def require_asking(row: rows.Transfer) -> None:
-    """Raise UsageError where there is nothing to accept."""
+    """Raise UsageError if there is nothing to accept."""
     if not row.incoming or row.state not in ("offered", "asking"):
         raise UsageError(
             f"transfer {row.id} is {row.state}: there is nothing to decide",

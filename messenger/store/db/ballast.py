@@ -1,9 +1,9 @@
 """Disk space kept in reserve, so that a full disk does not stop the queue from draining.
 
-Marking a message as delivered is a write too. When the disk is full the ballast is given back, piece by
-piece as a write needs it, for whatever has filled the disk takes what is free: what is queued drains and
-is marked, and short texts are taken, such as tell of the full disk. Nothing else that is new is accepted
-until there is room to make the ballast again.
+Marking a message as delivered is a write too. When the disk is full, the ballast is given back, piece by
+piece as writes need it, because whatever has filled the disk would take all free space at once. So what is
+queued drains and is marked, and short texts are still taken, such as one that reports the full disk.
+Nothing else that is new is accepted until there is room to make the ballast again.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ __all__ = ["SHORT_BYTES", "Ballast", "WriteConnection", "require_room", "require
 log = logging.getLogger(__name__)
 
 _CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
-"""How it says that this file system cannot set space aside."""
+"""The errors that say that this file system cannot reserve space."""
 MOST_OF_DISK = 8
-"""The reserve takes at most this part of the disk, and is made again once there is room for it twice."""
+"""The reserve takes at most this part of the disk (an eighth), and is made again once there is room for it twice."""
 BLOCK_BYTES = 1 << 20
 SHORT_BYTES = 8 << 10
-"""Texts up to this size are taken out of the reserve."""
+"""Texts up to this size are accepted even when they need the reserve."""
 PIECES = 256
 PIECE_BYTES = 64 << 10
-"""The reserve is given back in so many pieces, of at least so much: what a commit takes."""
+"""The reserve is given back in so many pieces, each of at least so many bytes: enough for a commit."""
 LOOK_S = 0.5
-"""How old what is known of the free space may be: a second of texts is some megabytes."""
+"""How old the measured free space may be. In a second, texts take some megabytes."""
 
 
 class WriteConnection(apsw.Connection):
-    """The connection that writes, which knows how the disk stands."""
+    """The connection that writes, with the state of the disk."""
 
     reserve_in_use = False
     wanted_bytes = 0
-    """What has to be free before the reserve is whole again."""
+    """How much must be free before the reserve can be made again."""
     low = False
-    """Less is free than receiving is to leave."""
+    """Whether less is free than receiving must leave."""
 
 
 def require_room(db: apsw.Connection) -> None:
-    """Raise StoreFullError while the reserve is in use: before something new is accepted that is no short text."""
+    """Raise StoreFullError while the reserve is in use. Call it before accepting anything new but a short text."""
     if isinstance(db, WriteConnection) and db.reserve_in_use:
         raise StoreFullError(
             f"the disk is full: nothing new is accepted but texts of up to {SHORT_BYTES >> 10} KiB",
@@ -61,7 +61,7 @@ def require_room(db: apsw.Connection) -> None:
 
 
 def require_space(db: apsw.Connection) -> None:
-    """Raise StoreFullError while less is free than receiving is to leave: before what a peer sent is taken."""
+    """Raise StoreFullError while less is free than receiving must leave. Call it before taking what a peer sent."""
     require_room(db)
     if isinstance(db, WriteConnection) and db.low:
         raise StoreFullError(
@@ -95,11 +95,11 @@ class Ballast:
 
     @property
     def wanted_bytes(self) -> int:
-        """What has to be free before the reserve is made again."""
+        """How much must be free before the reserve is made again."""
         return 2 * self._size_bytes
 
     def shortage(self) -> str | None:
-        """Return what is not taken for want of space, and until when; None while all is."""
+        """Return what is refused because space is short, and until when; None if nothing is."""
         if self._released:
             return (
                 f"the disk is full: nothing new is accepted but texts of up to {SHORT_BYTES >> 10} KiB"
@@ -113,7 +113,7 @@ class Ballast:
         return None
 
     def low(self) -> bool:
-        """Tell whether less is free than receiving is to leave, as of half a second ago at most."""
+        """Return whether less is free than receiving must leave, measured at most half a second ago."""
         now_s = time.monotonic()
         if self._min_free_bytes and now_s - self._looked_s >= LOOK_S:
             self._looked_s = now_s
@@ -138,7 +138,7 @@ class Ballast:
     def regain(self) -> bool:
         """Make the file again once there is room for it twice. Return whether it is there.
 
-        One that takes the last bytes of the disk would be given back with the next write.
+        A reserve that takes the last bytes of the disk would have to be given back with the next write.
         """
         return self.restore(spare_bytes=self._size_bytes)
 
@@ -167,7 +167,7 @@ class Ballast:
         except OSError:
             log.warning("the space in reserve cannot be given back in pieces")
         self.release()
-        # One that cannot be given back must not be asked for again and again.
+        # If it cannot be given back, do not try again and again.
         return self.left_bytes < left_bytes
 
     def _make(self, spare_bytes: int) -> bool:
@@ -201,7 +201,7 @@ def _mib(size_bytes: int) -> str:
 
 
 def _allocate(fd: int, size_bytes: int) -> None:
-    """Take the blocks really: a sparse file holds nothing in reserve."""
+    """Allocate the blocks: a sparse file would reserve nothing."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(fd, 0, size_bytes)
@@ -210,7 +210,7 @@ def _allocate(fd: int, size_bytes: int) -> None:
                 raise
         else:
             return
-    # With content, as a file system that compresses keeps no room for zeros.
+    # Random content, because a file system that compresses reserves no room for zeros.
     block = memoryview(os.urandom(BLOCK_BYTES))
     for offset in range(0, size_bytes, BLOCK_BYTES):
         disk.write_at(fd, [block[: size_bytes - offset]], offset)

@@ -1,4 +1,4 @@
-"""How SQLite is told where a database lies."""
+"""How to name a database to SQLite."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["located"]
 
 
 def located(path: Path, flags: int) -> tuple[str, int]:
-    """Return the name and flags to open a database by: SQLite takes text, and a path that is none in a URI."""
+    """Return the name and flags to open a database with. SQLite takes text, so a path that is none goes into a URI."""
     try:
         return os.fsencode(path).decode(), flags
     except UnicodeDecodeError:

@@ -1,10 +1,9 @@
 """The database: one encrypted SQLite file, one writer thread with group commit, readers beside it.
 
-What several callers ask to write while a commit waits for the disk is committed together by the
-next: a batch is what queued during the last fsync, so there is no timer. Each operation has a
-savepoint of its own; one that fails hurts no other. A result is handed out after its commit and its
-fsync, never before; but what a power cut may take back (`write_lazily`) is committed without an
-fsync of its own and rides on the next one.
+While one commit waits for the disk, further writes queue, and the next commit takes them all: a batch
+is what queued during the last fsync, so there is no timer. Each operation has a savepoint of its own;
+one that fails hurts no other. A result is handed out after its commit and its fsync, never before.
+Only a write that a power cut may undo (`write_lazily`) has no fsync of its own and uses the next one.
 """
 
 from __future__ import annotations
@@ -39,17 +38,17 @@ Each = TypeVar("Each")
 Answer = TypeVar("Answer")
 
 GROUP_OPERATIONS = 512
-"""Most operations of one commit: bounds how long the first of them waits."""
+"""The most operations of one commit. It bounds how long the first of them waits."""
 LAZY_S = 1.0
-"""How long at most what was written lazily waits for an fsync that is needed anyway."""
+"""The longest time that a lazy write waits for another write's fsync, before it gets its own."""
 READERS = 2
 """Read connections, each with a thread: the reference machine has two cores."""
 WAL_CHECKPOINT_PAGES = 1000
-"""When the log is brought back into the database, once there is nothing else to do."""
+"""The length of the log at which it is checkpointed, when there is nothing else to do."""
 WAL_BUSY_PAGES = 4000
-"""The same where there is always something else: as much as `journal_size_limit` keeps of the log."""
+"""The same when there is always something else to do: the size to which `journal_size_limit` trims the log."""
 WAL_FULL_PAGES = 64
-"""The same while the disk is full: the log is written anew in its place, and takes no more of the reserve."""
+"""The same while the disk is full: then the log is reused from its start, and takes no more of the reserve."""
 
 
 def sqlite_version() -> tuple[int, ...]:
@@ -58,16 +57,16 @@ def sqlite_version() -> tuple[int, ...]:
 
 
 def _ignore(*_: object) -> None:
-    """Take a result that nothing follows."""
+    """Ignore a result."""
 
 
 class Store:
     """The open database of one home."""
 
     vfs: str | None = None
-    """What SQLite reaches the disk through, if not the system's; tests cut the power there."""
+    """The VFS of SQLite, if not the system's; tests simulate power cuts with one."""
     synchronous = "full"
-    """With less, a power cut takes commits back that were answered; a test shows that it does."""
+    """With less, a power cut would undo commits that were answered; a test shows that it does."""
 
     def __init__(self, path: Path, key: bytes, loop: asyncio.AbstractEventLoop) -> None:
         self._path = path
@@ -81,17 +80,17 @@ class Store:
         self._ballast: Ballast
         self._closed = False
         self.lost: str | None = None
-        """Why what is written now would be lost, where the file is no longer in its place."""
+        """Why what is written now would be lost, if the file is no longer in its place."""
         self.look: Callable[[], str | None] = lambda: None
-        """Tells of `lost` now, from any thread: asked before a commit is answered."""
+        """Returns the current `lost`, from any thread; called before a commit is answered."""
         self.damaged: str | None = None
-        """What SQLite said of a page that is not what was written there, from the first one on."""
+        """What SQLite said when it first found a damaged page."""
         self._lazy = False
         """Whether a commit returns before the disk has it."""
         self._unsynced = False
-        """Whether the last one did."""
+        """Whether the last commit did."""
         self._log_pages = 0
-        """How many pages the log holds, by the last commit."""
+        """How many pages the log had after the last commit."""
         self._log_stays_long = False
 
     @classmethod
@@ -143,9 +142,9 @@ class Store:
     ) -> asyncio.Future[Answer]:
         """Do as `write` does, in one call of work with the items that others ask for meanwhile.
 
-        `work` returns a result for each item. Where it raises it is called for each item alone.
-        `then` makes of the result what the future gives; it is called at once, and also where
-        nobody waits for the future any more.
+        `work` returns a result for each item. If it raises, it is called again for each item alone.
+        `then` turns the result into that of the future; it is called at once, even if nobody waits
+        for the future any more.
         """
         future: asyncio.Future[Answer] = self._loop.create_future()
         answer = settle(future)
@@ -165,10 +164,10 @@ class Store:
     async def write_lazily(
         self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Do as `write` does, but return once others read it, before the disk has it.
+        """Do as `write` does, but return once readers see it, before the disk has it.
 
-        For what a power cut may take back: it is on the disk with the next `write`, or after
-        `LAZY_S`. The end of the process alone takes nothing back.
+        For what a power cut may undo: it reaches the disk with the next `write`, or after `LAZY_S`.
+        If only the process ends, nothing is undone.
         """
         future = self._loop.create_future()
         self._put(Operation(lambda db: work(db, *args, **kwargs), settle(future), lazy=True))
@@ -183,10 +182,10 @@ class Store:
         on_failure: Callable[[BaseException], object],
         lazy: bool = False,
     ) -> None:
-        """Do as `write` or `write_lazily` does, and call `done` with what comes of it.
+        """Do as `write` or `write_lazily` does, and call `done` with the outcome.
 
-        It costs the loop no turn more, which counts where it is busy. `on_failure` is told of an error of `done`
-        itself, which nobody else hears of: it ends what waits for that.
+        This saves a turn of the loop, which matters when it is busy. If `done` itself fails, `on_failure` is called,
+        because nobody else would learn of it; it ends whatever waits for `done`.
         """
         self._put(Operation(work, done, lazy, on_failure))
 
@@ -226,7 +225,7 @@ class Store:
     def _explain(
         self, error: apsw.Error, connection: apsw.Connection | None = None
     ) -> StorageError:
-        """Return the error of ours, and note that the store is damaged where this says so."""
+        """Return our error for one of SQLite's, and note that the store is damaged if it says so."""
         if not is_damage(error):
             return explain(error, connection)
         damaged = DamagedError(f"the store is damaged: {error}")
@@ -237,21 +236,21 @@ class Store:
 
     async def behind_what_is_queued(self) -> None:
         """Return once all writes that are queued now are committed, or have failed."""
-        # Where nothing is taken, nothing is queued.
+        # A store that accepts nothing has nothing queued.
         with contextlib.suppress(StorageError, TransientError):
             await self.write_lazily(lambda _db: None)
 
     def keep_reserve(self) -> bool:
-        """Have the space in reserve set aside again where it was used or deleted; tell whether it was deleted."""
+        """Make the reserve again if it was used or deleted; return whether it was deleted."""
         missing = self._ballast.missing
         if not self._closed and (missing or self._ballast.released):
-            # One that was used is made again before any commit, so that this one is there for nothing else.
+            # Every commit makes a used reserve again first, so this empty write is enough.
             again = self._ballast.restore if missing else lambda: None
             self.submit(_ignore, lambda _db: again(), on_failure=_ignore, lazy=True)
         return missing
 
     def shortage(self) -> str | None:
-        """Return what is not taken for want of space on the disk, and until when; None while all is."""
+        """Return what is refused because disk space is short, and until when; None if nothing is."""
         return self._ballast.shortage()
 
     async def close(self) -> None:
@@ -259,7 +258,7 @@ class Store:
         if self._closed:
             return
         self._closed = True
-        # The writer goes last: only then does it bring the log back into the database.
+        # The writer's connection is closed last: only the last one checkpoints the log.
         await self._loop.run_in_executor(None, self._readers.shutdown)
         for connection in self._read_connections:
             connection.close()
@@ -280,7 +279,7 @@ class Store:
                     wal_hook=self._note_log,
                 )
             except StoreFullError:
-                # To open takes some space too; without it what is queued could not drain.
+                # Opening needs some space too; without it, what is queued could not drain.
                 if not self._ballast.give():
                     raise
 
@@ -312,7 +311,7 @@ class Store:
         return apsw.SQLITE_OK
 
     def _checkpoint(self, connection: WriteConnection) -> None:
-        """Bring a long log back into the database, after those who wait for a commit have heard of it."""
+        """Checkpoint a long log, after the callers of the last commit got their results."""
         limit = WAL_CHECKPOINT_PAGES if self._queue.empty() else WAL_BUSY_PAGES
         if self._ballast.released and self._ballast.left_bytes:
             limit = min(limit, WAL_FULL_PAGES)
@@ -321,7 +320,7 @@ class Store:
             try:
                 connection.wal_checkpoint()
                 self._log_stays_long = False
-            except apsw.Error as error:  # Nothing is lost: after the next commit, and told once.
+            except apsw.Error as error:  # Tried again after the next commit; logged once.
                 if is_full(error, connection) and self._ballast.give():
                     self._log_pages = limit
                     self._checkpoint(connection)
@@ -330,9 +329,9 @@ class Store:
                     self._log_stays_long = True
 
     def _gather(self) -> tuple[list[Operation], bool]:
-        """Wait for work and return all that is queued by then, and whether it is the last.
+        """Wait for work; return everything that is queued by then, and whether it is the last.
 
-        Nothing comes back where lazy work has waited for an fsync for `LAZY_S`.
+        Returns no work when lazy writes have waited `LAZY_S` for an fsync.
         """
         batch: list[Operation] = []
         while len(batch) < GROUP_OPERATIONS:
@@ -354,12 +353,12 @@ class Store:
             self._roll_back(connection, batch, error, again=again)
             if not again:
                 break
-        # Nobody waits any more where the loop has ended; what was committed stays so.
+        # If the loop has ended, nobody waits any more; what was committed stays committed.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(deliver, batch)
 
     def _try(self, connection: WriteConnection, batch: list[Operation]) -> BaseException | None:
-        """Commit what is asked; return what has kept it from that."""
+        """Commit a batch; return the error that prevented it, if any."""
         try:
             if self.damaged is not None:
                 raise DamagedError(f"nothing can be kept: {self.damaged}")
@@ -374,25 +373,25 @@ class Store:
             if (lost := self.look()) is not None:
                 raise TransientError(f"nothing can be kept: {lost}", hint="see: peerpost doctor")
             self._unsynced = self._lazy
-        except BaseException as error:  # noqa: BLE001 - whatever it is, each caller hears of it
+        except BaseException as error:  # noqa: BLE001 - whatever it is, each caller gets it
             return error
         return None
 
     def _set_synchronous(self, connection: apsw.Connection, *, lazy: bool) -> None:
-        """Have the next commit wait for the disk, or not; the fsync of one is that of all before."""
+        """Set whether the next commit waits for the disk. Its fsync then covers all commits before it."""
         if lazy != self._lazy and self.synchronous == "full":
             connection.pragma("synchronous", "normal" if lazy else "full")
             self._lazy = lazy
 
     def _sync(self, connection: apsw.Connection) -> None:
-        """Bring what was written lazily to the disk: a commit that changes nothing does not."""
+        """Bring lazy writes to the disk. A commit that changes nothing would do no fsync, so this changes something."""
         with contextlib.suppress(apsw.Error):
             self._set_synchronous(connection, lazy=False)
             connection.pragma("user_version", connection.pragma("user_version"))
             self._unsynced = False
 
     def _run(self, connection: apsw.Connection, unit: list[Operation]) -> None:
-        """Do what belongs together; where it fails, each alone."""
+        """Run operations that belong together; if that fails, run each alone."""
         first = unit[0]
         connection.execute("SAVEPOINT op")
         try:
@@ -403,8 +402,8 @@ class Store:
             else:
                 first.result = first.work(connection)
         except BaseException as error:
-            # SQLite may have ended the whole transaction: then nothing of the batch is done.
-            # And nothing that stands beside a damaged page is answered as kept.
+            # SQLite may have rolled back the whole transaction: then nothing of the batch is done.
+            # And once a page is damaged, nothing may be answered as stored.
             if not connection.in_transaction or is_full(error, connection) or is_damage(error):
                 raise
             connection.execute("ROLLBACK TO op")
@@ -423,12 +422,12 @@ class Store:
         *,
         again: bool,
     ) -> None:
-        """Have each operation fail with the error, or be done `again` as if it had not been tried."""
+        """Make each operation fail with the error, or run it `again` as if it had not been tried."""
         for operation in batch:
             if again:
                 operation.result = operation.error = None
                 continue
-            # Each gets an error of its own: one that is raised in many tasks grows with each.
+            # Each operation gets an error object of its own: the traceback of a shared one would grow with each raise.
             explained = self._explain(error, connection) if isinstance(error, apsw.Error) else error
             operation.error = operation.error or explained
         if connection.in_transaction:

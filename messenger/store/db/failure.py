@@ -1,4 +1,4 @@
-"""What a failure of SQLite means to whoever asked for the write."""
+"""What a failure of SQLite means for the caller of the write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FULL_HINT = "free some space on the disk of the home folder; nothing that was a
 
 
 def is_full(error: BaseException, connection: apsw.Connection | None) -> bool:
-    """Tell whether the disk was full: a quota or a limit comes as an I/O error with a number."""
+    """Return whether the disk was full. SQLite reports a full quota or limit as an I/O error with an errno."""
     if isinstance(error, apsw.FullError):
         return True
     return (
@@ -24,7 +24,7 @@ def is_full(error: BaseException, connection: apsw.Connection | None) -> bool:
 
 
 def is_damage(error: BaseException) -> bool:
-    """Tell whether a page of an open store is not what was written there."""
+    """Return whether the error says that a page of an open store is damaged."""
     return isinstance(error, (apsw.CorruptError, apsw.NotADBError))
 
 

@@ -11,7 +11,7 @@ from peerpost.errors import StorageError
 __all__ = ["APPLICATION_ID", "check_version", "latest", "migrate"]
 
 APPLICATION_ID = 0x50505354
-"""`PPST`: tells a Peerpost database from any other."""
+"""`PPST`: distinguishes a Peerpost database from any other."""
 
 
 def _scripts() -> list[str]:
@@ -52,7 +52,7 @@ def migrate(db: apsw.Connection) -> None:
             db.pragma("application_id", APPLICATION_ID)
             db.execute("COMMIT")
         except BaseException:
-            # A full disk, for one, has ended the transaction already.
+            # Some errors, such as a full disk, have ended the transaction already.
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise

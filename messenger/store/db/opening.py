@@ -1,4 +1,4 @@
-"""A connection to the database, opened: with its key, as safe as it is promised, and of today's schema."""
+"""Opens a connection to the database: with its key, the promised durability and the current schema."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["prepare", "unlock"]
 
 BUSY_TIMEOUT_MS = 5000
 WRITE_CACHE_KIB = 8192
-"""Pages that the writer keeps deciphered: ids are random, so each new row touches some of any age."""
+"""The writer's cache of decrypted pages. It is large because ids are random, so a new row touches pages of any age."""
 
 
 def unlock(connection: apsw.Connection, key: bytes) -> None:
-    """Give a connection the key of the database, and the settings that hold for all."""
+    """Give a connection the key of the database and the settings that all connections have."""
     connection.pragma("cipher", "chacha20")
     connection.pragma("key", f"raw:{key.hex()}")
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
@@ -41,14 +41,14 @@ def prepare(
 ) -> WriteConnection:
     """Open or create the database to write, check it and bring its schema up to date.
 
-    `wal_hook` takes the place of the automatic checkpoint. Raises StorageError, DamagedError, StoreFullError.
+    `wal_hook` replaces the automatic checkpoint. Raises StorageError, DamagedError, StoreFullError.
     """
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     connection: WriteConnection | None = None
     try:
         connection = WriteConnection(*located(path, flags), vfs=vfs)
         unlock(connection, key)
-        # A store of a later version is left as it is, to the byte.
+        # A store of a later version must not be changed at all.
         migrations.check_version(connection)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", synchronous)

@@ -1,4 +1,4 @@
-"""What is asked of the writer of a store: each piece of work, who hears of it, and which are done in one call."""
+"""The operations for the writer of a store: each with its work and its callback, and which run in one call."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Done = Callable[[Any, BaseException | None], object]
 
 @dataclass(slots=True)
 class Operation:
-    """A piece of work, and what has come of it once its commit is over."""
+    """A piece of work, and its outcome after its commit."""
 
     work: Callable[..., Any]
     done: Done
     lazy: bool = False
     on_failure: Callable[[BaseException], object] | None = None
-    """Told where `done` fails: what should follow the write does not, and somebody waits for it."""
+    """Called if `done` fails: then what should follow the write does not happen, and somebody may wait for it."""
     item: Any = None
-    """What `work` is given, in a list with those of others."""
+    """The argument of `work`, which gets a list with the items of several operations."""
     together: bool = False
     result: Any = None
     error: BaseException | None = None
 
 
 def units(batch: list[Operation]) -> Iterator[list[Operation]]:
-    """Yield what is done in one call: an operation, or a run of them that go together."""
+    """Yield what runs in one call: a single operation, or consecutive ones with the same work."""
     unit: list[Operation] = []
     for operation in batch:
         if unit and not (operation.together and operation.work == unit[0].work):
@@ -47,25 +47,25 @@ def units(batch: list[Operation]) -> Iterator[list[Operation]]:
 
 
 def deliver(batch: list[Operation]) -> None:
-    """Tell each who asked what came of it; call it on the loop, after the commit."""
+    """Give each caller the outcome; call this on the loop, after the commit."""
     for operation in batch:
         try:
             operation.done(operation.result, operation.error)
         except Exception as error:
-            # The rest of the batch must have their answers.
+            # The other callers of the batch must get their answers.
             log.exception("what follows a write failed")
             if operation.on_failure is not None:
                 operation.on_failure(error)
 
 
 def settle(future: asyncio.Future[Any]) -> Done:
-    """Return what hands the outcome to a future; who cancelled it gave up the answer, not the write."""
+    """Return a callback that gives the outcome to a future. Cancelling the future does not cancel the write."""
 
     def done(result: Any, error: BaseException | None) -> None:
         if future.done():
             return
         if isinstance(error, StopIteration):
-            # A future does not take one.
+            # A future does not accept StopIteration.
             error = StorageError("the operation ran out of values")
         if error is not None:
             future.set_exception(error)

@@ -1,8 +1,8 @@
 """Many chunks at a time: hashed and sealed, opened and checked.
 
-One call covers a batch, so that the hash kernel's lanes fill and a thread works without the GIL for
-most of it. What `Sealer.open` calls good has been decrypted under the key that its leaf gives, and
-its plaintext has that leaf: the right bytes at the right place of the right file.
+One call covers a batch, so that all lanes of the hash kernel are used and a thread works without the
+GIL for most of the time. A chunk that `Sealer.open` calls good was decrypted under the key that its
+leaf gives, and its plaintext has that leaf: the right bytes at the right place of the right file.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Sealer:
     def open(self, chunks: Sequence[SealedChunk], out: memoryview) -> list[bool]:
         """Open and check chunks, chunk i into `out` at i times the chunk size.
 
-        Only the last of the file may be short. Returns which are right.
+        Only the last chunk of the file may be short. Returns for each whether it is right.
         """
         opened = [self._decrypt(chunk, self._slot(out, at)) for at, chunk in enumerate(chunks)]
         at = 0

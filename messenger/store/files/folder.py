@@ -1,9 +1,9 @@
-"""A folder sent as one file: the tar archive that it would be, made piece by piece while it is read.
+"""A folder sent as one file: its tar archive, which is never stored but made piece by piece while it is read.
 
-Nothing is copied. The manifest gives each header and each file's place, so that any part of the
-archive can be made at any time, and again after a restart: POSIX pax headers by the standard
-library, without owners, with times in whole seconds. A file that is not what the manifest says ends
-the transfer with its name.
+Nothing is copied. The manifest determines each header and each file's place, so that any part of the
+archive can be made at any time, and again after a restart. Headers are POSIX pax headers by the
+standard library, without owners, with times in whole seconds. If a file is not what the manifest says,
+the transfer ends and names the file.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ __all__ = ["Archive", "ArchiveStream", "FolderSource"]
 
 _BLOCK: Final = tarfile.BLOCKSIZE
 _SHORT_NAME: Final = tarfile.LENGTH_NAME - 1
-"""Bytes of a name that needs no further header, the `/` behind a folder's not counted."""
+"""A longer name needs a further header; the `/` after a folder's name is not counted."""
 _LARGE: Final = 8 << 30
-"""Size, and time in seconds, that need one."""
+"""A size in bytes or a time in seconds from which a further header is needed."""
 _TYPES: Final = {FILE: tarfile.REGTYPE, FOLDER: tarfile.DIRTYPE, LINK: tarfile.SYMTYPE}
 
 
@@ -51,13 +51,13 @@ class Archive:
             self._places.append(place)
             at += self._header_bytes(node) + _padded(node.size)
         self._members_end = at
-        # Two blocks of zeros, and as every tar writes it, whole records.
+        # Every tar ends with two blocks of zeros and is filled up to whole records.
         self.size = -(-(at + 2 * _BLOCK) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
         """Bytes of the archive."""
 
     @classmethod
     def open(cls, path: bytes, manifest: bytes, prefix: str) -> Archive:
-        """Open a folder by its path. Raises SourceChangedError, or TransientError where it may be open later."""
+        """Open a folder by its path. Raises SourceChangedError, or TransientError if it may be open later."""
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         try:
             fd = os.open(path, flags)

@@ -4,12 +4,12 @@
     node     = kind u8, path length u16, link length u16, mode u32, size u64, mtime_ns i64, inode u64,
                ctime_ns i64 (little-endian), path, link
 
-Those of `folder 1`, which may wait from an earlier version, have no ctime_ns: the time of the last change of any
-kind, which unlike that of the content cannot be put back.
+Manifests of `folder 1`, which an earlier version may have queued, have no ctime_ns. That is the time of
+the last change of any kind; unlike mtime, nobody can set it back.
 
-A path is relative to the folder, of bytes as the system has them; the folder itself has the empty
-one and comes first, and what is in a folder comes after it. Symbolic links are never followed, and
-are taken only if they stay within the folder.
+A path is relative to the folder, in bytes as the system has them. The folder itself has the empty path
+and comes first; what is in a folder comes after it. Symbolic links are never followed, and are included
+only if they stay within the folder.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ __all__ = [
 ]
 
 MAX_MANIFEST_BYTES: Final = 32 << 20
-"""A quarter of a million files with names of usual length: what is held in memory while they leave."""
+"""Enough for a quarter of a million files with names of usual length. It is held in memory while they are sent."""
 MAX_SKIPPED: Final = 1000
-"""Names remembered of what is not sent."""
+"""How many names of files that are not sent are remembered."""
 _MAGIC: Final = b"peerpost folder 2\n"
 _NODE: Final = struct.Struct("<BHHIQqQq")
 _OLD_MAGIC: Final = b"peerpost folder 1\n"
@@ -102,7 +102,7 @@ def nodes(manifest: bytes, at: int = len(_MAGIC)) -> Iterator[tuple[int, FolderE
 
 
 def scan(folder_fd: int, besides: Collection[tuple[int, int]] = ()) -> Scan:
-    """List an open folder, without what is in the home, which is `besides` by device and inode.
+    """List an open folder, leaving out the files of the home, given as `besides` by device and inode.
 
     Raises NoInputError naming what cannot be read, BadInputError if too much.
     """
@@ -160,7 +160,7 @@ def _entries(folder_fd: int, folder: bytes) -> list[tuple[bytes, os.stat_result]
 
 
 def _judge(folder_fd: int, path: bytes, status: os.stat_result) -> tuple[int, bytes, str | None]:
-    """Return the kind of something, where it links to, and why it is not sent if it is not."""
+    """Return the kind of an entry, where it links to, and why it is not sent, if so."""
     if stat.S_ISDIR(status.st_mode):
         return FOLDER, b"", None
     try:

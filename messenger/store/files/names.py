@@ -31,7 +31,7 @@ separators: none is seen, and several change how the rest is read."""
 _SUFFIX_BYTES: Final = 32
 """Longest ending that is kept whole when a long name is cut."""
 _CUT: Final = "…"
-"""What stands where a long name was cut."""
+"""Replaces the part that was cut out of a long name."""
 
 
 def safe_name(name: str) -> str:
@@ -66,7 +66,7 @@ def numbered(name: str, number: int) -> str:
 def clip(name: str, size_bytes: int = NAME_BYTES) -> str:
     """Return a name of at most that many bytes of UTF-8: a long one loses the middle of its stem.
 
-    It keeps its ending, and what is before that, where names that begin alike differ: `part 1 of 9`.
+    It keeps its ending and the part before it, because names that begin alike differ there: `part 1 of 9`.
     """
     stem, suffix = _split(name)
     return _cut_middle(stem, size_bytes - len(suffix.encode())) + suffix
@@ -95,7 +95,7 @@ def stays_within(link: str, depth: int) -> bool:
 def _is_bad(char: str) -> bool:
     if char in _FORBIDDEN or unicodedata.category(char) in _INVISIBLE:
         return True
-    # Other blanks look like a space, or like nothing: "invoice.pdf<many blanks>.exe".
+    # Other blanks look like a space or like nothing, which could hide an ending: "invoice.pdf<many blanks>.exe".
     return char != " " and unicodedata.category(char) == "Zs"
 
 
@@ -110,14 +110,14 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _cut_middle(text: str, size_bytes: int) -> str:
-    """Shorten a text to that many bytes of UTF-8, between characters, its beginning and its end kept."""
+    """Shorten a text to that many bytes of UTF-8, between characters; keep its beginning and its end."""
     data = text.encode()
     if len(data) <= size_bytes:
         return text
     room = size_bytes - len(_CUT.encode())
     head = data[: room - room // 2].decode(errors="ignore")
     tail = data[len(data) - room // 2 :].decode(errors="ignore")
-    # What belongs to a letter that was cut off must not come to belong to the mark of the cut.
+    # A combining mark whose letter was cut off must not combine with the mark of the cut.
     while tail and (is_hidden(tail, 0) or unicodedata.category(tail[0]).startswith("M")):
         tail = tail[1:]
     return head + _CUT + tail

@@ -1,10 +1,9 @@
-"""Outgoing files read where they lie: sealed while they are asked for, never copied.
+"""Outgoing files read where they lie: sealed when they are asked for, never copied.
 
-The reference holds what the file was when it was queued: size, inode, when its content was written,
-and when anything of it was changed last, which unlike the former nobody can put back. A file that is
-no longer that is not sent: `SourceChangedError`, and the transfer ends with that cause. A chunk's key
-depends on its leaf, so even a change that keeps all of that never has two plaintexts under one key; a
-chunk that reads differently from the first time is noticed here too.
+The reference records the file as it was when it was queued: size, inode, mtime, and ctime, which unlike
+mtime nobody can set back. If the file no longer matches, it is not sent: `SourceChangedError`, and the
+transfer ends with that cause. A chunk's key depends on its leaf, so even a change that keeps all of these
+never puts two plaintexts under one key; and a chunk that reads differently the second time is noticed.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ class Reference:
     """A file as it was when it was queued."""
 
     path: str
-    """As Python has it (`os.fsdecode`): it may be no UTF-8, and JSON in ASCII keeps that."""
+    """The path as `os.fsdecode` returns it. It may be no UTF-8, which JSON in ASCII preserves."""
     size: int
     mtime_ns: int
     inode: int
     ctime_ns: int | None = None
-    """None where it was queued by a version that did not look at it."""
+    """None if the file was queued by a version that did not record it."""
 
 
 def describe(fd: int, path: str | bytes) -> Reference:

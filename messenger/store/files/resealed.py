@@ -59,24 +59,24 @@ class ResealedSource(abc.ABC):
         self._count = self._geometry.count or 1
         self._hashed = bytearray(self._count)
         self._noted = bytearray()
-        """Leaves that are to be written, of consecutive chunks,"""
+        """Leaves of consecutive chunks that are not written to the leaf list yet."""
         self._noted_first = 0
-        """from this one."""
+        """The index of the first of these chunks."""
         self._lock = threading.Lock()
         self._leaves_lock = threading.Lock()
         """Held while the leaf list is read or written."""
         self._closed = False
         self._users = 0
         with disk.errors("cannot open a leaf list"):
-            # What an earlier run left there is not trusted, but written anew.
+            # Leaves that an earlier run left there are not trusted; they are written again.
             self._leaves_fd = disk.open_private(leaves_path, os.O_RDWR | os.O_CREAT)
 
     @abc.abstractmethod
     def _read_plain(self, first: int, count: int) -> memoryview:
-        """Return the plaintext of chunks. Raises PeerpostError where it is not what was queued."""
+        """Return the plaintext of chunks. Raises PeerpostError if it is not what was queued."""
 
     def _read_cached(self, first: int, count: int) -> memoryview | None:  # noqa: ARG002
-        """Do as `_read_plain` does without any wait, in a buffer that is used again; None where it cannot be."""
+        """Do as `_read_plain` does without any wait, in a buffer that is used again; None if it cannot be."""
         return None
 
     @abc.abstractmethod
@@ -94,7 +94,7 @@ class ResealedSource(abc.ABC):
         return piece
 
     def read_cached(self, first: int, count: int) -> Piece | None:
-        """Read, hash and seal chunks that are in memory, and wait for nothing; None where they are not.
+        """Read, hash and seal chunks that are in memory, and wait for nothing; None if they are not.
 
         Call it on one thread alone, and `note` or `keep` with the piece. Raises SourceChangedError.
         """
@@ -116,7 +116,7 @@ class ResealedSource(abc.ABC):
         return Piece(first=first, leaves=leaves, sealed=sealed)
 
     def note(self, piece: Piece) -> bool:
-        """Take the leaves of a piece, which may then be sent, without any wait; False where `keep` must."""
+        """Take the leaves of a piece, which may then be sent, without any wait; False if `keep` must."""
         if not self._leaves_lock.acquire(blocking=False):
             return False
         try:
@@ -136,7 +136,7 @@ class ResealedSource(abc.ABC):
     def keep(self, piece: Piece) -> None:
         """Write down the leaves of a piece, which may then be sent.
 
-        Raises SourceChangedError where the chunks were others before, or StorageError.
+        Raises SourceChangedError if the chunks were others before, or StorageError.
         """
         with self._in_use():
             self._keep(piece.first, len(piece.leaves) // LEAF_BYTES, piece.leaves)

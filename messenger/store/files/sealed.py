@@ -6,9 +6,9 @@
 Nothing on disk is plain, so a stolen disk shows sizes and times. A leaf stands there if and only if
 its chunk was written, or was being written when the machine died: `rehash` tells which.
 
-Chunks that are received are written past the page cache where the file system can: what is written
-once and read much later, if ever, needs no copy in memory, and a flood of dirty pages would hold up
-every commit of the database.
+Received chunks are written past the page cache if the file system can do that. They are written once
+and read much later, if ever, so they need no copy in memory; and many dirty pages would delay every
+commit of the database.
 
 Everything here blocks; the node runs it in threads. Reading is safe from several threads at once, and so is
 checking and writing different chunks.
@@ -41,13 +41,13 @@ BATCH_BYTES: Final = LANES << CHUNK_LOG2
 PAGE_LEAVES: Final = 1 << 15
 """Leaves read at a time to compute a root: 1 MiB."""
 _NO_LEAF: Final = bytes(LEAF_BYTES)
-"""A hole in the leaves file: no chunk was written there. BLAKE2b gives this once in 2^256."""
+"""A hole in the leaves file: no chunk was written there. A real leaf has this value once in 2^256."""
 LEAVES_SUFFIX: Final = ".leaves"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """What Finish says of a file."""
+    """Size, count and root of a file, as in Finish."""
 
     size: int
     count: int
@@ -82,19 +82,20 @@ class SealedFile:
         self._scratches: list[memoryview] = []
         self._flushing = threading.Lock()
         self.flush_failed = False
-        """Whether what was written may be lost: the system tells so once, and the next flush succeeds again.
+        """Whether written data may be lost, because an fsync failed. The system reports that once; the next fsync
+        reports success although the data is not on the disk.
 
-        Nothing of it is to be believed then before the file was opened anew and re-hashed.
+        Nothing of the file may be trusted then until it was opened again and re-hashed.
         """
 
     @classmethod
     def create(cls, path: Path, sealer: Sealer) -> SealedFile:
-        """Create both files, private to their owner. Raises StorageError where one exists."""
+        """Create both files, private to their owner. Raises StorageError if one exists."""
         return cls._open(path, sealer, os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
     @classmethod
     def open(cls, path: Path, sealer: Sealer, *, writable: bool = False) -> SealedFile:
-        """Open both files. Raises StorageError where one is missing."""
+        """Open both files. Raises StorageError if one is missing."""
         return cls._open(path, sealer, os.O_RDWR if writable else os.O_RDONLY)
 
     @classmethod
@@ -114,7 +115,7 @@ class SealedFile:
         return sealed
 
     def close(self) -> None:
-        """Close both files; again is harmless."""
+        """Close both files. Closing twice is harmless."""
         for fd in (self._data_fd, self._leaves_fd):
             if fd >= 0:
                 os.close(fd)
@@ -137,7 +138,7 @@ class SealedFile:
     # -- raw
 
     def read_chunks(self, first: int, count: int, size: int | None) -> list[memoryview]:
-        """Return `count` sealed chunks from `first` in one read; what is not there comes short."""
+        """Return `count` sealed chunks from `first` in one read; chunks that are not there are short or empty."""
         geometry = self.geometry(size)
         step, sealed_bytes = self._step, geometry.sealed_bytes
         total = (count - 1) * step + geometry.sealed_len(first + count - 1)
@@ -147,7 +148,7 @@ class SealedFile:
 
     @property
     def _step(self) -> int:
-        """Bytes from one chunk's place to the next one's."""
+        """Bytes from the position of one chunk to that of the next."""
         sealed_bytes = self.geometry(None).sealed_bytes
         return -(-sealed_bytes // disk.BLOCK_BYTES) * disk.BLOCK_BYTES
 
@@ -169,15 +170,15 @@ class SealedFile:
             disk.write_at(self._leaves_fd, [memoryview(leaves)], first * LEAF_BYTES)
 
     def sync(self) -> None:
-        """Have all that was written survive a power cut. Raises StorageError, from then on each time."""
+        """Make everything written survive a power cut. Raises StorageError; after a failure, every time."""
         self._flush(self._data_fd, self._leaves_fd)
 
     def flush_chunks(self) -> None:
-        """Have the chunks, not yet their leaves, survive a power cut: `sync` then takes less."""
+        """Make the chunks, not yet their leaves, survive a power cut, so that `sync` takes less time."""
         self._flush(self._data_fd)
 
     def _flush(self, *fds: int) -> None:
-        # One at a time: of two that flush at once only one would learn of a failure.
+        # One thread at a time: of two that flush at once, only one would get the error.
         with self._flushing, disk.errors("cannot flush a sealed file"):
             if self.flush_failed:
                 raise StorageError("cannot flush a sealed file: it has failed before")
@@ -189,9 +190,9 @@ class SealedFile:
     # -- checked
 
     def verify(self, chunks: Sequence[SealedChunk]) -> tuple[list[SealedChunk], list[int]]:
-        """Open and check chunks, which ascend; return those that are right, and the indexes of the others.
+        """Open and check chunks in ascending order; return those that are right, and the indexes of the others.
 
-        This waits for nothing.
+        This does no I/O.
         """
         count = min(len(chunks), self._batch)
         scratch = self._scratches.pop() if self._scratches else memoryview(b"")
@@ -213,11 +214,11 @@ class SealedFile:
             self._write_run(run)
 
     def _write_run(self, run: Sequence[SealedChunk]) -> None:
-        """Write consecutive chunks that are right, past the page cache where that is possible."""
+        """Write consecutive right chunks, past the page cache if that is possible."""
         leaves = b"".join(chunk.leaf for chunk in run)
         step = self._step
         whole = [chunk.block for chunk in run if len(chunk.block) == step]
-        # The last of a file may be short: what lies behind it in its block is not ours to write.
+        # The last chunk of a file may be short. The rest of its block is undefined and must not be written.
         direct_fd = self._direct_fd if self._direct else None
         if direct_fd is None or len(whole) != len(run) or run[-1].last:
             self.write_chunks(run[0].index, [chunk.sealed for chunk in run], leaves)
@@ -228,7 +229,8 @@ class SealedFile:
             if error.errno != errno.EINVAL:
                 with disk.errors("cannot write a sealed file"):
                     raise
-            # Opened but not supported: some file systems tell only now. Another thread may be using the descriptor.
+            # Some file systems report only now that they do not support direct writes. Do not close the descriptor:
+            # another thread may be using it.
             self._direct = False
             self._write_run(run)
             return
@@ -238,7 +240,7 @@ class SealedFile:
     def rehash(self, size: int | None) -> bytes:
         """Open and check all that is on disk; return the bitmap of the chunks that are right.
 
-        `size` is None where the end is not known. A wrong chunk is no error: it was being written.
+        `size` is None if the end is not known. A wrong chunk is no error: it was being written.
         """
         geometry = self.geometry(size)
         with disk.errors("cannot read a sealed file"):
@@ -316,8 +318,8 @@ class SealedFile:
     def finish(self, end: End, final: Path) -> None:
         """Check the root, flush, and move the file to its final name in the same folder.
 
-        Done again after a crash it does what is left. Raises ProtocolError if the leaves do not add
-        up to the root, StorageError if the disk fails.
+        After a crash it can be called again, and does the rest. Raises ProtocolError if the leaves do
+        not give the root, StorageError if the disk fails.
         """
         if self.root(end.count) != end.root:
             raise ProtocolError("the leaves do not add up to the root that the sender named")
@@ -333,7 +335,7 @@ class SealedFile:
             disk.sync_folder(final.parent)
 
     def _stored(self, count: int, geometry: Geometry) -> Iterator[list[_Stored]]:
-        """Yield what is on disk of the first `count` chunks, in consecutive runs of a batch."""
+        """Yield those of the first `count` chunks that are on disk, in consecutive runs of at most a batch."""
         for first in range(0, count, self._batch):
             leaves = self.read_leaves(first, min(self._batch, count - first))
             leaves += bytes(-len(leaves) % LEAF_BYTES)

@@ -1,4 +1,4 @@
-"""A pipe that something is read from for as long as it takes, and that can be given up meanwhile."""
+"""A pipe that is read for as long as it takes, and can be given up meanwhile."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Source:
                 raise NoInputError(f"cannot read the input: {error.strerror or error}") from error
 
     def stop(self) -> None:
-        """Have the reader give up."""
+        """Make the reader give up."""
         if not self._stopped:
             self._stopped = True
             os.write(self._waker, b"\0")
 
     def close(self) -> None:
-        """Close all; the reader has left."""
+        """Close everything. The reader has ended."""
         for fd in (self._fd, self._woken, self._waker):
             os.close(fd)

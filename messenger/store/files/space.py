@@ -11,7 +11,7 @@ from peerpost.errors import StoreFullError
 __all__ = ["RESERVE_BYTES", "check_space"]
 
 RESERVE_BYTES: Final = 1 << 30
-"""Left free whatever a peer sends, where the configuration says nothing else (storage.min_free)."""
+"""Left free whatever a peer sends, unless the configuration says otherwise (storage.min_free)."""
 
 
 def check_space(

@@ -1,11 +1,11 @@
-"""Outgoing files, sealed into the spool: what a message needs is its own once it is queued.
+"""Outgoing files, sealed into the spool: once a message is queued, it has its own copy of what it needs.
 
-The source may be a file, a pipe or a socket, of known or unknown length. A chunk is sealed when the
-byte after it is known to exist, or not to: whether it is the last goes into its leaf. So a stream
-can be sent while it is being read.
+The source may be a file, a pipe or a socket, of known or unknown length. A chunk is sealed when it is
+known whether another byte follows, because its leaf depends on whether it is the last. So a stream can
+be sent while it is being read.
 
-The transfer that spooled a content sends the chunks as they lie there (`SpoolSource`); others of the
-same content seal them anew (`SharedSource`, and `contents`, which finds the same bytes).
+The transfer that spooled a content sends the chunks as they are stored (`SpoolSource`); other transfers
+of the same content seal them anew (`SharedSource`; `contents` finds the same bytes).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .sealed import End, SealedFile
 __all__ = ["Readable", "SharedSource", "SpoolSource", "digest_of", "spool"]
 
 _HASH_BYTES: Final = 2 << 20
-"""Read at a time to hash a file: it stays in the cache between the two."""
+"""How much of a file is read and then hashed at a time: small enough to be still in the CPU cache."""
 
 
 class Hasher(Protocol):
@@ -55,10 +55,10 @@ def spool(
     on_chunks: Callable[[int, int], None] | None = None,
     hasher: Hasher | None = None,
 ) -> End:
-    """Seal all that a file descriptor gives, into a new sealed file, and flush it to the disk.
+    """Seal everything from a file descriptor into a new sealed file, and flush it to the disk.
 
-    `on_chunks(available, size_bytes)` is called in this thread as chunks come to be, none of them
-    the last; `hasher` is fed all that goes by. Raises NoInputError if the source cannot be read,
+    `on_chunks(available, size_bytes)` is called in this thread as chunks are made, none of them the
+    last; `hasher` gets all the bytes. Raises NoInputError if the source cannot be read,
     BadInputError if it is longer than `limit_bytes`, StoreFullError or StorageError if the spool
     cannot be written.
     """
@@ -128,7 +128,7 @@ class SpoolSource:
     def read(self, first: int, count: int) -> Piece:
         """Return sealed chunks. Raises StorageError.
 
-        What is asked for again may be damaged here, so it is checked before it leaves once more.
+        If a chunk is asked for again, ours may be damaged, so it is checked before it is sent once more.
         """
         stop = first + count
         self._read_once += bytes(max(0, stop - len(self._read_once)))
@@ -146,7 +146,7 @@ class SpoolSource:
         return self._sealed.read_leaves(first, count)[: LEAF_BYTES * count]
 
     def ended(self, end: End) -> None:
-        """Take that the stream has come to its end."""
+        """Note that the stream has ended."""
         self._size = end.size
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ class SpoolSource:
 
 
 class SharedSource(ResealedSource):
-    """What another transfer has spooled: opened, checked, and sealed under the keys of this one."""
+    """A content that another transfer has spooled: opened, checked, and sealed under the keys of this transfer."""
 
     def __init__(self, content: SealedFile, size: int, sealer: Sealer, leaves_path: Path) -> None:
         """Take ownership of an open sealed file. Raises StorageError."""

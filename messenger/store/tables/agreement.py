@@ -1,8 +1,8 @@
-"""Whether a contact remembers of our lanes what we remember, and what follows where it does not.
+"""Whether a contact remembers our lanes as we do, and what follows if it does not.
 
-Either home may have been put back to an older state: a copy restored, a machine rolled back, a log lost. Where it was
-ours, numbers that we would give now are taken: we go on under another outbox id. Where it was the contact's, it lacks
-what it had acknowledged: that is sent again.
+Either home may have been put back to an older state: a copy was restored, a machine rolled back, a log lost. If it was
+ours, the contact has other messages under the numbers that we would give next, so we go on under a new outbox id. If it
+was the contact's, it lacks messages that it had acknowledged, so these are sent again.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ __all__ = [
 ]
 
 RENEW_AGAIN_MS: Final = 10_000
-"""How soon numbers may be in doubt again: a contact must not have us count anew all the time."""
+"""How soon numbers may be in doubt again: a contact must not make us renumber all the time."""
 RENEW_AGAIN_MS_EACH: Final = 5
-"""The same for each message that was opened or numbered anew: that takes some 60 us of everybody's time."""
+"""Added to that for each message reopened or renumbered, because each takes about 60 us of everybody's time."""
 ANSWER_AGAIN_MS: Final = 600_000
-"""How long the same answer is given again: sessions that follow each other at once, and a contact that restarts."""
+"""How long the same answer is repeated, for sessions that follow each other quickly and contacts that restart."""
 _KEY = "contact_id = ? AND outbox_id = ? AND lane = ?"
 _DELIVERED: Final = (
     f"{_KEY} AND seq > ? AND settled = 1 AND state IN ('queued', 'sent', 'delivered')"
@@ -51,17 +51,17 @@ _DELIVERED: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:
-    """A lane of which the contact lacks what it had acknowledged."""
+    """A lane on which the contact lacks messages that it had acknowledged."""
 
     outbox_id: bytes
     lane: int
     acknowledged: int
-    """Up to which number."""
+    """The number up to which it had acknowledged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unheard:
-    """What a contact has to be told, and has not answered."""
+    """Something that a contact must be told and has not answered yet."""
 
     outbox_id: bytes
     lane: int
@@ -72,7 +72,7 @@ class Unheard:
 
 @dataclass(slots=True, kw_only=True)
 class Agreement:
-    """What came of comparing."""
+    """The result of the comparison."""
 
     settled: list[outbox.Entry] = field(default_factory=list)
     ours: bool = False
@@ -89,11 +89,11 @@ def agree(
     complete: bool,
     now_ms: int,
 ) -> Agreement:
-    """Settle what a contact has of ours by its HELLO, as far as it is the same, and mend what is not.
+    """Settle what a contact has of ours by its HELLO, if it agrees with ours, and repair what does not.
 
-    `have` is (outbox id, lane, watermark) each, `tops` the highest number held of each with its link, where the contact
-    tells that; `complete` says that it has nothing of a lane that is not named. To be done before anything is sent.
-    Raises ProtocolError where numbers are in doubt again and again, and as `served.require_served` does.
+    `have` is (outbox id, lane, watermark) each; `tops` is the highest number held of each with its link, if the contact
+    says that; `complete` means that it has nothing on a lane that is not named. Call this before anything is sent.
+    Raises ProtocolError if numbers are in doubt again and again, and what `served.require_served` raises.
     """
     require_served(db, contact_id)
     agreement = Agreement()
@@ -129,7 +129,7 @@ def agree(
     for again, _, _ in lacking:
         _tell(db, contact_id, again.outbox_id, again.lane, history.AGAIN, again.acknowledged)
     if agreement.ours or gap or older:
-        # Of an id that was left nothing is sent any more: what is lacking there gets other numbers too.
+        # Nothing more is sent under an abandoned outbox id: what the contact lacks there gets new numbers too.
         renew(db, contact_id, now_ms, gap=gap, paced=bool(lacking or older))
     if agreement.ours:
         _found_ours(db, contact_id, current, now_ms)
@@ -148,9 +148,9 @@ def _open_again(db: apsw.Connection, key: tuple[str, bytes, int], watermark: int
 
 
 def _take_pace(db: apsw.Connection, contact_id: str, now_ms: int, *, of: int = 0) -> None:
-    """Note that so many messages are opened or numbered anew now. Raises ProtocolError where that is too soon.
+    """Note that so many messages are reopened or renumbered now. Raises ProtocolError if that is too soon.
 
-    Each takes the time of all contacts, so that a contact may not ask for it at its own pace.
+    The work takes time from all contacts, so one contact must not cause it as often as it likes.
     """
     row = db.execute(
         "SELECT renewed_ms FROM outbox_ids WHERE contact_id = ?", (contact_id,)
@@ -176,7 +176,7 @@ def _same(
     seq: int,
     link: bytes | None,
 ) -> bool:
-    """Tell whether a number of ours has this link, which stands for all before it too; yes if it is not known."""
+    """Return whether a number of ours has this link, which covers all before it too; true if that is not known."""
     if link is None or chain is None or seq == 0:
         return True
     if seq == chain[0]:
@@ -188,7 +188,7 @@ def _same(
 def _lacks(
     db: apsw.Connection, key: tuple[str, bytes, int], watermark: int, last_seq: int
 ) -> Again | None:
-    """Return the lane where the number after a watermark was acknowledged: the watermark was higher once."""
+    """Return the lane if the number after a watermark was acknowledged before: then the watermark was higher once."""
     if watermark >= last_seq:
         return None
     first_open = db.execute(
@@ -204,7 +204,7 @@ def _lacks(
 def _send_again(
     db: apsw.Connection, contact_id: str, again: Again, watermark: int, last_seq: int
 ) -> bool:
-    """Have what a contact lacks sent again; False where some of it is not here any more."""
+    """Mark what a contact lacks to be sent again; return False if some of it is no longer here."""
     key = (contact_id, again.outbox_id, again.lane)
     ended: list[Any] = db.execute(
         f"SELECT row_id FROM outbox WHERE {_KEY} AND seq > ? AND settled = 1"  # noqa: S608
@@ -224,11 +224,11 @@ def _send_again(
 def renew(
     db: apsw.Connection, contact_id: str, now_ms: int, *, gap: bool = False, paced: bool = False
 ) -> int:
-    """Draw another outbox id for a contact and number in it what it has not acknowledged; return how much.
+    """Draw a new outbox id for a contact and renumber what it has not acknowledged; return how many.
 
-    Each message says which number it had: the contact may have taken it under that. `gap`: something is missing before
-    them. `paced`: its time was taken. Raises ProtocolError where that was done just now, NotFoundError where the
-    contact was removed.
+    Each message says which number it had, because the contact may have received it under that one. `gap`: messages are
+    missing before these. `paced`: the pace was checked already. Raises ProtocolError if this was done just now,
+    NotFoundError if the contact was removed.
     """
     require_known(db, contact_id)
     if not paced:
@@ -263,7 +263,7 @@ def _renumber(
 
 
 def _moved(message: wire.Message, link: bytes, outbox_id: bytes, seq: int, prev: bytes) -> bytes:
-    """Return a message under another number, which says those that it had."""
+    """Return a message with another number, naming the numbers that it had before."""
     was = [Earlier(message.outbox_id, message.lane, message.seq, link)]
     was += history.decode_was(message.ext.get(history.WAS, b""))
     fields: dict[str, Any] = {name: getattr(message, name) for name in message.__struct_fields__}
@@ -279,7 +279,7 @@ def put_back(db: apsw.Connection, contact_id: str, side: str, now_ms: int) -> No
 
 
 def put_back_at(db: apsw.Connection, contact_id: str) -> dict[str, int]:
-    """Return when each side's home was last found put back, with what a contact has of ours and we of it."""
+    """Return when each side's home was last found put back, for one contact."""
     rows: Iterable[Any] = db.execute(
         "SELECT side, at_ms FROM put_back WHERE contact_id = ?", (contact_id,)
     )
@@ -302,9 +302,9 @@ def note_if_behind(
     acknowledged: int,
     now_ms: int,
 ) -> bool:
-    """Note that our home was put back, where it has less of a lane than it had acknowledged; tell whether so.
+    """Note that our home was put back if it has less of a lane than it had acknowledged; return whether it was.
 
-    So it is too where that was noted just now: what was missing may have come since, and our answer not have arrived.
+    Also true if that was noted just now: the missing messages may have arrived since, but our answer may be lost.
     """
     watermark = db.execute(
         f"SELECT watermark FROM marks WHERE {_KEY}",  # noqa: S608
@@ -317,7 +317,7 @@ def note_if_behind(
 
 
 def doubted(db: apsw.Connection, contact_id: str, outbox_id: bytes, now_ms: int) -> bool:
-    """Give other numbers to what waits, if a contact has other messages under those of our outbox id of now.
+    """Renumber what waits, if a contact has other messages under the numbers of our current outbox id.
 
     Raises ProtocolError as `renew` does.
     """
@@ -329,7 +329,7 @@ def doubted(db: apsw.Connection, contact_id: str, outbox_id: bytes, now_ms: int)
 
 
 def _found_ours(db: apsw.Connection, contact_id: str, left: bytes, now_ms: int) -> None:
-    """Note that our home was put back, and that the contact has to hear of the outbox id that we have left."""
+    """Note that our home was put back, and that the contact must be told which outbox id we have abandoned."""
     put_back(db, contact_id, "ours", now_ms)
     db.execute(
         "DELETE FROM unheard WHERE contact_id = ? AND what = ?", (contact_id, history.RENEWED)
@@ -340,7 +340,7 @@ def _found_ours(db: apsw.Connection, contact_id: str, left: bytes, now_ms: int) 
 def _tell(
     db: apsw.Connection, contact_id: str, outbox_id: bytes, lane: int, what: str, watermark: int
 ) -> None:
-    # What was to be said of outbox ids before this one concerns nobody any more.
+    # Messages about still older outbox ids are no longer needed.
     db.execute(
         "DELETE FROM unheard WHERE contact_id = ? AND what = ? AND outbox_id <> ?",
         (contact_id, what, outbox_id),
@@ -363,7 +363,7 @@ def heard(
     answer: str,
     now_ms: int,
 ) -> None:
-    """Take the answer to what was told, which is then told no more; note what it says of the contact's home."""
+    """Take the answer to what we told, which is not repeated then; note what it says about the contact's home."""
     what = history.RENEWED if answer == history.HEARD else history.AGAIN
     key = (contact_id, outbox_id, lane, what)
     db.execute(f"DELETE FROM unheard WHERE {_KEY} AND what = ?", key)  # noqa: S608

@@ -23,13 +23,13 @@ def path(folder: Path, row: Transfer, suffix: str) -> Path:
 
 
 def discard(folder: Path, row: Transfer) -> None:
-    """Remove all that has come of a file."""
+    """Remove everything that was received of a file."""
     for suffix in SUFFIXES:
         path(folder, row, suffix).unlink(missing_ok=True)
 
 
 def sweep(folder: Path, kept: Iterable[Transfer]) -> None:
-    """Give old files their names of today, and remove what belongs to none of the transfers (`deletion.kept_files`)."""
+    """Rename files of earlier versions, and remove those that belong to no transfer (`deletion.kept_files`)."""
     kept = list(kept)
     for row in kept:
         for suffix in SUFFIXES:

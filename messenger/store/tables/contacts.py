@@ -1,4 +1,4 @@
-"""The people and machines that this home knows: who they are, where they answer, how they stand."""
+"""The people and machines that this home knows: identity, addresses and state."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _COLUMNS = (
 )
 
 REMEMBERED = 4096
-"""Contacts whose parsed statements and addresses are kept at hand: each dial asks for them."""
+"""How many contacts' parsed statements and addresses are cached: each dial needs them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class Contact:
     def transport_publics(self) -> tuple[bytes, ...]:
         """Ed25519 transport keys under which the contact may answer, current first.
 
-        A ticket of one that we have met has the last word only: it may be forged, and its key may be newer.
+        For a contact that we have met, the key of a ticket comes last: it may be newer, but also forged.
         """
         statement = self.statement
         told = () if statement is None else statement.transport_publics
@@ -103,7 +103,7 @@ class Contact:
 
     @property
     def renewing(self) -> bool:
-        """Whether we have met, and a new ticket is to make it a friendship of both sides again."""
+        """Whether we have met, and a new ticket must make both sides contacts of each other again."""
         return (
             self.state == "pending" and self.signed is not None and self.ticket_secret is not None
         )
@@ -114,9 +114,9 @@ class Contact:
         return self.where(local=False)
 
     def where(self, *, local: bool) -> tuple[str, ...]:
-        """Return the same; `local` says whether a statement may name this machine and its own link.
+        """Return the same addresses; `local` says whether a statement may name loopback and link-local ones.
 
-        Else it may only where the user or the ticket did: a contact is not to choose which ports here are knocked at.
+        If not, only the user or the ticket may name them: a contact must not choose which local ports we connect to.
         """
         statement = self.statement
         told = () if statement is None else statement.tk[0].addresses
@@ -176,10 +176,10 @@ def add(
     ticket_expires_s: int | None = None,
     now_ms: int,
 ) -> Contact:
-    """Add a contact. One with the same identity and name takes the new ticket, and is pending until it was used.
+    """Add a contact. An existing one with this identity and name takes the new ticket, and is pending until it is used.
 
-    Raises ExistsError where the name is taken by another, or the identity is a contact already by another name,
-    without a new ticket, or one that is blocked or to be verified.
+    Raises ExistsError if another contact has the name; or if the identity is a contact already under another name,
+    without a new ticket, blocked, or to be verified.
     """
     same = by_public(db, id_public)
     if same is not None:
@@ -195,7 +195,7 @@ def add(
             " ticket_secret = ?, ticket_expires_s = ? WHERE id = ?",
             (
                 transport_public,
-                # What led to one that we have met still counts: nobody has signed what a ticket says.
+                # The known addresses of a contact that we have met stay: what a ticket says is not signed.
                 " ".join(
                     dict.fromkeys((*addresses, *(same.given_addresses if same.signed else ())))
                 ),
@@ -226,7 +226,7 @@ def add(
 
 
 def _require_same(same: Contact, name: str, *, ticket: bool) -> None:
-    """Raise ExistsError where a contact is not to be added again."""
+    """Raise ExistsError if a contact must not be added again."""
     if same.name != name:
         raise ExistsError(
             f"this identity is your contact {same.name!r} already",
@@ -241,7 +241,7 @@ def _require_same(same: Contact, name: str, *, ticket: bool) -> None:
 
 
 def require_renewable(contact: Contact) -> None:
-    """Raise ExistsError where no ticket may make a contact active: the user has to decide first."""
+    """Raise ExistsError if no ticket may make a contact active, because the user has to decide first."""
     if not contact.served:
         way = "unblock" if contact.state == "blocked" else "verify"
         raise ExistsError(
@@ -304,7 +304,7 @@ def find(db: apsw.Connection, text: str) -> Contact:
 
 
 def id_of(db: apsw.Connection, text: str) -> str:
-    """Return the id of a contact by its name or id, or of one that was removed and of which a history is left.
+    """Return the id of a contact by its name or id, or of a removed one that still has a history.
 
     Raises NotFoundError as `find` does, AmbiguousError.
     """
@@ -335,9 +335,9 @@ def set_state(db: apsw.Connection, id_: str, state: str) -> Contact:
 
 
 def expire(db: apsw.Connection, id_: str, why: str, now_ms: int | None = None) -> Contact | None:
-    """End the wait of a contact whose ticket came to nothing; None where it waits no more.
+    """Mark a pending contact as expired because its ticket cannot succeed; return None if it is not pending.
 
-    One that we have met is what it was before. With now_ms only a ticket that has expired by then.
+    A contact that we have met returns to its state before. With now_ms, only if the ticket has expired by then.
     """
     db.execute(
         "UPDATE contacts SET state = CASE WHEN statement_body IS NULL THEN 'expired' ELSE 'active' END,"
@@ -350,12 +350,12 @@ def expire(db: apsw.Connection, id_: str, why: str, now_ms: int | None = None) -
 
 
 def block(db: apsw.Connection, id_: str) -> Contact:
-    """Serve a contact no more, whatever it proves. Raises NotFoundError."""
+    """Stop serving a contact, whatever it proves. Raises NotFoundError."""
     return set_state(db, id_, "blocked")
 
 
 def unblock(db: apsw.Connection, id_: str) -> Contact:
-    """Serve a blocked contact again: as one that we have met, or else have yet to meet. Raises NotFoundError."""
+    """Serve a blocked contact again, as active or pending depending on whether we have met. Raises NotFoundError."""
     db.execute(
         "UPDATE contacts SET state = CASE WHEN statement_body IS NULL THEN 'pending' ELSE 'active' END"
         " WHERE id = ? AND state = 'blocked'",
@@ -378,7 +378,7 @@ def edit(
     addresses: tuple[str, ...] | None = None,
     accept: str | None = None,
 ) -> Contact:
-    """Change what we say of a contact; None leaves a thing as it is. Raises ExistsError.
+    """Change our settings of a contact; None leaves a value as it is. Raises ExistsError.
 
     `accept` is a number of bytes, `ask`, `never`, or `default` for what holds for everybody.
     """
@@ -398,7 +398,7 @@ def edit(
 
 
 def remove(db: apsw.Connection, id_: str) -> None:
-    """Forget a contact and all that was to be sent to it; what it sent and was sent stays, with the name it had.
+    """Forget a contact and everything queued for it. What was exchanged stays, with the name that it had.
 
     The numbers stay, given and seen: to begin again at 1 would have the peer take what is new for
     what it has.

@@ -1,12 +1,12 @@
-"""What lies in the spool: each content once, however many transfers need it.
+"""The contents of the spool: each is stored once, however many transfers need it.
 
 A content is sealed under the id and key of the transfer that spooled it, which sends its chunks as
-they lie there. Another transfer of the same bytes keeps its own id and key, and seals them anew
-while they are asked for (`spool.SharedSource`): two contacts never have a key in common, by which
-either could tell that the other gets the file.
+they are stored. Another transfer of the same bytes keeps its own id and key, and seals them anew
+when they are asked for (`spool.SharedSource`). So two contacts never have a key in common, from
+which either could tell that the other gets the file too.
 
-The same bytes are found by their keyed BLAKE3. A row lives as long as an open transfer names it;
-triggers of the schema see to that, so that no way of ending a transfer can forget it.
+The same bytes are found by their keyed BLAKE3. A row lives as long as an open transfer names it.
+Triggers of the schema enforce that, so that no way of ending a transfer can forget it.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Content:
     chunk_log2: int
     size: int
     digest: bytes | None = field(repr=False)
-    """Keyed BLAKE3-256 of the plaintext; None of one that cannot be shared."""
+    """Keyed BLAKE3-256 of the plaintext; None if the content cannot be shared."""
 
 
 def hasher(key: bytes) -> Hasher:
-    """Return a keyed BLAKE3 in one thread: the second core has the loop's work to do."""
+    """Return a keyed BLAKE3 that uses one thread: the second core is needed by the loop."""
     return blake3(key=key, max_threads=1)
 
 
@@ -60,13 +60,13 @@ def digest_key(db: apsw.Connection) -> bytes:
 
 
 def has_size(db: apsw.Connection, size: int) -> bool:
-    """Tell whether any content has that size: whether hashing ahead of spooling may pay."""
+    """Return whether any content has that size, so that hashing before spooling may be worth it."""
     query = "SELECT 1 FROM contents WHERE size = ? AND digest IS NOT NULL LIMIT 1"
     return db.execute(query, (size,)).fetchone() is not None
 
 
 def by_digest(db: apsw.Connection, digest: bytes, chunk_log2: int) -> Content | None:
-    """Return the content with these bytes, cut so, if there is one."""
+    """Return the content with these bytes and this chunk size, if there is one."""
     row = db.execute(
         "SELECT id, key, chunk_log2, size, digest FROM contents"
         " WHERE digest = ? AND chunk_log2 = ?",
@@ -76,7 +76,7 @@ def by_digest(db: apsw.Connection, digest: bytes, chunk_log2: int) -> Content | 
 
 
 def get(db: apsw.Connection, id_: bytes) -> Content | None:
-    """Return a content, or None where no open transfer needs it any more."""
+    """Return a content, or None if no open transfer needs it any more."""
     row = db.execute(
         "SELECT id, key, chunk_log2, size, digest FROM contents WHERE id = ?", (id_,)
     ).fetchone()
@@ -84,7 +84,7 @@ def get(db: apsw.Connection, id_: bytes) -> Content | None:
 
 
 def add(db: apsw.Connection, content: Content) -> Content:
-    """Note what was spooled, and return it; or the content that has the same bytes already."""
+    """Store a content that was spooled, and return it; or return the one that has the same bytes already."""
     if content.digest is not None:
         there = by_digest(db, content.digest, content.chunk_log2)
         if there is not None:

@@ -1,8 +1,8 @@
-"""What the user deletes from the inbox, and what is left of it: that it was here, and must not be shown again.
+"""Deletion from the inbox. What remains is a note that the message was here, so that it is not shown again.
 
-Rows go in one transaction, the blobs of files after it: where the node ends in between, `kept_files` no more names
-them and the sweep of the next start removes them. The transfer of a file stays `done`, without its key, so that its
-sender, who may ask again, is told that it arrived.
+Rows are deleted in one transaction, and the blobs of files after it. If the node ends in between, `kept_files` does not
+name those blobs any more, and the sweep at the next start removes them. The transfer of a file stays `done`, without
+its key, so that its sender, who may ask again, is told that it arrived.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ __all__ = [
 ]
 
 AT_ONCE_BYTES: Final = 4 << 20
-"""Texts deleted by age in one transaction: they are overwritten, which takes as much of the log, on a full disk too."""
+"""How many bytes of texts one transaction deletes by age. They are overwritten, which needs as much space in the log,
+even on a full disk."""
 REMEMBERED: Final = 1_000_000
-"""Deleted messages remembered of one contact, as many as the inbox holds of it: some hundred bytes each."""
+"""How many deleted messages of one contact are remembered: as many as the inbox may hold, some hundred bytes each."""
 
 _KEPT: Final = (
     f"incoming = 1 AND ({TRANSFER_OPEN} OR (state = 'done' AND EXISTS (SELECT 1 FROM inbox"  # noqa: S608
@@ -43,7 +44,7 @@ _KEPT: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deleted:
-    """A message that is not in the inbox any more."""
+    """A message that was deleted from the inbox."""
 
     id: str
     contact_id: str
@@ -51,7 +52,7 @@ class Deleted:
     """As in the inbox: text, file or unknown."""
     size: int
     file: transfers.Transfer | None
-    """Of a file, also one that carried a text: the transfer whose blobs are to be discarded now."""
+    """For a file, also one that carried a text: the transfer whose blobs must be removed now."""
 
 
 def delete(
@@ -80,7 +81,7 @@ def _find(db: apsw.Connection, prefix: str, contact_id: str | None) -> str:
 
 
 def _raise_if_coming(db: apsw.Connection, prefix: str) -> None:
-    """Raise NotFoundError for a file that has not come whole, saying how it is ended."""
+    """Raise NotFoundError for a file that is not complete yet; the hint says how to end it."""
     try:
         row = transfers.find(db, prefix)
     except NotFoundError:
@@ -105,7 +106,7 @@ def older(db: apsw.Connection, before_ms: int, contact_id: str | None) -> tuple[
 def delete_older(
     db: apsw.Connection, before_ms: int, contact_id: str | None, limit: int, now_ms: int
 ) -> list[Deleted]:
-    """Delete what came before a moment, the oldest first, at most `limit` and AT_ONCE_BYTES; none is the end."""
+    """Delete what came before a moment, oldest first, at most `limit` and AT_ONCE_BYTES; none means none is left."""
     rows: Iterable[Any] = db.execute(
         "SELECT id, iif(file_id IS NULL, size, 0) FROM inbox"
         " WHERE received_ms < ?1 AND (?2 IS NULL OR contact_id = ?2)"
@@ -140,7 +141,7 @@ def _delete(db: apsw.Connection, chosen: Sequence[str], now_ms: int) -> list[Del
             file = transfers.get(db, contact_id, file_id, incoming=True)
             transfers.forget_key(db, contact_id, file_id)
         deleted.append(Deleted(id=id_, contact_id=contact_id, kind=kind, size=size, file=file))
-        # The link of a file's offer is not with its row; below what `seen` holds its transfer tells.
+        # The row of a file does not have the link of its offer; below what `seen` holds, the transfer serves instead.
         db.execute(
             "INSERT OR REPLACE INTO deleted SELECT contact_id, outbox_id, lane, seq,"
             " coalesce(link, (SELECT link FROM seen WHERE seen.contact_id = inbox.contact_id"
@@ -155,7 +156,7 @@ def _delete(db: apsw.Connection, chosen: Sequence[str], now_ms: int) -> list[Del
 
 
 def _forget(db: apsw.Connection, contact_id: str) -> None:
-    """Forget of a contact what was deleted first, where it is more than is remembered."""
+    """Forget the oldest deletions of a contact beyond the number that is remembered."""
     count = db.execute("SELECT count(*) FROM deleted WHERE contact_id = ?", (contact_id,)).get
     if count <= REMEMBERED:
         return
@@ -174,5 +175,5 @@ def _forget(db: apsw.Connection, contact_id: str) -> None:
 
 
 def kept_files(db: apsw.Connection) -> list[transfers.Transfer]:
-    """Return the incoming files whose blobs are to stay: those under way, and those that the inbox shows."""
+    """Return the incoming files whose blobs must stay: those that are being received, and those in the inbox."""
     return transfers.select(db, _KEPT)

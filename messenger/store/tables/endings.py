@@ -1,8 +1,8 @@
-"""How a file that we send ends: its entry in the outbox and its transfer at once, in one transaction.
+"""How a file that we send ends: its entry in the outbox and its transfer end together, in one transaction.
 
-An entry that is taken back while its transfer stays open is a file that goes on and arrives, though its sender reads
-`cancelled`. Whatever ends an entry undelivered goes through `outbox.entomb`, which ends the transfer with it; what the
-transfer itself comes to is said here.
+If an entry were cancelled while its transfer stayed open, the file would still arrive although its sender reads
+`cancelled`. Whatever ends an entry undelivered goes through `outbox.entomb`, which ends the transfer with it. This
+module is for the case that the transfer ends first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["delivered", "ended", "reconcile", "source_ended"]
 
 
 def delivered(db: apsw.Connection, contact_id: str, file_id: bytes, now_ms: int) -> Entry | None:
-    """Note that the peer has a whole file; return its entry if that is news."""
+    """Record that the peer has a whole file; return its entry if that is new."""
     entry = outbox.open_file(db, contact_id, file_id)
     if entry is None:
         return None
@@ -37,10 +37,10 @@ def ended(
     transfer: tuple[str, str] | None = None,
     peer_knows: bool = False,
 ) -> Entry | None:
-    """End a file undelivered (refused, cancelled); return its entry if that is news.
+    """End a file undelivered (refused, cancelled); return its entry if that is new.
 
-    `transfer` is the state and the cause of the transfer, where they are others: it is `failed`, of which a message
-    has no word. A peer that does not know is told in its next session.
+    `transfer` is the state and the cause of the transfer, if they differ: a transfer may be `failed`, which is no state
+    of a message. A peer that does not know of the end is told in its next session.
     """
     end = transfer or ("cancelled", error)
     transfers.end_outgoing(db, contact_id, file_id, *end, peer_knows=peer_knows)
@@ -55,7 +55,7 @@ def source_ended(db: apsw.Connection, transfer_id: str, end: Finish, content_id:
 
 
 def reconcile(db: apsw.Connection) -> int:
-    """End what a version before this one left half ended; return how many files that were."""
+    """End files that an earlier version ended only partly; return how many there were."""
     count = 0
     for row in transfers.select(db, f"incoming = 0 AND {TRANSFER_OPEN}"):
         said = db.execute(

@@ -1,4 +1,4 @@
-"""The identity of the home: one row, with all secrets that make the node the same node again."""
+"""The identity of the home: one row, with all secrets that the node needs to be the same after a restart."""
 
 from __future__ import annotations
 

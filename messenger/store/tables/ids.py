@@ -1,7 +1,8 @@
 """The short ids that people see and type: eight base32 characters, any unique beginning will do.
 
-All are random but a contact's. That is derived from its identity, so that a contact that is removed
-and added again goes on with the numbers it had: the peer remembers which it has seen.
+All are random except those of contacts. The id of a contact is derived from its identity, so that a
+contact that is removed and added again goes on with the same numbers: the peer remembers which
+numbers it has seen.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from peerpost.errors import AmbiguousError, NotFoundError
 __all__ = ["complete", "contact_id", "new_id", "new_ids"]
 
 ID_BYTES = 5
-"""Forty bits: among a million ids a new one collides once in a million, and is then drawn again."""
+"""Forty bits. Among a million ids, one new id in a million collides, and is then drawn again."""
 
 DRAWN = 64
-"""Ids looked for at once."""
+"""How many ids are drawn at once."""
 
 
 def new_id(db: apsw.Connection, table: str) -> str:
@@ -36,7 +37,7 @@ def new_ids(db: apsw.Connection, table: str, count: int) -> list[str]:
     """Return ids that no row of the table has, each once."""
     found: list[str] = []
     while len(found) < count:
-        # Drawn at once: each draw lets other threads run, and waits until they are through.
+        # One urandom call for the whole batch: each call releases the GIL, and then waits to get it back.
         drawn = os.urandom(ID_BYTES * min(count - len(found), DRAWN))
         fresh = {_text(drawn[at : at + ID_BYTES]) for at in range(0, len(drawn), ID_BYTES)}
         places = ", ".join("?" * len(fresh))
@@ -46,9 +47,9 @@ def new_ids(db: apsw.Connection, table: str, count: int) -> list[str]:
 
 
 def contact_id(db: apsw.Connection, id_public: bytes) -> str:
-    """Return the id for a contact of this identity: the one it had, if it was a contact before.
+    """Return the id for a contact of this identity, the same as before if it was a contact once.
 
-    Keyed with our identity's secret, so that nobody can make an identity that gets another's id.
+    It is keyed with our identity's secret, so that nobody can make an identity with the id of another contact.
     """
     seed = db.execute("SELECT id_seed FROM identity").get
     digest = hashlib.blake2b(id_public, digest_size=ID_BYTES, key=seed, person=PERSON_CONTACT)

@@ -1,7 +1,7 @@
-"""The inbox: what came, each message once, with how far each lane has got.
+"""The inbox: each received message once, and how far each lane has got.
 
-A message is new or it is not by (contact, outbox id, lane, number) and its link (`lanes`). What comes ahead of its
-turn is taken too and noted beyond the watermark; what is further away is left to be sent again.
+Whether a message is new depends on (contact, outbox id, lane, number) and its link (`lanes`). A message that comes
+ahead of its turn is taken and recorded beyond the watermark; one that is too far ahead is left to be sent again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 UNKNOWN = "unknown"
-"""The kind of a message that a later version of Peerpost can show."""
+"""The kind of a message that only a later version of Peerpost can show."""
 MAX_OPEN_OFFERS = 1024
 """Incoming files of one contact that have not ended. More are not acknowledged: the contact keeps them until later."""
 _COLUMNS = (
@@ -65,9 +65,9 @@ class Item:
     id: str
     contact_id: str
     kind: str
-    """text or file; unknown of a kind that this version does not know, whose body is kept and not shown."""
+    """text, file, or unknown: a kind that this version does not know. Its body is kept and not shown."""
     gap: bool
-    """The message before it was not here when it came, or is not the one that it follows."""
+    """Whether the message before it was missing when it came, or is not the one that it follows."""
     size: int
     name: str | None
     body: bytes | None = field(repr=False)
@@ -78,7 +78,7 @@ class Item:
     files: int | None
     """Of a folder: how many files are in it, as its sender says; None for what is no folder."""
     plain_path: str | None = None
-    """Of a file that was written to the folder of downloads: where it was."""
+    """For a file that was written to the folder of downloads: its path there."""
 
     @property
     def preview(self) -> str:
@@ -88,7 +88,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedBatch:
-    """What came of a batch."""
+    """The outcome of a batch."""
 
     items: list[Item]
     offers: list[bytes]
@@ -96,11 +96,11 @@ class ReceivedBatch:
     marks: list[Mark]
     """Of every lane that the batch touched: to be acknowledged."""
     ended: list[tuple[bytes, str]]
-    """File ids offered again whose transfer has ended, and how: the contact does not know it."""
+    """File ids that were offered again although their transfer has ended, and how: the contact does not know."""
     conflicts: list[tuple[bytes, int]]
-    """Outbox ids and lanes in which a number came with another message than before."""
+    """Outbox ids and lanes on which a number came again with another message."""
     held: int = 0
-    """Offers left to be sent again: too many of this contact are open already."""
+    """Offers that were not taken and will be sent again, because too many of this contact are open already."""
 
 
 def _item(row: tuple[object, ...]) -> Item:
@@ -119,8 +119,8 @@ def receive_many(
 ) -> ReceivedBatch:
     """Take numbered messages of one contact, each with its link, in the order they came.
 
-    Raises StoreFullError, with none of them taken, while the disk is full and one is new; QuotaError where the
-    contact has used up what it may take up here; and as `served.require_served` does.
+    Raises StoreFullError, with none of them taken, while the disk is full and one is new; QuotaError if the contact
+    has used up its quota; and what `served.require_served` raises.
     """
     require_served(db, contact_id)
     lanes = Lanes(db, contact_id)
@@ -138,7 +138,7 @@ def receive_many(
             if places < 0:
                 held_lanes.add(key)
         if key in held_lanes:
-            # What follows on its lane waits with it, so that order is kept and no gap is shown.
+            # Later messages on its lane wait with it, so that order is kept and no gap is shown.
             held += 1
             continue
         place = lanes.place(message, link)
@@ -175,7 +175,7 @@ def receive_many(
 def _how_ended(
     db: apsw.Connection, contact_id: str, message: wire.Message
 ) -> list[tuple[bytes, str]]:
-    """Return what came of a file that is offered again, where that has ended."""
+    """Return how a file ended that is offered again, if it has ended."""
     file_id = wire.decode_offer(message.body).file_id
     rows = db.execute(
         "SELECT file_id, state FROM transfers WHERE contact_id = ? AND file_id = ?"
@@ -195,15 +195,16 @@ def count_offers(db: apsw.Connection, contact_id: str) -> int:
 
 
 def _offer(db: apsw.Connection, contact_id: str, message: wire.Message, now_ms: int) -> bool:
-    """Note a file that is offered; False where it was offered before, or where we offered it.
+    """Record an offered file; return False if it was offered before, or if we offered it ourselves.
 
-    What is said of a file names it by its id alone: one id both ways would have a word about one end the other.
+    Messages about a file name only its id. If a file in the other direction had the same id, a message about one
+    would end the other.
     """
     offer = wire.decode_offer(message.body)
     ours = "SELECT 1 FROM transfers WHERE contact_id = ? AND file_id = ? AND incoming = 0"
     if db.execute(ours, (contact_id, offer.file_id)).fetchone() is not None:
         return False
-    # A text is held in memory to be shown. Of what may be longer the sender has no say: it is a file.
+    # A text is held in memory to be shown. If it may be too long for that, it is a file, whatever the sender says.
     as_text = offer.as_text and offer.size is not None and offer.size <= limits.MAX_TEXT_BYTES
     files = None if as_text else wire.files_in(offer)
     return transfers.add_incoming(
@@ -224,7 +225,7 @@ def _add(
     shown: list[tuple[wire.Message, bytes, bool]],
     now_ms: int,
 ) -> list[Item]:
-    """Show texts and messages of kinds not known here, each with its link and whether a gap is before it."""
+    """Add texts and messages of unknown kinds to the inbox, each with its link and whether a gap is before it."""
     if not shown:
         return []
     rows = [
@@ -283,7 +284,7 @@ def add_file(
     source: tuple[bytes, int, int, int],
     now_ms: int,
 ) -> Item:
-    """Show a file that is whole, or the long text that it carries.
+    """Add a complete file to the inbox, or the long text that it carries.
 
     `source` is (outbox id, lane, number, sent_ms) of its offer.
     """
@@ -360,7 +361,7 @@ def list_items(
     beyond_row_id: int | None = None,
     oldest: bool = False,
 ) -> list[Item]:
-    """Return messages, newest or `oldest` first; those that follow a row in that order where a list goes on."""
+    """Return messages, newest or `oldest` first; if a list goes on, those after a row in that order."""
     follows, order = ("row_id > ?5", "row_id") if oldest else ("row_id < ?5", "row_id DESC")
     return [
         _item(row)

@@ -1,7 +1,7 @@
 """Invitations that this home has given out: each admits one guest, once, until it expires or is withdrawn.
 
-One for a name that is a contact's renews the friendship with that contact, and lets in nobody else: a name that the
-user trusts never comes to mean another identity, nor does a guest get one that nobody chose.
+An invitation for the name of a contact renews that contact and admits nobody else. So a name that the user trusts never
+changes to another identity, and no guest gets a name that nobody chose.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LIVE = "used_ms IS NULL AND expires_s * 1000 >"
 
 
 class AnotherGuestError(TicketError):
-    """The name of an invitation is a contact's who has another identity than the guest."""
+    """The name of the invitation belongs to a contact with another identity than the guest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Invite:
     expires_s: int
     used_ms: int | None
     why: str | None
-    """Why it let nobody in, or not whom it was for."""
+    """Why it admitted nobody, or somebody else."""
     renews: bool
     """Whether its name is a contact's."""
 
@@ -50,9 +50,9 @@ class Invite:
 def create(
     db: apsw.Connection, invite_id: bytes, secret: bytes, name: str, expires_s: int, now_ms: int
 ) -> contacts.Contact | None:
-    """Note an invitation for a name; return the contact whose friendship it renews, if there is one of that name.
+    """Store an invitation for a name; return the contact that it renews, if there is one of that name.
 
-    Raises ExistsError where that contact is blocked, or is to be verified first.
+    Raises ExistsError if that contact is blocked, or is to be verified first.
     """
     known = contacts.by_name(db, name)
     if known is not None:
@@ -75,7 +75,7 @@ def secrets(db: apsw.Connection, now_ms: int) -> dict[bytes, bytes]:
 
 
 def list_all(db: apsw.Connection, now_ms: int) -> list[Invite]:
-    """Return the invitations that may still be used, and those that came to something else; oldest first."""
+    """Return the invitations that may still be used, and those that ended without a contact; oldest first."""
     rows = db.execute(
         "SELECT lower(hex(invite_id)), name, created_ms, expires_s, used_ms, why,"
         " EXISTS (SELECT 1 FROM contacts WHERE contacts.name = invites.name) FROM invites"
@@ -98,7 +98,7 @@ def list_all(db: apsw.Connection, now_ms: int) -> list[Invite]:
 
 
 def withdraw(db: apsw.Connection, prefix: str, now_ms: int) -> Invite:
-    """Forget an invitation, by its id or a beginning of it; who has the ticket is a stranger then.
+    """Forget an invitation, by its id or a beginning of it; whoever has the ticket is a stranger then.
 
     Raises NotFoundError, AmbiguousError.
     """
@@ -115,7 +115,7 @@ def withdraw(db: apsw.Connection, prefix: str, now_ms: int) -> Invite:
 
 
 def burn(db: apsw.Connection, invite_id: bytes, now_ms: int, why: str | None = None) -> str | None:
-    """Use up an invitation and forget its secret; return its name, or None where it is not live any more."""
+    """Use up an invitation and forget its secret; return its name, or None if it is not live any more."""
     name: str | None = db.execute(
         "UPDATE invites SET used_ms = ?2, secret = NULL, why = ?3"  # noqa: S608
         f" WHERE invite_id = ?1 AND {_LIVE} ?2 RETURNING name",
@@ -129,8 +129,8 @@ def redeem(
 ) -> contacts.Contact:
     """Make the guest a contact, burn the invitation and forget its secret, in one transaction.
 
-    A guest that is a contact already, by this invitation or before, stays that contact. Raises TicketError, and
-    AnotherGuestError where the name is somebody else's; then nothing has changed.
+    A guest that is a contact already stays that contact. Raises TicketError, and AnotherGuestError if the name belongs
+    to another contact; then nothing has changed.
     """
     known = contacts.by_public(db, id_public)
     if known is not None:

@@ -1,7 +1,7 @@
-"""How far each lane of a contact has come in, and what a number at or below that was.
+"""How far each lane of a contact was received, and which message each recent number had.
 
-What is remembered of a contact is bounded: its sixteen outbox ids used last, and 4,096 numbers beyond all of their
-watermarks together. A batch costs what it holds, whatever came before it.
+What is remembered of a contact is bounded: the sixteen outbox ids that it used last, and 4,096 numbers beyond all of
+their watermarks together. The cost of a batch depends only on its size.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from peerpost.wire import inner as wire
 __all__ = ["MAX_OUTBOX_IDS", "Lanes", "Mark", "Place", "watermarks"]
 
 MAX_OUTBOX_IDS: Final = 16
-"""Outbox ids remembered of one contact: an honest one draws another only where its home was put back."""
+"""Outbox ids remembered of one contact. An honest one draws a new one only when its home was put back."""
 REMEMBERED: Final = 2 * limits.MAX_SPARSE
-"""How far below the watermark the links of what is not shown are kept: a sender has fewer on their way."""
+"""How far below the watermark the links of messages are kept that are not shown: a sender has fewer in flight."""
 _UNSHOWN: Final = (wire.Kind.OFFER, wire.Kind.SKIP)
 _KEY = "contact_id = ? AND outbox_id = ? AND lane = ?"
 _FORGET = (
@@ -42,18 +42,18 @@ class Mark:
     watermark: int
     link: bytes
     sack: bytes = b""
-    """As in a Receipt."""
+    """Which numbers beyond the watermark are held, as in a Receipt."""
     top: int = 0
-    """The highest number held, and its link."""
+    """The highest number held; `top_link` is its link."""
     top_link: bytes = wire.FIRST_LINK
 
 
 class Place(enum.Enum):
-    """What a number turned out to be."""
+    """How a number fits into its lane."""
 
     NEXT = enum.auto()
     GAP = enum.auto()
-    """New, and what is before it is missing, or is not what it follows."""
+    """New, and the message before it is missing or is not the one that it follows."""
     DUPLICATE = enum.auto()
     CONFLICT = enum.auto()
     """Another message had this number."""
@@ -73,7 +73,7 @@ class Lanes:
             "SELECT coalesce(max(used), 0) FROM marks WHERE contact_id = ?", (contact_id,)
         ).get
         self.conflicts: list[_Key] = []
-        """Lanes in which a number came with another message than before: they are not acknowledged."""
+        """Lanes on which a number came again with another message; they are not acknowledged."""
 
     def place(self, message: wire.Message, link: bytes) -> Place:
         """Note a number and say what it is."""
@@ -88,20 +88,20 @@ class Lanes:
         return place
 
     def is_new(self, message: wire.Message) -> bool:
-        """Tell whether a number has not come yet."""
+        """Return whether a number has not come yet."""
         key = (message.outbox_id, message.lane)
         return (self._lanes.get(key) or self._open(key)).is_new(message.seq)
 
     def known_before(self, message: wire.Message) -> bool:
-        """Tell whether a message came under a number that it had before, and end the lanes of those numbers.
+        """Return whether a message came already under an earlier number of its own; end the lanes of those numbers.
 
-        Who gives a message another number has left the older outbox id: what is missing there does not come any more.
+        A sender that renumbers a message has abandoned the older outbox id, so what is missing there will not come.
         """
         known = False
         for earlier in history.decode_was(message.ext.get(history.WAS, b"")):
             if earlier.outbox_id == message.outbox_id:
                 continue
-            # A file is taken once whatever number its offer has, and its sender may have to hear how it ended.
+            # A file is taken once, whatever number its offer has; and its sender may have to be told how it ended.
             if message.kind != wire.Kind.OFFER:
                 known = known or self._had(message, *earlier)
             for lane in wire.Lane:
@@ -109,7 +109,7 @@ class Lanes:
         return known
 
     def store(self) -> list[Mark]:
-        """Write how far each has got; return what is to be acknowledged."""
+        """Store how far each lane has got; return what to acknowledge."""
         marks = []
         for lane in self._lanes.values():
             mark = lane.store(self._used + 1)
@@ -135,7 +135,7 @@ class Lanes:
         return lane
 
     def _make_place(self, outbox_id: bytes) -> None:
-        """Forget the outbox id that was used least recently, where another would be one too many."""
+        """Forget the outbox id that was used least recently, if there would be one too many."""
         last_used = dict(
             self._db.execute(
                 "SELECT outbox_id, max(used) FROM marks WHERE contact_id = ? GROUP BY outbox_id",
@@ -153,7 +153,7 @@ class Lanes:
                 self._parked = None
 
     def _may_park(self, lane: _Lane, count: int) -> bool:
-        """Tell whether `count` more numbers may be held beyond the watermarks; make room from lanes left behind."""
+        """Return whether `count` more numbers may be held beyond the watermarks; make room from abandoned lanes."""
         if self._parked is None:
             stored = self._db.execute(
                 "SELECT count(*) FROM beyond WHERE contact_id = ?", (self._contact_id,)
@@ -178,7 +178,7 @@ class Lanes:
                 self._close((row[0], int(number)))
 
     def _close(self, key: _Key) -> None:
-        """Take what a lane lacks before the last number held there for lost."""
+        """Give up what a lane lacks before the last number held."""
         lane = self._lanes.get(key)
         if lane is None:
             known = self._db.execute(
@@ -195,7 +195,7 @@ class Lanes:
     def _had(
         self, message: wire.Message, outbox_id: bytes, lane: int, seq: int, link: bytes
     ) -> bool:
-        """Tell whether a message was shown that had this number and link, be it deleted since."""
+        """Return whether a message with this number and link was shown, even if it was deleted since."""
         key = (self._contact_id, outbox_id, lane, seq)
         shown = self._db.execute(f"SELECT link FROM inbox WHERE {_KEY} AND seq = ?", key).get  # noqa: S608
         return link == shown or bool(_was_deleted(self._db, key, message, link))
@@ -210,7 +210,7 @@ class _Lane:
         self._db = db
         self._key = key
         self._mark = Mark(outbox_id=key[1], lane=key[2], watermark=watermark, link=link)
-        # In one row: thousands of rows, each read by itself, would hold up the messages of all contacts.
+        # All numbers in one row: reading thousands of rows one by one would delay the messages of all contacts.
         held = db.execute(f"SELECT group_concat(seq, ' ') FROM beyond WHERE {_KEY}", key).get  # noqa: S608
         self._beyond = {int(seq) for seq in (held or "").split()}
         self._stored = len(self._beyond)
@@ -225,11 +225,11 @@ class _Lane:
 
     @property
     def unstored(self) -> int:
-        """How many more numbers are held beyond the watermark than the store says."""
+        """How many numbers are held beyond the watermark that are not stored yet."""
         return len(self._beyond) - self._stored
 
     def is_new(self, seq: int) -> bool:
-        """Tell whether a number has not come yet."""
+        """Return whether a number has not come yet."""
         return seq > self._mark.watermark and seq not in self._beyond
 
     def place(self, message: wire.Message, link: bytes, may_park: _MayPark) -> Place:
@@ -257,7 +257,7 @@ class _Lane:
         return Place.DUPLICATE if known == link else Place.CONFLICT
 
     def _seen_before(self, message: wire.Message, link: bytes) -> bool:
-        """Tell whether this very message had its number, as far as that is still known."""
+        """Return whether this same message came under its number before, as far as that is still known."""
         if message.seq == self._mark.watermark:
             return link == self._mark.link
         if (fresh := self._fresh.get(message.seq)) is not None:
@@ -276,7 +276,7 @@ class _Lane:
         if row is not None and row[0] is not None:
             return bool(row[0] == link)
         if message.kind == wire.Kind.OFFER:
-            # Its file is the same whatever number it comes under, and is taken once.
+            # A file has the same id whatever number its offer has, and is taken once.
             offer = wire.decode_offer(message.body)
             return bool(
                 self._db.execute(
@@ -284,7 +284,7 @@ class _Lane:
                     (self._key[0], offer.file_id),
                 ).fetchone()
             )
-        if row is not None:  # Of a version that did not keep links.
+        if row is not None:  # Stored by a version that did not keep links.
             return bool(row[1] == message.body and row[2] == message.sent_at_ms)
         return message.kind == wire.Kind.SKIP
 
@@ -343,7 +343,7 @@ class _Lane:
             return b""
         first = self._mark.watermark + 2
         last = min(max(self._beyond) - first, 8 * limits.MAX_SACK_BYTES - 1)
-        # As binary digits, the lowest number last: there may be thousands, and this is for each batch.
+        # Built as a string of binary digits, the lowest number last: fast enough for thousands, with each batch.
         digits = bytearray(b"0") * (last + 1)
         for seq in self._beyond:
             if seq - first <= last:
@@ -354,7 +354,7 @@ class _Lane:
 def _was_deleted(
     db: apsw.Connection, key: tuple[str, bytes, int, int], message: wire.Message, link: bytes
 ) -> bool | None:
-    """Tell whether the user has deleted this message; None where nothing of its number was deleted."""
+    """Return whether the user has deleted this message; None if no message with its number was deleted."""
     row = db.execute(f"SELECT link, sent_ms FROM deleted WHERE {_KEY} AND seq = ?", key).fetchone()  # noqa: S608
     if row is None:
         return None

@@ -1,4 +1,4 @@
-"""Rate limits that hold: everybody's, and those of single contacts."""
+"""The stored rate limits: the one for everybody, and those for single contacts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COLUMNS = "contact_id, up_bytes_s, down_bytes_s, messages_s, burst_bytes"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
-    """One row; None is no limit, and without a contact it is everybody's."""
+    """One row. None means no limit; without a contact it is the limit for everybody."""
 
     contact_id: str | None = None
     up_bytes_s: int | None = None

@@ -1,4 +1,4 @@
-"""What a HELLO comes to, decided and kept in one transaction before the other end is told."""
+"""The decision about a HELLO, made and stored in one transaction before the other end is told."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _UNVERIFIED = "its identity has signed two key statements of one number"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Met:
-    """What became of a HELLO."""
+    """The outcome of a HELLO."""
 
     contact: contacts.Contact
-    """As it is kept now."""
+    """The contact as it is stored now."""
     problem: UntrustedError | None = None
     """Why the contact is not served."""
     joined: bool = False
@@ -34,9 +34,8 @@ def met(
 ) -> Met:
     """Decide on an identity that proved itself: keep a newer statement, use up the ticket, become active.
 
-    A verdict against it is kept as well. Raises TicketError where the invitation was used in the meantime or is for
-    somebody else,
-    UntrustedError for whom nobody knows or the user has blocked.
+    A decision against it is stored as well. Raises TicketError if the invitation was used in the meantime or is for
+    somebody else, UntrustedError if the identity is unknown or blocked.
     """
     contact = contacts.by_public(db, id_public)
     joined = contact is None
@@ -56,7 +55,7 @@ def met(
 def _judge(
     db: apsw.Connection, contact: contacts.Contact, signed: Signed, now_ms: int
 ) -> UntrustedError | None:
-    """Compare a statement with what is kept, and note what speaks against it."""
+    """Compare a statement with the stored one, and record any contradiction."""
     try:
         change = follow(contact.signed, signed)
     except EquivocationError as error:

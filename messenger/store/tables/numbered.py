@@ -1,4 +1,4 @@
-"""What the outbox asks of a numbered message: its link, and the tombstone that takes its place."""
+"""What the outbox needs of a numbered message: its link, and the tombstone that replaces it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def preview_of(inner: bytes) -> str | None:
 
 
 def skip_of(inner: bytes) -> bytes | None:
-    """Return the SKIP of a message, which has its number and carries its link; None of what is one already."""
+    """Return the SKIP of a message, which has its number and carries its link; None if it is one already."""
     message = wire.decode(inner)
     if not isinstance(message, wire.Message) or message.kind == wire.Kind.SKIP:
         return None

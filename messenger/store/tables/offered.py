@@ -1,4 +1,4 @@
-"""How many files a contact is offered at once: the rest waits here, where it is safe, rather than there."""
+"""How many files a contact is offered at once. The others wait here, where they are safe, and not there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .states import ENTRY_OPEN
 __all__ = ["MAX_OFFERED", "paced"]
 
 MAX_OFFERED: Final = 256
-"""Files that a contact has been offered, and that have not ended: a receiver keeps four times as many."""
+"""Files that may be offered to a contact and not ended. A receiver keeps four times as many."""
 
 
 class _Entry(Protocol):
@@ -28,7 +28,7 @@ E = TypeVar("E", bound=_Entry)
 def paced(db: apsw.Connection, contact_id: str, after_row_id: int, entries: list[E]) -> list[E]:
     """Return entries up to the first that would offer a file too many for now.
 
-    What has left once is sent again in any case: it is among those that are counted.
+    An entry that was sent before is sent again in any case: it is counted already.
     """
     if not any(entry.file_id is not None and entry.state == "queued" for entry in entries):
         return entries

@@ -1,7 +1,7 @@
-"""What is offered to us and waits: which may come now, which is asked about, and how many there may be.
+"""Offers to us that wait: which may begin now, which the user is asked about, and how many there may be.
 
-An offer that cannot be taken for now stays `offered`, with its row as the only memory of it. Its turn comes
-when a place is free, and then there is room or it waits on: none of this is a reason to refuse.
+An offer that cannot be taken now stays `offered`; its row is the only record of it. When a place is free, its turn
+comes; if there is no room then, it goes on waiting. None of this is a reason to refuse it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _COMING: Final = "contact_id = ? AND incoming = 1"
 
 
 def under_way(db: apsw.Connection, contact_id: str, *, as_text: bool) -> int:
-    """Return how many files, or long texts, of a contact are coming in now."""
+    """Return how many files, or long texts, are being received from a contact now."""
     query = f"SELECT count(*) FROM transfers WHERE {_COMING} AND state = 'active' AND as_text = ?"  # noqa: S608
     count: int = db.execute(query, (contact_id, as_text)).get
     return count
 
 
 def promised_bytes(db: apsw.Connection) -> int:
-    """Return what the files that are coming in now, of all contacts, still need on the disk."""
+    """Return how many bytes the files that are being received, from all contacts, still need on the disk."""
     query = (
         "SELECT coalesce(sum(max(0, coalesce(finish_size, size, 0) - progress_bytes)), 0)"
         " FROM transfers WHERE incoming = 1 AND state = 'active'"
@@ -42,7 +42,7 @@ def asking(db: apsw.Connection, contact_id: str | None) -> list[Transfer]:
 
 
 def unwanted(db: apsw.Connection, contact_id: str) -> list[Transfer]:
-    """Return the offered files that nobody has accepted: those of a contact that may send none."""
+    """Return the offered files that were not accepted, of a contact that may not send any."""
     return transfers.select(
         db,
         f"{_COMING} AND state = 'offered' AND as_text = 0 AND accepted_bytes IS NULL",
@@ -53,7 +53,7 @@ def unwanted(db: apsw.Connection, contact_id: str) -> list[Transfer]:
 def waiting(
     db: apsw.Connection, contact_id: str, *, as_text: bool, after: int, limit: int
 ) -> list[tuple[int, Transfer]]:
-    """Return what waits for its turn, as it was offered, with the number to go on after."""
+    """Return what waits for its turn, in the order of the offers, with the number to go on after."""
     numbers = db.execute(
         f"SELECT rowid, id FROM transfers WHERE {_COMING} AND state = 'offered'"  # noqa: S608
         " AND as_text = ? AND rowid > ? ORDER BY rowid LIMIT ?",

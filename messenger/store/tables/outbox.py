@@ -2,7 +2,7 @@
 
 Every entry has a number in its lane (PROTOCOL.md, "Sequenced messages") and keeps its inner bytes
 verbatim, so that sending again sends the same. An entry that ends undelivered leaves a tombstone
-under its number, so that no watermark stalls.
+under its number: otherwise the receiver's watermark would stop there.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Entry:
     state: str
     """queued, sent, delivered, cancelled, refused or expired."""
     settled: bool
-    """The peer has acknowledged the number; a file's own end is its transfer's."""
+    """Whether the peer has acknowledged the number. Whether a file has arrived is up to its transfer."""
     inner: bytes = field(repr=False)
     size: int | None
     name: str | None
@@ -94,7 +94,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What is to be queued."""
+    """A message to be queued."""
 
     contact_id: str
     lane: int
@@ -109,7 +109,7 @@ class Draft:
     file_id: bytes | None = None
     expires_ms: int | None = None
     from_reserve: bool = False
-    """Whether it is so short that it is taken on a full disk too."""
+    """Whether it is so short that it is accepted even on a full disk."""
 
 
 def _entry(row: Sequence[Any]) -> Entry:
@@ -165,7 +165,7 @@ def enqueue(
 def enqueue_many(db: apsw.Connection, drafts: Sequence[Draft]) -> list[Entry]:
     """Add entries in this order, each with the next number of its lane.
 
-    Raises NotFoundError where a contact was removed meanwhile, StoreFullError while the disk is
+    Raises NotFoundError if a contact was removed meanwhile, StoreFullError while the disk is
     full, ValueError if inner bytes are too long.
     """
     if not all(draft.from_reserve for draft in drafts):
@@ -241,9 +241,9 @@ def unsettled(
 def load(
     db: apsw.Connection, contact_id: str, lane: int, after_row_id: int, limit: int
 ) -> tuple[list[Entry], tuple[bytes, int] | None]:
-    """Return what may leave of what `unsettled` does, and our outbox id and the last number of the lane by then.
+    """Return the entries of `unsettled` that may be sent now, with our outbox id and the lane's last number.
 
-    None in place of these says that files wait until others have ended (`offered`).
+    None instead of the last two means that files wait until others have ended (`offered`).
     """
     outbox_id = identity.outbox_id_for(db, contact_id)
     last_seq, _ = chains.last(db, contact_id, outbox_id, lane) or (0, b"")
@@ -253,7 +253,7 @@ def load(
 
 
 def mark_sent(db: apsw.Connection, row_ids: Iterable[int]) -> list[Entry]:
-    """Note that entries have left once; return those that changed."""
+    """Record that entries were sent once; return those that changed."""
     changed = []
     for row_id in row_ids:
         db.execute(
@@ -300,7 +300,7 @@ def _settle(
 
 
 def _beyond(watermark: int, sack: bytes) -> list[int]:
-    """Return the numbers whose bit is set; a peer may name some that cannot be."""
+    """Return the numbers whose bit is set. A peer may name numbers that do not exist."""
     numbers = (
         watermark + 2 + 8 * at + bit
         for at, byte in enumerate(sack)
@@ -311,13 +311,13 @@ def _beyond(watermark: int, sack: bytes) -> list[int]:
 
 
 def make_tombstone(db: apsw.Connection, row_id: int) -> None:
-    """Have the number of an entry go on as a SKIP that carries its link."""
+    """Replace an entry by a SKIP with its number and link."""
     if (skip := skip_of(_get(db, row_id).inner)) is not None:
         db.execute("UPDATE outbox SET inner = ? WHERE row_id = ?", (skip, row_id))
 
 
 def entomb(db: apsw.Connection, entry: Entry, state: str, error: str | None) -> Entry:
-    """End an entry undelivered: its number goes on as a SKIP that carries its link, and a file's transfer ends."""
+    """End an entry undelivered: a SKIP with its number and link replaces it, and a file's transfer ends."""
     if not entry.settled:
         make_tombstone(db, entry.row_id)
     db.execute(
@@ -330,7 +330,7 @@ def entomb(db: apsw.Connection, entry: Entry, state: str, error: str | None) -> 
 
 
 def bury(db: apsw.Connection, contact_id: str) -> None:
-    """Forget what was queued for a contact; what it has stays, and of the rest numbers that it may not have."""
+    """Forget what was queued for a contact. What it has stays, and so do tombstones for numbers it may lack."""
     undelivered = "contact_id = ? AND state <> 'delivered'"
     db.execute(f"DELETE FROM outbox WHERE {undelivered} AND settled = 1", (contact_id,))  # noqa: S608
     for entry in select(db, "contact_id = ? AND settled = 0", (contact_id,)):
@@ -341,7 +341,7 @@ def bury(db: apsw.Connection, contact_id: str) -> None:
 
 
 def cancel(db: apsw.Connection, id_: str) -> Entry:
-    """Take an entry back, or find that it was. Raises NotFoundError where it is not queued any more."""
+    """Cancel an entry, or find it cancelled already. Raises NotFoundError if it is not queued any more."""
     entry = find(db, id_)
     if entry.state == "cancelled":
         return entry
@@ -368,7 +368,7 @@ def open_files(db: apsw.Connection) -> list[Entry]:
 
 
 def file_delivered(db: apsw.Connection, entry: Entry, now_ms: int) -> Entry:
-    """Note that the peer has a whole file; its transfer is the caller's to end (`endings`)."""
+    """Record that the peer has a whole file; the caller must end its transfer (`endings`)."""
     db.execute(
         "UPDATE outbox SET state = 'delivered', delivered_ms = ? WHERE row_id = ?",
         (now_ms, entry.row_id),
@@ -436,7 +436,7 @@ def any_open(db: apsw.Connection) -> bool:
 
 
 def has_open(db: apsw.Connection, contact_id: str) -> bool:
-    """Tell whether anything waits for this contact, tombstones included."""
+    """Return whether anything waits for this contact, tombstones included."""
     return (
         db.execute(
             f"SELECT 1 FROM outbox WHERE contact_id = ? AND {ENTRY_OPEN} LIMIT 1",  # noqa: S608

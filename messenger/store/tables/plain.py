@@ -1,7 +1,7 @@
-"""Received files that are to lie plain in a folder of the user's: what is due, under which name, and what is done.
+"""Received files that are to be written plain to a folder of the user: which are due, their names, which are done.
 
-That it is due is noted with the message itself. The name is noted before the file has it, so that after a power cut
-in between it is known again, and not written a second time under another.
+That a file is due is recorded with the message itself. The name is recorded before the file gets it, so that after a
+power cut in between the file is recognised, and not written a second time under another name.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["Due", "arrive", "begin", "done", "due", "finished", "forget", "get"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A file that does not lie there yet, or does and the store does not know."""
+    """A file that is not there yet, or is there without the store knowing."""
 
     inbox_id: str
     path: str | None
-    """The name that it was to get, when all of it was written."""
+    """The name that it was about to get, once all of it was written."""
     digest: bytes | None
-    """BLAKE2b-256 of what was written then."""
+    """BLAKE2b-256 of what was written."""
 
 
 def arrive(
@@ -46,23 +46,23 @@ def due(db: apsw.Connection) -> list[Due]:
 
 
 def begin(db: apsw.Connection, inbox_id: str, path: str, digest: bytes) -> None:
-    """Note under which name a file is to appear that is written."""
+    """Record the name that a file will get."""
     db.execute("UPDATE plain SET path = ?, digest = ? WHERE inbox_id = ?", (path, digest, inbox_id))
 
 
 def done(db: apsw.Connection, inbox_id: str) -> bool:
-    """Note that a file is durable under its name; False where its message was deleted meanwhile."""
+    """Record that a file is durable under its name; return False if its message was deleted meanwhile."""
     db.execute("UPDATE plain SET done = 1 WHERE inbox_id = ?", (inbox_id,))
     return db.changes() > 0
 
 
 def forget(db: apsw.Connection, inbox_id: str) -> None:
-    """Leave a file sealed, as if nothing else had been wanted."""
+    """Leave a file sealed: it is not due any more."""
     db.execute("DELETE FROM plain WHERE inbox_id = ? AND done = 0", (inbox_id,))
 
 
 def get(db: apsw.Connection, inbox_id: str) -> tuple[str, bytes] | None:
-    """Return where a file lies plain, and its BLAKE2b-256; None where it does not."""
+    """Return where a file lies plain, and its BLAKE2b-256; None if it does not."""
     query = "SELECT path, digest FROM plain WHERE inbox_id = ? AND done = 1"
     row: Any = db.execute(query, (inbox_id,)).fetchone()
     return None if row is None else (str(row[0]), bytes(row[1]))

@@ -27,19 +27,19 @@ __all__ = [
 ]
 
 DEFAULT_BYTES: Final = 20 << 30
-"""What a contact may take up where nothing else is said: no honest one comes near."""
+"""The default quota of a contact: an honest one does not come near it."""
 ROW_BYTES: Final = 256
-"""What a row weighs beside its content, as the triggers count it."""
+"""What a row counts in addition to its content; the triggers use the same value."""
 MAX_ROWS: Final = 1_000_000
-"""Messages and offers of one contact: 64 KiB each would be three times the bytes above."""
+"""The most messages and offers of one contact. With 64 KiB each, they would be three times the bytes above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What of one contact is here."""
+    """What one contact takes up here."""
 
     bytes: int
-    """Texts, files, and what files under way will take."""
+    """Texts, files, and what files that are being received will take."""
     rows: int
     quota_bytes: int | None
     """What the user set for this contact alone."""
@@ -65,10 +65,10 @@ def usage(db: apsw.Connection, contact_id: str, *, besides: bytes | None = None)
 def room(
     db: apsw.Connection, contact_id: str, default_bytes: int, *, besides: bytes | None = None
 ) -> int:
-    """Return how many bytes a contact may still send; 0 where it has used up its bytes or rows.
+    """Return how many bytes a contact may still send; 0 if it has used up its bytes or rows.
 
-    `default_bytes` holds unless the user set something for this contact. A file under way counts with its whole size
-    from when it was accepted: ask before that, or leave it out as `besides`.
+    `default_bytes` holds unless the user set a quota for this contact. A file counts with its whole size from the
+    moment it is accepted: call this before, or leave the file out as `besides`.
     """
     now = usage(db, contact_id, besides=besides)
     if now.rows >= MAX_ROWS:
@@ -88,7 +88,7 @@ def all_used_up(db: apsw.Connection, default_bytes: int) -> list[str]:
 
 
 def used_up() -> QuotaError:
-    """Return what is raised where something does not fit into the quota of a contact."""
+    """Return the error for something that does not fit into the quota of a contact."""
     return QuotaError(
         "your quota here is used up",
         hint="make room: peerpost inbox delete --older-than AGE --contact NAME;"

@@ -1,4 +1,4 @@
-"""Which messages are beyond what is kept: the oldest, as far as they may go."""
+"""Which messages exceed what is kept: the oldest of those that may be deleted."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .quota import ROW_BYTES
 __all__ = ["Scope", "beyond"]
 
 _ROWS: Final = 1000
-"""Named at once, to be deleted in one transaction: others write in between."""
+"""How many are named at once, to be deleted in one transaction: between two of these, others can write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Whose messages are meant, and which of them may go."""
+    """Whose messages a rule applies to, and which of them may be deleted."""
 
     of: str | None
     """One contact, or None for all but `besides`."""
@@ -28,20 +28,20 @@ class Scope:
 
     @property
     def where(self) -> str:
-        """The condition that its messages fulfil, of `values`."""
+        """The SQL condition for its messages; `values` are its parameters."""
         if self.of is not None:
             return "contact_id = ?"
         return f"contact_id NOT IN ({', '.join('?' * len(self.besides))})"
 
     @property
     def values(self) -> tuple[str, ...]:
-        """What stands in the condition."""
+        """The parameters of the condition."""
         return self.besides if self.of is None else (self.of,)
 
     @property
     def oldest(self) -> str:
-        """The rows that may go, (id, size, size of a text), the oldest first, up to a limit, `unread_too` or not."""
-        # The index has no row of what was not read, of which there may be many, and it is looked at often.
+        """The query for rows that may be deleted: (id, size, size of a text), oldest first, up to a limit."""
+        # This index leaves out unread messages, of which there may be many; the query runs often.
         source = "inbox" if self.unread_too else "inbox INDEXED BY inbox_read"
         unread = "" if self.unread_too else " AND unread = 0"
         return (
@@ -58,9 +58,9 @@ def beyond(
     size_bytes: int | None,
     count: int | None,
 ) -> list[tuple[str, int]]:
-    """Return some of what came before a moment, or is too much beside what came later, as `delete_some` takes it.
+    """Return some messages that are too old, or too much together with later ones, in the form for `delete_some`.
 
-    What may not go counts all the same. The size is what quotas count, each message with its row.
+    Messages that may not be deleted count too. Sizes are those that quotas count: each message with its row.
     """
     if before_ms is not None and (chosen := _oldest(db, scope, _ROWS, before_ms)):
         return [(id_, text) for id_, _, text in chosen]

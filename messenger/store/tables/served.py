@@ -1,7 +1,7 @@
-"""Whom the store writes for: looked at within each transaction that adds rows for a contact.
+"""Whom the store writes for: checked within each transaction that adds rows for a contact.
 
-A commit may wait behind the one that removes its contact, or blocks it. What it would add then belongs to nobody, and
-nothing would ever take it away again: so every way to add such rows asks here first.
+A transaction may run after one that removed or blocked its contact. The rows that it adds would then belong to nobody,
+and nothing would ever delete them. So every function that adds such rows checks here first.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ __all__ = ["require_known", "require_served"]
 
 
 def require_known(db: apsw.Connection, contact_id: str) -> None:
-    """Raise NotFoundError where a contact was removed."""
+    """Raise NotFoundError if a contact was removed."""
     if db.execute("SELECT 1 FROM contacts WHERE id = ?", (contact_id,)).fetchone() is None:
         raise NotFoundError("the contact was removed")
 
 
 def require_served(db: apsw.Connection, contact_id: str) -> None:
-    """Raise NotFoundError where a contact was removed, UntrustedError where nothing is taken from it any more."""
+    """Raise NotFoundError if a contact was removed, UntrustedError if nothing is taken from it any more."""
     row = db.execute(
         "SELECT state = 'blocked' OR conflict_body IS NOT NULL FROM contacts WHERE id = ?",
         (contact_id,),

@@ -1,4 +1,4 @@
-"""Files on their way, in and out: what a restart needs to go on where they were."""
+"""The transfers of files, in and out: what a restart needs to continue them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """One file on its way, or arrived."""
+    """One file that is being transferred or has ended."""
 
     file_id: bytes
     incoming: bool
@@ -79,7 +79,7 @@ class Transfer:
     """Bitmap of the chunks on disk; a hint."""
     progress_bytes: int
     source: str | None
-    """Of an outgoing file: JSON of the reference, None for one in the spool."""
+    """For an outgoing file: the reference as JSON; None for one in the spool."""
     outbox_id: bytes | None
     lane: int | None
     seq: int | None
@@ -87,7 +87,7 @@ class Transfer:
     error: str | None
     created_ms: int
     content_id: bytes | None
-    """Of an outgoing file from the spool: the content that it is, perhaps of several transfers."""
+    """For an outgoing file from the spool: its content, which several transfers may share."""
     peer_pause: str | None
     """Why the peer has paused, while it has."""
     files: int | None
@@ -95,13 +95,13 @@ class Transfer:
     accepted_bytes: int | None
     """Of an incoming file of unknown size: how long it may be; None for any length."""
     mode: int | None
-    """Of an incoming file: its rights where it was sent from, of 0o777; None where that was not said."""
+    """For an incoming file: its rights (0o777) on the sender's machine; None if the sender did not say."""
     mtime_s: int | None
     """Of an incoming file: when it was last changed, as its sender says."""
 
     @property
     def shown_name(self) -> str:
-        """What a received file is called, made safe; nothing for a long text."""
+        """The name of a received file, made safe; empty for a long text."""
         return "" if self.as_text else safe_name(self.name)
 
     @property
@@ -139,7 +139,7 @@ def add_outgoing(
     content_id: bytes | None = None,
     files: int | None = None,
 ) -> None:
-    """Note a file to send; its offer is queued in the same transaction by the caller."""
+    """Record a file to send; the caller queues its offer in the same transaction."""
     db.execute(
         "INSERT INTO transfers (file_id, incoming, id, contact_id, state, name, as_text, size,"
         " chunk_log2, key, finish_size, finish_count, finish_root, source, created_ms,"
@@ -221,7 +221,7 @@ def find(db: apsw.Connection, prefix: str) -> Transfer:
 
 
 def select(db: apsw.Connection, where: str, values: tuple[object, ...] = ()) -> list[Transfer]:
-    """Return the transfers that a condition holds for, as they were noted."""
+    """Return the transfers that fulfil a condition, in the order of their rows."""
     query = f"SELECT {_COLUMNS} FROM transfers WHERE {where} ORDER BY rowid"  # noqa: S608
     return [_transfer(row) for row in db.execute(query, values)]
 
@@ -256,7 +256,7 @@ def list_open(db: apsw.Connection) -> list[Transfer]:
 def set_state(
     db: apsw.Connection, transfer_id: str, state: str, error: str | None = None
 ) -> Transfer:
-    """Move a transfer to another state, unless it has ended: that is for good. Return what it is now."""
+    """Move a transfer to another state, unless it has ended, which is final. Return it as it is now."""
     db.execute(
         f"UPDATE transfers SET state = ?, error = ? WHERE id = ? AND {TRANSFER_OPEN}",  # noqa: S608
         (state, error, transfer_id),
@@ -288,7 +288,7 @@ def peer_pauses(
 def end(
     db: apsw.Connection, transfer_id: str, state: str, error: str, *, peer_knows: bool
 ) -> Transfer:
-    """End a transfer that did not succeed; a peer that does not know is told in its next session."""
+    """End a transfer that did not succeed; a peer that does not know yet is told in its next session."""
     db.execute(
         f"UPDATE transfers SET told = ? WHERE id = ? AND {TRANSFER_OPEN}",  # noqa: S608
         (peer_knows, transfer_id),
@@ -305,7 +305,7 @@ def end_outgoing(
     *,
     peer_knows: bool = False,
 ) -> None:
-    """End a file that we send, unless it has ended; for the outbox, with whose entry it ends."""
+    """End a file that we send, unless it has ended. The outbox calls this when it ends the entry."""
     row = get(db, contact_id, file_id, incoming=False)
     if row is not None and row.state in OPEN_STATES:
         db.execute("UPDATE transfers SET told = ? WHERE id = ?", (peer_knows, row.id))
@@ -323,7 +323,7 @@ def told(db: apsw.Connection, transfer_ids: Iterable[str]) -> None:
 
 
 def let_come(db: apsw.Connection, transfer_id: str, accepted_bytes: int | None) -> None:
-    """Note how long an incoming file of unknown size may be; None is any length."""
+    """Record how long an incoming file of unknown size may be; None means any length."""
     db.execute(
         "UPDATE transfers SET accepted_bytes = ? WHERE id = ?", (accepted_bytes, transfer_id)
     )
@@ -344,7 +344,7 @@ def stream_ended(db: apsw.Connection, transfer_id: str, end: Finish, content_id:
 
 
 def finish(db: apsw.Connection, transfer_id: str, end: Finish) -> None:
-    """Keep size, count and root."""
+    """Store size, count and root."""
     db.execute(
         "UPDATE transfers SET finish_size = ?, finish_count = ?, finish_root = ? WHERE id = ?",
         (end.size, end.count, end.root, transfer_id),
@@ -358,9 +358,9 @@ def checkpoint(
     progress_bytes: int,
     end: Finish | None,
 ) -> None:
-    """Note how far an incoming file has got; the data is on the disk already.
+    """Record the progress of an incoming file; the data is on the disk already.
 
-    One that comes late, when the file has ended, changes nothing.
+    If the file has ended meanwhile, this changes nothing.
     """
     db.execute(
         f"UPDATE transfers SET have = ?, progress_bytes = ? WHERE id = ? AND {TRANSFER_OPEN}",  # noqa: S608

@@ -46,7 +46,7 @@ def missing(congestion: str = "cubic") -> str:
 
 
 class Lab:
-    """Two namespaces and the link between them. Raises LabError where it cannot be made."""
+    """Two namespaces and the link between them. Raises LabError if it cannot be made."""
 
     def __init__(
         self, there: Quality, back: Quality | None = None, *, congestion: str = "cubic"
