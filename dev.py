@@ -3,9 +3,8 @@
 
 Needs Python 3.11 to 3.13 with venv, and nothing else: what is missing is installed into .venv once.
 What runs is always a built wheel, never the checkout. Without a C compiler or Python's headers the
-native modules are left out, a warning says so, and their pure twins serve.
-
-Standard library only. The syntax is kept readable to older versions, which get a message.
+native modules are left out with a warning, and their pure twins serve.
+Standard library only. Older versions must be able to parse this file, because they get a message.
 """
 
 from __future__ import annotations

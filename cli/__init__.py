@@ -1,1 +1,1 @@
-"""The command line: parse, ask the node, print, leave with an exit code."""
+"""The command line: parse, ask the node, print, exit with a code."""

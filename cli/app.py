@@ -41,12 +41,12 @@ _LOOKING = frozenset(
         *("limits.show", "limits.test", "node.status", "node.stay", "doctor", "config.show"),
     }
 )
-"""What may be asked again as often as one likes; all else is an act."""
+"""Methods that change nothing, so that they may be repeated; all others are acts."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _Folder(click.Path):
-    """A folder that is named: an empty name would be the folder that one stands in, and most often is a mistake."""
+    """A folder given by name. An empty name would mean the current folder, and is most often a mistake."""
 
     def convert(
         self,
@@ -72,9 +72,9 @@ class App:
         self.debug = False
         self.spawn = True
         self.has_acted = False
-        """Whether something was done that a second run would do again."""
+        """Whether something was done that a second run would do twice."""
         self.code = 0
-        """The exit code, where all was done and not all could be printed."""
+        """The exit code if everything was done and not everything could be printed."""
 
     @property
     def home(self) -> Path:
@@ -108,7 +108,7 @@ class App:
             on_event=on_event,
             on_wait=self.waits,
         )
-        # Of `verify` only the number that is given changes something.
+        # `verify` changes something only if a number is given.
         looks = method in _LOOKING or (method == "contacts.verify" and len(params or {}) == 1)
         self.has_acted = self.has_acted or not looks
         return answer
@@ -128,16 +128,16 @@ class App:
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
-        """Go on where stdout takes no row: what is yet to be done does not depend on who reads of it."""
+        """Go on if stdout accepts no more rows: what is still to be done does not depend on who reads the output."""
         try:
             yield
         except OutputError as error:
             self.code = self.unprinted(error)
 
     def unprinted(self, error: OutputError) -> int:
-        """Say that stdout did not take what came of a command. Return the exit code for it.
+        """Say that the result of a command could not be printed. Return the exit code for it.
 
-        Of what was only looked at a reader who leaves needs no word.
+        If the command only looked and the reader of stdout has left, say nothing.
         """
         if self.has_acted:
             cause = "the reader of stdout has left" if error.reader_left else error.message
@@ -150,7 +150,7 @@ class App:
         return error.exit_code
 
     def waits(self, pid: int | None) -> None:
-        """Say that the node does not answer, and that it is waited for."""
+        """Say that the node does not answer, and that we wait for it."""
         if self.terminal.json and not self.terminal.quiet:
             self.terminal.event({"event": "waiting", "pid": pid})
         elif not self.terminal.json:
@@ -262,7 +262,7 @@ class Command(_Page, click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as click does. Raises UsageError for an option that is given twice and counts once.
 
-        The last one would hold: of two contacts the first would not be sent anything, and nobody be told.
+        Click would take the last one: of two contacts, the first would get nothing, and nobody would notice.
         """
         if not ctx.resilient_parsing:
             _, _, order = self.make_parser(ctx).parse_args(args=list(args))

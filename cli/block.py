@@ -1,4 +1,4 @@
-"""Long texts, printed piece by piece: together just what the whole would have been printed as."""
+"""Long texts, printed piece by piece. The pieces together are what the whole text would have been printed as."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["LongRecord", "SafeBlock"]
 
 
 class SafeBlock:
-    """Makes a text of several lines safe that comes in pieces, as `safe_block` makes the whole.
+    """Makes a text safe that comes in pieces, with the same result as `safe_block` of the whole text.
 
-    Whether a character is shown depends on few before it and one behind it, in its part of a line. So the last of
-    each piece waits for the next piece, and what was printed last is remembered.
+    How a character is shown depends on a few before it and one after it, in the same part of a line. So the last
+    character of each piece waits for the next piece, and the last ones printed are remembered.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class SafeBlock:
         for line_number, line in enumerate(lines):
             parts = line.split("\t")
             for number, part in enumerate(parts):
-                # The first goes on with what came before; what follows the last is known by `after`.
+                # The first line continues what came before; `after` is what follows the last one.
                 before = self._before if line_number == number == 0 else ""
                 last = line_number == len(lines) - 1 and number == len(parts) - 1
                 context = f"{before}{part}{after if last else ''}"
@@ -53,7 +53,7 @@ class SafeBlock:
 
 
 class LongRecord:
-    """An object that is printed while its last member, a long text, still comes."""
+    """An object that is printed while its last member, a long text, is still arriving."""
 
     def __init__(self, write: Callable[[str], None], *, as_json: bool) -> None:
         self._write = write
@@ -62,15 +62,15 @@ class LongRecord:
         self._last = "\n"
 
     def begin(self, value: Mapping[str, Any], key: str) -> None:
-        """With JSON open the object, and in it the member `key`; else leave a line between it and the text."""
+        """With JSON, open the object and its member `key`; otherwise print the fields and an empty line."""
         self._write(f'{as_json(value)[:-1]}, {json.dumps(key)}: "' if self._json else "\n")
 
     def feed(self, piece: str) -> None:
-        """Print what follows of the text."""
+        """Print the next piece of the text."""
         self._print(as_json(piece)[1:-1] if self._json else self._block.feed(piece))
 
     def end(self) -> None:
-        """Print its end, and the end of the line where that has none."""
+        """Print the end, and a line break if the text does not end with one."""
         if self._json:
             self._write('"}\n')
             return

@@ -1,4 +1,4 @@
-"""What a shell offers behind Tab: file names, contacts, and ids with what they stand for."""
+"""What a shell offers after Tab: file names, contacts, and ids with a description."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .terminal import safe
 __all__ = ["asked", "complete_files", "complete_ids"]
 
 MOST = 200
-"""Ids that are offered: more than anybody reads, and asked for each time that Tab is pressed."""
+"""How many ids are offered: more than anybody reads, and few enough to be fetched at each Tab."""
 PATIENCE_S = 2.0
-"""A node that does not answer must not keep a prompt from its user."""
+"""How long completion waits for a node: the user must get the prompt back."""
 _HELP_CHARS = 60
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -26,7 +26,7 @@ Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 def asked(
     ctx: click.Context, method: str, params: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """Return what the node lists, which is started where there is a store and none runs; nothing without an answer."""
+    """Return what the node lists; empty without an answer. If there is a store and no node runs, one is started."""
     from peerpost.client.ask import connect
     from peerpost.client.paths import HomePaths
 
@@ -42,12 +42,12 @@ def asked(
 
 
 def complete_files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Have the shell complete the name of a file."""
+    """Make the shell complete the name of a file."""
     return [CompletionItem(incomplete, type="file")]
 
 
 def complete_ids(method: str, params: dict[str, Any] | None = None) -> Complete:
-    """Return a completion of the ids that a method lists, each with what a person knows it by."""
+    """Return a completion of the ids that a method lists, each with a description."""
 
     def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [
@@ -64,6 +64,6 @@ def _about(row: dict[str, Any]) -> str:
     what = row.get("preview") or row.get("name") or row.get("kind") or ""
     parts = (row.get("contact"), what, row.get("state"))
     text = safe("  ".join(str(part) for part in parts if part))
-    # The script for fish takes what follows a comma for something else.
+    # In the completion script for fish, a comma separates fields.
     text = text.replace(",", ";")
     return text if len(text) <= _HELP_CHARS else f"{text[: _HELP_CHARS - 1]}…"

@@ -1,7 +1,7 @@
-"""Have what was written survive a power cut: our own files and folders, and nobody else's.
+"""Makes what we wrote survive a power cut: our own files and folders, and nobody else's.
 
-To flush a whole file system (sync, syncfs) is quick on a machine that is idle, and waits for all that others write on
-one that is not. Several files at once cost little more than one: the file system commits them together.
+Flushing a whole file system (sync, syncfs) is quick on an idle machine, but on a busy one it waits for everything that
+others write. Flushing several files at once costs little more than one: the file system commits them together.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Flusher"]
 
 _THREADS = 32
 _MOST_OPEN = 64
-"""Files open at once that wait to be flushed."""
+"""How many open files may wait to be flushed."""
 
 
 class Flusher:

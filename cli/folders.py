@@ -1,10 +1,10 @@
-"""Folders by descriptor: what is made in one is made there, whatever its path has become meanwhile.
+"""Folders by descriptor: what is made in a folder is made there, even if its path has changed meanwhile.
 
-A path is text, and the kernel resolves it anew at each call, through every link that somebody has put into it. An
-open folder stays the folder that it was, and each name below it is one component that is never followed.
+The kernel resolves a path anew at each call, through every link that somebody may have put into it. An open folder
+stays the same folder, and each name below it is a single component and never followed if it is a link.
 
-Where the system has no such calls (Windows) each folder is looked at instead before it is used, and one that is a
-link, a junction or another reparse point is refused.
+On a system without such calls (Windows), each folder is checked before it is used, and refused if it is a link, a
+junction or another reparse point.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Folder:
     """An open folder. Every name given to it is one component. Raises OSError."""
 
     def __init__(self, fd: int | None, path: str) -> None:
-        """Take ownership of the descriptor; the path is used only where there is none."""
+        """Take ownership of the descriptor; the path is used only if there is none."""
         self._fd = fd
         self._path = path
 
@@ -62,7 +62,7 @@ class Folder:
             raise
 
     def descend(self, names: list[str]) -> Folder:
-        """Open the folder that is so many folders below, one after another."""
+        """Open a folder below this one, step by step."""
         here = self.again()
         for name in names:
             try:
@@ -73,15 +73,15 @@ class Folder:
         return here
 
     def again(self) -> Folder:
-        """Return this folder once more, to be closed by itself."""
+        """Return this folder a second time, to be closed separately."""
         return Folder(None if self._fd is None else os.dup(self._fd), self._path)
 
     def descriptor(self) -> int | None:
-        """Return a descriptor of it that is the caller's, where the system has such."""
+        """Return a descriptor that the caller must close, if the system has folder descriptors."""
         return None if self._fd is None else os.dup(self._fd)
 
     def close(self) -> None:
-        """Close it; again is harmless."""
+        """Close it. Closing twice is harmless."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -97,7 +97,7 @@ class Folder:
         return name if self._fd is not None else str(Path(self._path, name))
 
     def status(self, name: str) -> os.stat_result | None:
-        """Return what is there under a name, a link as itself; None for nothing."""
+        """Return the status of a name without following a link; None if there is nothing."""
         try:
             return os.stat(self._at(name), dir_fd=self._fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -112,7 +112,7 @@ class Folder:
         os.mkdir(self._at(name), mode, dir_fd=self._fd)
 
     def create(self, name: str, mode: int) -> int:
-        """Make a file and return its descriptor; nothing may have its name."""
+        """Make a file and return its descriptor. Fails if anything has that name."""
         return os.open(self._at(name), _NEW_FLAGS, mode, dir_fd=self._fd)
 
     def link(self, name: str, target: str) -> None:
@@ -120,27 +120,27 @@ class Folder:
         os.symlink(target, self._at(name), dir_fd=self._fd)
 
     def move(self, name: str, to: Folder, new_name: str) -> None:
-        """Give something another place, where it replaces a file or link of that name itself."""
+        """Move something to another folder. A file or link of the new name is replaced itself, not followed."""
         os.replace(self._at(name), to._at(new_name), src_dir_fd=self._fd, dst_dir_fd=to._fd)
 
     def remove_tree(self, name: str) -> None:
-        """Remove a folder and all in it, as far as that can be done, and follow no link."""
+        """Remove a folder and everything in it, as far as possible, without following links."""
         if self._fd is None:
             shutil.rmtree(self._at(name), ignore_errors=True)
         else:
             shutil.rmtree(name, ignore_errors=True, dir_fd=self._fd)
 
     def sync(self) -> None:
-        """Have the names in it, its rights and its time survive a power cut; Windows does that by itself."""
+        """Make its names, rights and time survive a power cut; Windows does that by itself."""
         if self._fd is not None:
             os.fsync(self._fd)
 
     def set_mode(self, mode: int) -> None:
-        """Set the rights of the folder itself, as they are: the umask takes nothing."""
+        """Set the rights of the folder itself exactly; the umask does not apply."""
         os.chmod(self._path if self._fd is None else self._fd, mode)  # noqa: PTH101 - by fd
 
     def set_time(self, mtime: float) -> None:
-        """Set the time at which the folder itself was changed."""
+        """Set the modification time of the folder itself."""
         os.utime(self._path if self._fd is None else self._fd, (mtime, mtime))
 
 

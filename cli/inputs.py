@@ -1,4 +1,4 @@
-"""What comes in by options, files and stdin: durations, sizes, tickets, things to send."""
+"""Input from options, files and stdin: durations, sizes, tickets, things to send."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 MAX_TICKET_FILE_BYTES = 64 << 10
-"""A ticket is 200 characters; a file of more than this is another file."""
+"""A ticket has 200 characters; a larger file than this is something else."""
 
 
 LONGEST_NAME_CHARS = 64
@@ -97,7 +97,7 @@ class Quota(click.ParamType[int | str]):
 
 
 def open_input(path: str, *, folders: bool = False) -> int:
-    """Open a file for reading and return its descriptor, or a folder's where those will do.
+    """Open a file for reading and return its descriptor; with `folders`, also a folder's.
 
     Raises NoInputError saying why not.
     """
@@ -147,7 +147,7 @@ def in_order(name: str, ticket: str | None) -> tuple[str, str | None]:
 
 
 def read_ticket(ticket: str | None, path: str | None) -> str:
-    """Return a ticket given as such, as "-" for stdin, or in a file, and what stands around it: the node finds it.
+    """Return a ticket with any text around it (the node finds it there): from the argument, stdin ("-") or a file.
 
     Raises NoInputError and BadInputError.
     """
@@ -170,7 +170,7 @@ def read_ticket(ticket: str | None, path: str | None) -> str:
 
 
 def _decoded(data: bytes) -> str:
-    """Return text as editors and shells write it, UTF-8 or UTF-16 with its mark; what is neither shows as such."""
+    """Decode text as editors and shells write it: UTF-8, or UTF-16 with a byte order mark; other bytes are replaced."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", "replace")
     return data.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Lists: every row, printed as it comes, or as many as `--limit` says and a word that there are more."""
+"""Lists: every row, printed as it arrives; or as many as `--limit` says, and a note if there are more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .terminal import Column
 __all__ = ["PAGE_ROWS", "after_option", "limit_option", "show_list"]
 
 PAGE_ROWS = 1000
-"""Asked of the node at a time."""
+"""Rows requested from the node at a time."""
 
 limit_option = click.option(
     "--limit", type=click.IntRange(1, 1 << 32), metavar="N", help="At most so many."
@@ -33,9 +33,9 @@ def show_list(
     empty: str,
     shown: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> None:
-    """Print what a method lists; `shown` makes of a row what a person reads.
+    """Print what a method lists; `shown` turns a row into what a person reads.
 
-    Where `limit` leaves rows out, stderr says so: a line, or with --json `{"more": CURSOR}`.
+    If `limit` leaves rows out, stderr says so: a line, or with --json `{"more": CURSOR}`.
     """
     given = {key: value for key, value in params.items() if value is not None}
     left_at: list[str] = []
@@ -55,11 +55,11 @@ def show_list(
 def _rows(
     app: App, method: str, params: dict[str, Any], limit: int | None, left_at: list[str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield rows page by page; where `limit` leaves some, the cursor of the last goes to `left_at`."""
+    """Yield rows page by page; if `limit` leaves rows out, the cursor of the last one shown goes to `left_at`."""
     cursor: str | None = None
     left = limit
     while True:
-        # One more than is shown tells whether there are more.
+        # Ask for one more than is shown, to know whether there are more.
         wanted = PAGE_ROWS if left is None else min(PAGE_ROWS, left + 1)
         page = app.call(method, {**params, "limit": wanted})
         for row in page:

@@ -61,13 +61,13 @@ def root() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and exit with its code."""
     stdio.take_over()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command. Return its exit code; whatever went wrong has been said."""
+    """Run one command. Return its exit code; errors were printed."""
     app = App()
     _read_ahead(app, arguments)
     signal.signal(signal.SIGTERM, _terminated)
@@ -80,12 +80,12 @@ def run(arguments: list[str]) -> int:
 
 
 def _terminated(*_: object) -> NoReturn:
-    """Leave through the finally clauses, which remove half-written files."""
+    """Exit through the finally clauses, which remove half-written files."""
     raise SystemExit(TERMINATED)
 
 
 def _read_ahead(app: App, arguments: list[str]) -> None:
-    """Heed --json and --debug wherever they stand: parsing may end before it comes to them."""
+    """Apply --json and --debug wherever they are: parsing may fail before it reaches them."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     app.terminal.json = app.terminal.json or "--json" in options
     app.debug = app.debug or "--debug" in options
@@ -100,7 +100,7 @@ def _failed(app: App, error: BaseException) -> int:
         case KeyboardInterrupt() | click.Abort():
             return INTERRUPTED
         case click.exceptions.NoArgsIsHelpError():
-            # Not an error to tell a person of; the page goes where errors go.
+            # This is no error to report; the help page is printed where errors go.
             terminal.trace(error.format_message())
             return 2
         case click.UsageError():

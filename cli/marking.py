@@ -1,4 +1,4 @@
-"""That a message was read: noted once it is shown or saved, and not before."""
+"""Marks a message as read, once it was shown or saved and not before."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["mark_read"]
 
 
 def mark_read(app: App, id_: str) -> None:
-    """Note that a message was read. Where that cannot be kept it stays unread, and stderr says so."""
+    """Mark a message as read. If that cannot be stored, it stays unread and stderr says so."""
     try:
         app.call("inbox.mark", {"ids": [id_], "unread": False})
     except PeerpostError as error:

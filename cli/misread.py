@@ -39,7 +39,7 @@ def is_meant_as_file(app: App, words: tuple[str, ...]) -> bool:
 
 
 def one_text(words: tuple[str, ...]) -> UsageError:
-    """Return what is to be said of several words where one text is expected."""
+    """Return the error for several words where one text is expected."""
     if all(_is_here(word) for word in words):
         return UsageError(
             "a text is one argument, and these are files here",
@@ -60,7 +60,7 @@ def require_files(words: tuple[str, ...], contact: str) -> None:
 
 
 def needs_contact(words: tuple[str, ...], files: tuple[str, ...]) -> UsageError:
-    """Return what is to be said where nobody is named to send to: the line that was probably meant."""
+    """Return the error for a missing --contact, with the command line that was probably meant."""
     names_one = bool(words) and len(words) + bool(files) > 1
     name, rest = (words[0], words[1:]) if names_one else ("NAME", words)
     if files:

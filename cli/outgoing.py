@@ -1,4 +1,4 @@
-"""Hand things to the node and report what becomes of them."""
+"""Give things to send to the node, and report how each ends."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ class Outgoing:
     """One thing to send."""
 
     params: dict[str, Any]
-    """What `send-net` takes for it."""
+    """The parameters of `send-net` for it."""
     fd: int | None = None
     """The file or stream, owned."""
     path: str | None = None
-    """A file or folder, opened when its turn comes: there may be more of them than may be open at once."""
+    """A file or folder. It is opened when its turn comes, because there may be more than can be open at once."""
     unread: bytes = b""
-    """What was read from the stream to see what it is."""
+    """Data that was read from the stream already, to see what it is."""
     copied: bool = False
-    """Only this process can read it: a terminal gives its input to whoever is in the foreground."""
+    """Whether only this process can read it: a terminal gives its input only to the process in the foreground."""
     size: int | None = None
-    """Bytes, where they are known."""
+    """Size in bytes, if it is known."""
 
 
 def deliver(app: App, items: list[Outgoing], common: dict[str, Any]) -> None:
     """Send the items in order; print each when it is queued and, with `wait`, when it is delivered.
 
-    Raises the first failure, once the others have been heard of.
+    Raises the first failure, after the results of the others are known.
     """
     with Progress(app.terminal) as progress:
         watch = _Watch(app, progress, wait=bool(common.get("wait")))
@@ -56,7 +56,7 @@ def deliver(app: App, items: list[Outgoing], common: dict[str, Any]) -> None:
             else:
                 _send_many(app, items, common, watch)
         except UnavailableError:
-            # The node has ended: what it has queued is another's to deliver now.
+            # The node has ended: another one will deliver what is queued.
             if not watch.all_wait(len(items)):
                 raise
             watch.go_on(common["timeout_s"])
@@ -70,7 +70,7 @@ def deliver(app: App, items: list[Outgoing], common: dict[str, Any]) -> None:
 
 
 class _Watch:
-    """What was heard of each request: prints rows when they are news, keeps failures."""
+    """The answers to each request: prints rows that say something new, keeps failures."""
 
     def __init__(self, app: App, progress: Progress, *, wait: bool) -> None:
         self._app = app
@@ -109,12 +109,12 @@ class _Watch:
             self._print(row)
 
     def all_wait(self, count: int) -> bool:
-        """Return whether all that was to be sent is queued, and nothing but its delivery is waited for."""
+        """Return whether everything is queued, so that we only wait for delivery."""
         whole = not any(_is_read(row) for row in self._under_way.values())
         return self._wait and whole and len(self._queued) == count
 
     def go_on(self, timeout_s: float) -> None:
-        """Wait with the node that there is now."""
+        """Go on waiting with the node that runs now."""
         deadline_s = self._began_s + timeout_s
         for request, row in list(self._under_way.items()):
             left_s = max(0.0, deadline_s - time.monotonic())
@@ -130,7 +130,7 @@ class _Watch:
                 self.result(request, row)
 
     def interrupted(self) -> None:
-        """Say what becomes of what is under way, now that nobody waits for it any more."""
+        """Say what happens to messages that are not delivered yet, now that the command is interrupted."""
         if self._app.terminal.json:
             return
         for row in self._under_way.values():
@@ -141,7 +141,7 @@ class _Watch:
                 self._app.terminal.note(f"Interrupted. {row['id']} {goes}; see: {look}")
 
     def _confirm(self, token: str) -> None:
-        """Say that a stream has come to its end: we live, and what we copied of it is whole."""
+        """Confirm the end of a stream: this process was not interrupted, and copied all of it."""
         if _copy_errors:
             raise _copy_errors[0]
         self._app.call("send-net.confirm", {"token": token})
@@ -171,7 +171,7 @@ def _sentence(text: str) -> str:
 
 
 def _is_read(row: dict[str, Any]) -> bool:
-    """Return whether a row is of what is still being read, which only the command that began it can do."""
+    """Return whether a row is about a stream that is still being read, which only its own command can finish."""
     return row["kind"] == "file" and row["size"] is None
 
 
@@ -217,7 +217,7 @@ def _send_many(app: App, items: list[Outgoing], common: dict[str, Any], watch: _
             try:
                 opened = _opened(item)
             except NoInputError as error:
-                # It was there when the command began.
+                # The file existed when the command began.
                 watch.failures.append(error)
                 continue
             with _descriptors(opened) as fds:
@@ -249,7 +249,7 @@ def _descriptors(item: Outgoing) -> Iterator[list[int]]:
             os.close(item.fd)
         return
     read_end, write_end = os.pipe()
-    # A daemon: when the node refuses, nothing is gained by waiting for the rest of stdin.
+    # A daemon thread: if the node refuses, there is no point in waiting for the rest of stdin.
     threading.Thread(target=_copy, args=(item, write_end), daemon=True).start()
     try:
         yield [read_end]
@@ -258,7 +258,7 @@ def _descriptors(item: Outgoing) -> Iterator[list[int]]:
 
 
 def _put_back(fd: int, size: int) -> bool:
-    """Go back over what was read. Return whether that can be done, as with a file on stdin."""
+    """Seek back to before what was read. Return whether that is possible, as for a file on stdin."""
     try:
         os.lseek(fd, -size, os.SEEK_CUR)
     except OSError:

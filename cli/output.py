@@ -1,8 +1,8 @@
-"""Where a command writes what it was asked for: a file that appears whole or not at all, or what is there already.
+"""Where a command writes its output: to a new file that appears complete or not at all, or to something existing.
 
-What is there and is no file (a pipe, a device, a descriptor of this process) is written to, and never replaced. A
-link may have been put there by anybody: nothing is written to where it leads unless `force` says so, and then a link
-to a file is replaced itself, as ever, and one to a pipe or a device is written through.
+An existing pipe, device or descriptor of this process is written to, and never replaced. A link may have been put there
+by anybody, so it is refused unless `force` is given. Then a link to a file is replaced itself, and a link to a pipe or
+a device is followed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["is_stdout", "raw_on_terminal", "settle", "special", "target", "unwri
 
 
 def raw_on_terminal() -> UsageError:
-    """Return what is to be said where bytes that nobody has looked at would go to a terminal."""
+    """Return the error for writing raw bytes to a terminal."""
     return UsageError(
         "raw bytes are not for a terminal", hint="give --out FILE, or pipe it somewhere"
     )
@@ -45,7 +45,7 @@ def unwritten(path: Path, error: OSError) -> PeerpostError:
 
 
 def is_stdout(fd: int) -> bool:
-    """Tell whether a descriptor leads to where stdout does: there what is said of the data would be taken for data."""
+    """Return whether a descriptor leads to the same place as stdout, where a message would mix with the data."""
     try:
         return os.path.samestat(os.fstat(fd), os.fstat(sys.stdout.fileno()))
     except OSError:
@@ -53,7 +53,7 @@ def is_stdout(fd: int) -> bool:
 
 
 def settle(fd: int, out: str) -> None:
-    """Have what was written to something be on the disk, if it has one. Raises StorageError."""
+    """Flush what was written to the disk, if there is one behind it. Raises StorageError."""
     try:
         os.fsync(fd)
     except OSError as error:
@@ -62,9 +62,9 @@ def settle(fd: int, out: str) -> None:
 
 
 def special(out: str, *, force: bool) -> int | None:
-    """Open what is there to be written to as it is: a pipe, a device, a descriptor of this process.
+    """Open something existing that is written to as it is: a pipe, a device, a descriptor of this process.
 
-    Return None if there is none, and a file is to be made. A named pipe is opened once somebody reads it. Raises
+    Return None if there is none, so that a file must be made. A named pipe is opened once somebody reads it. Raises
     ExistsError for a link to one, unless `force`; UsageError for a terminal; CannotCreateError.
     """
     own = inherited(out)
@@ -93,7 +93,7 @@ def special(out: str, *, force: bool) -> int | None:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise CannotCreateError(f"cannot write to {path}: {reason}") from None
     try:
-        # What was put there since it was looked at is not what was meant.
+        # If it was replaced since the check, it is not what the user meant.
         if not os.path.samestat(status, os.fstat(fd)):
             raise CannotCreateError(f"{path} was replaced just now", hint="try again")
         if os.isatty(fd):
@@ -105,7 +105,7 @@ def special(out: str, *, force: bool) -> int | None:
 
 
 def _behind_links(out: str) -> str:
-    """Follow links to the first path that is none or that means a descriptor of this process."""
+    """Follow links to the first path that is no link or that means a descriptor of this process."""
     for _ in range(40):
         if inherited(out) is not None or not Path(out).is_symlink():
             break
@@ -117,7 +117,7 @@ def _behind_links(out: str) -> str:
 def target(out: str, *, force: bool, mode: int = 0o666) -> Iterator[int]:
     """Open a new file beside `out` and give its descriptor; it takes that name when all went well.
 
-    For what `special` does not know. Its rights are `mode` less what the umask takes, from the first on, and its name
+    For paths for which `special` returns None. From the start, its rights are `mode` less the umask, and its name
     survives a power cut. Raises ExistsError if a file or link exists and `force` does not say to replace it,
     CannotCreateError if a folder does or its folder does not let us, StoreFullError when the disk is full.
     """
@@ -136,7 +136,7 @@ def target(out: str, *, force: bool, mode: int = 0o666) -> Iterator[int]:
         finally:
             os.close(fd)
         _give_name(draft, path, force=force)
-        # In a folder that may not be listed the file system decides when.
+        # A folder that may not be read cannot be flushed; the file system then decides when.
         with suppress(PermissionError):
             system.fsync_dir(path.absolute().parent)
     except OSError as error:
@@ -146,11 +146,11 @@ def target(out: str, *, force: bool, mode: int = 0o666) -> Iterator[int]:
 
 
 def _look_at(path: Path, *, force: bool) -> None:
-    """Refuse what is there and is not to be replaced. A link counts as itself: nothing goes through it."""
+    """Refuse something existing that must not be replaced. A link is not followed."""
     try:
         status = path.lstat()
     except OSError:
-        # There is nothing, or its folder is not to be read: then making the file tells why.
+        # There is nothing, or its folder cannot be read: then making the file will fail and say why.
         return
     if stat.S_ISDIR(status.st_mode):
         raise CannotCreateError(f"{path} is a folder", hint=f"name a file in it: {path / 'FILE'}")
@@ -159,7 +159,7 @@ def _look_at(path: Path, *, force: bool) -> None:
 
 
 def _is_systems(path: Path) -> bool:
-    """Return whether a link would be one of those that a system names its devices by, which only root can make."""
+    """Return whether a link is one of the system's own for devices, which only root can make."""
     try:
         folder = path.absolute().parent.resolve(strict=True)
         status = folder.stat()
@@ -179,7 +179,7 @@ def _give_name(draft: Path, path: Path, *, force: bool) -> None:
         draft.replace(path)
         return
     try:
-        # A link fails where the name was taken meanwhile; a rename would not.
+        # Making a hard link fails if the name was taken meanwhile; a rename would replace it.
         os.link(draft, path)
     except FileExistsError:
         raise _exists(path) from None

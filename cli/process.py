@@ -16,10 +16,10 @@ _POLL_S = 0.05
 
 
 def become(module: str, *arguments: str) -> NoReturn:
-    """Replace this process by `python -m module`: signals and the exit code are then its own."""
+    """Replace this process by `python -m module`, so that signals and the exit code are those of that program."""
     sys.stdout.flush()
     sys.stderr.flush()
-    # -P: modules come from where Peerpost is installed, never from the folder we are in.
+    # -P: modules must come from the installation of Peerpost, never from the current folder.
     os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])  # noqa: S606 - no shell wanted
 
 
@@ -35,9 +35,9 @@ def wait_for_exit(mark: ProcessMark, deadline_s: float) -> bool:
         else:
             try:
                 if not mark.runs:
-                    # The number may be another's by now.
+                    # The process id may belong to another process by now.
                     return True
-                # Also right for a zombie that its parent has not looked after. Not select, which
+                # This also works for a zombie that its parent has not waited for. Not select, which
                 # knows no descriptor above 1023.
                 gone = select.poll()
                 gone.register(fd, select.POLLIN)

@@ -1,7 +1,7 @@
-"""How far files are, said on stderr as whoever reads it can use it.
+"""The progress of files on stderr, in a form that suits the reader.
 
-On a terminal a bar for each file; in a pipe or a log a line now and then; with --json an object; with --quiet
-nothing. Figures are the node's: it knows the rate over the last seconds, whoever asks and since when.
+On a terminal it is a bar for each file; in a pipe or a log, a line now and then; with --json, an object; with --quiet,
+nothing. The figures come from the node, which knows the rate over the last seconds even if the command has just begun.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "in_words", "say_asking"]
 
 WORTH_DRAWING_BYTES = 1 << 20
-"""Less than this is over before a bar is read, and Rich takes 80 ms to load."""
+"""A smaller file has arrived before anybody could read a bar, and loading Rich takes 80 ms."""
 LINE_S = 5.0
-"""How far apart two plain lines about a file are, and how long the first one waits."""
+"""The time between two plain lines about a file, and before the first one."""
 OBJECT_S = 1.0
-"""The same of objects."""
+"""The same for objects."""
 LABEL_CHARS = 28
 _KEYS = (
     *("id", "name", "state", "size", "done_bytes", "progress", "rate_bytes_s", "eta_s"),
@@ -36,7 +36,7 @@ _MOVING = frozenset({"queued", "sent", "offered", "asking", "active", "paused"})
 
 
 class Progress:
-    """What is said of the files of one command."""
+    """Reports the progress of the files of one command."""
 
     def __init__(self, terminal: Terminal, *, now_s: Callable[[], float] = time.monotonic) -> None:
         self._terminal = terminal
@@ -46,7 +46,7 @@ class Progress:
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
         self._asking: set[str] = set()
-        """Of which it was said that they wait to be accepted."""
+        """The files of which it was already said that they wait to be accepted."""
 
     def __enter__(self) -> Self:
         return self
@@ -118,13 +118,13 @@ class Progress:
         if self._bars is not None:
             whole = row.get("state") in ("done", "delivered")
             done = size if whole else row.get("done_bytes")
-            # What is to be run was said beside the bars, where it is not cut.
+            # The command to run was printed above the bars, where it is not cut.
             figures = "asking" if _asks(row) else safe(in_words(row))
             self._bars.update(self._tasks[id_], total=size, completed=done or 0, figures=figures)
 
 
 def in_words(row: Mapping[str, Any]) -> str:
-    """Return how far a file is: share, amount, rate and time left, or why it does not move."""
+    """Return the progress of a file: share, amount, rate and time left, or why it does not move."""
     from peerpost.client.units import format_duration, format_size
 
     state, size, done = row.get("state"), row.get("size"), row.get("done_bytes")
@@ -162,7 +162,7 @@ def _asks(row: Mapping[str, Any]) -> bool:
 
 
 def say_asking(app: App, contact: str | None) -> None:
-    """Say below the inbox what has not come into it, because it is asked about: as notes, or as events."""
+    """Say below the inbox which files wait to be accepted, as notes or as events."""
     from peerpost.client.units import format_size
 
     if app.terminal.quiet:

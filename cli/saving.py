@@ -1,4 +1,4 @@
-"""`inbox save`: where a message's bytes come to lie, and that the message may go once they surely do."""
+"""`inbox save`: where a message is saved, and when it may be deleted because it certainly was."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ __all__ = ["Saving", "received"]
 
 _USUAL_MODE = 0o666
 _PRIVATE_MODE = 0o600
-"""Of a folder that stays packed: what is in it may be nobody else's."""
+"""The rights of a folder that stays packed: files in it may be private."""
 _MAX_TRIES = 10_000
 
 
 def received(app: App, contact: str | None, *, unread: bool, files: bool) -> list[str]:
-    """Return the ids of what is in the inbox, or of the files alone, oldest first."""
+    """Return the ids of the messages in the inbox, or of the files only, oldest first."""
     found: list[str] = []
     given = {"contact": contact, "unread": unread or None, "limit": PAGE_ROWS}
     params = {key: value for key, value in given.items() if value is not None}
@@ -53,18 +53,18 @@ def received(app: App, contact: str | None, *, unread: bool, files: bool) -> lis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saving:
-    """What `inbox save` was told."""
+    """The options of `inbox save`."""
 
     app: App
     out: str | None
-    """A file, a folder, `-`, or None for the folder that we are in."""
+    """A file, a folder, `-`, or None for the current folder."""
     force: bool
     move: bool
 
     def save(self, ids: list[str]) -> None:
-        """Save messages by the beginnings of their ids; none where one is not there.
+        """Save messages by the beginnings of their ids. If one does not exist, none is saved.
 
-        Of several the first failure is raised once all were tried.
+        Of several failures, the first is raised after all messages were tried.
         """
         if self.out == "-":
             self._to_stdout(ids)
@@ -119,7 +119,7 @@ class Saving:
             )
 
     def _write_to(self, id_: str, fd: int) -> dict[str, Any]:
-        """Have the node write to a pipe or device; where its reader leaves, end as silently as any program does."""
+        """Let the node write to a pipe or device. If the reader leaves, exit silently, as other programs do."""
         try:
             saved: dict[str, Any] = self.app.call("inbox.save", {"id": id_}, fds=[fd])
         except ReaderLeftError as error:
@@ -127,7 +127,7 @@ class Saving:
         return saved
 
     def _write_into(self, id_: str, out: str, fd: int) -> None:
-        """Write to what is there already; of a folder the archive, as with `-`."""
+        """Write to something existing; for a folder, its archive, as with `-`."""
         try:
             self._require_kept()
             saved = self._write_to(id_, fd)
@@ -139,20 +139,20 @@ class Saving:
             self.app.terminal.record(saved | {"path": out}, human=f"{saved['id']}  saved  {out}")
 
     def _is_folder(self, row: dict[str, Any]) -> bool:
-        """Return whether the one message is to come into `out`; a folder takes that name itself."""
+        """Return whether the message is a folder that is unpacked to `out` itself."""
         if self.out is None or self.out.endswith(("/", os.sep)):
             return True
         path = Path(self.out)
         return path.is_dir() and not path.is_symlink() and not row.get("directory")
 
     def _folder(self) -> Path:
-        """Return the folder to save into, made where it is not there."""
+        """Return the folder to save into; it is made if it does not exist."""
         if self.out is None:
             return Path()
         path = Path(self.out)
         try:
             path.mkdir()
-            # Else the folder with all that is in it might be gone after a power cut.
+            # Otherwise the folder and everything in it might be gone after a power cut.
             system.fsync_dir(path.absolute().parent)
         except FileExistsError:
             if not path.is_dir():
@@ -164,13 +164,13 @@ class Saving:
         return path
 
     def _save_in(self, folder: Path, row: dict[str, Any]) -> None:
-        """Save under the message's own name, or that with a number where something has it."""
+        """Save under the message's own name, with a number added if that is taken."""
         name = safe_name(row["name"]) if row.get("name") else f"{row['id']}.txt"
         for number in range(_MAX_TRIES):
             path = folder / numbered(name, number)
             if os.path.lexists(path):
                 continue
-            # Somebody may take the name before all is there.
+            # Somebody may take the name before everything is written.
             with suppress(ExistsError):
                 self._save_as(row["id"], row, str(path), packed=False)
                 return
@@ -183,14 +183,14 @@ class Saving:
             packed = out.endswith(FOLDER_SUFFIX)
         more: dict[str, Any] = {"path": out}
         if row.get("directory") and not packed:
-            # The beginning of an id may become that of two.
+            # A message that arrives meanwhile may have an id with the same beginning, so use the whole id.
             saved, more["files"] = self._unpack(row["id"], out)
         else:
             saved = self._write(id_, row, out)
         much = f"  ({more['files']} files)" if "files" in more else ""
         if self.move:
             _require_durable(Path(out))
-            # Only now: whatever happens, it is in one of the two places at least.
+            # Deleted only now, so that it is always in at least one of the two places.
             self.app.call("inbox.delete", {"ids": [saved["id"]]})
             more["moved"] = True
         elif row.get("unread", True):
@@ -218,7 +218,7 @@ class Saving:
 
 
 def _mode(row: dict[str, Any]) -> int:
-    """Return what a file may be used for, the umask left aside: as where it was sent from."""
+    """Return the rights for a file before the umask: those that it had on the sender's machine."""
     if row.get("directory"):
         return _PRIVATE_MODE
     mode = row.get("mode")
@@ -226,7 +226,7 @@ def _mode(row: dict[str, Any]) -> int:
 
 
 def _set_time(fd: int, modified_at: str | None) -> None:
-    """Note when a file was last changed, where its sender has said so and the disk can note it."""
+    """Set the modification time, if the sender has given one and the disk can store it."""
     if modified_at is not None and os.utime in os.supports_fd:
         with suppress(OSError, OverflowError, ValueError):
             at_s = datetime.fromisoformat(modified_at).timestamp()
@@ -234,7 +234,7 @@ def _set_time(fd: int, modified_at: str | None) -> None:
 
 
 def _require_durable(path: Path) -> None:
-    """Have the name survive a power cut. Raises StorageError if that cannot be known."""
+    """Make the name survive a power cut. Raises StorageError if that is not certain."""
     try:
         system.fsync_dir(path.absolute().parent)
     except OSError as error:

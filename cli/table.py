@@ -1,7 +1,7 @@
-"""How a table is laid out: on a line for each row where there is room, else on several; nothing is cut.
+"""The layout of a table: each row takes one line if there is room, else several; nothing is cut.
 
-Columns whose cells are all short stay whole, as do ids, which are there to be typed. Longer ones give way and are
-wrapped, as far as that leaves something to read; beyond that a row takes a second line, or more.
+Columns with short cells are not wrapped, nor are ids, because people type them. Longer columns are made narrower and
+wrapped, as long as they stay readable; if that is not enough, a row takes a second line, or more.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ __all__ = ["laid_out", "width", "wrapped"]
 
 _GAP = 2
 _INDENT = 2
-"""Of the lines of a row behind its first."""
+"""The indentation of all lines of a row but the first."""
 NARROWEST = 16
-"""Columns that a cell of running text keeps: with fewer it is a column of syllables."""
+"""The least width of a cell with running text: below it, words are broken into syllables."""
 _JOINER = "\u200d"
 
 
 def width(text: str) -> int:
-    """Return how many columns a text takes, near enough for a table."""
+    """Return how many columns a text takes, exactly enough for a table."""
     if text.isascii():
         return len(text)
     import unicodedata
@@ -36,7 +36,7 @@ def laid_out(
 ) -> list[list[str]]:
     """Return the lines of each row of a table in `room` columns (None: as many as it takes).
 
-    `whole` tells for each column whether its cells are never wrapped.
+    `whole` says for each column whether its cells are never wrapped.
     """
     widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
     groups = [list(range(len(widths)))]
@@ -67,7 +67,7 @@ def _line(widths: Sequence[int]) -> int:
 
 
 def _groups(least: Sequence[int], room: int) -> list[list[int]]:
-    """Return which columns stand on which line of a row, in their order."""
+    """Return which columns are on which line of a row, in their order."""
     groups: list[list[int]] = [[]]
     for at in range(len(least)):
         space = room - (_INDENT if len(groups) > 1 else 0)
@@ -78,7 +78,7 @@ def _groups(least: Sequence[int], room: int) -> list[list[int]]:
 
 
 def _share(widths: list[int], least: Sequence[int], group: Sequence[int], room: int) -> None:
-    """Take from the widest columns of a line until all have room, but none below what it needs."""
+    """Make the widest columns of a line narrower until all have room, but none narrower than it needs."""
     while _line([widths[at] for at in group]) > room:
         can = [at for at in group if widths[at] > least[at]]
         if not can:
@@ -105,7 +105,7 @@ def _side_by_side(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> list
 
 
 def wrapped(text: str, room: int) -> list[str]:
-    """Return a text in lines of at most `room` columns, broken between words where that can be."""
+    """Return a text in lines of at most `room` columns, broken between words if possible."""
     lines: list[str] = []
     line = ""
     for word in text.split(" "):

@@ -1,8 +1,8 @@
-"""Read the archive that a folder travels as: the one plain form that is written, and no other.
+"""Reads the archive in which a folder is sent: exactly the plain form that Peerpost writes, and no other.
 
-That is ustar, with a pax header of a few bounded records where a name, a size or a time does not fit. Everything else
-that tar has come to hold in fifty years (sparse maps, GNU long names, global headers, hard links, devices) is refused
-by the type byte, before anything of it is read. Each header costs what it is long, and no more.
+That is ustar, with a pax header of a few bounded records if a name, a size or a time does not fit. All other features
+of tar (sparse maps, GNU long names, global headers, hard links, devices) are refused by the type byte, before anything
+of them is read. The cost of a header is proportional to its length.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["MAX_PAX_BYTES", "CutError", "Member", "members"]
 Kind = Literal["file", "folder", "link"]
 
 MAX_PAX_BYTES: Final = 64 << 10
-"""Longest pax header: two names of 4,096 bytes are the most that a system can have, and this leaves room."""
+"""The longest pax header. It leaves room for two names of 4,096 bytes, the longest that a system can have."""
 _BLOCK: Final = 512
 _ZEROS: Final = bytes(_BLOCK)
 _MAGIC: Final = b"ustar\x0000"
@@ -36,12 +36,12 @@ _OCTAL: Final = re.compile(rb" *([0-7]*)[ \0]*")
 
 
 class CutError(BadInputError):
-    """The archive ends before its end."""
+    """The archive is cut off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One thing in an archive, as its header says."""
+    """One entry of an archive, as described by its header."""
 
     name: str
     kind: Kind
@@ -49,13 +49,13 @@ class Member:
     mode: int
     mtime: float
     target: str
-    """Of a link: where to."""
+    """For a link: its target."""
 
 
 def members(exactly: Callable[[int], bytes]) -> Iterator[Member]:
-    """Yield what is in an archive; after a file its `size` bytes are to be read before the next.
+    """Yield the entries of an archive. After a file, the caller must read its `size` bytes before the next entry.
 
-    `exactly` reads so many bytes, and raises CutError if there are fewer. Raises BadInputError.
+    `exactly` reads a number of bytes, and raises CutError if there are fewer. Raises BadInputError.
     """
     pax: dict[bytes, bytes] = {}
     while (block := exactly(_BLOCK)) != _ZEROS:
@@ -77,7 +77,7 @@ def members(exactly: Callable[[int], bytes]) -> Iterator[Member]:
 
 
 def _checked(block: bytes) -> bytes:
-    """Return the type byte of a header that is one."""
+    """Return the type byte of a header whose checksum is right."""
     if block[257:265] != _MAGIC:
         raise _bad("it is not in the form that folders are sent in")
     if _octal(block[148:156]) != sum(block) - sum(block[148:156]) + 8 * 0x20:
@@ -120,7 +120,7 @@ def _padded(exactly: Callable[[int], bytes], size: int) -> bytes:
 
 
 def _records(data: bytes) -> dict[bytes, bytes]:
-    """Return the records of a pax header, each looked at once."""
+    """Return the records of a pax header, in linear time."""
     found: dict[bytes, bytes] = {}
     at = 0
     while at < len(data):

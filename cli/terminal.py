@@ -42,7 +42,7 @@ Column = tuple[str, str]
 _BOLD, _DIM, _RED, _CYAN, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[1;31m", "\x1b[36m", "\x1b[0m"
 
 _BLOCKS = frozenset({"body", "notes"})
-"""Texts of several lines. A name or a reason with a line break in it is one line all the same."""
+"""Fields whose text may have several lines. In any other field, a line break is made visible."""
 _TIMES = frozenset(
     {
         *("last_seen", "next_attempt", "received_at", "sent_at", "created"),
@@ -55,7 +55,7 @@ _RUNNING = frozenset(
         *("found", "hint", "key", "shown", "schedule"),
     }
 )
-"""What may be long in a table, and is wrapped where it is; all else stays whole, ids above all."""
+"""Columns that may be long and are wrapped then; all others stay whole, above all ids."""
 _SIZES = frozenset({"size", "done_bytes"})
 _SHARES = frozenset({"progress"})
 _SECONDS = frozenset({"key_age", "eta_s"})
@@ -65,11 +65,11 @@ _MAYBE_BYTES = re.compile(r"\\udc[89a-f]")
 """In JSON: a byte that is no UTF-8, or the second half of a character beyond 16 bits."""
 _JOINER = "\u200d"
 _PASSED_OVER = "\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
-"""Between an emoji and its joiner: the presentation selector and skin tones (Unicode TR 51)."""
+"""What may come between an emoji and its joiner: the presentation selector and skin tones (Unicode TR 51)."""
 LOOK_BACK = 8
-"""How far before a joiner its emoji is looked for: a long text must not cost its length at each."""
+"""How far before a joiner its emoji is looked for. It is bounded so that each joiner of a long text costs little."""
 LOOK_AHEAD = 1
-"""What stands further away, before a character or behind it, has no say in how it is shown."""
+"""How a character is shown depends on no character further before or after it than these."""
 
 
 def safe(text: str) -> str:
@@ -84,7 +84,7 @@ def safe(text: str) -> str:
 
 
 def safe_span(text: str, start: int, stop: int) -> str:
-    """Return what `safe` makes of a part of a text, of which LOOK_BACK before it and LOOK_AHEAD behind it tell."""
+    """Return `safe` of a part of a text; only LOOK_BACK characters before it and LOOK_AHEAD after it matter."""
     span = text[start:stop]
     if span.isascii() and span.isprintable():
         return span
@@ -109,8 +109,8 @@ def _visible(text: str, at: int, char: str) -> str:
         return _SHORT[char]
     if char == _JOINER and _joins_emoji(text, at):
         return char
-    # Spaces of other widths are not "printable" to Python, and harm nobody.
-    # Many of them push what follows out of sight, so a run is shown from its second on.
+    # Python does not call spaces of other widths "printable", but they are harmless.
+    # Many of them could push the rest out of sight, so in a run all but the first are made visible.
     if _is_blank(char) and not (at and _is_blank(text[at - 1])):
         return char
     return shown(char) if "\ud800" <= char <= "\udfff" else f"<U+{ord(char):04X}>"
@@ -185,7 +185,7 @@ class Terminal:
         self._data(safe_block(text).removesuffix("\n"))
 
     def long_record(self, value: Mapping[str, Any], key: str) -> LongRecord:
-        """Print an object whose member `key`, a long text, is fed to what this returns, piece by piece."""
+        """Print an object with a long text as member `key`, which is then fed to the returned record in pieces."""
         from .block import LongRecord
 
         if not self.json:
@@ -195,7 +195,7 @@ class Terminal:
         return record
 
     def drawing(self, text: str) -> None:
-        """Print what we drew ourselves: a code to scan, a script for a shell."""
+        """Print text that we made ourselves, unfiltered: a QR code, a script for a shell."""
         self._data(text)
 
     # Everything else

@@ -1,4 +1,4 @@
-"""Times as a person says them."""
+"""Times in the form that people use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def relative(text: str, now: datetime | None = None) -> str:
 
 
 def ago_ms(duration_s: float) -> int:
-    """Return the moment so long ago in Unix milliseconds; what lies before 1970 is 0."""
+    """Return the moment that long ago in Unix milliseconds; 0 if it is before 1970."""
     return max(0, int((datetime.now(UTC).timestamp() - duration_s) * 1000))
 
 

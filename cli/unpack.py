@@ -1,15 +1,14 @@
-"""Unpack a folder that was received: an archive by a stranger's hand, of which nothing is believed.
+"""Unpacks a folder that was received. The archive may come from an attacker, so nothing in it is trusted.
 
-`tarform` reads the headers; what they say is judged here, and things are made here, by open folders and never by a
-path (`folders`). Everything goes into a new folder beside the one that was asked for, which takes its place when all
-is there. In it
+`tarform` reads the headers. This module judges them and makes the entries, by open folders and never by a path
+(`folders`). Everything goes into a new folder beside the requested one, and replaces that at the end. In it
 
-- a name is relative, without `..`, and is made only once, also where a disk does not tell case apart;
-- there are files, folders and symbolic links and nothing else; links come last, so that nothing can lie behind one,
-  and stay within the folder;
-- rights are those that were sent, less what the umask takes: never wider, no setuid, setgid or sticky, no owner.
+- a name is relative, has no `..`, and is made only once, also on a disk that ignores case;
+- there are only files, folders and symbolic links. Links are made last, so that nothing is written through one, and
+  must stay within the folder;
+- rights are those that were sent, less the umask: never wider, without setuid, setgid, sticky or an owner.
 
-Until all is there a folder is its owner's alone, and may be written to by them, whatever it is to become.
+Until everything is there, a folder is private to its owner and writable by them, whatever its final rights.
 """
 
 from __future__ import annotations
@@ -42,31 +41,31 @@ __all__ = ["unpack"]
 _COPY_BYTES = 1 << 18
 _MAX_DEPTH = 256
 _MAX_KEPT_BYTES = 128 << 20
-"""Names of links and folders that are remembered until the end: a million of usual length."""
+"""How much memory the links and folders may take that are remembered until the end: a million of usual length."""
 _KEPT_BYTES = 200
-"""What each of those takes beside its name."""
+"""What each of those takes in addition to its name."""
 _LOOK_S = 0.2
-"""How long the reader waits before it looks whether it is still wanted."""
+"""How often the reader checks whether it is still wanted."""
 
 
 def unpack(out: str, write: Callable[[int], None], *, force: bool) -> int:
-    """Have `write` put an archive into a pipe, and unpack it to the folder `out`. Return how many files there are.
+    """Unpack the archive that `write` puts into a pipe to the folder `out`. Return how many files there are.
 
     Without `force` the folder must not exist, or be empty; with it, what has the same name is replaced. Raises
-    ExistsError, CannotCreateError, StoreFullError, StorageError, and BadInputError for an archive that is not to be
-    trusted: then nothing is left.
+    ExistsError, CannotCreateError, StoreFullError, StorageError, and BadInputError for a malformed or malicious
+    archive: then nothing is left.
     """
     path = Path(out)
     with _disk_errors(path):
         there = _look_at(path, force=force)
-        # Where the folder is, since what is beside it may be another disk.
+        # The draft is in the same parent folder, because another place might be on another disk.
         beside = _open_beside(path, there=there)
         with beside:
             return _into(beside, path, write, there=there)
 
 
 def _look_at(path: Path, *, force: bool) -> bool:
-    """Return whether the folder is there. Raises ExistsError for what may not be written to."""
+    """Return whether the folder exists. Raises ExistsError if it must not be written to."""
     try:
         status = path.lstat()
     except FileNotFoundError:
@@ -85,7 +84,7 @@ def _look_at(path: Path, *, force: bool) -> bool:
 
 def _open_beside(path: Path, *, there: bool) -> Folder:
     try:
-        # The user's own way to the folder may lead through links; the folder itself is none.
+        # The user's path to the folder may contain links, but the folder itself must not be one.
         return Folder.open(path) if there else Folder.open(path.absolute().parent, follow=True)
     except OSError as error:
         raise CannotCreateError(f"cannot create {path}: {error.strerror}") from None
@@ -127,7 +126,7 @@ def _through_pipe(write: Callable[[int], None], unpacking: _Unpacking) -> None:
         except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
             failures.append(error)
         finally:
-            # Whoever writes learns by this that nothing more is wanted.
+            # Closing the pipe tells the writer that nothing more is wanted.
             os.close(read_end)
 
     reader = threading.Thread(target=read, name="unpack")
@@ -137,7 +136,7 @@ def _through_pipe(write: Callable[[int], None], unpacking: _Unpacking) -> None:
     except PeerpostError:
         os.close(write_end)
         reader.join()
-        # That the reader gave up is why nothing more could be written.
+        # Writing failed because the reader gave up, so the reader's error is the cause.
         if failures and not isinstance(failures[0], CutError):
             raise failures[0] from None
         raise
@@ -153,7 +152,7 @@ def _through_pipe(write: Callable[[int], None], unpacking: _Unpacking) -> None:
 
 
 class _Pipe:
-    """The archive as it comes."""
+    """The archive as it arrives."""
 
     def __init__(self, fd: int, stopped: Callable[[], bool]) -> None:
         self._fd = fd
@@ -169,7 +168,7 @@ class _Pipe:
         return taken
 
     def exactly(self, size: int) -> bytes:
-        """Return so many bytes, for headers, of which each is bounded."""
+        """Return exactly `size` bytes; for headers, each of which is bounded."""
         data = bytearray()
         while len(data) < size:
             more = self.take(size - len(data))
@@ -180,14 +179,14 @@ class _Pipe:
 
     def _wait(self) -> None:
         while not self._stopped():
-            # Windows knows no waiting for a pipe.
+            # On Windows a pipe cannot be waited for.
             if os.name == "nt" or select.select([self._fd], [], [], _LOOK_S)[0]:
                 return
         raise CutError("interrupted")
 
 
 class _Unpacking:
-    """One archive on its way into a new folder."""
+    """One archive that is being unpacked into a new folder."""
 
     def __init__(self, folder: Folder, flusher: Flusher) -> None:
         self.files = 0
@@ -198,10 +197,10 @@ class _Unpacking:
         self._top: str | None = None
         self._links: list[tuple[list[str], str]] = []
         self._folders: list[tuple[list[str], int, float | None]] = []
-        """With its rights and the time of its last change, each before what is in it."""
+        """Each folder with its rights and modification time, before the folders in it."""
         self._kept_bytes = 0
         self._open: tuple[list[str], Folder] | None = None
-        """The folder that the last thing went into: what follows mostly goes there too."""
+        """The folder of the last entry, kept open because the next entry usually goes there too."""
 
     def run(self, fd: int) -> None:
         """Unpack all of it. Raises BadInputError, OSError."""
@@ -214,7 +213,7 @@ class _Unpacking:
                     raise BadInputError("the archive goes on behind its end")
             if self._top is None:
                 raise BadInputError("what was received is no archive of a folder: it is empty")
-            # Now that no folder is made any more: a link that a later name leads through is met by nobody.
+            # Links are made when everything else is there: so no name can lead through one.
             for parts, target in self._links:
                 with self._making(parts) as folder:
                     folder.link(parts[-1], target)
@@ -223,13 +222,13 @@ class _Unpacking:
                 self._open[1].close()
 
     def settle(self) -> None:
-        """Have folders become what they were, but that their owner may still use them, and all survive a power cut."""
+        """Give folders their rights and times, but leave their owner access for now; make all survive a power cut."""
         if all(parts for parts, _, _ in self._folders):
-            # Nothing was said of the one that all is in.
+            # The archive says nothing about the folder that contains everything.
             self._folders.insert(0, ([], 0o777, None))
         for parts, mode, mtime in reversed(self._folders):
             with self._folder.descend(parts) as folder:
-                # A disk that has no such rights leaves it to its owner, or gives all folders the same.
+                # On a disk without such rights, all folders have the same rights anyway.
                 with suppress(OSError):
                     folder.set_mode(mode & ~self._mask | 0o700)
                 with suppress(OSError, OverflowError, ValueError):
@@ -240,7 +239,7 @@ class _Unpacking:
         self._flusher.wait()
 
     def close_up(self, top: Folder, *, besides: set[str]) -> None:
-        """Take from the owner what they did not have, now that all lies in `top`; not of folders that were there."""
+        """Take rights from the owner that were not sent, now that everything is in `top`; not for existing folders."""
         for parts, mode, _ in reversed(self._folders):
             if mode & ~self._mask & 0o700 == 0o700 or "/".join(parts) in besides:
                 continue
@@ -295,7 +294,7 @@ class _Unpacking:
 
     @contextmanager
     def _making(self, parts: list[str]) -> Iterator[Folder]:
-        """Give the open folder that something is to be made in."""
+        """Give the open folder in which an entry must be made."""
         try:
             yield self._inside(parts[:-1])
         except FileExistsError:
@@ -359,7 +358,7 @@ def _merge(
 ) -> set[str]:
     """Move what is in `draft` into a folder, replacing files and links of the same name, never through a link.
 
-    Return which folders were there: they stay what they are.
+    Return the folders that existed before: their rights do not change.
     """
     were_there = {below}
     for name in draft.names():

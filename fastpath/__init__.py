@@ -1,9 +1,9 @@
 """Inner loops over bytes: hashing many chunks, padding, token buckets.
 
-Each function has a compiled form and a pure twin, which serves where nothing was compiled, or where
-PEERPOST_PURE is set and not empty. PEERPOST_KERNEL demands a kernel for the hashing (`kernels()`
-names those that run here, "pure" is the twin's): one that cannot be had is an error, for who asks
-by name wants no other.
+Each function has a compiled form and a pure twin in Python, which is used if nothing was compiled, or
+if PEERPOST_PURE is set and not empty. PEERPOST_KERNEL demands a kernel for the hashing (`kernels()`
+names those that run here, "pure" is the twin). If it is not available, that is an error: whoever names
+a kernel wants no other.
 """
 
 import os
@@ -20,7 +20,7 @@ if not TYPE_CHECKING and not os.environ.get("PEERPOST_PURE"):
 
         _NATIVE = True
     except ImportError:
-        pass  # All of them or none: what did load is replaced below.
+        pass  # All of them or none: the ones that did load are replaced below.
 if TYPE_CHECKING or not _NATIVE:
     from ._pure import (
         TokenBucket,

@@ -1,6 +1,6 @@
 """Readable reference of the native functions: the oracle they are tested against, their fallback, their types.
 
-What a function takes and refuses is settled here, in the order in which the native one looks.
+This module defines what a function accepts and refuses. It checks in the same order as the native one.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def verify(
 
 
 def _tree(tree: Tree, chunks: int) -> Tree:
-    """Return the parameters of a tree, found to be in their ranges."""
+    """Return the parameters of a tree, after checking their ranges."""
     fanout, depth, leaf_bytes, node_depth, inner_bytes, first, last = tree
     return Tree(
         _limited(fanout, 0, 255),
@@ -193,7 +193,7 @@ def _tree(tree: Tree, chunks: int) -> Tree:
 
 
 def _nodes(tree: Tree, chunks: int) -> list[dict[str, Any]]:
-    """Return what hashlib is told of the place of each chunk."""
+    """Return hashlib's parameters for the position of each chunk."""
     common = {"fanout": tree.fanout, "depth": tree.depth, "leaf_size": tree.leaf_bytes}
     common |= {"node_depth": tree.node_depth, "inner_size": tree.inner_bytes}
     return [
@@ -218,7 +218,7 @@ def _leaves(
 
 
 def _view(data: Buffer) -> memoryview:
-    """Return a buffer as bytes. Only what lies in one piece can be read without copying."""
+    """Return a view of a buffer as bytes. The buffer must be contiguous, because it is not copied."""
     view = memoryview(data)
     if not view.c_contiguous:
         raise BufferError("the buffer must be contiguous")
@@ -226,7 +226,7 @@ def _view(data: Buffer) -> memoryview:
         return memoryview(b"")
     try:
         return view.cast("B")
-    except ValueError:  # a format that cast() does not know, as that of a ctypes array
+    except ValueError:  # a format that cast() does not know, such as that of a ctypes array
         return memoryview(view.tobytes())
 
 
@@ -251,7 +251,7 @@ def _first_index(first: int, chunks: int) -> int:
 
 
 def _target(into: Buffer | None, chunks: list[memoryview]) -> memoryview | None:
-    """Return the place to copy the chunks to, found fit for it."""
+    """Return a view of the buffer to copy the chunks to, after checking it."""
     if into is None:
         return None
     target = memoryview(into)
@@ -264,7 +264,7 @@ def _target(into: Buffer | None, chunks: list[memoryview]) -> memoryview | None:
 
 def _copy(target: memoryview | None, chunks: list[memoryview]) -> None:
     if target is not None and (data := b"".join(chunks)):
-        # Through ctypes, for a memoryview does not take bytes where its format is another.
+        # Through ctypes, because bytes cannot be assigned to a memoryview of another format.
         ctypes.memmove((ctypes.c_char * len(data)).from_buffer(target), data, len(data))
 
 

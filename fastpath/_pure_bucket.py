@@ -1,4 +1,4 @@
-"""The pure twin of the token bucket: what it counts, in integers of any length."""
+"""The pure twin of the token bucket, which counts with integers of any length."""
 
 # ruff: noqa: SLF001 - a bucket asks its parents
 
@@ -15,11 +15,11 @@ _SECOND_NS = 1_000_000_000
 class TokenBucket:
     """A rate limit: `burst` tokens at once, `per_s` a second in the long run; it starts full.
 
-    A token is a byte, or whatever is counted. All is exact: whole tokens are taken, and between
-    them the level is kept in billionths, so that nothing drifts however often it is asked. Times
-    are nanoseconds of any clock, told by the caller; one that stands still or goes back lets no
-    token in. With a parent (a contact's bucket under the global one) what is taken is taken from
-    both, or from neither. Rates, bursts and sizes are below 2^63, times at most that either way.
+    A token is a byte, or whatever is counted. Everything is exact: whole tokens are taken, and the
+    level is kept in billionths of a token, so that nothing drifts however often it is asked. Times
+    are nanoseconds of any clock, given by the caller; if the clock stands still or goes back, no
+    tokens are added. With a parent (the global bucket of a contact's one), tokens are taken from
+    both or from neither. Rates, bursts and sizes are below 2^63, times within 2^63 of zero.
     """
 
     __slots__ = ("_at_ns", "_burst", "_level", "_parent", "_per_s")
@@ -50,12 +50,12 @@ class TokenBucket:
         return self._burst
 
     def level(self, now_ns: int) -> int:
-        """Return how many whole tokens it holds, its parent left aside."""
+        """Return how many whole tokens it holds, not considering its parent."""
         self._settle(_time(now_ns))
         return self._level // _SECOND_NS
 
     def take(self, size: int, now_ns: int) -> bool:
-        """Take size tokens if it and its parents hold them; tell whether they did.
+        """Take size tokens if it and its parents hold them; return whether they did.
 
         Raises ValueError if one of them never holds as many.
         """
@@ -89,7 +89,7 @@ class TokenBucket:
         self._level = min(self._burst * _SECOND_NS, self._level + passed * self._per_s)
 
     def _asked(self, size: int, now_ns: int) -> list[TokenBucket]:
-        """Return it and its parents, each settled and large enough."""
+        """Return it and its parents, after bringing each up to date and checking that it is large enough."""
         chain: list[TokenBucket] = []
         bucket: TokenBucket | None = self
         while bucket is not None:

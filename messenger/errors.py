@@ -1,7 +1,7 @@
 """Every error Peerpost raises on purpose: one hierarchy, each with an exit code, a stable word and a hint.
 
-Two branches under the root, as in h11: `LocalError`, where the caller or this machine is the cause, and
-`RemoteError`, where the peer is. The command line prints `message` and `hint` and leaves with `exit_code`;
+Two branches under the root, as in h11: `LocalError` if the caller or this machine is the cause, and
+`RemoteError` if the peer is. The command line prints `message` and `hint` and exits with `exit_code`;
 `--json` prints `code`. Exit codes are those of the command-line contract (docs/cli.md, "Exit codes").
 """
 
@@ -53,7 +53,8 @@ class PeerpostError(Exception):
     hint: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        # An error goes to stores, contacts, sockets and logs: a name in it that is no text must not fail there.
+        # An error is stored, logged and sent to contacts and sockets. A file name in it that is no valid text must not
+        # fail there.
         self.message = shown(message)
         super().__init__(self.message)
         if hint is not None:
@@ -146,7 +147,7 @@ class StorageError(LocalError):
 
 
 class TransientError(StorageError):
-    """The disk or the system does not serve for now: what lies there is there, and is tried again."""
+    """The disk or the system fails for now: nothing is lost, and trying again may help."""
 
 
 class StoreFullError(TransientError):
@@ -156,18 +157,18 @@ class StoreFullError(TransientError):
 
 
 class QuotaError(StoreFullError):
-    """A contact has used up what it may take up here: only its messages wait."""
+    """A contact has used up its quota: only its own messages wait."""
 
 
 class ReaderLeftError(StorageError):
-    """Whoever read what was being written has left."""
+    """The reader of the pipe that was being written to has left."""
 
     code = "reader_left"
     exit_code = 141
 
 
 class DamagedError(StorageError):
-    """What lies in the store is not what was written there."""
+    """The store does not contain what was written to it."""
 
     code = "damaged"
     hint = (
@@ -177,7 +178,7 @@ class DamagedError(StorageError):
 
 
 class UnprintedError(LocalError):
-    """It was done, and what came of it could not be printed."""
+    """The command was carried out, but its result could not be printed."""
 
     code = "unprinted"
     exit_code = 79

@@ -1,7 +1,7 @@
-"""Holes stay holes: what is written to a new file with its long runs of zeros left out, for the file system to give.
+"""Sparse files stay sparse: long runs of zeros are not written, but left out of the new file as holes.
 
-An image of a disk may be a terabyte long and hold a gigabyte. Where a file system knows no holes it writes the zeros
-itself, once something is written behind them.
+An image of a disk may be a terabyte long and contain a gigabyte. A file system without holes fills in the zeros itself
+when something is written after them.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Final
 __all__ = ["SparseWriter"]
 
 _BLOCK_BYTES: Final = 4096
-"""Looked at as one: no file system in use has smaller holes."""
+"""The unit in which zeros are looked for: no file system in use has smaller holes."""
 _HOLE_BYTES: Final = 64 << 10
-"""Zeros that are written are cheaper than a smaller hole: each parts the file on the disk in two."""
+"""Shorter runs of zeros are written, because every hole splits the file on the disk in two."""
 _ZEROS: Final = bytes(_HOLE_BYTES)
 
 
 class SparseWriter:
-    """Writes to an open file from where it stands, which has to be its end. Raises OSError."""
+    """Writes to an open file from its current position, which must be its end. Raises OSError."""
 
     def __init__(self, fd: int) -> None:
         """Write to a descriptor, which stays the caller's."""
         self._fd = fd
         self._zeros = 0
-        """Bytes that are due and not written."""
+        """Zeros that were given and not written yet."""
 
     def write(self, data: memoryview) -> None:
         """Write all of it; zeros at its end may wait for what follows."""
@@ -38,10 +38,10 @@ class SparseWriter:
                 self._write(run)
 
     def end(self) -> None:
-        """Have the file end where all that was written ends."""
+        """Make the file as long as everything that was written, zeros included."""
         is_hole = self._zeros >= _HOLE_BYTES
         self._give_zeros()
-        # A hole is nothing until something is behind it.
+        # A hole exists only if something comes after it.
         if is_hole and os.fstat(self._fd).st_size < (size := os.lseek(self._fd, 0, os.SEEK_CUR)):
             os.ftruncate(self._fd, size)
 
@@ -61,7 +61,7 @@ def _runs(data: memoryview) -> Iterator[tuple[bool, memoryview]]:
     """Yield the blocks that are zeros and those that are not in runs, each with whether it is zeros."""
     start, was_zero = 0, False
     for at in range(0, len(data), _BLOCK_BYTES):
-        # One byte tells of most blocks that they are not.
+        # For most blocks, one byte is enough to see that they are not zeros.
         is_zero = not data[at] and _ZEROS.startswith(data[at : at + _BLOCK_BYTES])
         if is_zero != was_zero:
             if at > start:

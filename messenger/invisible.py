@@ -1,4 +1,4 @@
-"""Characters that nobody sees, and that make a name look as if it ended where it does not."""
+"""Invisible characters, which can make a name look as if it ended earlier than it does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 __all__ = ["MAX_MARKS", "is_hidden"]
 
 MAX_MARKS: Final = 4
-"""Combining marks on one letter: no living script stacks more, and a hundred hide what is around them."""
+"""The most combining marks on one letter. No living script uses more, and a hundred would hide the text around them."""
 _IGNORABLE: Final = (
     *((0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5)),
     *((0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x2800, 0x2800)),
@@ -20,12 +20,12 @@ _HIDDEN: Final = frozenset(
     chr(code) for first, last in _IGNORABLE for code in range(first, last + 1)
 )
 _SELECTORS: Final = "\ufe0e\ufe0f"
-"""How an emoji is drawn: they belong to the symbol before them."""
+"""Variation selectors: they say how the symbol before them is drawn."""
 _KEYCAPS: Final = "0123456789#*"
 
 
 def is_hidden(text: str, at: int) -> bool:
-    """Return whether the character there is one that is not seen, or a mark too many on its letter."""
+    """Return whether the character at that place is invisible, or one mark too many on its letter."""
     char = text[at]
     if char.isascii():
         return False

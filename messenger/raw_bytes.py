@@ -1,8 +1,8 @@
 """Bytes that are no text: how a name that is not UTF-8 is shown, and made safe for JSON, the database and sockets.
 
-The name of a file is bytes. Where they are not UTF-8, Python keeps them in a text as lone surrogates (PEP 383). These
-lead back to the same file, but cannot be encoded. So a path keeps its surrogates where a file is opened by it, and
-passes through here where something is said of it.
+The name of a file is bytes. If they are not UTF-8, Python puts lone surrogates into the text (PEP 383). These lead back
+to the same file, but cannot be encoded. So a path keeps its surrogates for opening files, and passes through here
+before it is shown, stored or sent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _visible(char: str) -> str:
 
 
 def encodable(value: Any) -> Any:
-    """Return what JSON is made of with every text in it `shown`."""
+    """Return a JSON value in which every text has gone through `shown`."""
     match value:
         case str():
             return shown(value)

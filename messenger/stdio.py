@@ -1,9 +1,9 @@
-"""The standard streams of a process, whatever its caller has made of them.
+"""The standard streams of a process, in whatever state its caller has left them.
 
-A stream may be closed, be open the wrong way round, be a pipe that does not wait (O_NONBLOCK belongs to the pipe, and
-so to everybody who has it), be left by its reader, or lie on a full disk. One writer and one reader know of all that,
-and everything that prints or asks goes through them: `take_over` puts them in the place of Python's, which lose what
-a pipe does not take at once.
+A stream may be closed, opened in the wrong direction, or a non-blocking pipe (O_NONBLOCK belongs to the pipe, and so to
+everybody who has it). Its reader may be gone, or it may be a file on a full disk. One writer and one reader handle all
+of that, and everything that prints or asks goes through them. `take_over` puts them in the place of Python's own
+streams, which lose what a pipe does not accept at once.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
 class OutputError(StorageError):
-    """What was to be printed was not, in part or at all."""
+    """Something could not be printed, in part or at all."""
 
     line = ""
-    """What it was."""
+    """The text that should have been printed."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"cannot write: {error.strerror or error}")
@@ -39,7 +39,7 @@ class OutputError(StorageError):
 
 
 def write_all(fd: int, data: ReadableBuffer) -> None:
-    """Write all of it, as it is taken. Raises OSError."""
+    """Write all of it, as fast as it is accepted. Raises OSError."""
     left = memoryview(data).cast("B")
     while left:
         try:
@@ -49,7 +49,7 @@ def write_all(fd: int, data: ReadableBuffer) -> None:
 
 
 def read(fd: int, size_bytes: int) -> bytes:
-    """Wait for input and return up to so much of it; nothing is the end. Raises NoInputError."""
+    """Wait for input and return up to `size_bytes` of it; empty at the end. Raises NoInputError."""
     while True:
         try:
             return os.read(fd, size_bytes)
@@ -60,7 +60,7 @@ def read(fd: int, size_bytes: int) -> bytes:
 
 
 def read_up_to(fd: int, size_bytes: int) -> bytes:
-    """Return so much of an input, or all of it where that is less. Raises NoInputError."""
+    """Return `size_bytes` of an input, or all of it if there is less. Raises NoInputError."""
     data = b""
     while len(data) < size_bytes and (part := read(fd, size_bytes - len(data))):
         data += part
@@ -74,10 +74,10 @@ def _wait(fd: int, for_what: int) -> None:
 
 
 def take_over() -> None:
-    """Put streams that lose nothing in the place of Python's own; call it once, before anything else is opened.
+    """Replace Python's own streams by ones that lose nothing; call it once, before anything else is opened.
 
-    Where a descriptor is closed it is opened the wrong way round: it fails as a closed one does, and no file or
-    socket that is opened later gets its number and what is printed.
+    A closed descriptor is opened in the wrong direction. It then still fails when it is used, but no file or socket
+    that is opened later can get its number, and with it what is printed.
     """
     for fd, wrong_way in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
         try:
@@ -92,7 +92,7 @@ def take_over() -> None:
 
 
 def _encoding(stream: TextIO | None) -> str:
-    """Return the encoding of a stream of Python's, which is None if it was closed."""
+    """Return the encoding of one of Python's streams, which is None if it was closed."""
     return "utf-8" if stream is None else stream.encoding
 
 
@@ -112,7 +112,7 @@ class _Stream(io.RawIOBase):
 
 
 class _Output(_Stream):
-    """Raises OutputError; but nobody hears that stderr cannot be written to, and nothing else is to fail by it."""
+    """Raises OutputError. For stderr it does not: nobody could be told, and nothing else should fail because of it."""
 
     def writable(self) -> bool:
         return True
@@ -140,8 +140,8 @@ class _Input(_Stream):
 def inherited(path: str) -> int | None:
     """Return which descriptor of this process a path means (`/dev/stdout`, `/dev/fd/3`), or None for a path proper.
 
-    To open such a path would make another one, at the beginning of a file and for a socket not at all. A link that
-    anybody else has made is no such path.
+    Opening such a path would give another descriptor, which begins at the start of a file, and fails for a socket. A
+    link that somebody else has made does not count.
     """
     where = Path(path)
     if path in _STREAMS:

@@ -42,7 +42,7 @@ DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Error numbers by which the system says that a disk, a quota or a limit is full."""
 
 _SEEK_LOCK = threading.Lock()
-"""Where there is no positioned I/O, seek and read must not be parted."""
+"""Without positioned I/O, nothing may come between seek and read."""
 _KEPT_BYTES = 32 << 20
 """The most that mallopt(3) takes as a threshold."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -67,7 +67,7 @@ def pread(fd: int, size_bytes: int, offset: int) -> bytes:
 def pread_cached(fd: int, buffer: memoryview, offset: int) -> int:
     """Read what is in the page cache at offset, and wait for no disk; return how many bytes that were.
 
-    0 as well where the system or the file system does not have such reads, or the file cannot be read at all.
+    Also 0 if the system or the file system does not support such reads, or the file cannot be read at all.
     """
     if not hasattr(os, "preadv") or not hasattr(os, "RWF_NOWAIT"):
         return 0
@@ -89,7 +89,7 @@ def pwritev(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
 
 
 def fdatasync(fd: int) -> None:
-    """Have a file's content survive a power cut."""
+    """Make a file's content survive a power cut."""
     if sys.platform == "darwin":
         import fcntl
 
@@ -102,7 +102,7 @@ def fdatasync(fd: int) -> None:
 
 
 def fsync_dir(folder: Path) -> None:
-    """Have the names in a folder survive a power cut; Windows does that by itself."""
+    """Make the names in a folder survive a power cut; Windows does that by itself."""
     if sys.platform == "win32":
         return
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -113,9 +113,9 @@ def fsync_dir(folder: Path) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what is freed instead of giving it back and faulting it in again.
+    """Make glibc keep freed memory instead of returning it to the system and getting it back by page faults.
 
-    Buffers of chunks come and go by the thousand; their page faults cost more than their hashing.
+    Thousands of chunk buffers are allocated and freed; their page faults would cost more than hashing the chunks.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -169,9 +169,9 @@ def private_dir(path: Path) -> None:
 
 
 def check_owner(path: Path) -> None:
-    """Check that a folder is ours, or that it can be ours where it is yet to be made. Touches nothing.
+    """Check that a folder is ours, or would be ours if we made it. Touches nothing.
 
-    Root may write anywhere, and what it made in a home of somebody else that one could never open. Raises LockedError.
+    Root may write anywhere, but the owner of a home could not open what root made in it. Raises LockedError.
     """
     if sys.platform == "win32":
         return
@@ -179,14 +179,14 @@ def check_owner(path: Path) -> None:
     try:
         owner, mine = there.stat().st_uid, os.geteuid()
     except OSError:
-        # Making it tells why.
+        # Making the folder will fail and say why.
         return
     if owner != mine and (there == path or mine == 0):
         name = _name_of(owner)
         who = f", and this is {_name_of(mine)}" if mine == 0 else ""
         again = f"run it as {name} (sudo -u {name} peerpost ...)"
         if owner == 0:
-            # Most likely once made by sudo.
+            # Most likely it was made by a command under sudo.
             again = f"if it is to be yours: sudo chown -R {_name_of(mine)} {there}"
         raise LockedError(
             f"the folder {there} belongs to another user ({name}){who}",
@@ -233,7 +233,7 @@ def check_private_file(path: Path) -> None:
 
 
 def write_file_durably(path: Path, data: bytes) -> None:
-    """Write a private file so that after a power cut it is there whole, or as it was before."""
+    """Write a private file so that after a power cut it is complete, or as it was before."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:
@@ -250,22 +250,22 @@ def write_file_durably(path: Path, data: bytes) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessMark:
-    """What tells a process from any other that ever has its number: on another machine, in a container, later."""
+    """Identifies a process. Its number alone does not: another process may have it, later or in another container."""
 
     pid: int
     started: str
-    """When, as the system tells it; empty where it does not."""
+    """When it was started, in the system's own form; empty if the system does not say."""
     boot: str
     namespace: str
-    """In which process ids mean what they mean here."""
+    """The namespace in which its process id is valid."""
 
     def text(self) -> str:
-        """Return it as lines, the process id first."""
+        """Return the mark as lines, the process id first."""
         return f"{self.pid}\nstarted {self.started}\nboot {self.boot}\nnamespace {self.namespace}\n"
 
     @classmethod
     def parse(cls, text: str) -> ProcessMark | None:
-        """Read what `text` gave, or the process id alone; None for anything else."""
+        """Parse the result of `text`, or a process id alone; None for anything else."""
         first, _, rest = text.partition("\n")
         if not (first.isascii() and first.isdecimal() and len(first) < 20):
             return None
@@ -279,12 +279,12 @@ class ProcessMark:
 
     @property
     def is_here(self) -> bool:
-        """Whether its number means here what it meant where it was written."""
+        """Whether its process id is valid here."""
         return (self.boot, self.namespace) == (_boot(), _namespace())
 
     @property
     def runs(self) -> bool:
-        """Whether this very process runs, here: False also where that cannot be known."""
+        """Whether this same process runs here; False also if that cannot be known."""
         return self.is_here and bool(self.started) and _started(self.pid) == self.started
 
 
@@ -295,18 +295,18 @@ def this_process() -> ProcessMark:
 
 
 def who_is(mark: ProcessMark | None) -> str:
-    """Name a process to the user; a number that means another process here, or none, is not given."""
+    """Name a process for the user. Its number is left out if it means another process here, or none."""
     if mark is None:
         return "unknown"
     return str(mark.pid) if mark.is_here else "in another container or on another machine"
 
 
 def signal_process(mark: ProcessMark, number: int) -> bool:
-    """Send a signal to a process, if it still is the one of this mark; tell whether it was sent."""
+    """Send a signal to a process if it still is the one of this mark; return whether it was sent."""
     fd = -1
     if hasattr(os, "pidfd_open"):
         try:
-            # Taken before it is looked at: the number cannot become another process's in between.
+            # The pidfd is opened before the check, so that the number cannot become another process's in between.
             fd = os.pidfd_open(mark.pid)
         except ProcessLookupError:
             return False

@@ -1,6 +1,6 @@
 """`peerpost config show|path|check`.
 
-The file is read here and not by the node, which a mistake in it keeps from starting.
+The command reads the file itself, because with a mistake in it the node would not start.
 """
 
 from __future__ import annotations

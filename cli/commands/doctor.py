@@ -32,7 +32,7 @@ def doctor(app: App, ctx: click.Context) -> None:
 
 
 def _home_rows(home: Path) -> list[dict[str, Any]]:
-    """Check the home itself, which the node would refuse to open."""
+    """Check the home itself: if something is wrong there, the node would not start."""
     if not home.exists():
         return [_row("home", True, f"{home} (not made yet)")]
     rows = [_row("home", os.access(home, os.R_OK | os.W_OK | os.X_OK), str(home), "make it yours")]

@@ -123,7 +123,7 @@ def show(app: App, id_: str, peek: bool) -> None:
     else:
         _print(app, item)
     if not peek and item.get("unread", True):
-        # Only now: what nobody has seen stays unread, and retention leaves that alone.
+        # Marked only now: what nobody has seen stays unread, and retention does not delete that.
         mark_read(app, item["id"])
 
 
@@ -243,7 +243,7 @@ def delete(
     if older_than is None:
         _print_deleted(app, app.call("inbox.delete", {"ids": list(ids), **of}))
         return
-    # Fixed here: what comes while the question stands is not meant.
+    # The time is fixed here: messages that arrive while the question is open are not meant.
     before = {"before": ago_ms(older_than), **of}
     found = app.call("inbox.older", before)
     if not found["count"]:

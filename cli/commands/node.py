@@ -23,7 +23,7 @@ __all__ = ["node"]
 STOP_TIMEOUT_S = 30.0
 """A node that stops lets running requests end, closes its connections and writes its store."""
 ANSWER_TIMEOUT_S = 5.0
-"""A node that says nothing for so long is told to stop by a signal."""
+"""A node that does not answer for this long is told to stop by a signal."""
 
 
 @click.group(
@@ -88,7 +88,7 @@ def start(app: App, listen: tuple[str, ...]) -> None:
                 extra=extra,
             ).close()
         except AlreadyRunningError:
-            # Another command has started one in the same moment, and that is what was wanted.
+            # Another command has started a node at the same time, which is what the user wanted.
             if listen:
                 raise
             runs = True
@@ -100,9 +100,9 @@ def start(app: App, listen: tuple[str, ...]) -> None:
 
 
 def _stays_now(app: App, *, asked: bool, as_it_is: bool) -> bool:
-    """Return whether a node runs that stays; one that a command has started is told to, if it may be `as_it_is`.
+    """Return whether a node runs that stays. One that a command has started is told to, if `as_it_is` is enough.
 
-    Nothing that it does is cut off then. Raises AlreadyRunningError if one stays of which more is `asked`.
+    Its work is not interrupted then. Raises AlreadyRunningError if a node stays and more is `asked` of it.
     """
     from peerpost.client.ask import dial
 
@@ -143,7 +143,7 @@ def status(app: App) -> None:
     row = app.call("node.status", spawn=False)
     holder = holder_of(app.home)
     if holder is not None:
-        # Of one in another container: its number there is the number of somebody else here.
+        # The node is in another container: its process id there means another process here.
         row["pid"] = holder.pid
     app.terminal.record(row)
 
@@ -162,12 +162,12 @@ def stop(app: App) -> None:
             app.terminal.record({"state": "stopped", "pid": None})
         return
     deadline_s = time.monotonic() + STOP_TIMEOUT_S
-    # A process id of another container means another process here: there the socket alone can tell.
+    # The process id of another container means another process here, so only the socket can tell.
     mark = holder.mark if holder is not None and holder.is_here else None
     if found is not None:
         gone = _ask_to_stop(found, mark) or mark is not None
     elif mark is not None:
-        # Its socket is gone, but it is surely this process: nothing else of this machine has its mark.
+        # Its socket is gone, but this is certainly the process: nothing else on this machine has its mark.
         signal_process(mark, signal.SIGTERM)
         gone = True
     else:
@@ -186,27 +186,27 @@ def stop(app: App) -> None:
 
 
 def _ask_to_stop(found: NodeConnection, mark: ProcessMark | None) -> bool:
-    """Have a node stop, by a signal where it does not answer. Return whether it is gone by now, as its socket tells."""
+    """Make a node stop, by a signal if it does not answer. Return whether its socket shows that it is gone."""
     with found:
         if mark is not None:
             found.give_up_after(ANSWER_TIMEOUT_S)
         try:
             found.call("node.stop")
         except UnavailableError:
-            # It is leaving, or does not answer; a node whose loop stands still heeds a signal.
+            # It is leaving, or does not answer. Even a node whose loop is blocked reacts to a signal.
             if mark is None:
                 return found.wait_closed(STOP_TIMEOUT_S)
             signal_process(mark, signal.SIGTERM)
-            # One that was stopped (SIGSTOP) takes it only once it goes on.
+            # A node that was stopped (SIGSTOP) gets the signal only when it continues.
             signal_process(mark, signal.SIGCONT)
         return mark is None and found.wait_closed(STOP_TIMEOUT_S)
 
 
 def _by_force(mark: ProcessMark | None) -> str:
-    """Return what still ends a node: never the number of what may be something else, or cannot be killed."""
+    """Return a hint how to end the node. It names no process id that may mean another process or cannot be killed."""
     if mark is None or not mark.runs:
         return "look at it where it runs"
     if mark.pid == 1:
-        # The first process of a container takes no signal from within that it does not ask for.
+        # The first process of a container gets no signals from inside for which it has no handler.
         return "it is the first process of its container: stop the container"
     return f"end it by force: kill -9 {mark.pid}"

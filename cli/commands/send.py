@@ -22,14 +22,14 @@ from ..outgoing import Outgoing, deliver
 __all__ = ["send"]
 
 MAX_TEXT_BYTES = 60 << 10
-"""Longest text that goes as one message; a longer one is streamed to the node like a file."""
+"""Longest text that is sent as one message; a longer one is streamed to the node like a file."""
 DEFAULT_TIMEOUT_S = 30.0
 
 
 def _complete_more_files(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[click.shell_completion.CompletionItem]:
-    """Complete a file name where one was given by --file: those that follow are files too."""
+    """Complete a file name if --file was given before: the arguments after it are files too."""
     return complete_files(ctx, param, incomplete) if ctx.params.get("files") else []
 
 
@@ -124,7 +124,7 @@ def _file(path: str, name: str | None) -> Outgoing:
     """Return what a path leads to: a file or folder to be opened in its turn, or an open stream."""
     fd = open_input(path, folders=True)
     found = os.fstat(fd)
-    # Where it surely is what the path leads to at any time: not a pipe, nor a descriptor of this process.
+    # Only if the path leads to the same thing later: not for a pipe or a descriptor of this process.
     again = inherited(path) is None and (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode))
     if again:
         os.close(fd)
@@ -148,7 +148,7 @@ def _stream(name: str) -> dict[str, Any]:
 
 
 def _utf8(name: str) -> str:
-    """Return a file's name with what is no UTF-8 replaced: it goes to another machine anyway."""
+    """Return a file's name with bytes replaced that are no UTF-8. It is only sent to another machine."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 

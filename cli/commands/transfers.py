@@ -85,7 +85,7 @@ def show(app: App, id_: str, follow: bool) -> None:
 
 
 def _follow(app: App, progress: Progress, row: dict[str, Any]) -> None:
-    """Show a row that has changed: as data with --json, else as progress, and its end as data."""
+    """Show a row that has changed: with --json as data, otherwise as progress and at the end as data."""
     if app.terminal.json:
         app.terminal.record(row)
         return

@@ -5,10 +5,10 @@
          108  u64 n
          116  ciphertext | 16 B tag
 
-The Noise message is the same in all envelopes of an epoch, so each opens alone, in any order, and
-nothing about an epoch is ever written down: a crash opens a new one, and no nonce can repeat. The
-plaintext is padded (ISO/IEC 7816-4), always by one byte at least. The cipher is that of
-`cryptography`, whose key is set up once for an epoch: a third of the time of libsodium's for a text.
+The Noise message is the same in all envelopes of an epoch, so each can be opened alone, in any order.
+Nothing about an epoch is ever stored: after a crash a new one is opened, so no nonce can repeat. The
+plaintext is padded (ISO/IEC 7816-4), always by at least one byte. The cipher is that of `cryptography`,
+because its key is set up once for an epoch: for a text it takes a third of libsodium's time.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ NO_PSK: Final = bytes(32)
 _HEAD_BYTES: Final = 12
 _EPOCH_BYTES: Final = _HEAD_BYTES + noise_x.MESSAGE_BYTES
 HEADER_BYTES: Final = _EPOCH_BYTES + 8
-"""All before the ciphertext; it is authenticated with each message."""
+"""Everything before the ciphertext; it is authenticated with each message."""
 _MIN_BYTES: Final = limits.ENVELOPE_OVERHEAD_BYTES + 1
 _FIXED_HEAD: Final = bytes([FrameType.ENVELOPE, SUITE])
 _ZERO_AT: Final = 3
@@ -200,7 +200,7 @@ class ReceiveEpochs:
         return _Epoch(opened.sender, _epoch_id(opened.handshake_hash), ChaCha20Poly1305(opened.key))
 
     def _keep(self, opener: bytes, epoch: _Epoch, *, new: bool) -> None:
-        # Only now: an envelope that did not open must not push out one that did.
+        # Cached only now: an envelope that cannot be opened must not evict an epoch of one that can.
         if new:
             self._epochs[opener] = epoch
             if len(self._epochs) > self._capacity:

@@ -31,7 +31,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 LEAF_PERSON: Final = labels.PERSON_LEAF
 _NONCE: Final = bytes(12)
-"""A chunk's key seals that chunk and nothing else."""
+"""A constant nonce is safe, because a chunk's key seals that chunk and nothing else."""
 _AAD: Final = struct.Struct(">16sQB")
 
 

@@ -108,7 +108,7 @@ def verify(public: bytes, label: bytes, message: bytes, sig: bytes) -> bool:
 
 
 def derive(key: bytes, label: bytes, context: bytes = b"") -> bytes:
-    """Return 32 bytes that only who has key can make; label is one of labels.LABELS."""
+    """Return 32 bytes that can only be made with the key; label is one of labels.LABELS."""
     return hashlib.blake2b(
         label + context, digest_size=32, key=key, person=labels.PERSON_DERIVE
     ).digest()

@@ -16,13 +16,13 @@ __all__ = ["Change", "digest", "follow", "newer", "sign", "verify"]
 
 
 class Change(enum.Enum):
-    """What a statement is beside the one that is kept."""
+    """How a statement relates to the stored one."""
 
     FIRST = "first"
-    """None is kept."""
+    """None is stored yet."""
     SAME = "same"
     NEWER = "newer"
-    """To be kept instead."""
+    """It must replace the stored one."""
 
 
 def sign(body: bytes, identity: Ed25519KeyPair) -> Signed:
@@ -75,5 +75,5 @@ def follow(kept: Signed | None, new: Signed) -> Change:
 
 
 def newer(one: Signed, other: Signed) -> bool:
-    """Return whether one of two statements that contradict each other is to count: the other has no higher number."""
+    """Return whether `one` of two statements that contradict each other counts: `other` has no higher number."""
     return decode_statement(one.body).seq >= decode_statement(other.body).seq

@@ -1,1 +1,1 @@
-"""The demonstration: two nodes in a temporary folder exchange a text and a file, also when things go wrong."""
+"""The demonstration: two nodes in a temporary folder exchange a text and a file, even when things go wrong."""

@@ -1,6 +1,6 @@
 """`peerpost demo`: two nodes in a temporary folder, a text, a file, and what can go wrong on the way.
 
-Whatever ends it, no node and no folder is left, but where the folder is to be looked at: after a failure, or --keep.
+However it ends, no node and no folder is left. Only after a failure, or with --keep, the folder stays to be inspected.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Stop:
-    """Takes the first signal, and has what goes on come to its end; later ones must not keep it from that."""
+    """Handles the first signal by ending what runs in good order; later signals must not interrupt that."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -37,7 +37,7 @@ class _Stop:
             signal.signal(number, self)
 
     def __call__(self, number: int, _frame: object) -> None:
-        """Be the handler."""
+        """Handle a signal."""
         if self.number is None:
             self.number = number
             self.cancel()
@@ -82,7 +82,7 @@ async def _perform(folder: Path, file: Path | None, program: Program) -> None:
 
 
 async def _until_stopped(stop: _Stop, folder: Path, file: Path | None, program: Program) -> None:
-    """Perform, until a signal has ended it; no process of it is left then."""
+    """Perform until the end or a signal; afterwards none of its processes is left."""
     loop = asyncio.get_running_loop()
     performing = loop.create_task(_perform(folder, file, program))
     stop.cancel = lambda: loop.call_soon_threadsafe(performing.cancel)
@@ -136,7 +136,7 @@ def main() -> int:
 
 
 def run() -> int:
-    """Perform, whatever stdout is. Return the exit code."""
+    """Perform, even if stdout is closed or full. Return the exit code."""
     stdio.take_over()
     try:
         return main()

@@ -1,8 +1,8 @@
 """A node whose uploads lie: chunks flipped, dropped, cut short and repeated, sealed and framed as they should be.
 
-It is a contact with keys of its own and speaks the real protocol; only what is inside is wrong, so that the checks
-behind the envelope are seen at work. Each chunk is spoiled at most once, or nothing would ever be delivered. What
-was done is told in HOME/hostile.txt.
+It is a contact with keys of its own and speaks the real protocol. Only the content is wrong, so that it exercises the
+checks behind the envelope. Each chunk is spoiled at most once, or nothing would ever be delivered. HOME/hostile.txt
+lists what was done.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["HostileNode"]
 
 TRICKS = ("corrupted", "dropped", "cut short", "sent twice")
 SEGMENT_BYTES = 52_432
-"""Several for each chunk, so that one can be left out."""
+"""Each chunk has several segments, so that one can be left out."""
 SPOIL_EVERY = 5
-"""One of so many chunks is spoiled, the tricks in turn."""
+"""One of so many chunks is spoiled, each time in another way."""
 
 
 class _HostileUpload(Upload):
@@ -65,7 +65,7 @@ class _HostileTransfers(Transfers):
 
 
 class HostileNode(Node):
-    """A node that keeps the protocol and breaks its promises."""
+    """A node that speaks the protocol correctly and sends wrong content."""
 
     transfers_class = _HostileTransfers
 

@@ -1,4 +1,4 @@
-"""What the demonstration prints: acts, the commands that a person would type, what came of them; or that as objects."""
+"""What the demonstration prints: acts, the commands that a person would type, and their results; or that as JSON."""
 
 from __future__ import annotations
 

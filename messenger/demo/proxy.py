@@ -1,7 +1,7 @@
-"""A link with a temper: a TCP forwarder on loopback that slows, counts, corrupts or cuts what it carries.
+"""A faulty link: a TCP forwarder on loopback that slows, counts, corrupts or cuts what it carries.
 
-The demonstration and the end-to-end tests put it between two nodes, so that there is a middle to kill something
-in, and so that what crosses the wire can be counted by someone who is neither side.
+The demonstration and the end-to-end tests put it between two nodes. So there is a middle of a transfer in which a node
+can be killed, and somebody other than the two nodes counts what crosses the wire.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _READ_BYTES = 16 << 10
 
 @dataclass(slots=True, kw_only=True)
 class Faults:
-    """What the link does to the bytes; may be changed while it runs."""
+    """What the link does to the bytes. It may be changed while the link runs."""
 
     rate_bytes_s: int | None = None
     """Pace of each direction, or None for as fast as it goes."""

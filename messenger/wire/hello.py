@@ -40,7 +40,7 @@ __all__ = [
 _HELLO1: Final = 0x11
 _HELLO2: Final = 0x12
 REFUSED: Final = b"\x13"
-"""The whole payload of a refusal to whom nobody knows: one for all reasons."""
+"""The whole payload of a refusal to an unknown peer: the same for all reasons."""
 VERSIONS: Final = "versions"
 """Entry of a Refusal's `ext`: the lowest and the highest version spoken, an octet each."""
 
@@ -57,7 +57,7 @@ class RefusalCode(enum.IntEnum):
     EQUIVOCATION = 4
     """Two statements of one number; the refuser's user has to verify the identity."""
     ROLLBACK = 5
-    """An older statement than the one kept, which comes along: its number is the one to exceed."""
+    """An older statement than the stored one, which the refusal contains: its number is the one to exceed."""
     REVOKED = 6
 
 
@@ -115,7 +115,7 @@ class Refusal(
     statement: (
         Annotated[bytes, Meta(min_length=1, max_length=limits.MAX_STATEMENT_BYTES)] | None
     ) = None
-    """The statement kept of the one who is refused, by which it sees what it has signed."""
+    """The stored statement of the peer that is refused, which shows it what it has signed."""
     statement_sig: B64 | None = None
     ext: Ext = {}
 
@@ -171,7 +171,7 @@ def is_refusal(payload: bytes) -> bool:
 
 
 def encode_refusal(refusal: Refusal | None) -> bytes:
-    """Return the payload of a refusal; None is for whom nobody knows."""
+    """Return the payload of a refusal; None makes the one for unknown peers."""
     return REFUSED if refusal is None else REFUSED + _REFUSAL_CODEC.encode(refusal)
 
 

@@ -1,7 +1,7 @@
-"""What two homes say of the past of a lane in `ext`, where one of them may have been put back to an older state.
+"""What two homes say in `ext` about the past of a lane, when one of them may have been put back to an older state.
 
-A link stands for its message and all before it in the lane, so that one number with its link tells whether two
-homes remember the same (PROTOCOL.md, "A home that was put back").
+A link covers its message and all before it in the lane. So one number with its link shows whether two homes
+remember the same (PROTOCOL.md, "A home that was put back").
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ __all__ = [
 TOPS: Final = "tops"
 """Entry of a Proof's `ext`: of each lane in `have`, the highest number held (u64) and its link."""
 WAS: Final = "was"
-"""Entry of a Message's `ext`: under which numbers it may have been taken before it was given this one."""
+"""Entry of a Message's `ext`: the numbers under which it may have been received before it got this one."""
 CONFLICT: Final = "conflict"
-"""Entry of a Receipt's `ext`, from the receiver: a number came with another message than the one it had."""
+"""Entry of a Receipt's `ext`, from the receiver: a number came again with another message."""
 RENEWED: Final = "renewed"
-"""The same from the sender: it goes on under another outbox id, because its home was put back."""
+"""The same, from the sender: it goes on under a new outbox id, because its home was put back."""
 AGAIN: Final = "again"
-"""The same: the receiver has acknowledged up to the Receipt's watermark, and what it lacks is sent again."""
+"""The same, from the sender: you acknowledged up to this Receipt's watermark; I send again what you lack."""
 BACK: Final = "back"
 """The answer to that, where the receiver has found its home put back."""
 EVEN: Final = "even"
@@ -46,7 +46,7 @@ EVEN: Final = "even"
 HEARD: Final = "heard"
 """The answer to `renewed`."""
 MOST_EARLIER: Final = 3
-"""Numbers in a `was`, the newest first: they fit into what is kept free beside the longest text."""
+"""The most numbers in a `was`, newest first: so many fit into the space reserved beside the longest text."""
 _TOP_BYTES: Final = 8 + LINK_BYTES
 _EARLIER_BYTES: Final = 16 + 1 + 8 + LINK_BYTES
 

@@ -1,7 +1,7 @@
-"""Reading a lane stream: envelopes when they are whole, segments as they come (PROTOCOL.md, "Frames").
+"""Reading a lane stream: envelopes when they are complete, segments as they arrive (PROTOCOL.md, "Frames").
 
-A segment may be as long as a chunk. To gather it first would cost memory and a copy, and nothing in it can be believed
-before the chunk is whole; so what has come of one is handed on, as a segment of its own.
+A segment may be as long as a chunk. Collecting it first would cost memory and a copy, and would gain nothing, because
+it cannot be checked before the chunk is complete. So the part that has arrived is handed on as a segment of its own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class LaneReader:
         self._file_id = b""
         self._index = self._offset = 0
         self._left = 0
-        """Bytes to come of the segment that has begun."""
+        """Bytes still missing of the current segment."""
 
     def feed(self, data: bytes | memoryview) -> list[memoryview | Segment]:
         """Take what was read; return payloads and pieces of segments, in order, as views of it.
@@ -53,7 +53,7 @@ class LaneReader:
         return found
 
     def _begin(self, view: memoryview, found: list[memoryview | Segment]) -> int:
-        """Take a frame, or what there is of it; return how much that was."""
+        """Take a frame, or the part of it that is there; return how many bytes that was."""
         if len(view) >= _START.size:
             needed = _needed_bytes(view)
             if len(view) >= needed:
@@ -64,7 +64,7 @@ class LaneReader:
         return len(view)
 
     def _gather(self, view: memoryview, found: list[memoryview | Segment]) -> int:
-        """Go on with a frame whose beginning was cut."""
+        """Continue a frame of which only the beginning had arrived."""
         buffer = self._buffer
         needed = _START.size if len(buffer) < _START.size else _needed_bytes(buffer)
         piece = view[: needed - len(buffer)]
@@ -87,7 +87,7 @@ class LaneReader:
         self._left = size
 
     def _go_on(self, view: memoryview, found: list[memoryview | Segment]) -> int:
-        """Hand on what has come of a segment."""
+        """Hand on the part of a segment that has arrived."""
         piece = view[: self._left]
         found.append(Segment(self._file_id, self._index, self._offset, piece))
         self._offset += len(piece)
@@ -96,14 +96,14 @@ class LaneReader:
 
 
 def _check_length(start: bytearray) -> None:
-    """Refuse a length that no frame has, though its type has not come yet."""
+    """Refuse a length that no frame can have, even before its type has arrived."""
     head = limits.FRAME_HEADER_BYTES
     if len(start) >= head and not 0 < int.from_bytes(start[:head], "big") <= limits.MAX_FRAME_BYTES:
         raise ProtocolError("a frame of a length that is not allowed")
 
 
 def _needed_bytes(start: memoryview | bytearray) -> int:
-    """Return what must be here before a frame is taken: an envelope's all, a segment's header."""
+    """Return how much must be here before a frame is taken: all of an envelope, the header of a segment."""
     length, kind = _START.unpack_from(start)
     if kind == _SEGMENT:
         shortest, longest = limits.SEGMENT_HEADER_BYTES + 1, limits.MAX_FRAME_BYTES

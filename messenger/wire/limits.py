@@ -18,7 +18,7 @@ of leak; the largest stays below 65,508, the most that Noise and yamux carry in 
 MIN_BUCKET_BYTES: Final = 256
 """Smallest bucket that may be configured: 136 bytes of it are framing and keys."""
 MAX_BUCKETS: Final = 8
-"""More buckets than this leak nearly as much as none."""
+"""With more buckets than this, sizes leak nearly as much as without padding."""
 MAX_ENVELOPE_BYTES: Final = PADDING_BUCKETS[-1] - FRAME_HEADER_BYTES
 """Longest envelope, whatever the padding: the limit must not depend on a setting of one side."""
 SEGMENT_HEADER_BYTES: Final = 29
@@ -58,12 +58,12 @@ MAX_EXT_VALUE_BYTES: Final = 4096
 INNER_HEADER_BYTES: Final = 96
 """No less than all of a Message but `body` and the entries of `ext`, at their longest: 81 bytes."""
 EXT_RESERVE_BYTES: Final = 256
-"""Kept free beside the longest inline text for a trace id and what comes later."""
+"""Reserved beside the longest inline text for a trace id and later fields."""
 INLINE_TEXT_MAX: Final = MAX_INNER_BYTES - INNER_HEADER_BYTES - EXT_RESERVE_BYTES
 """Longest text (UTF-8 bytes) that travels as one message and fits the largest bucket; a longer one
 goes as a file."""
 MAX_TEXT_BYTES: Final = 16 << 20
-"""Longest text that is shown as one, held in memory whole: more than any book. What is longer is a file."""
+"""Longest text that is shown as a text and held in memory: more than any book. A longer one is a file."""
 MAX_SEQ: Final = (1 << 63) - 1
 """Largest number of a message: SQLite's largest integer."""
 MAX_TIME_MS: Final = 253_402_300_799_999
@@ -78,7 +78,7 @@ MAX_SPARSE: Final = 8 * MAX_SACK_BYTES
 MAX_REASON_CHARS: Final = 200
 """A reason is one line for a person to read."""
 MAX_RETRY_MS: Final = 24 * 3600 * 1000
-"""No peer can ask to be left alone for more than a day."""
+"""No peer can ask us to wait for more than a day."""
 
 # -- files
 

@@ -1,6 +1,6 @@
 """Segments: pieces of a sealed chunk (PROTOCOL.md, "Frames").
 
-The file's own key is their protection; no envelope is around them.
+They are protected by the file's own key, so they need no envelope.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ __all__ = ["Segment", "read_header"]
 
 _HEADER: Final = struct.Struct(">B16sQI")
 _FRAMED: Final = struct.Struct(">IB16sQI")
-"""The same behind the length of its frame."""
+"""The same, preceded by the length of its frame."""
 
 
-@dataclass(slots=True)  # Not frozen: that costs as much again, for thousands a second.
+@dataclass(slots=True)  # Not frozen: that would double the cost, and there are thousands a second.
 class Segment:
     """Bytes `offset` to `offset + len(data)` of the sealed chunk `index` (ciphertext and tag)."""
 
@@ -52,7 +52,7 @@ class Segment:
     ) -> list[tuple[bytes, memoryview]]:
         """Return the frames that carry a sealed chunk, data_bytes of it in each.
 
-        Each as what stands before its data, the frame's length included, and the data, not copied.
+        Each is a pair: what comes before the data (with the frame's length), and the data, which is not copied.
         """
         frames = []
         for at in range(0, len(sealed), data_bytes):
