@@ -1,9 +1,9 @@
-"""The least that our work costs: one process seals and sends, another receives and opens, and nothing else is done.
+"""The lower bound for the cost of our work: one process seals and sends, another receives and opens, nothing else.
 
-No multiplexing, no loop, one blocking socket. `connection` moves bytes as `bench transport` does: a cipher and TCP.
-`file` does with a file what `bench transfer` does: reads it, seals and hashes each chunk, seals it once more for the
-connection; opens that, hashes, and writes what is sealed past the page cache in a thread, and flushes. Neither stops
-to ask, to answer, to note how far it is, or to let anything else through.
+There is no multiplexing, no loop, and one blocking socket. `connection` moves bytes as `bench transport` does, with a
+cipher and TCP. `file` does the work of `bench transfer`: one process reads a file, seals and hashes each chunk, and
+seals it again for the connection; the other opens that, hashes it, writes the sealed chunks past the page cache in a
+thread, and flushes. There are no requests, no answers, no records of progress, and nothing else shares the line.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ TAG_BYTES = 16
 RECORD_BYTES = 65535 - TAG_BYTES
 CHUNK_BYTES = 1 << 18
 CHUNKS = 4
-"""Hashed at once, for the lanes of the kernel."""
+"""How many chunks are hashed at once, for the lanes of the kernel."""
 SEALED_BYTES = CHUNKS * (CHUNK_BYTES + TAG_BYTES)
 BLOCK_BYTES = -(-SEALED_BYTES // 4096) * 4096
 BATCH_BYTES = 4 * RECORD_BYTES
-"""Of a connection without a file."""
+"""The size of a batch on a connection without a file."""
 BUFFERS = 8
 NONCE = bytes(12)
 
@@ -57,7 +57,7 @@ def connection(size_bytes: int) -> Cost:
 
 
 def file(path: Path, folder: Path) -> Cost:
-    """Move a file, but for what is less than a batch of chunks, into the folder."""
+    """Move a file into the folder, except the rest that is less than a batch of chunks."""
     count = path.stat().st_size // (CHUNKS * CHUNK_BYTES)
     size = count * CHUNKS * CHUNK_BYTES
     with tempfile.TemporaryDirectory(dir=folder) as name:
@@ -134,7 +134,7 @@ def _send(near: socket.socket, batches: Iterator[bytes | memoryview]) -> None:
 def _receive(
     far: socket.socket, batch_bytes: int, take: Callable[[memoryview], memoryview]
 ) -> None:
-    """Open what comes; `take` is given each batch, and says where the next goes."""
+    """Open what arrives; `take` gets each batch, and returns the buffer for the next."""
     cipher = _cipher()
     whole, rest = divmod(batch_bytes, RECORD_BYTES)
     sizes = [RECORD_BYTES] * whole + [rest] * bool(rest)
@@ -150,7 +150,7 @@ def _receive(
 
 
 class Writer(threading.Thread):
-    """Writes blocks to a file, past the page cache where it can be passed."""
+    """Writes blocks to a file, past the page cache if that is possible."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -174,7 +174,7 @@ class Writer(threading.Thread):
         os.close(self._fd)
 
     def take(self, block: memoryview) -> memoryview:
-        """Check a block of chunks, and write it; return where the next goes."""
+        """Check a block of chunks, and write it; return the buffer for the next."""
         _hash(block)
         self._full.put(block)
         return self._free.get()

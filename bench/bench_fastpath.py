@@ -1,10 +1,10 @@
-"""The compiled core beside its pure twin, hashlib, PyNaCl and blake3.
+"""The compiled core, compared with its pure twin, hashlib, PyNaCl and blake3.
 
     python3 dev.py bench fastpath [--passes 8] [--no-history]
     python3 -m pytest bench/bench_fastpath.py     the same suite, in the tables of pytest-benchmark
 
-All are run in turn, several times over, and the best time of each counts: a busy machine slows some
-and makes none faster. The result is appended to bench/history.jsonl.
+All are run in turn, several times, and the best time of each counts, because other work on the machine can
+only slow a run down. The result is appended to bench/history.jsonl.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def repeated(function: Callable[..., Any], *arguments: Any, count: int = CALLS) 
 
 
 def small() -> Iterator[tuple[str, Function]]:
-    """Yield the functions whose cost is that of a call, compiled and pure."""
+    """Yield the functions whose cost is mostly that of the call, compiled and pure."""
     text, frame = bytes(900), bytearray(1024)
     for form, pads, buckets in (("native", padding, bucket), ("twin", _pure, _pure)):
         plenty = 2**62

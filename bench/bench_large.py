@@ -1,8 +1,8 @@
-"""A file of ten gigabytes or more over loopback: the memory of both nodes all the way, and whether the bytes are right.
+"""A file of ten gigabytes or more over loopback: the memory of both nodes over time, and whether the bytes are right.
 
     python3 dev.py bench large [--size 10GB] [--folder DIR] [--json FILE]
 
-The source is sparse, with random bytes here and there, so that the disk has room for the receiver's; to the nodes it
+The source is sparse, with random bytes here and there, so that the disk has room for the received file. To the nodes it
 is a file like any other.
 """
 

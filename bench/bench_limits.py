@@ -2,11 +2,11 @@
 
     python3 dev.py bench limits [--rates 1MB/s,10MB/s,50MB/s] [--seconds 10] [--contacts 8] [--json FILE]
 
-Each rate is set for everybody and a tenth of it for one contact, which is a limit under a limit; first up, then down.
-What counts are envelope bytes (PROTOCOL.md: frames as they lie on a stream, before Noise), as whoever receives has
-read them. Each window has so many seconds and begins when the traffic is under way. Then the limit is halved while it
-runs, and what passes from one second on is held against the new one. Texts go the same way as the files meanwhile and
-are timed to their receipt.
+Each rate is set for everybody, and a tenth of it for one contact, which is a limit within a limit; first for sending,
+then for receiving. Envelope bytes are counted (PROTOCOL.md: frames on a stream, before Noise), as the receiver has read
+them. Each window has the given seconds and begins when traffic flows. Then the limit is halved while it runs, and what
+passes from one second later on is compared with the new limit. Meanwhile texts go in the same direction as the files,
+and are timed until their receipt.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from peerpost.client.ask import call
 from peerpost.client.units import parse_size
 
 FILE_BYTES = 5 * 10**9
-"""More than any run moves; nothing but zeros, which are sealed and hashed like all else."""
+"""More than any run moves. All bytes are zeros, which are sealed and hashed like any others."""
 SHARE = 10
 """The one contact's limit is this part of everybody's."""
 SETTLE_S = 2.0
@@ -49,10 +49,10 @@ class Flow:
         self.hub, self.ends = made.hub, made.ends
 
     async def pace(self, seconds: float, *, upward: bool) -> dict[str, float]:
-        """Return bytes per second that went to each contact, or came from it, as whoever reads has it.
+        """Return the bytes per second that went to each contact, or came from it, as counted by the reader.
 
-        A window of so many seconds is made to begin and end as something passes: at the least
-        rates here a frame is half a second's worth.
+        A window begins and ends at the moment at which a frame passes, because at the lowest rates a
+        frame takes half a second.
         """
 
         async def of(name: str) -> float:
@@ -66,7 +66,7 @@ class Flow:
         return dict(zip(self.names, paces, strict=True))
 
     async def passing(self, name: str, *, upward: bool) -> tuple[int, float]:
-        """Wait until something comes in and it pauses; return all that has come, and when."""
+        """Wait until something has arrived and nothing more does; return the bytes so far, and the time."""
         seen, changed_s = await self.read_bytes(name, upward=upward), None
         begun_s = time.perf_counter()
         while True:
@@ -77,7 +77,7 @@ class Flow:
             elif changed_s is not None and now_s > changed_s + PAUSE_S:
                 return seen, changed_s
             if changed_s is not None and now_s > begun_s + 10 * PAUSE_S:
-                return seen, changed_s  # It never pauses: then a frame is nothing beside the rate.
+                return seen, changed_s  # It never pauses: a frame is small beside the rate.
 
     async def read_bytes(self, name: str, *, upward: bool) -> int:
         """Return what a contact has read, or the node from it."""
@@ -87,7 +87,7 @@ class Flow:
 
     @asynccontextmanager
     async def files(self, *, upward: bool) -> AsyncIterator[None]:
-        """Keep files on their way from the node to all contacts, or from all to it."""
+        """Keep sending files from the node to all contacts, or from all to it."""
         path = self.folder / "zeros"
         with path.open("wb") as file:
             file.truncate(FILE_BYTES)
@@ -156,7 +156,7 @@ async def texts(made: Flow, seconds: float, *, upward: bool) -> list[float]:
     took = []
     until_s = time.perf_counter() + seconds
     async with AsyncExitStack() as stack:
-        # Connections of their own: one that is asked for figures meanwhile answers in order.
+        # Texts use connections of their own, because one that is also asked for figures answers in order.
         senders = ["hub"] if upward else made.names
         clients = [await stack.enter_async_context(Client(made.folder / n)) for n in senders]
         while time.perf_counter() < until_s:

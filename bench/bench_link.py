@@ -3,12 +3,12 @@ and a queue (tests/support/netlab).
 
     python3 dev.py bench link [--only 10Mbit/s] [--seconds 40] [--folder DIR] [--json FILE]
 
-A file fills the line while texts of 200 bytes go out at a steady pace, whether earlier ones have their receipts or
-not. A text counts from the request at the control socket until the receipt says that it is on the receiver's disk.
-Beside each stands the same with one queue for everything, first in, first out, in place of lanes and scheduler. What
-of the file is checked and on the receiver's disk, and what one plain TCP connection carries, is told as a part of
-the line's rate, which counts IP packets. All of it runs before whatever else the machine does: it needs little of a
-processor, and what is measured is the line. Needs root.
+A file fills the line while texts of 200 bytes are sent at a steady pace, whether earlier ones have their receipts or
+not. A text is timed from the request at the control socket until the receipt says that it is on the receiver's disk.
+For comparison, the same is run with a single first-in-first-out queue instead of lanes and scheduler. The rate at which
+the file reaches the receiver's disk, and that of one plain TCP connection, are given as a part of the line's rate,
+which counts IP packets. Everything runs with a high priority: it needs little CPU, and only the line should be
+measured. Needs root.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tests.support.nodes import content
 from tests.support.saturated import FIFO, LANES, file_bytes, residents, texts
 
 WARM_UP_S = 3.0
-"""From the file's beginning to the first text that counts: a start is a start."""
+"""The time from the beginning of the file to the first text that counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Line:
     name: str
     quality: Quality
     interval_s: float
-    """From one text to the next."""
+    """The time from one text to the next."""
     fifo: bool = True
 
 
@@ -70,7 +70,7 @@ LINES = [
 
 
 def tcp_goodput(lab: Lab, seconds: float) -> float:
-    """Return the bytes a second of one plain connection over the line, after the same warming up."""
+    """Return the bytes a second of one plain connection over the line, after the same warm-up."""
     with lab.socket("right", socket.SOCK_STREAM) as server:
         server.bind((lab.addresses["right"], 0))
         server.listen()
@@ -94,7 +94,7 @@ def tcp_goodput(lab: Lab, seconds: float) -> float:
 async def measure(
     one: Line, congestion: str, module: str, seconds: float, place: Path | None = None
 ) -> dict[str, Any]:
-    """Return what became of texts and file."""
+    """Return the results for texts and file."""
     rate = one.quality.rate_bytes_s or 0.0
     with Lab(one.quality, replace(one.quality, loss=0.0), congestion=congestion) as lab:
         plain = await asyncio.to_thread(tcp_goodput, lab, seconds / 4)

@@ -2,12 +2,12 @@
 
     python3 dev.py bench messages [--texts 2000] [--pipelined 20000] [--json FILE]
 
-Three spans of each text: from its being handed to the scheduler until the peer has opened it, and until the receipt
-says that it is on the receiver's disk; and from the request at the control socket to its answer that says so, with two
-commits of the sender's more. Both sides fsync. Under load files fill the same contact's link, once with the receiver's
-home on tmpfs, so that they do not fill the disk that the commits wait for, and once on the same disk; each with the
-shipped scheduler and with first come, first served in its place. Beside them, what a bare commit takes: one row into
-an SQLite file of its own on the disk of the homes.
+Three times are taken of each text. Two begin when it is handed to the scheduler: until the peer has opened it, and
+until the receipt says that it is on the receiver's disk. The third is from the request at the control socket to its
+answer with that receipt, which adds two commits of the sender. Both sides fsync. Under load, files fill the link to the
+same contact, once with the receiver's home on tmpfs, so that they do not fill the disk that the commits wait for, and
+once on the same disk; each with the shipped scheduler, and with first come, first served instead. For comparison, a
+bare commit is timed: one row into an SQLite file of its own on the disk of the homes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ WARM = 50
 """Texts before the measured ones."""
 FILE_BYTES = 512 << 20
 FILES = 3
-"""Kept queued at a time."""
+"""How many files are kept queued."""
 COMMITS = 300
 IDLE = "idle"
 OTHER = "files on another device"

@@ -1,12 +1,12 @@
-"""A long queue for contacts who are away: do those who are there get theirs at full rate, and what does waiting cost?
+"""A long queue for contacts who are away: do the others get theirs at full rate, and what does waiting cost?
 
     python3 dev.py bench queue [--contacts 1000] [--messages 100000] [--reachable 10] [--drained 50000] [--json FILE]
 
-The messages are for all contacts in equal parts, but those that are there get `--drained` in all, so that it takes
-long enough to be timed. Of those that are away, one half refuses connections, the other takes them and says nothing.
-The node starts with all of that queued. Timed is how long until those that are there have everything, then what the
-node costs while the rest waits, then texts beside it. Before that, the same with nothing but the contacts that are
-there and their messages. It takes about two minutes.
+The messages are divided equally between all contacts, but those that are online get `--drained` in all, so that it
+takes long enough to be timed. Of those that are away, one half refuses connections, and the other half accepts them and
+says nothing. The node starts with all of that queued. Measured are: the time until the contacts that are online have
+everything, then the node's CPU while the rest waits, then texts at the same time. Before that, the same is measured
+with the online contacts and their messages only. It takes about two minutes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def queue(db: apsw.Connection, ids: list[str]) -> None:
 
 
 def away(db: apsw.Connection, number: int, port: int) -> str:
-    """Add a contact that is reached at a port where it is not."""
+    """Add a contact with an address at which it is not."""
     made = contacts.add(
         db,
         name=f"away{number}",

@@ -2,10 +2,10 @@
 
     python3 dev.py bench transfer [--size 1GB] [--rounds 3] [--folder DIR] [--json FILE]
 
-Each round runs all of them once, in turn, on the same file; the table has the medians, and the ceilings beside them: of
-the disk, of loopback, and of two bare processes that do the same work on the bytes and nothing else (bare_pipe.py).
-Peerpost is timed from the printed id to the durable receipt; the others from the start of the command to a synced
-file, as nothing tells when they begin.
+Each round runs all of them once, in turn, on the same file. The table has the medians and, for comparison, the
+ceilings: the disk, loopback, and two bare processes that do the same work on the bytes and nothing else (bare_pipe.py).
+Peerpost is timed from the printed id to the durable receipt; the others from the start of the command to a synced file,
+because nothing shows when they begin to send.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The transport between two processes over loopback: ours, and py-libp2p's own host beside it.
+"""The transport between two processes over loopback: ours, compared with py-libp2p's own host.
 
     python3 dev.py bench transport [--rounds 3] [--bulk-mb 300] [--only-bulk] [--mixed] [--json FILE]
 

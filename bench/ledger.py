@@ -1,4 +1,4 @@
-"""Where each nanosecond of a transfer goes: what its parts cost alone, and what is left over.
+"""Where the CPU time of a transfer goes: what its parts cost alone, and what remains.
 
 The parts are measured on this machine, in this run, with the sizes that the transfer uses; the total is the CPU time of
 each node. What remains is Python, the loop, threads taking turns, and the kernel beyond copying.
@@ -112,7 +112,7 @@ def _tcp() -> tuple[float, float]:
 
 def measure(folder: Path) -> dict[str, tuple[float, float]]:
     """Return nanoseconds for each byte, of the sender and the receiver, by part."""
-    keep_freed_memory()  # As the nodes do: else page faults are most of what copying costs.
+    keep_freed_memory()  # As the nodes do. Otherwise page faults would be most of the cost of copying.
     chunk, record, leaves = _aead(CHUNK_BYTES), _aead(RECORD_BYTES), _leaves()
     send, receive = _tcp()
     copy = _copy()

@@ -1,6 +1,6 @@
-"""What a user would pick instead, run as that user would: magic-wormhole and scp, each with servers of its own.
+"""What a user would choose instead, run as that user would run it: magic-wormhole and scp, each with its own servers.
 
-Everything stays on loopback. One that cannot be had here says why, and is left out of the table.
+Everything stays on loopback. A program that is not available here says why, and is left out of the table.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Scp(_Servers):
 
 
 def sync(path: Path) -> None:
-    """Have a file survive a power cut: what Peerpost's receipt already says."""
+    """Make a file survive a power cut, which Peerpost's receipt guarantees already."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)

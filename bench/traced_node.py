@@ -2,8 +2,8 @@
 
     python bench/traced_node.py TRACE real|fifo run --home DIR ...
 
-It is the shipped node but for the notes, which it writes to the file TRACE when it ends, and for the scheduler
-where first come, first served is asked for. The clock is the system's monotonic one, the same for both nodes.
+It is the shipped node except for these notes, which it writes to the file TRACE when it ends, and for the scheduler if
+`fifo` is given. The clock is the system's monotonic one, the same for both nodes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.support.fifo import Fifo
 handed: list[tuple[bytes, int]] = []
 opened: list[tuple[int, int]] = []
 receipts: list[tuple[int, int]] = []
-"""Of urgent texts: up to which all are on the peer's disk."""
+"""For urgent texts: the number up to which all are on the peer's disk, and when the receipt came."""
 
 
 def note_handed(send: Any) -> Any:

@@ -53,8 +53,8 @@ async def echo(stream: Stream, size: int = 65536) -> None:
 async def tiny(stream: Stream) -> None:
     """Echo 1 KiB at a time.
 
-    Each frame costs stock some 170 us to read, so 1 KiB in each is 6 MB/s whatever the line: what is written in the
-    same turn of the loop must share a frame. (That is why a prototype, which gave each write its own, was as slow.)
+    Stock takes some 170 us to read a frame, so with 1 KiB in each it cannot exceed 6 MB/s on any line. What is written
+    in the same turn of the loop must therefore share a frame.
     """
     await echo(stream, 1024)
 

@@ -62,7 +62,7 @@ class LongRecord:
         self._last = "\n"
 
     def begin(self, value: Mapping[str, Any], key: str) -> None:
-        """With JSON, open the object and its member `key`; otherwise print the fields and an empty line."""
+        """With JSON, open the object and its member `key`; otherwise print an empty line before the text."""
         self._write(f'{as_json(value)[:-1]}, {json.dumps(key)}: "' if self._json else "\n")
 
     def feed(self, piece: str) -> None:

@@ -139,7 +139,7 @@ class Saving:
             self.app.terminal.record(saved | {"path": out}, human=f"{saved['id']}  saved  {out}")
 
     def _is_folder(self, row: dict[str, Any]) -> bool:
-        """Return whether the message is a folder that is unpacked to `out` itself."""
+        """Return whether to save the message into the folder `out`. A folder is unpacked to `out` itself instead."""
         if self.out is None or self.out.endswith(("/", os.sep)):
             return True
         path = Path(self.out)

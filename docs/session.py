@@ -40,7 +40,7 @@ SESSION = (
     ("bob", "peerpost inbox save --all --files --out ~/from-alice/", True),
     ("alice", "peerpost sent list", True),
 )
-"""Who types what, and whether the picture shows it. TICKET stands for the one that was printed before."""
+"""Who types what, and whether the picture shows it. TICKET stands for the ticket that was printed before."""
 
 
 @dataclass(frozen=True, slots=True)

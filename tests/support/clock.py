@@ -1,4 +1,4 @@
-"""Time for simulations: it passes when nothing is left to do now."""
+"""Time for simulations: the clock advances when nothing is left to do at the current time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Clock"]
 
 
 class Clock:
-    """Seconds that pass when nothing is left to do now."""
+    """A clock in seconds that advances when nothing is left to do at the current time."""
 
     def __init__(self) -> None:
         self.now_s = 100.0

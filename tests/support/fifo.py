@@ -1,4 +1,4 @@
-"""A scheduler that serves whoever came first, to show what ours is worth."""
+"""A first-come-first-served scheduler, to compare ours with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from peerpost.protocol.scheduler import Flow, Scheduler
 
 
 class Fifo(Scheduler):
-    """Whoever came first, whatever it is; behind a limit everybody waits."""
+    """Serves flows in the order in which they asked; if one waits for a limit, all wait."""
 
     def __init__(self) -> None:
         super().__init__()

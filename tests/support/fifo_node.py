@@ -1,6 +1,7 @@
 """A node without lanes (`python -m tests.support.fifo_node run ...`): one queue and one stream, first in, first out.
 
-What the lanes are for is seen beside it. Both ends must be of this kind, for text comes on the stream of the files.
+Compared with it, one sees what the lanes are for. Both ends must be of this kind, because text comes on the stream of
+the files.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from peerpost.wire.segment import Segment
 
 
 class _Behind:
-    """The lane that is none: all it is given goes to the end of the other's queue."""
+    """A lane without a queue of its own: everything goes to the end of the other lane's queue."""
 
     queued_bytes = 0
     owes_answers = False
@@ -37,7 +38,7 @@ class _Behind:
 
 
 class _Sorting:
-    """Tells the receiver the lane that a message was sent on, not that of the stream it came by."""
+    """Gives the receiver the lane on which a message was queued, not that of the stream on which it came."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver

@@ -1,8 +1,8 @@
 """Both sides of a file transfer over a link that may do anything, under a clock of its own.
 
-The machines are the shipped ones; what a node does around them is done here in the smallest way: a
-receiver's part lies in a real folder, work that the node gives to threads ends some time later, and
-a killed side comes back with no more than its row and its disk. All randomness is one seed.
+The machines are the shipped ones. What a node does around them is reduced to the minimum: a receiver's
+part is in a real folder, work that the node gives to threads ends some time later, and a killed side
+comes back with only its row and its disk. All randomness comes from one seed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Chaos:
     duplicate: float = 0.0
     reorder: float = 0.0
     flip: float = 0.0
-    """A bit of a chunk's data; with `flip_control`, of a control message too."""
+    """A bit of a chunk's data is flipped; with `flip_control`, of a control message too."""
     cut: float = 0.0
     """The session ends; another begins a little later."""
     delay_s: float = 0.002
@@ -113,7 +113,7 @@ class FileRig:
         if self.draw.random() >= self.chaos.flip:
             return piece.payload
         payload = bytearray(piece.payload)
-        # Headers are Noise's to protect; what is tried here is the data behind them.
+        # Noise protects the headers; what is tested here is the data after them.
         low = 29 if piece.sealed else 0
         payload[self.draw.randrange(low, len(payload))] ^= 1 << self.draw.randrange(8)
         return bytes(payload)
@@ -172,7 +172,7 @@ class SenderSide:
         )
 
     def kill(self) -> None:
-        """Die and come back with the row alone."""
+        """Die and come back with only the row."""
         self.rig.cut(again_s=self.rig.draw.uniform(0.1, 5))
         if not self.machine.ended:
             self.source.close()
@@ -182,13 +182,13 @@ class SenderSide:
         self.source.close()
 
     def grow(self, available: int) -> None:
-        """Have that many chunks of a stream exist."""
+        """Set how many chunks of a stream exist."""
         self._available = available
         self.machine.grown(available)
         self._obey()
 
     def end(self, end: End) -> None:
-        """Have the stream come to its end."""
+        """End the stream."""
         self._end = end
         self.machine.finished(self.finish_of(end))
         self._obey()

@@ -28,7 +28,7 @@ FILLER = "filler"
 
 
 def fill(folder: Path, leave_bytes: int) -> None:
-    """Take the disk but for so much."""
+    """Fill the disk except for this many bytes."""
     room = shutil.disk_usage(folder).free - leave_bytes
     with (folder / FILLER).open("ab") as file:
         os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, room)
@@ -60,7 +60,7 @@ def refused(ask: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
 
 
 def hold(rig: Rig, contact_id: str, answered: list[outbox.Entry]) -> None:
-    """Hold that what was answered is there, and no number is missing."""
+    """Check that everything that was answered is there, and that no number is missing."""
     found = {entry.id: entry for entry in rig.unsettled(contact_id)}
     for entry in answered:
         assert found[entry.id].inner == entry.inner, "an answered entry is gone"
@@ -132,7 +132,7 @@ def batches(folder: Path) -> None:
 
 def reserve(folder: Path) -> None:
     """With a reserve: what is queued drains on the full disk, and nothing new is taken."""
-    # As 64 MiB beside the log of 4 MiB: the log is brought back before it has eaten the reserve.
+    # The same ratio as 64 MiB to the log's 4 MiB: the log is checkpointed before it has used up the reserve.
     engine.WAL_CHECKPOINT_PAGES = engine.WAL_BUSY_PAGES = BALLAST_BYTES // 4096 // 16
     fill(folder, 2 << 20)
     ballast = folder / "ballast"
@@ -144,7 +144,7 @@ def reserve(folder: Path) -> None:
         rig.write(inbox.receive_many, bob, seen[:2], NOW_MS)
         answered = queue_until_full(rig, bob)
         assert ballast.stat().st_size < BALLAST_BYTES
-        # There is room now, and it is not for this.
+        # There is room now, but it is not for this.
         assert refused(rig.queue, bob, "short")
         assert refused(rig.write, inbox.receive_many, bob, seen, NOW_MS)
         assert rig.write(inbox.receive_many, bob, seen[:2], NOW_MS).marks[0].watermark == 2

@@ -1,4 +1,4 @@
-"""Peers that do not keep to the rules: raw TCP, liars within Noise, and raw frames behind an honest handshake."""
+"""Peers that break the rules: raw TCP, false claims within Noise, and raw frames after an honest handshake."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def target(transport: Reachable) -> tuple[str, int]:
 
 
 class RawPeer:
-    """Behind an honest handshake, whatever frames the test likes."""
+    """A peer that sends any frames that the test wants, after an honest handshake."""
 
     def __init__(
         self, secured: Secured, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -143,7 +143,7 @@ class RawPeer:
                     expected = expected[len(data) :]
 
     def close(self) -> None:
-        """Leave without a word."""
+        """Close without saying anything."""
         self.writer.transport.abort()
 
 
@@ -196,7 +196,7 @@ def liar(name: str, signature: bytes | None = None) -> Upgrade:
 
 
 class Witness:
-    """A contact of the transport under attack: what it does must go on as if nothing were."""
+    """A contact of the transport under attack, which must not notice the attack."""
 
     def __init__(self, victim: LibP2PTransport, friend: LibP2PTransport) -> None:
         self.victim = victim

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from peerpost.wire.address import parse
 
 THERE, BACK = 0, 1
-"""From who dials, and to it."""
+"""The two directions: from the side that dials, and to it."""
 
 
 class Link:
@@ -88,12 +88,12 @@ class Link:
                 writer.write(self._spoil(data, way))
                 await writer.drain()
                 if self.pieces_bytes[way] < 100:
-                    # Else many pieces would go out as one.
+                    # Without this, many pieces would be sent as one.
                     await asyncio.sleep(0)
                     await asyncio.sleep(0)
                 if self.bytes_per_s:
                     await asyncio.sleep(len(data) / self.bytes_per_s)
-            # Half an end is passed on as such.
+            # An end of one direction only is passed on as such.
             if writer.can_write_eof():
                 writer.write_eof()
 

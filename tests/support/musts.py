@@ -2,10 +2,10 @@
 
     python3 dev.py mutants --number      # name what does not agree, or else write the numbers into the document
 
-There they stand behind each MUST, as [R7].
+There they follow each MUST, as [R7].
 
-An entry names its rule by a quotation: words around one MUST that stand in the document once. So the document can be
-edited freely; only who changes a rule itself meets its entry.
+An entry names its rule by a quotation: words around one MUST that occur in the document once. So the document can be
+edited freely; only a change of the rule itself requires a change of its entry.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MUST = re.compile(r"\bMUST(?:\s+NOT)?\b")
 _MARK = re.compile(r" \[R\d+\]")
 _BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _KEY_WORDS = "The key words MUST, MUST NOT, SHOULD and MAY"
-"""Where the words are explained, and rule nothing."""
+"""The sentence that explains the words; it is no rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class Rule:
 
     name: str
     quote: str
-    """Of the document; of a guard, what it is."""
+    """The quotation from the document; for a guard, a description."""
     tests: tuple[str, ...]
     mutants: tuple[Mutant, ...]
 

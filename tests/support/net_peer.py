@@ -31,7 +31,7 @@ from tests.support.net_rig import (
 
 ROOT = Path(__file__).parents[2]
 GREETING_BYTES = 250_000
-"""Less than a window: it all leaves at once."""
+"""Less than a window, so that all of it is sent at once."""
 
 
 async def flood(stream: Stream) -> None:

@@ -94,7 +94,7 @@ async def settle(turns: int = 20) -> None:
 async def until(
     condition: Callable[[], bool], timeout_s: float = 10.0, *, what: str = "nothing happened"
 ) -> None:
-    """Wait for what no event tells."""
+    """Wait for something of which no event tells."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             while not condition():  # noqa: ASYNC110
@@ -113,7 +113,7 @@ def everybody(_peer_id: str) -> Admission:
 
 
 def pattern(size: int) -> bytes:
-    """Return bytes that repeat only after a prime, so that nothing lost or doubled fits."""
+    """Return bytes that repeat only after a prime number, so that lost or doubled bytes are noticed."""
     unit = bytes(range(251)) * 17
     return (unit * (size // len(unit) + 1))[:size]
 
@@ -128,9 +128,9 @@ class Kind:
     streams: int = 1000
     """How many are tried at once."""
     held_bytes: int = 2_000_000
-    """The most that a writer gets rid of while nobody reads."""
+    """The most that a writer can write while nobody reads."""
     tries: int = 1
-    """How often to dial where a peer may still count connections that are gone."""
+    """How often to dial, because a peer may still count connections that are gone."""
     to_ours: tuple[int, ...] = (THERE, BACK)
     """The directions that end at a transport of ours."""
 
@@ -156,7 +156,7 @@ def kinds() -> dict[str, Callable[[], Kind]]:
 
 
 class StockDefectError(Exception):
-    """What is wrong at an end of stock's, told from what is wrong at ours."""
+    """Something is wrong at the end of stock py-libp2p, as opposed to ours."""
 
 
 @dataclass
@@ -178,7 +178,7 @@ class Pair:
 
     @contextlib.contextmanager
     def at(self, end: Connection) -> Iterator[None]:
-        """Ask something of an end: of stock's, what fails is a StockDefectError, but for time running out."""
+        """Ask something of an end. At a stock end, any failure except a timeout becomes a StockDefectError."""
         try:
             yield
         except (AssertionError, pytest.fail.Exception, ConnectionLostError) as error:
@@ -246,6 +246,6 @@ async def serve_echo(connection: Connection) -> None:
 
 
 async def quietly(work: Awaitable[None]) -> None:
-    """Do what may end with its connection."""
+    """Do something that may fail because its connection ends."""
     with contextlib.suppress(ConnectionLostError):
         await work

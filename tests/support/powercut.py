@@ -1,9 +1,9 @@
 """A disk whose power can be cut: what SQLite writes passes through, and is remembered.
 
 `Disk.after_cut` says what the disk may hold after a power cut at a given moment. What was synced is
-there. Of everything else each write is there, is lost, or is torn between sectors, each for itself:
-so the disk also reorders. A deleted file may be back, unless something was synced since (the
-journals of ext4 and xfs write names and syncs in order). It is a model of a disk, not a disk.
+there. Every other write, independently of the others, is there, is lost, or is torn between sectors; so
+the disk also reorders. A deleted file may be back, unless something was synced since (the journals of
+ext4 and xfs write names and syncs in order). It is a model of a disk, not a disk.
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ class Disk:
                 deleted.add(key)
         found: dict[str, bytes] = {}
         for (name, life), content in sorted(files.items()):
-            # Where a deletion did not happen, what came under the name later did not either.
+            # If a deletion did not happen, nothing that was done later under that name happened either.
             if (name, life) not in deleted and name not in found and content:
                 found[name] = bytes(content)
         return found
 
 
 def _lives(log: list[Change]) -> list[int]:
-    """Return for each change which file of its name it was done to: a deletion ends a life."""
+    """Return for each change to which file of that name it applies: after a deletion it is another file."""
     lives: dict[str, int] = {}
     found = []
     for change in log:

@@ -144,7 +144,7 @@ class StockStream:
         self._writes = 0
 
     async def read(self, max_bytes: int = 65536) -> bytes:
-        # Who gives up a read finds its answer the next time, so stock never has to.
+        # A read that is given up keeps its answer for the next read, so stock never has to cancel one.
         await self._reset_done()
         if self._reading is None:
             _, self._reading = self._line.begin("read", self._number, max_bytes)
@@ -162,7 +162,7 @@ class StockStream:
 
     @property
     def writable(self) -> bool:
-        """Whether none of its writes is under way: stock cannot tell before."""
+        """Whether none of its writes is running: stock cannot say more."""
         return not self._writes
 
     def put(self, *_parts: bytes | memoryview) -> None:
@@ -188,7 +188,7 @@ class StockStream:
         _, self._resetting = self._line.begin("reset", self._number)
 
     async def _reset_done(self) -> None:
-        # What is asked in two messages is done in any order.
+        # Requests in two messages may be carried out in any order.
         if self._resetting is not None:
             await asyncio.shield(self._resetting)
 

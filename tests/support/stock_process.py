@@ -29,7 +29,7 @@ from tests.support import stock_peer
 
 LENGTH = struct.Struct("!I")
 STOP_S = 2.0
-"""For a host to stop: with a writer that waits it never does (defect T8)."""
+"""How long a host may take to stop: with a writer that waits, it never stops (defect T8)."""
 
 
 def packed(message: tuple[Any, ...]) -> bytes:
@@ -101,7 +101,7 @@ class Led:
                 await self._link.aclose()
 
     async def _close_sockets(self) -> None:
-        """Of inbound connections too, which the host would keep open as long as its process lives."""
+        """Close the sockets, also of inbound connections, which the host would keep open while its process lives."""
         for thing in self._things.values():
             if (muxed := getattr(thing, "muxed_conn", None)) is not None:
                 with contextlib.suppress(Exception):
@@ -163,7 +163,7 @@ class Led:
         del self._doing[number]
 
     async def dial(self, peer_id: str, address: str) -> int:
-        """Not by the host, which would keep its first connection, and dials slowly (defect T9)."""
+        """Dial without the host, which would keep its first connection, and dials slowly (defect T9)."""
         made = await self._network.dial_addr(Multiaddr(address), ID.from_string(peer_id))
         return self.number(made)
 

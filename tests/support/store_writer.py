@@ -20,7 +20,7 @@ from tests.support.store_rig import KEY, NOW_MS, message, public_of, queue_next
 
 
 def say(line: str) -> None:
-    """Print a line at once: what the buffer holds dies with the process."""
+    """Print a line at once: what is still in a buffer is lost when the process is killed."""
     os.write(1, line.encode() + b"\n")
 
 

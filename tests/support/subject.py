@@ -318,7 +318,7 @@ def serve_stock(host: Any) -> None:
         await trio.sleep_forever()
 
     async def handle(handler: Callable[[Any], Awaitable[None]], stream: Any) -> None:
-        # What a handler raises ends the whole host; that would be a defect of this file.
+        # An exception in a handler ends the whole host; that would be a fault of this file.
         with contextlib.suppress(Exception):
             await handler(stream)
 

@@ -157,7 +157,7 @@ class Pair:
     # -- what must hold
 
     def check(self) -> None:
-        """Hold what is true at any moment."""
+        """Check what must be true at any moment."""
         for side, (yamux, ends) in enumerate(zip(self.sides, self.ends, strict=True)):
             cost = sum(
                 len(piece) + FRAME_COST_BYTES
@@ -193,7 +193,7 @@ class Pair:
         raise AssertionError("two machines never come to rest")
 
     def check_all_arrived(self) -> None:
-        """Hold that everything came that was not broken off, and that nothing is left of it."""
+        """Check that everything arrived that was not reset, and that nothing is left of it."""
         for side, ends in enumerate(self.ends):
             for number, end in ends.items():
                 other = self.ends[1 - side].get(number)
