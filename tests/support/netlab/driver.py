@@ -19,7 +19,7 @@ from tests.support.netlab.link import Quality, Way
 from tests.support.netlab.priority import before_others
 
 PACKETS_AT_ONCE = 64
-"""Read from one device before the other has its turn."""
+"""How many packets are read from one device before it is the other's turn."""
 
 
 class Driver:
@@ -40,7 +40,7 @@ class Driver:
         unread = b""
         while True:
             due = [way.due_s for way in self._ways if way.due_s is not None]
-            # Not epoll: its time counts in milliseconds, and a packet takes a tenth of one.
+            # Not epoll: its timeout is in milliseconds, and a packet takes a tenth of one.
             timeout_s = max(0.0, min(due) - time.monotonic()) if due else None
             ready, _, _ = select.select([stdin, *self._tuns], [], [], timeout_s)
             for side, way in enumerate(self._ways):

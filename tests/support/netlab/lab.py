@@ -1,4 +1,4 @@
-"""The lab as tests use it: makes the driver, speaks to it, and opens the doors to both namespaces."""
+"""The lab as tests use it: it starts the driver, talks to it, and gives access to both namespaces."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LabError(Exception):
 
 
 def missing(congestion: str = "cubic") -> str:
-    """Say what a lab lacks here, nothing when nothing."""
+    """Say what is missing here for a lab; empty if nothing is."""
     if not sys.platform.startswith("linux"):
         return "network namespaces are Linux's"
     if os.geteuid() != 0:
@@ -92,12 +92,12 @@ class Lab:
     # -- the link
 
     def change(self, there: Quality, back: Quality | None = None) -> None:
-        """Be another link from now on."""
+        """Change the link's properties from now on."""
         self._qualities = [there, back or there]
         self._ask({"qualities": [asdict(quality) for quality in self._qualities]})
 
     def cut(self) -> None:
-        """Let nothing through, and tell nobody."""
+        """Let nothing through, without any sign to either side."""
         self.change(*(replace(quality, cut=True) for quality in self._qualities))
 
     def heal(self) -> None:
@@ -105,7 +105,7 @@ class Lab:
         self.change(*(replace(quality, cut=False) for quality in self._qualities))
 
     def counts(self) -> tuple[Counts, Counts]:
-        """Return what became of the packets, there and back."""
+        """Return the counts of packets in each direction."""
         there, back = self._ask({})
         return Counts(**there), Counts(**back)
 

@@ -1,6 +1,6 @@
-"""One direction of a link, without I/O or clock: a queue, a rate, and a way that takes its time.
+"""One direction of a link, without I/O or clock: a queue, a rate and a delay.
 
-A packet stands in a queue of bounded size (first in, first out; what does not fit is dropped, as in a plain router),
+A packet waits in a first-in-first-out queue of bounded size (if it does not fit, it is dropped, as in a plain router),
 leaves it at the rate, may be lost, and arrives after the delay.
 """
 
@@ -21,23 +21,23 @@ class Quality:
     delay_s: float = 0.0
     """From the queue's end to the other side."""
     jitter_s: float = 0.0
-    """The delay is longer by 0 to so much; packets keep their order."""
+    """The delay is longer by a random time up to this; packets keep their order."""
     loss: float = 0.0
-    """Part of the packets that is lost, at random, behind the queue."""
+    """The part of the packets that is lost at random, after the queue."""
     reorder: float = 0.0
     """Part of the packets that takes `reorder_s` longer, so that others overtake them."""
     reorder_s: float = 0.005
     rate_bytes_s: float | None = None
     """IP bytes; None for as fast as it goes."""
     queue_bytes: int = 256 << 10
-    """What waits for the rate at most."""
+    """How much may wait in the queue."""
     cut: bool = False
     """Nothing comes through, and what is under way is lost."""
 
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the packets so far."""
+    """How many packets were delivered, lost or dropped so far."""
 
     arrived: int = 0
     arrived_bytes: int = 0
@@ -63,7 +63,7 @@ class Way:
         self._latest_s = 0.0  # arrival of the last packet that kept the order
 
     def change(self, quality: Quality, now_s: float) -> None:
-        """Be another link from now on; what stands in the queue goes on at the new rate."""
+        """Change the link's properties from now on; what is in the queue leaves it at the new rate."""
         self._serve(now_s)
         self._quality = quality
         if quality.cut:

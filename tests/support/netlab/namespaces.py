@@ -1,4 +1,4 @@
-"""Network namespaces without a name, which nothing has to remove, and a TUN device in each."""
+"""Network namespaces without a name, which need no removal, and a TUN device in each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
 DEVICE = "lab0"
 TXQUEUE_PACKETS = 10_000
-"""The queue is the driver's: what the kernel has for it must hold nothing back."""
+"""The driver has the queue; the kernel's own must be so long that it never drops a packet."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -58,7 +58,7 @@ def open_tun(address: str, congestion: str) -> int:
     fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", DEVICE.encode(), IFF_TUN | IFF_NO_PI))
     disable_ipv6 = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
     if disable_ipv6.exists():
-        disable_ipv6.write_text("1")  # Or it would look for routers on the link.
+        disable_ipv6.write_text("1")  # Otherwise the kernel would look for routers on the link.
     _ip("link", "set", "lo", "up")
     _ip("link", "set", DEVICE, "up", "mtu", "1500", "txqueuelen", str(TXQUEUE_PACKETS))
     readdress(address, congestion)
@@ -68,7 +68,7 @@ def open_tun(address: str, congestion: str) -> int:
 def readdress(address: str, congestion: str) -> None:
     """Give the device of this thread's namespace one address, in place of any other.
 
-    The congestion control is the route's: the namespace's own may only be one that the machine allows to anybody.
+    The congestion control is set for the route, because a namespace may only use those that the machine allows to all.
     """
     _ip("addr", "flush", "dev", DEVICE)
     _ip("addr", "add", address, "dev", DEVICE)

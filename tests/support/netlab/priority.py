@@ -1,4 +1,4 @@
-"""Real-time priority: a line does not wait for a processor that something else uses, and nor should its ends."""
+"""Real-time priority: a real line does not wait for a busy processor, so the simulated one and its ends should not."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ PRIORITY = 1
 
 
 def before_others(pid: int) -> None:
-    """Let every thread of a process, and those it starts, go before the rest, where that is allowed.
+    """Give every thread of a process, and those it starts later, priority over all others, if that is allowed.
 
-    Only for what does little: it leaves nothing to others while it runs.
+    Only for processes that need little CPU: while they run, nothing else does.
     """
     for task in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(OSError):
