@@ -42,20 +42,20 @@ T = TypeVar("T")
 
 OnEvent = Callable[[Any], None]
 OnWait = Callable[[int | None], None]
-"""Told, once, that a node does not answer at all, and its process id where that is known."""
+"""Called once when a node does not answer at all, with its process id if that is known."""
 
 MAX_ANSWER_BYTES = 256 << 20
 """Longest line taken from the node: it is trusted, yet a runaway answer should not eat the
 machine."""
 _READ_BYTES = 1 << 16
 _TRIES = 4
-"""Times a request is put to a node that leaves before reading it. Each one is a node that went away
-idle."""
+"""How often a request is sent again because the node left before it read the request. Each time, that
+is a node that was idle."""
 _PAUSE_S = 0.05
 SILENCE_S = 4.0
-"""After this long without a word it is looked whether the node answers at all: a request may well take longer."""
+"""After this long without an answer, check whether the node answers anything at all. A request may well take longer."""
 PROBE_S = 1.0
-"""Within this a node answers that is neither stopped nor too busy."""
+"""A node that is neither stopped nor too busy answers within this time."""
 
 STARTS_WITHOUT_IDENTITY = frozenset({"identity.new", "doctor"})
 """What makes sense in a home that has no identity yet."""
@@ -71,11 +71,11 @@ class _UnreadError(UnavailableError):
 
 
 class _UnansweredError(UnavailableError):
-    """The node ended over the request: whether it was done is not known."""
+    """The node ended while the request ran: whether it was done is not known."""
 
 
 class _SilentError(UnavailableError):
-    """The node does not answer, and whoever asked has waited long enough."""
+    """The node does not answer, and the caller has waited long enough."""
 
 
 class NodeConnection:
@@ -98,7 +98,7 @@ class NodeConnection:
         self._last_id = 0
         self._heard = False
         self.pid = peer_pid(sock)
-        """The node's process, where the system tells and it is in sight."""
+        """The node's process id, if the system tells it and it means the same here."""
 
     def __enter__(self) -> Self:
         return self
@@ -190,7 +190,7 @@ class NodeConnection:
         )
 
     def give_up_after(self, timeout_s: float) -> None:
-        """Have calls raise UnavailableError where the node says nothing for so long."""
+        """Make calls raise UnavailableError when the node says nothing for this long."""
         self._on_silence = None
         self._socket.settimeout(timeout_s)
 
@@ -224,7 +224,7 @@ class NodeConnection:
         try:
             first = (lambda: socket.send_fds(self._socket, [line], fds)) if fds else None
             sent = self._patiently(first or (lambda: self._socket.send(line)))
-            # Nothing more, not even zero bytes, once it is out: a node that has read it may be gone.
+            # Once all is sent, send nothing more, not even zero bytes: the node may have read it and be gone.
             while sent < len(line):
                 rest = line[sent:]
                 sent += self._patiently(functools.partial(self._socket.send, rest))
@@ -279,7 +279,7 @@ def _encode(request: dict[str, Any]) -> bytes:
 
 
 def _no_text(params: dict[str, Any]) -> BadInputError:
-    """Return what is to be said of parameters of which one is no text."""
+    """Return the error for parameters one of which cannot be written as text."""
     for name, value in params.items():
         for part in value if isinstance(value, list) else [value]:
             if name != "text" and isinstance(part, str) and shown(part) != part:
@@ -293,7 +293,7 @@ def _no_text(params: dict[str, Any]) -> BadInputError:
 
 
 def _socket_path(paths: HomePaths) -> str | None:
-    """Return where the node of this home listens, or None where nothing says so."""
+    """Return where the node of this home listens, or None if that is not known."""
     try:
         stored = paths.control_file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -310,7 +310,7 @@ def _socket_path(paths: HomePaths) -> str | None:
 def dial(home: str | os.PathLike[str], *, on_wait: OnWait | None = None) -> NodeConnection | None:
     """Connect to the node of a home, or return None when none runs.
 
-    `on_wait` is told where that node turns out not to answer; it is waited for all the same.
+    `on_wait` is called if that node does not answer; the command waits for it all the same.
     Raises LockedError when the socket is someone else's.
     """
     if not hasattr(socket, "AF_UNIX"):
@@ -350,7 +350,7 @@ def dial(home: str | os.PathLike[str], *, on_wait: OnWait | None = None) -> Node
 
 
 def _looking(paths: HomePaths, on_wait: OnWait) -> Callable[[], None]:
-    """Return what looks whether a node that is silent answers somebody else, and tells of it if not, once."""
+    """Return a function that checks whether a silent node answers another request, and calls `on_wait` once if not."""
     told = False
 
     def look() -> None:
@@ -383,8 +383,8 @@ def connect(
     """Connect to the node of a home, starting one where none runs and `spawn` allows it.
 
     With `identity`, a home that has none raises NoIdentityError and starts nothing. `node_args` go
-    to a node that is started here; `on_wait` is told where the node does not answer. Raises
-    UnavailableError when no node runs and none may be started, and what keeps the node from starting.
+    to a node that is started here; `on_wait` is called if the node does not answer. Raises
+    UnavailableError when no node runs and none may be started, or the reason why it did not start.
     """
     paths = HomePaths(home)
     node = dial(paths.home, on_wait=on_wait)
@@ -400,7 +400,7 @@ def connect(
 
 
 def _not_there(paths: HomePaths) -> UnavailableError:
-    # Only where something is wrong: every command pays for an import.
+    # Imported only if something is wrong, because every command pays for an import.
     from .holder import holder_of
 
     holder = holder_of(paths.home)
@@ -430,7 +430,7 @@ def call(
 ) -> Any:
     """Ask the node of a home, starting it where needed, and return the result.
 
-    `on_wait` is told where it does not answer. Raises what `connect` and `NodeConnection.call` raise.
+    `on_wait` is called if it does not answer. Raises what `connect` and `NodeConnection.call` raise.
     """
     identity = method not in STARTS_WITHOUT_IDENTITY
     for _ in range(_TRIES):

@@ -1,8 +1,8 @@
 """The configuration: `config.toml` in the home, overridden by `PEERPOST__SECTION__KEY`.
 
-What a key means and what it is without being set stands in `DEFAULT_TEXT`, the commented file that
-the first run writes. An unknown key is an error that names the nearest known one: a typo must not
-silently mean the default.
+`DEFAULT_TEXT`, the commented file that the first run writes, says what each key means and what its
+default is. An unknown key is an error that names the nearest known one: a typo must not silently
+mean the default.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 MAX_FILE_BYTES = 1 << 20
-"""A configuration is a page; anything like this is another file."""
+"""A configuration is about a page long; a file of this size is something else."""
 ENV_PREFIX = "PEERPOST__"
 
 Size = Annotated[int, msgspec.Meta(ge=0, extra={"unit": "size"})]
@@ -58,7 +58,7 @@ class NodeSection(_Section, frozen=True, kw_only=True):
     """[node]"""
 
     idle_exit: Duration = 300.0
-    """Seconds a node that a command started stays with nothing to do."""
+    """Seconds that a node which a command started stays when it has nothing to do."""
 
 
 class NetworkSection(_Section, frozen=True, kw_only=True):
@@ -80,7 +80,7 @@ class Storage(_Section, frozen=True, kw_only=True):
     min_free: Size = 1 << 30
     """Bytes that receiving leaves free on the disk."""
     quota: Size = 20 << 30
-    """Bytes that what one contact sent may take up, unless said otherwise of it."""
+    """Bytes that everything one contact sent may take up, unless that contact has a quota of its own."""
     ballast: Size = 64 << 20
     """Bytes kept in reserve, given back when the disk is full so that the store can still write."""
     keep_for: SomeTime | Literal["off"] = "off"
@@ -90,9 +90,9 @@ class Storage(_Section, frozen=True, kw_only=True):
     keep_count: Annotated[int, msgspec.Meta(ge=1)] | Literal["off"] = "off"
     """Messages that stay."""
     keep_of: tuple[str, ...] = ()
-    """What stays of one contact instead, such as "nas for=30d size=10GiB count=1000"."""
+    """Other values for one contact, such as "nas for=30d size=10GiB count=1000"."""
     keep_unread: bool = True
-    """Whether what was not read yet stays in any case."""
+    """Whether messages that were not read yet stay in any case."""
     downloads: str = "off"
     """Folder that received files are written to, plain; `off` keeps them sealed until they are saved."""
 
@@ -209,7 +209,7 @@ def settings(path: Path, environ: Mapping[str, str] | None = None) -> list[Setti
 
 
 def _write_default(path: Path) -> None:
-    """Write the commented default; a home that cannot be written says so elsewhere."""
+    """Write the commented default. Failure is ignored: that a home cannot be written shows elsewhere."""
     with suppress(OSError):
         write_file_durably(path, DEFAULT_TEXT.encode())
 
@@ -255,7 +255,7 @@ def _overrides(environ: Mapping[str, str]) -> list[tuple[str, str, str, Any]]:
 
 
 def _value(text: str) -> Any:
-    """Return a variable's value as TOML has it, or as a plain string where it is none."""
+    """Return a variable's value parsed as TOML, or as a plain string if it is not TOML."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):
@@ -336,7 +336,7 @@ def _words(hint: Any) -> tuple[str, ...]:
 
 
 def _plain(text: str) -> str:
-    """Return msgspec's complaint in the words of whoever edits the file."""
+    """Return msgspec's complaint in words for the person who edits the file."""
     text = text.replace("Invalid enum value", "there is no")
     for theirs, ours in (("`str`", "a string"), ("`int`", "a whole number"), ("`array`", "a list")):
         text = text.replace(theirs, ours)
@@ -344,7 +344,7 @@ def _plain(text: str) -> str:
 
 
 def _check(config: Config) -> None:
-    """Raise ConfigError for what fits its type and still cannot be."""
+    """Raise ConfigError for a value that fits its type and is still impossible."""
     buckets = config.padding.buckets
     if not 1 <= len(buckets) <= MAX_BUCKETS or any(a >= b for a, b in pairwise(buckets)):
         raise ConfigError(
@@ -382,7 +382,7 @@ def _check(config: Config) -> None:
 
 def _leads_from_the_top(folder: str) -> bool:
     with suppress(RuntimeError):
-        # Raised for the home of nobody: `~nobody-here/`.
+        # Raised if there is no such user: `~nobody-here/`.
         return Path(folder).expanduser().is_absolute() and "\0" not in folder
     return False
 

@@ -1,4 +1,4 @@
-"""Who holds a home, for a command that finds no control socket there."""
+"""Which node holds a home, for a command that finds no control socket there."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Holder:
 
     mark: ProcessMark
     is_here: bool
-    """Whether it is a process of this machine and this container, which may be named and signalled."""
+    """Whether it is a process of this machine and this container, so that it may be named and signalled."""
 
     @property
     def pid(self) -> int | None:
-        """Its process id, where that means here what it means there."""
+        """Its process id, if that means the same process here."""
         return self.mark.pid if self.is_here else None
 
 
 def holder_of(home: str | os.PathLike[str]) -> Holder | None:
-    """Return who holds a home, by what it wrote into the lock; None where nobody does, or nobody knows."""
+    """Return the node that holds a home, from what it wrote into the lock; None if none does or it is not known."""
     try:
         with HomePaths(home).lock.open("rb") as lock:
             mark = ProcessMark.parse(lock.read(_READ_BYTES).decode(errors="replace"))
@@ -37,7 +37,7 @@ def holder_of(home: str | os.PathLike[str]) -> Holder | None:
                 return None
             if mark.runs:
                 return Holder(mark, is_here=True)
-            # Of a process that is not here nobody can tell but the lock itself.
+            # For a process of another machine or container, only the lock itself tells whether it still runs.
             return (
                 Holder(mark, is_here=False)
                 if not mark.is_here and _is_locked(lock.fileno())

@@ -1,4 +1,4 @@
-"""What stays in the inbox: how old, how large and how many messages may be, of everybody or of one contact."""
+"""What stays in the inbox: the greatest age, size and number of messages, for everybody or for one contact."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Keep", "parse"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """What stays; None is all."""
+    """What stays; None means no bound."""
 
     age_s: float | None = None
     size_bytes: int | None = None
@@ -21,7 +21,7 @@ class Keep:
 
     @property
     def limits(self) -> bool:
-        """Whether anything is ever too much."""
+        """Whether there is any bound."""
         return self != Keep()
 
 

@@ -2,9 +2,9 @@
 
     node.log, node.log.1, node.log.2, node.log.3        the newest first
 
-The node has the file as its stderr, so that what libraries and the interpreter print is in it too: to rotate is to put
-another file under that descriptor. Each step leaves a log that is written to; one that fails, as on a full disk, is
-tried again later, and meanwhile the old file goes on.
+The file is the node's stderr, so that it also gets what libraries and the interpreter print. Rotating puts another file
+under that descriptor. After each step there is a log that is written to. If a step fails, for example on a full disk,
+it is tried again later, and the old file is used until then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LIMIT_BYTES = 10 << 20
 KEPT = 3
 """Older logs that stay."""
 LOOK_S = 5.0
-"""How often it is looked whether the file is still in its place."""
+"""How often to check whether the file is still in its place."""
 RETRY_S = 30.0
 """After this long a rotation that failed is tried again."""
 
@@ -34,7 +34,7 @@ def rotate(path: Path, kept: int) -> None:
     names = [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, kept + 1))]
     if not kept:
         path.unlink()
-    # The newest goes last: whatever fails before, it is still where it is written to.
+    # The newest is moved last: if anything fails before, it is still in its place.
     for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
         with suppress(FileNotFoundError):
             newer.replace(older)
@@ -46,7 +46,7 @@ class LogFile:
     def __init__(
         self, path: Path, fd: int, *, limit_bytes: int = LIMIT_BYTES, kept: int = KEPT
     ) -> None:
-        """Look after what is written to `fd`, which is the file at `path`."""
+        """Manage the log that is written to `fd`, which is the file at `path`."""
         self._path = path
         self._fd = fd
         self._limit_bytes = limit_bytes
@@ -57,13 +57,13 @@ class LogFile:
 
     @classmethod
     def of_stderr(cls, path: Path, *, limit_bytes: int, kept: int) -> LogFile | None:
-        """Return the log of a node in the background; None where stderr is something else."""
+        """Return the log of a node in the background; None if stderr is something else."""
         made = cls(path, 2, limit_bytes=limit_bytes, kept=kept)
         return made if made.is_in_place else None
 
     @property
     def is_in_place(self) -> bool:
-        """Whether what is written goes to the file of this name."""
+        """Whether the file that is written to still has this name."""
         try:
             there, here = self._path.lstat(), os.fstat(self._fd)
         except OSError:
@@ -71,7 +71,7 @@ class LogFile:
         return os.path.samestat(there, here)
 
     def write(self, line: str) -> None:
-        """Write a line, and rotate where it is time; what does not go is left out, counted, and told of later."""
+        """Write a line, and rotate if it is time. A line that cannot be written is counted and reported later."""
         self._look()
         if self._left_out:
             line = f"{self._left_out} lines of the log could not be written\n{line}"
@@ -99,8 +99,8 @@ class LogFile:
             self._retry_after_s = now_s + RETRY_S
 
     def _begin_another(self, *, full: bool) -> None:
-        """Have the next line go to a new file. Raises OSError, with all as it was."""
-        # Made first and under another name: without one to go on with, the old one must stay in its place.
+        """Make the next line go to a new file. Raises OSError, with everything as it was."""
+        # The new file is made first, under another name: if that fails, the old one must stay in its place.
         draft = self._path.with_name(f"{self._path.name}.new")
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC
         new = os.open(draft, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

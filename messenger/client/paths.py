@@ -18,12 +18,12 @@ MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 
 
 class HomePaths:
-    """The files of one home that the command line and the node both know of."""
+    """The files of one home that both the command line and the node use."""
 
     __slots__ = ("home",)
 
     def __init__(self, home: str | os.PathLike[str]) -> None:
-        """Take a home folder, which need not be there. Raises ConfigError where it cannot be named."""
+        """Take a home folder, which need not exist. Raises ConfigError if its name is not possible."""
         try:
             self.home = Path(os.path.abspath(home))  # noqa: PTH100 - it also takes out '..'
         except FileNotFoundError:
@@ -34,7 +34,7 @@ class HomePaths:
 
     @property
     def keyfile(self) -> Path:
-        """What opens the store; where it is missing there is no identity yet."""
+        """The key that opens the store; if it is missing, there is no identity yet."""
         return self.home / "keyfile"
 
     @property
@@ -44,7 +44,7 @@ class HomePaths:
 
     @property
     def has_identity(self) -> bool:
-        """Whether there is a keyfile. Raises LockedError where the home cannot be looked into."""
+        """Whether there is a keyfile. Raises LockedError if the home cannot be read."""
         try:
             self.keyfile.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -57,7 +57,7 @@ class HomePaths:
         return True
 
     def no_identity(self) -> NoIdentityError:
-        """Return what is to be said of a home without a keyfile: a new one, or one that has lost it."""
+        """Return the error for a home without a keyfile: a new home, or one that has lost it."""
         if self.store.exists():
             return NoIdentityError(
                 f"the keyfile of {self.home} is gone: store.db is there, and nothing else opens it",
@@ -116,16 +116,16 @@ def default_home() -> Path:
         return user_data_path("peerpost", appauthor=False)
     base = os.environ.get("XDG_DATA_HOME", "").strip()
     if not base.startswith(("/", "~")):
-        # What is no whole path counts as not set (XDG Base Directory Specification).
+        # A path that is not absolute counts as not set (XDG Base Directory Specification).
         base = "~/.local/share"
     return _expanded(base) / "peerpost"
 
 
 def _expanded(path: str) -> Path:
-    """Put this user's folder, or another's, in the place of `~`. Raises ConfigError where there is none."""
+    """Replace `~` by the folder of this user or of the one it names. Raises ConfigError if there is none."""
     try:
         if path[:2] in ("~", "~/") and os.environ.get("HOME") == "":
-            # Empty is not set; to Python it is the root of the file system.
+            # An empty HOME counts as not set; Python would take it for the root of the file system.
             import pwd
 
             return Path(pwd.getpwuid(os.getuid()).pw_dir, path[2:])

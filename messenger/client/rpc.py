@@ -130,8 +130,8 @@ Handler = Callable[[Request], Awaitable[Answer]]
 
 
 def error_object(error: BaseException) -> dict[str, Any]:
-    """Return the JSON-RPC error object for an exception; what nobody foresaw shows its type and no
-    more.
+    """Return the JSON-RPC error object for an exception; of an unexpected one it shows only the
+    type.
     """
     if isinstance(error, PeerpostError):
         data = {"code": error.code, "exit_code": error.exit_code, "hint": error.hint}
@@ -167,7 +167,7 @@ def _known(message: str, data: dict[str, Any]) -> PeerpostError:
         if class_.code == code:
             known: PeerpostError = class_(message, hint=hint)
             return known
-    # A class that stands beside its user (a dial error, say): its word and exit code are kept.
+    # The class is not known here (a dial error is defined beside its user): keep its code and exit code.
     error = PeerpostError(message, hint=hint)
     error.code = str(code)
     error.exit_code = exit_code if isinstance(exit_code, int) and 0 < exit_code < 256 else 1
@@ -188,7 +188,7 @@ def peer_uid(sock: socket.socket) -> int:
 
 
 def peer_pid(sock: socket.socket) -> int | None:
-    """Return the process that listens at the other end of a Unix socket, where the system tells; 0 is out of sight."""
+    """Return the process id at the other end of a Unix socket, if the system tells it; 0 is in another container."""
     if sys.platform == "linux":
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         return int(struct.unpack("3i", raw)[0]) or None

@@ -1,7 +1,7 @@
 """Everybody's limits by the time of day: `schedule = ["mon-fri 08:00-18:00 up=1MB/s down=5MB/s"]`.
 
-Within a window what it names takes the place of what `limits set` says; the first window that holds counts. The
-times are the machine's own, and one that ends before it begins runs over midnight.
+While a window holds, the limits that it names replace those of `limits set`; if several hold, the first counts. Times
+are the machine's local time, and a window that ends before it begins goes over midnight.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ScheduleWindow:
 
     text: str
     days: frozenset[int]
-    """On which it begins; Monday is 0."""
+    """The days on which it begins; Monday is 0."""
     from_min: int
     """Minutes since midnight."""
     to_min: int
@@ -35,7 +35,7 @@ class ScheduleWindow:
     """By the names of `RateLimit`'s fields; None is no limit."""
 
     def holds(self, day: int, minute: int) -> bool:
-        """Tell whether it holds at a minute of a day of the week."""
+        """Return whether it holds at a minute of a day of the week."""
         if self.from_min < self.to_min:
             return day in self.days and self.from_min <= minute < self.to_min
         if minute >= self.from_min:

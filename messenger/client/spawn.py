@@ -1,5 +1,5 @@
-"""Start the node of a home in the background, once, however many commands want it in the same
-moment.
+"""Start the node of a home in the background, once, even if many commands want it at the same
+time.
 
 The command that holds `spawn.lock` looks again whether a node answers, starts one, and waits until
 it does; the others wait for the socket or the lock. The node is detached: a session of its own, no
@@ -36,10 +36,10 @@ START_TIMEOUT_S = 20.0
 many times that."""
 _POLL_S = 0.03
 _RETRY_S = 0.25
-"""Pause before another try when a node that is just leaving still holds the home."""
+"""Wait before another try while a node that is leaving still holds the home."""
 _TAIL_BYTES = 16 << 10
 _LEFT_BEHIND = frozenset({"TZ"})
-"""Variables of whoever needs a node first: the times of a schedule are the machine's."""
+"""Variables that a node does not inherit from the command that starts it: the times of a schedule are the machine's."""
 
 _BY_EXIT_CODE: dict[int, type[PeerpostError]] = {
     65: errors.BadInputError,
@@ -70,7 +70,7 @@ def start(
     it does not answer in time.
     """
     deadline = time.monotonic() + timeout_s
-    # All that a node would refuse, before anything lies in a home that it is refused for.
+    # Check everything that a node would refuse, before anything is written into such a home.
     private_dir(paths.home)
     with _spawn_lock(paths, (lambda: None) if takes_over else dial, deadline) as node:
         if node is not None:
@@ -91,7 +91,7 @@ def start(
 
 
 def _arguments(paths: HomePaths, idle_exit: bool, extra: tuple[str, ...]) -> list[str]:
-    # -P: the folder the command runs in must never be where modules come from.
+    # -P: modules must never come from the folder that the command runs in.
     command = [sys.executable, "-P", "-m", "peerpost.node", "run", "--home", os.fspath(paths.home)]
     return [*command, "--background", *(["--idle-exit"] if idle_exit else []), *extra]
 
@@ -112,7 +112,7 @@ def _open(path: os.PathLike[str], flags: int) -> int:
 def _spawn_lock(
     paths: HomePaths, dial: Callable[[], NodeConnection | None], deadline: float
 ) -> Iterator[NodeConnection | None]:
-    """Hold the spawn lock, or yield a connection where a node answers while we wait for it."""
+    """Hold the spawn lock, or yield a connection if a node answers while we wait for it."""
     lock = _open(paths.spawn_lock, os.O_RDWR)
     try:
         while True:
@@ -142,7 +142,7 @@ def _start_once(
     """Start a node and wait for it. Return None if another one holds the home and does not
     answer.
 
-    One that takes over asks that one itself, and what it says is the answer.
+    A node that takes over asks the other one itself, and its exit says how that ended.
     """
     deadline = time.monotonic() + timeout_s
     log_fd, before = _open_log(paths)
@@ -164,10 +164,10 @@ def _start_once(
     while True:
         node = dial()
         if node is not None and takes_over and node.pid not in (child.pid, None):
-            # The one that is to leave.
+            # It is the node that must leave.
             node.close()
         elif node is not None:
-            # It outlives us on purpose; without a return code the object would complain of that.
+            # The node outlives us on purpose. Popen would warn about that unless it has a return code.
             child.returncode = 0
             return node
         if child.poll() is not None:
@@ -187,24 +187,24 @@ def _start_once(
 def _open_log(paths: HomePaths) -> tuple[int, int]:
     """Open the log for appending. Return it and its length now; without a log the node starts all the same."""
     with suppress(OSError):
-        # A node that runs sees to it itself; one that never comes so far must not fill the disk either.
+        # A running node rotates its log itself; nodes that fail to start must not fill the disk either.
         if paths.node_log.stat().st_size > LIMIT_BYTES:
             rotate(paths.node_log, KEPT)
     try:
         fd = _open(paths.node_log, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
     except StorageError:
-        # A link, a pipe that nobody reads, no room for another file: it costs the log, and nothing else.
+        # If node.log is a link or a pipe, or there is no room for a file, the node runs without a log.
         return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 0
     return fd, os.fstat(fd).st_size
 
 
 def _last_lines(path: Path, before: int) -> list[str]:
-    """Return what was written to the log since it was so long; nothing of what is no file."""
+    """Return what was written to the log since it had this length; nothing if it is no file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as log:
             end = log.seek(0, os.SEEK_END)
-            # Shorter than it was: it was begun anew meanwhile, and all of it is of this start.
+            # It is shorter than before, so it was rotated meanwhile, and all of it is from this start.
             log.seek(max(before if before <= end else 0, end - _TAIL_BYTES))
             return log.read().decode("utf-8", "replace").splitlines()
     except OSError:

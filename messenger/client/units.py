@@ -25,7 +25,7 @@ _SECONDS = {
 _MAX_SIZE_BYTES = 1 << 62
 """What SQLite and every file system can count."""
 _MAX_DURATION_S = 100 * 366 * 86400
-"""A hundred years: longer is a slip of the hand, and dates end somewhere."""
+"""A hundred years: longer is a typing error, and would exceed the range of dates."""
 
 _SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)")
 _PART = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\s*")

@@ -10,7 +10,7 @@ from . import surroundings
 
 if __name__ == "__main__":
     stdio.take_over()
-    # Before all else is imported, which takes more processor time than some limits leave.
+    # This comes before the other imports: they take more processor time than some limits leave.
     surroundings.put_right(in_background="--background" in sys.argv)
     from .daemon import main
 

@@ -8,5 +8,5 @@ __all__ = ["cause_of"]
 
 
 def cause_of(error: BaseException) -> str:
-    """Return the message of an error of ours; what was not foreseen is named as it is."""
+    """Return the message of an error of ours; of any other error, its type and text."""
     return error.message if isinstance(error, PeerpostError) else f"internal error: {error!r}"

@@ -47,7 +47,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def _runner() -> asyncio.Runner:
-    """Make a runner on uvloop, or on the standard loop where uvloop is not to be had."""
+    """Make a runner on uvloop, or on the standard loop if uvloop is not installed."""
     if os.environ.get("PEERPOST_LOOP") == "asyncio" or sys.platform == "win32":
         return asyncio.Runner()
     import uvloop
@@ -66,7 +66,7 @@ def main(argv: list[str], node_class: type[Node] = Node) -> int:
         surroundings.put_right(in_background=arguments.background)
         keep_freed_memory()
         private_dir(arguments.home)
-        # All that can be wrong with what was asked for, before a node that runs is made to leave for it.
+        # Check everything first: a running node must not be made to leave for one that then cannot start.
         config = _prepare(arguments)
         held = locked_home(arguments.home, takes_over=not arguments.idle_exit)
         with held as lock, _runner() as runner:
@@ -96,7 +96,7 @@ def _prepare(arguments: argparse.Namespace) -> Config:
 
 def _signals() -> Iterator[int]:
     yield from (signal.SIGINT, signal.SIGTERM)
-    # As when its terminal closes. Under nohup(1) it is ignored, and stays so.
+    # SIGHUP comes when the terminal closes. Under nohup(1) it is ignored, and stays so.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         yield signal.SIGHUP
 
@@ -127,7 +127,7 @@ async def _serve(
         received.append(number)
         node.stop_soon(signal.Signals(number).name)
 
-    # Before anything has begun a thread, which would have them unblocked.
+    # This comes before any thread begins: in a thread that exists already, the signals would not be blocked.
     take_signals(_signals(), stop, watchdog)
     watchdog.start(asyncio.get_running_loop())
     await node.run(on_ready=lambda: _announce(node, as_json=arguments.json))

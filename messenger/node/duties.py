@@ -1,7 +1,7 @@
-"""Duties: what the node does for as long as it runs, begun again after every failure, and never dead in silence.
+"""Duties: what the node does for as long as it runs. After every failure a duty is begun again, and the failure shown.
 
-A task that a failure ends is as good as none, and nobody is told. A duty that fails is noted, waits with backoff and
-begins again, for ever; what fails now is shown by `node status` and `doctor`.
+An ordinary task that fails just ends, and nobody is told. A duty that fails is noted, waits with backoff and begins
+again, for ever; `node status` and `doctor` show the duties that fail now.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["STEADY_S", "Duties"]
 log = logging.getLogger(__name__)
 
 STEADY_S = 5.0
-"""A duty that has run so long since it was begun again is well."""
+"""A duty that has run for this long since it was begun again counts as well."""
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Duties:
         draw: Callable[[], float] = random.random,
         on_lost: Callable[[BaseException], object] = lambda _: None,
     ) -> None:
-        """Keep none yet; `on_lost` ends the node where a duty cannot even be begun again."""
+        """Begin without duties; `on_lost` ends the node if a duty cannot even be begun again."""
         self._sleep = sleep
         self._now_s = now_s
         self._draw = draw
@@ -78,7 +78,7 @@ class Duties:
         known = isinstance(error, (PeerpostError, OSError))
         text = error.message if isinstance(error, PeerpostError) else repr(error)
         failure = self._failures.get(name)
-        # The traceback once: what fails every half minute must not fill the log with it.
+        # The traceback is logged once: a duty that fails every half minute must not fill the log.
         trace = None if known or (failure is not None and failure.error == text) else error
         log.error("%s failed, again in %.1f s: %s", name, wait_s, text, exc_info=trace)
         at_s = self._now_s() + wait_s

@@ -1,4 +1,4 @@
-"""JSON as the node writes it: whatever text is in it, it can be written."""
+"""JSON as the node writes it. It can contain any text, even one that is not valid Unicode."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["encoded"]
 
 
 def encoded(value: Any) -> bytes:
-    """Return JSON in UTF-8. Text that has no UTF-8, such as the name of a file, is `shown`; no answer fails by it.
+    """Return JSON in UTF-8. Text that has no UTF-8, such as some file names, goes through `shown`, so it never fails.
 
-    Raises TypeError for what is no JSON.
+    Raises TypeError for a value that has no JSON form.
     """
     try:
         return orjson.dumps(value)

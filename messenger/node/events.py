@@ -1,7 +1,7 @@
 """What happens in the node, told to whoever waits: a send with --wait, a watcher of the inbox.
 
-Events are hints to look again, never the only record: what they tell of is in the store before they are published,
-so a listener that missed one loses nothing but time.
+Events are hints to look again, never the only record: what they report is in the store before they are published, so a
+listener that misses one loses only time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from peerpost.store.tables.outbox import Entry
 __all__ = ["Event", "Events", "Subscription"]
 
 _BACKLOG = 1024
-"""Events one slow listener may leave unread; older ones are dropped, and the store has them."""
+"""Events that a slow listener may leave unread. Older ones are dropped; the store still has what they reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Event:
     """The id that the command line shows for it."""
     state: str = ""
     entry: Entry | None = None
-    """The outbox entry itself, where it is at hand."""
+    """The outbox entry itself, if the publisher has it."""
 
 
 class Subscription:
@@ -40,7 +40,7 @@ class Subscription:
         self._queue: asyncio.Queue[Event] = asyncio.Queue(_BACKLOG)
 
     def push(self, event: Event) -> None:
-        """Add an event; the oldest goes where the listener is too slow."""
+        """Add an event; if the listener is too slow, the oldest is dropped."""
         if self._queue.full():
             self._queue.get_nowait()
         self._queue.put_nowait(event)
@@ -57,7 +57,7 @@ class Events:
         self._subscriptions: defaultdict[str | None, set[Subscription]] = defaultdict(set)
 
     def publish(self, kind: str, id_: str, state: str = "", entry: Entry | None = None) -> None:
-        """Tell who listens to everything, and who listens to this id."""
+        """Tell the listeners to everything and the listeners to this id."""
         for key in (None, id_):
             listening = self._subscriptions.get(key)
             if listening:
@@ -67,7 +67,7 @@ class Events:
 
     @contextmanager
     def subscribe(self, id_: str | None = None) -> Iterator[Subscription]:
-        """Listen for the length of a with block, to all or to what has this id."""
+        """Listen for the length of a with block, to everything or to one id."""
         subscription = Subscription()
         self._subscriptions[id_].add(subscription)
         try:

@@ -1,7 +1,7 @@
-"""The home under the node: whether its files are still there, still its own, and have room.
+"""The home of the running node: whether its files are still there, still its own, and have room.
 
-A file that is deleted or replaced under an open descriptor gives no error: what is written goes on, into nothing.
-So the inodes are looked at on a timer; the store refuses what it could not keep, and what can be mended is.
+A file that is deleted or replaced while it is open gives no error: writing goes on, and what is written is lost.
+So a timer compares the inodes. The store then refuses what it could not keep, and what can be repaired is repaired.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 CHECK_S = 2.0
 LEAST_FREE_BYTES = 1 << 20
 _STORE_FILES = ("store.db", "store.db-wal", "store.db-shm")
-"""What is written is lost where one of these is no longer in its place."""
+"""If one of these is no longer in its place, what is written is lost."""
 _FOLDERS = ("blobs", "spool")
 
 
@@ -43,7 +43,7 @@ class ControlSocket(Protocol):
 
 
 class Health:
-    """What is wrong with an open home now, by the name of what it is about."""
+    """The problems of an open home now, by subject."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Health:
         *,
         on_taken: Callable[[BaseException], object],
     ) -> None:
-        """Note what is there now; `on_taken` is told when another node has taken the home, which ends this one."""
+        """Note what is there now; `on_taken` is called when another node has taken the home, which ends this one."""
         self._lock = lock
         self._on_taken = on_taken
         self._home = home
@@ -77,7 +77,7 @@ class Health:
             return None
 
     async def watch(self) -> None:
-        """Look again and again."""
+        """Check the home periodically."""
         while True:
             self.check()
             await asyncio.sleep(CHECK_S)
@@ -88,15 +88,15 @@ class Health:
             was, now = self._inodes[name], self._inode(name)
             if was is not None and now != was:
                 found[name] = f"{name} was {'deleted' if now is None else 'replaced'}"
-        # Without its key nobody can read the store: what is written then is lost as well.
+        # Without its key nobody can read the store, so what is written then is lost as well.
         if self._key is not None and (key := self._key_now()) != self._key:
             found["keyfile"] = f"keyfile was {'deleted' if key is None else 'changed'}"
         return found
 
     def _look_of_key(self) -> tuple[int, ...] | None:
-        """Return how the keyfile looks; None where there is none, or something that is no file.
+        """Return the identity and times of the keyfile; None if there is none, or something that is no file.
 
-        Its mtime alone can be put back; its ctime cannot.
+        The ctime is among them, because it cannot be set back; the mtime can.
         """
         try:
             found = self._keyfile.stat()
@@ -106,7 +106,7 @@ class Health:
         return look if S_ISREG(found.st_mode) else None
 
     def _key_now(self) -> bytes | None:
-        """Return what the keyfile holds; it is read only where it does not look as it did."""
+        """Return the content of the keyfile; it is read again only if its identity or times have changed."""
         look = self._look_of_key()
         if look is None or look == self._key_looked:
             return None if look is None else self._key
@@ -119,11 +119,11 @@ class Health:
         return key
 
     def _lost(self) -> str | None:
-        """Return why what is written now would be lost; called by the writer of the store too."""
+        """Return why what is written now would be lost, if so. The store's writer thread calls it too."""
         return _first(self._changed())
 
     def check(self) -> None:
-        """Look at the home, mend what can be mended, and have the store refuse what it could not keep."""
+        """Check the home, repair what can be repaired, and make the store refuse what it could not keep."""
         found = self._changed()
         self._store.lost = _first(found)
         if self._store.damaged is not None:
@@ -159,10 +159,10 @@ class Health:
             else:
                 self._control.bind_again()
         except AlreadyRunningError as error:
-            # Two nodes on one home would send and answer each for itself: this one has lost it.
+            # Two nodes on one home would each send and answer on its own. The other one has the lock, so this one ends.
             found[name] = f"{what}, and {error.message}"
             self._on_taken(error)
-        except Exception as error:  # noqa: BLE001 - shown, and tried again with the next look
+        except Exception as error:  # noqa: BLE001 - shown, and tried again at the next check
             found[name] = f"{what}, and cannot be made anew: {error}"
         else:
             log.warning("%s; it is made anew", what)

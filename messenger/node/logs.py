@@ -20,10 +20,10 @@ from .encoded import encoded
 __all__ = ["LINES_PER_MIN", "Bounded", "setup"]
 
 LINES_PER_MIN = 30
-"""Lines of one cause, which is its logger and its template."""
+"""Lines with the same cause, that is with the same logger and template."""
 MOST_CAUSES = 1024
 _QUIET = ("libp2p", "trio", "multiaddr", "asyncio", "async_service")
-"""Libraries that log what is no news to whoever runs a node; their errors stay."""
+"""Libraries whose messages tell the owner of a node nothing new; only their errors are logged."""
 _ALONE = re.compile("([\ud800-\udfff]+)")
 """Bytes that are no UTF-8, as a path has them."""
 
@@ -59,14 +59,14 @@ def _escaped(part: str) -> str:
 
 
 class Bounded(logging.Filter):
-    """Let through so many lines of one cause in a minute, and count the others: strangers write the log too."""
+    """Let through a number of lines of one cause a minute, and count the rest: strangers can cause log lines too."""
 
     def __init__(self) -> None:
         super().__init__()
         self._causes: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a line is written; the first of the next minute says how many were not."""
+        """Return whether a line is written; the first one of the next minute says how many were not."""
         cause = (record.name, str(record.msg))
         began_s, count = self._causes.get(cause, (record.created, 0))
         if not 0 <= record.created - began_s < 60:
@@ -81,14 +81,14 @@ class Bounded(logging.Filter):
 
 
 class _FileHandler(logging.Handler):
-    """Lines into the log of a node in the background."""
+    """Writes lines into the log of a node in the background."""
 
     def __init__(self, file: LogFile) -> None:
         super().__init__()
         self._file = file
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line; nothing that goes wrong with the log may reach who logs."""
+        """Write a line; whatever goes wrong with the log, the caller must not notice."""
         try:
             self._file.write(self.format(record))
         except Exception:  # noqa: BLE001
@@ -103,9 +103,9 @@ def _log_unexpected(
 
 
 def setup(level: str, format_: str, file: LogFile | None = None) -> None:
-    """Send what is at least `level` (a stdlib level name, any case) to stderr as `text` or `json`.
+    """Send messages of at least `level` (a stdlib level name, any case) to stderr as `text` or `json`.
 
-    `file` is what stderr is, where that is a log which is to be rotated.
+    `file` is given if stderr is a log that must be rotated.
     """
     handler = logging.StreamHandler(sys.stderr) if file is None else _FileHandler(file)
     handler.addFilter(Bounded())

@@ -1,4 +1,4 @@
-"""This node's own identity, loaded: what proves it, and the key statement that tells contacts where it is."""
+"""This node's own identity: the keys that prove it, and the key statement that tells contacts where it is."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["Me", "load"]
 log = logging.getLogger(__name__)
 
 OVERTAKE_EVERY_S = 60.0
-"""Two homes of one identity overtake each other's statements for ever: no oftener than this."""
+"""If two homes have the same identity, each publishes a newer statement than the other, for ever. This is how often."""
 
 
 class Me:
@@ -42,7 +42,7 @@ class Me:
         self.transport = Ed25519KeyPair.from_seed(row.tk_seed)
         self.signed = signed
         self._signing = asyncio.Lock()
-        """One statement at a time: two of one number would be equivocation."""
+        """One statement is made at a time: two with the same number would look like two faces of one identity."""
         self._overtook_s: float | None = None
 
     @property
@@ -73,17 +73,17 @@ class Me:
         )
 
     async def announce(self, store: Store, addresses: Sequence[str]) -> None:
-        """Sign and keep a new key statement where the addresses are others than before."""
+        """Sign and store a new key statement if the addresses have changed."""
         wanted = tuple(addresses[: limits.MAX_ADDRESSES])
         async with self._signing:
             if wanted != self.addresses:
                 await self._follow(store, self.signed, wanted)
 
     async def overtake(self, store: Store, kept: Signed) -> bool:
-        """Go on after a newer statement of ours that a contact keeps, which this home does not know.
+        """Publish a statement newer than one of ours that a contact has and this home does not know.
 
-        It was put back from an older copy, or another home has the same identity. Returns whether there is a new
-        statement to show now.
+        This home was put back from an older copy, or another home has the same identity. Returns whether there is a
+        new statement to show now.
         """
         try:
             statement = statements.verify(kept)
@@ -109,9 +109,9 @@ class Me:
         return True
 
     async def _follow(self, store: Store, before: Signed, addresses: tuple[str, ...]) -> None:
-        """Sign and keep the statement after another; it is shown once it is on the disk."""
+        """Sign and store the statement that follows another; it is shown only when it is on the disk."""
         known = decode_statement(before.body).seq
-        # The time, so that what an older copy of this home signs later has a number of its own.
+        # The number is the time, so that a statement signed later by an older copy of this home has another number.
         seq = max(known + 2, now_ms()) if known < limits.MAX_SEQ - 1 else known + 1
         signed = _sign(self.row, seq=seq, prev=statements.digest(before.body), addresses=addresses)
         await store.write(identity.save_statement, signed)
@@ -120,7 +120,7 @@ class Me:
 
 
 async def load(store: Store) -> Me:
-    """Load the identity; sign its first key statement where there is none."""
+    """Load the identity; sign its first key statement if there is none."""
     row = await store.read(identity.load)
     signed = row.statement
     if signed is None:

@@ -1,7 +1,7 @@
-"""A new home: its key and its first store, made so that it is there as a whole, or not at all.
+"""A new home: its key and its first store are made so that either both exist or none.
 
-The store is made under another name and gets its own at the end. While that other name is there the home is half
-made: its key opens nothing of worth, and both are discarded, at once or by the next start.
+The store is made under another name and renamed at the end. While the other name exists, the home is half made: its key
+opens nothing of value, and both are removed, at once or at the next start.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ async def make(
 ) -> None:
     """Make the identity of an empty home.
 
-    Raises ExistsError where there is one, NoIdentityError where its keyfile is gone, StorageError.
+    Raises ExistsError if there is one, NoIdentityError if its keyfile is gone, StorageError.
     """
     paths = HomePaths(home)
     if keyfile.exists(home):
@@ -55,7 +55,7 @@ async def make(
 
 
 def discard_half_made(home: Path) -> None:
-    """Have a home whose making was cut off be a new one again. Raises StorageError."""
+    """Make a home empty again whose making was interrupted. Raises StorageError."""
     half = _half(HomePaths(home))
     if not half.exists():
         return

@@ -39,14 +39,14 @@ log = logging.getLogger(__name__)
 
 IDLE_CHECK_S = 1.0
 HAND_OVER_DRAIN_S = 0.5
-"""What running requests may still take when another node takes over, which is to have the home within two seconds."""
+"""How long running requests may still take when another node takes over; it should have the home within two seconds."""
 
 
 class Node:
-    """One home, served."""
+    """The process that serves one home."""
 
     transfers_class: type[Transfers] = Transfers
-    """What moves files; the demonstration's liar has its own."""
+    """The class that transfers files; the lying sender of the demonstration has its own."""
 
     def __init__(
         self,
@@ -58,9 +58,9 @@ class Node:
         lock: HomeLock | None = None,
         stalls: Callable[[], dict[str, Any] | None] = lambda: None,
     ) -> None:
-        """Prepare to serve a home, whose `lock` is held by the caller for as long as this runs.
+        """Prepare to serve a home. The caller holds its `lock` for as long as this runs.
 
-        `stalls` describes when the loop stood still.
+        `stalls` describes when the event loop was blocked.
         """
         self._stalls = stalls
         self.config = config
@@ -98,7 +98,7 @@ class Node:
     # -- life
 
     async def run(self, on_ready: Callable[[], None]) -> None:
-        """Serve until `stop_soon`. Raises PeerpostError where the home cannot be opened, or a failure ends it."""
+        """Serve until `stop_soon`. Raises PeerpostError if the home cannot be opened, or a failure ends the node."""
         try:
             await self._home.open()
             await self._control.start()
@@ -116,7 +116,7 @@ class Node:
             ) from self._failure
 
     def _fail(self, error: BaseException) -> None:
-        """End the node for a failure without which it would be there for nothing."""
+        """End the node because of a failure that leaves it nothing useful to do."""
         self._failure = self._failure or error
         self.stop_soon(cause_of(error))
 
@@ -125,17 +125,17 @@ class Node:
 
     @property
     def stays(self) -> bool:
-        """Whether it was begun to stay, or told to since; if not, a command has started it, and it leaves when idle."""
+        """Whether it was started to stay, or told to since. If not, a command started it, and it leaves when idle."""
         return self._idle_exit_s is None
 
     def stay(self) -> None:
-        """Leave no more by itself. Raises UnavailableError where it leaves already."""
+        """Stay from now on. Raises UnavailableError if it is leaving already."""
         if self._stopping.is_set():
             raise UnavailableError("the node is leaving", hint="try again")
         self._idle_exit_s = None
 
     def hand_over(self) -> None:
-        """Begin to leave for another node of this home. Raises AlreadyRunningError where this one stays."""
+        """Begin to leave for another node of this home. Raises AlreadyRunningError if this one is to stay."""
         if self.stays:
             raise AlreadyRunningError(
                 f"the node runs already (process {os.getpid()})",

@@ -1,4 +1,4 @@
-"""Retention: what is beyond what the configuration keeps is deleted from the inbox, the oldest first."""
+"""Retention: the oldest messages beyond what the configuration keeps are deleted from the inbox."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ __all__ = ["Retention"]
 log = logging.getLogger(__name__)
 
 LOOK_S = 10.0
-"""How often it is looked at: what comes in between is beyond it for no longer."""
+"""How often to check. So what arrives exceeds the bounds for this time at most."""
 
 
 class Retention:
-    """What one home keeps."""
+    """The retention rules of one home."""
 
     def __init__(self, services: Services, arrived: Arrived) -> None:
-        """Read what is kept from the configuration, which has been checked."""
+        """Read the rules from the configuration, which was checked before."""
         self._services = services
         self._arrived = arrived
         storage: Storage = services.config.storage
@@ -52,7 +52,7 @@ class Retention:
         return self._everybody.limits or any(keep.limits for _, keep in self._of)
 
     async def follow(self) -> None:
-        """Delete what is too much, again and again. Raises ConfigError where a contact is named that is not there."""
+        """Delete what is too much, again and again. Raises ConfigError if a rule names an unknown contact."""
         while True:
             for scope, keep in await self._scopes():
                 if keep.limits:
@@ -60,9 +60,9 @@ class Retention:
             await asyncio.sleep(LOOK_S)
 
     async def _scopes(self) -> list[tuple[Scope, Keep]]:
-        """Return whom each rule is about, everybody else at last.
+        """Return whom each rule applies to; the rule for everybody else comes last.
 
-        Under a name that is nobody's, mistyped or renamed, messages would go that were to stay: then none does.
+        If a rule names nobody (mistyped or renamed), messages might be deleted that should stay. Then none is deleted.
         """
         found: dict[str, Keep] = {}
         for name, keep in self._of:
@@ -94,7 +94,7 @@ class Retention:
             )
 
         def some(db: apsw.Connection) -> list[Deleted]:
-            # Looked at again: meanwhile something may have been marked as unread.
+            # Checked again: meanwhile something may have been marked as unread.
             return deletion.delete_some(db, beyond(db), now_ms())
 
         while await self._services.store.read(beyond):

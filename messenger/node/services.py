@@ -1,4 +1,4 @@
-"""What every part of the node shares, handed down instead of reached for."""
+"""What every part of the node shares; it is passed as an argument, so there are no globals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ __all__ = ["Services"]
 
 PROCESSORS = system.processors()
 COMPUTED_BYTES = 1 << 20
-"""Hashed and enciphered at once on the loop: two milliseconds, four chunks for the lanes of the hash kernel."""
+"""How much is hashed and encrypted in one turn of the loop. It takes two milliseconds, and is four chunks, which the
+hash kernel processes in parallel."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -48,23 +49,23 @@ class Services:
 
     @property
     def plainly(self) -> bool:
-        """Whether received files are to lie plain in a folder of the user's."""
+        """Whether received files are written plain to a folder of the user."""
         return self.config.storage.downloads != "off"
 
     @property
     def computes_here(self) -> bool:
-        """Whether to hash and encipher on the loop, for want of processors to spare.
+        """Whether to hash and encrypt on the loop, because there are no processors to spare.
 
-        With two, the loop and the writer of the store need them both, and turns that threads take with the interpreter
-        cost more than is gained.
+        With two processors, the loop and the store's writer need both, and threads that compete for the interpreter
+        cost more than they gain.
         """
         return PROCESSORS <= 2
 
     async def computed(self, work: Callable[[slice], T], count: int, item_bytes: int) -> list[T]:
-        """Run work that only computes on `count` items of so many bytes; return what comes of each part of them.
+        """Run pure computation on `count` items of a given size, in parts; return the result of each part.
 
-        In a thread, all at once, unless it `computes_here`: then a part in each turn of the loop, so that what is
-        urgent waits for one at most.
+        It runs in a thread, all at once. If it `computes_here`, one part is done in each turn of the loop, so that
+        urgent work waits for one part at most.
         """
         if not self.computes_here:
             return [await self.in_thread(work, slice(0, count))]
@@ -86,8 +87,8 @@ class Services:
     ) -> T:
         """Run file work in a thread on a descriptor of its own, closed when the work is done; return its result.
 
-        For what came with a request: who asked may leave, and then the request's own is closed while the thread goes
-        on. Its number is another file's by then, which would be read or written instead.
+        This is for descriptors that came with a request. The client may leave, which closes the request's descriptor
+        while the thread goes on; by then its number may mean another file, which would be read or written instead.
         """
         own = os.dup(fd)
         try:
@@ -95,6 +96,6 @@ class Services:
         except BaseException:
             os.close(own)
             raise
-        # Also where it never began.
+        # This also runs if the work never began.
         running.add_done_callback(lambda _: os.close(own))
         return await asyncio.wrap_future(running)

@@ -1,8 +1,8 @@
-"""What a node has from whoever happened to start it, and what of that it puts right.
+"""What a node inherits from the command that happened to start it, and how it corrects that.
 
-A command in a cron job, in a shell with `ulimit`, or under `nice` may be the first that needs a node, and that node
-then works for everybody. Descriptors, terminal, folder and time zone are left behind where it is started (`spawn`).
-Here go soft limits, blocked signals and a umask against its owner; what cannot be put right is told.
+The first command that needs a node may run in a cron job, in a shell with `ulimit`, or under `nice`, and the node then
+works for everybody. `spawn` drops descriptors, terminal, folder and time zone. This module corrects soft limits,
+blocked signals and a umask that takes rights from the owner; what it cannot correct is reported.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ _LIMITS = {
     "RLIMIT_DATA": "may use {} bytes of memory",
     "RLIMIT_NOFILE": "may have {} files and connections open",
 }
-"""Those that stand in a node's way. Stacks and core files are no matter of it."""
+"""The limits that may hinder a node. Those of stacks and core files do not."""
 
 
 def put_right(*, in_background: bool) -> None:
-    """Let the umask take nothing from the owner, and, in the background, lift soft limits and unblock signals.
+    """Make the umask take nothing from the owner, and, in the background, lift soft limits and unblock signals.
 
-    What it takes from others stays: files of the user's own are made by it.
+    What the umask takes from others stays, because it applies to the files that the node makes for the user.
 
-    In the foreground limits are the service manager's, who has set them for this node.
+    In the foreground limits stay: a service manager has set them for this node.
     """
     os.umask(os.umask(0o077) & 0o077)
     if not in_background or resource is None:
         return
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number, _, hard in _limits().values():
-        # On macOS the hard limit of files says more than the system gives.
+        # On macOS the hard limit for files is higher than what the system gives.
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(number, (hard, hard))
 
 
 def niceness() -> int:
-    """Return how much this process stands back for others; only root could take that back."""
+    """Return the niceness of this process; only root could lower it."""
     return os.getpriority(os.PRIO_PROCESS, 0) if hasattr(os, "getpriority") else 0
 
 
 def held_back() -> list[str]:
-    """Say which limits are in this process's way."""
+    """Return which limits hinder this process, in words."""
     return list(_held_back())
 
 

@@ -1,8 +1,8 @@
-"""Locking a home, also by taking it over from a node that a command has started.
+"""Locks a home, and takes it over from a node that a command has started.
 
-Such a node serves whoever needs one, and leaves when it is idle. One that `node run` or `node start` began stays,
-because somebody counts on it. Only the node itself knows which of the two it is, so it is asked at its control socket:
-it refuses, or begins to leave at once. Where several take over in the same moment the lock decides between them. The
+Such a node serves whoever needs one, and leaves when it is idle. A node that was started by `node run` or `node start`
+stays, because somebody relies on it. Only the node itself knows which of the two it is, so it is asked at its control
+socket: it refuses, or begins to leave at once. If several nodes take over at the same time, the lock decides. The
 others then ask the one that has the lock, and it refuses.
 """
 
@@ -23,15 +23,15 @@ __all__ = ["TIMEOUT_S", "locked_home"]
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 10.0
-"""How long a node may take that begins, or leaves: about 1 s is usual for either."""
+"""How long a node may take to start or to leave: either usually takes about 1 s."""
 _POLL_S = 0.02
 
 
 @contextmanager
 def locked_home(home: Path, *, takes_over: bool) -> Iterator[HomeLock]:
-    """Hold the lock of a home; with `takes_over`, have a node that a command has started leave first.
+    """Hold the lock of a home; with `takes_over`, make a node that a command has started leave first.
 
-    Raises AlreadyRunningError where a node has it that stays, or that does not leave in time.
+    Raises AlreadyRunningError if the node that has it is to stay, or does not leave in time.
     """
     with _taken(home, takes_over=takes_over) as lock:
         yield lock

@@ -1,8 +1,8 @@
-"""Background tasks with an owner: kept alive, named, stopped together, and none of them dead in silence.
+"""Background tasks with an owner: they are kept alive, named and stopped together, and no failure goes unnoticed.
 
-`asyncio.create_task` alone lets the collector take a running task and swallows its exception; nothing in the node
-uses it except here. Whoever begins a task says what becomes of its failure, and there are three answers: it is begun
-again (`Tasks.keep`), or the failure ends its owner (`EndsOwner`) or the node (`EndsNode`).
+With `asyncio.create_task` alone, a running task may be garbage-collected and its exception is swallowed, so nothing in
+the node uses it except this module. Whoever begins a task says what its failure means, and there are three answers: the
+task is begun again (`Tasks.keep`), or the failure ends its owner (`EndsOwner`) or the node (`EndsNode`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class EndsOwner:
-    """A failure ends what the task works for, so that its owner goes on with another or says why it does not.
+    """A failure ends the owner of the task, which then begins another one or says why not.
 
     `end` is called with the failure, once: a session ends with its cause and is dialled again, a transfer is
     suspended and resumed, a connection closes.
@@ -38,7 +38,7 @@ class EndsOwner:
 
 @dataclass(frozen=True, slots=True)
 class EndsNode:
-    """A failure ends the node, which says why: without this task it would be there for nothing."""
+    """A failure ends the node, which says why: without this task it would be useless."""
 
     end: Callable[[BaseException], object]
 
@@ -56,7 +56,7 @@ class Tasks:
         name: str,
         on_failure: EndsOwner | EndsNode,
     ) -> asyncio.Task[Any]:
-        """Run a coroutine until it ends or `stop` is called; `on_failure` says what its failure ends."""
+        """Run a coroutine until it ends or `stop` is called; `on_failure` says what a failure ends."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)
 
@@ -79,16 +79,16 @@ class Tasks:
         return self.spawn(duties.keep(name, work), name=name, on_failure=EndsNode(duties.lost))
 
     async def to_its_end(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
-        """Return what `work` comes to. It goes on where the caller is cancelled, until `stop` at the latest."""
+        """Return the result of `work`. It goes on if the caller is cancelled, until `stop` at the latest."""
 
         async def outcome() -> T | PeerpostError | RpcError:
             try:
                 return await work
             except (PeerpostError, RpcError) as error:
-                # Told to the caller, and nothing for the log.
+                # The caller gets this error, so it is not logged.
                 return error
 
-        # Its owner is the caller, who hears of any failure by awaiting it here.
+        # The caller is its owner, and gets any failure by awaiting it here.
         task = self.spawn(outcome(), name=name, on_failure=EndsOwner(lambda _: None))
         told: T | PeerpostError | RpcError = await asyncio.shield(task)
         if isinstance(told, (PeerpostError, RpcError)):
@@ -99,11 +99,11 @@ class Tasks:
         return len(self._tasks)
 
     async def join(self) -> None:
-        """Wait until all that runs beside the caller has ended, and what that has started."""
+        """Wait until all tasks except the caller's have ended, and those that they started."""
         current = asyncio.current_task()
         while tasks := [task for task in self._tasks if task is not current]:
-            # Not `gather`: of tasks that are all done it returns without a turn of the loop from Python 3.12 on,
-            # and their callbacks, which take them out of the set, would never run.
+            # Not `gather`: if all tasks are done, it returns from Python 3.12 on without a turn of the loop,
+            # and the callbacks that remove them from the set would never run.
             await asyncio.wait(tasks)
 
     async def stop(self) -> None:

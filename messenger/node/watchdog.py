@@ -1,9 +1,9 @@
-"""Threads beside the loop: one has signals end the node though the loop stands still, one says when and where it does.
+"""Two threads beside the loop: with one, signals end the node even if the loop is blocked; one reports a blocked loop.
 
-A signal handler of asyncio runs on the loop. One that no longer turns, over an endless `while` say, would heed nothing
-but `kill -9`, and tell nobody why. So signals are blocked everywhere and taken by a thread that waits for them, which
-asks the loop to stop and ends the process where the loop does not take that up. Every commit is durable by then, as
-after a kill.
+A signal handler of asyncio runs on the loop. If the loop is blocked, for example by an endless `while`, only `kill -9`
+would end the node, and nobody would know why. So signals are blocked in all threads, and one thread waits for them. It
+asks the loop to stop, and ends the process if the loop does not react. Every commit is durable by then, as after a
+kill.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ __all__ = ["Watchdog", "take_signals"]
 log = logging.getLogger(__name__)
 
 STALLED_S = 30.0
-"""A loop that has not turned for so long stands still: its longest step is meant to take some milliseconds."""
+"""A loop that has not turned for this long is blocked: its longest step should take some milliseconds."""
 STOP_S = 5.0
-"""How long a loop that was told to stop may take until it takes that up, and each further turn."""
+"""How long a loop that was told to stop may take until it reacts, and then for each further turn."""
 LOOK_S = 1.0
 _FRAMES = 30
 
 
 class Watchdog:
-    """Looks whether a loop turns."""
+    """Checks whether a loop turns."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         """Watch the loop that this thread will run; `as_json` says how its end by force is told."""
@@ -53,11 +53,11 @@ class Watchdog:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def end(self) -> None:
-        """Take that the loop has ended as it should."""
+        """Note that the loop has ended as it should."""
         self._ended.set()
 
     def stalls(self) -> dict[str, Any] | None:
-        """Describe when the loop stood still, for `node status` and `doctor`; None where it never has."""
+        """Describe when the loop was blocked, for `node status` and `doctor`; None if it never was."""
         if not self._times:
             return None
         return {
@@ -67,9 +67,9 @@ class Watchdog:
         }
 
     def do(self, work: Callable[[], object]) -> threading.Event | None:
-        """Do something in the next turn of the loop, from another thread. Return what is set then.
+        """Run something in the next turn of the loop, from another thread. Return an event that is set then.
 
-        None where there is no loop yet, or no more.
+        Returns None if there is no loop yet, or no longer.
         """
         done = threading.Event()
 
@@ -103,13 +103,14 @@ class Watchdog:
             self._await_turn(turned)
 
     def _await_turn(self, turned: threading.Event) -> None:
-        """Wait until the loop has turned; say once that it stands still, and then for how long it did."""
+        """Wait until the loop has turned; log once that it is blocked, and at the end for how long it was."""
         silent_s, stands = 0.0, False
         while not self._ended.is_set():
             began_s = time.monotonic()
             if turned.wait(LOOK_S):
                 break
-            # A process that was stopped, or a machine that slept, stood still with this thread as well.
+            # If the process was stopped or the machine slept, this thread was stopped too, and the loop is not to
+            # blame.
             silent_s += min(time.monotonic() - began_s, 2 * LOOK_S)
             if silent_s < STALLED_S:
                 continue
@@ -123,12 +124,12 @@ class Watchdog:
             log.warning("the loop turns again, after %.0f s", silent_s)
 
     def see_to_end(self, number: int) -> None:
-        """End the process where its loop, which was told to stop by a signal, does not get there."""
+        """End the process if its loop, which was told to stop by a signal, does not."""
         while not self._ended.is_set() and (turned := self.do(lambda: None)) is not None:
             if not turned.wait(STOP_S):
                 self._leave(number, f"while the loop stood still: {self.where()}")
             self._ended.wait(LOOK_S)
-        # The loop has ended, and with it all that is to be kept. What holds the interpreter up now is of no use.
+        # The loop has ended, so everything is stored. Whatever still keeps the interpreter running is not needed.
         time.sleep(STOP_S)
         self._leave(number, f"while it left: {self.where()}")
 
@@ -145,8 +146,8 @@ def take_signals(
 ) -> None:
     """Call `on_signal` on the watched loop for the first of these signals that comes.
 
-    Call it before any other thread runs, which would get them else. The process ends where there is no loop yet, or
-    the loop does not turn.
+    Call this before any other thread runs, because that thread would get the signals. The process ends if there is no
+    loop yet, or the loop does not turn.
     """
     taken = set(numbers)
     signal.pthread_sigmask(signal.SIG_BLOCK, taken)

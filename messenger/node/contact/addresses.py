@@ -15,11 +15,11 @@ from peerpost.wire.address import parse
 __all__ = ["free_port", "primary_ip", "reachable"]
 
 _PROBES = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
-"""Documentation addresses (RFC 5737, RFC 3849): somewhere outside, that nobody has."""
+"""Documentation addresses (RFC 5737, RFC 3849): outside this network, and nobody has them."""
 
 
 def primary_ip(family: socket.AddressFamily) -> str | None:
-    """Return our address on the way to the world, or None where there is no such way."""
+    """Return the address that we would use to reach the internet, or None if there is no route."""
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect(_PROBES[family])
@@ -31,8 +31,8 @@ def primary_ip(family: socket.AddressFamily) -> str | None:
 def reachable(bound: Sequence[str], announced: Sequence[str]) -> list[str]:
     """Return multiaddrs for tickets and key statements, the best first.
 
-    Where something is announced, that is what the world sees, and nothing else. Otherwise a wildcard address is
-    replaced by the machine's own on that family, and by loopback where there is none.
+    If addresses are announced, only these are returned. Otherwise a wildcard address is replaced by the machine's
+    own address of that family, or by loopback if there is none.
     """
     if announced:
         return list(announced)
@@ -49,7 +49,7 @@ def reachable(bound: Sequence[str], announced: Sequence[str]) -> list[str]:
 
 
 def free_port() -> int:
-    """Return a TCP port that nothing listens on now: the home's own from its first day on."""
+    """Return a TCP port that nothing listens on now. The home keeps it from its first day on."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])

@@ -1,6 +1,6 @@
-"""Both homes' memory of the lanes between them, compared when a session begins and kept true while it lasts.
+"""What both homes remember of the lanes between them: compared when a session begins, kept right while it lasts.
 
-What to do is decided by store.agreement, in one transaction before anything is sent; here both sides are told.
+store.agreement decides what to do, in one transaction before anything is sent; this module tells both sides.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SAYS = _ANSWERS | {history.CONFLICT, history.RENEWED, history.AGAIN}
 
 
 class LaneMemory:
-    """What one session says of the past."""
+    """What one session says about messages of earlier sessions."""
 
     def __init__(self, services: Services, contact_id: str, session: Session) -> None:
         self._services = services
@@ -44,11 +44,11 @@ class LaneMemory:
     async def agree(
         self, have: Iterable[tuple[bytes, int, int]], tops: bytes | None, *, retry_s: float
     ) -> list[Entry]:
-        """Compare what the peer's HELLO said; return what is settled by it. Before anything is sent.
+        """Compare with what the peer's HELLO said; return the entries that this settles. Call it before sending.
 
-        A disk that is full is asked again after `retry_s`.
+        While the disk is full, it is tried again every `retry_s`.
 
-        Raises ProtocolError where the peer doubts our numbers again and again.
+        Raises ProtocolError if the peer doubts our numbers again and again.
         """
         told = list(have)
         held = None if tops is None else history.decode_tops(tops, len(told))
@@ -64,7 +64,7 @@ class LaneMemory:
                     now_ms=now_ms(),
                 )
             except StoreFullError as error:
-                # Nothing may leave before numbers are known to be good.
+                # Nothing may be sent before the numbers are known to be right.
                 log.warning("cannot note what %s has received: %s", self._contact_id, error.message)
                 await asyncio.sleep(retry_s)
         if agreed.ours:
@@ -73,7 +73,8 @@ class LaneMemory:
                 self._contact_id,
             )
         for say in agreed.unheard:
-            # Before what is sent again on that lane; and in each session, until it was answered in one.
+            # This is said before anything is sent again on that lane, and in every session until it was answered in
+            # one.
             self._say(wire.Lane(say.lane), say.outbox_id, say.lane, say.watermark, say.what)
         return agreed.settled
 
@@ -84,11 +85,11 @@ class LaneMemory:
     # -- what comes
 
     def heard(self, receipt: wire.Receipt) -> bool:
-        """Take a receipt that speaks of the past; False where it is a plain one."""
+        """Take a receipt about earlier sessions; return False if it is a plain one."""
         if not receipt.ext or not (says := _SAYS & receipt.ext.keys()):
             return False
         for what in says:
-            # Once in a session each, and a few lanes: nobody honest has more to say.
+            # Accepted once in a session for each, and for a few lanes only: an honest peer has no more to say.
             key = f"{what} {receipt.outbox_id.hex()} {receipt.lane}"
             if key not in self._heard and len(self._heard) < limits.MAX_HAVE:
                 self._heard.add(key)
@@ -164,13 +165,13 @@ class LaneMemory:
             log.warning("cannot note that the home of %s was put back: %r", self._contact_id, error)
 
     def _fail(self, error: BaseException) -> None:
-        # What was to be said is not: the next session asks again.
+        # What should have been said was not; the next session asks again.
         self._session.abort(cause_of(error))
 
     # -- what goes
 
     def refuse(self, lanes: Iterable[tuple[bytes, int]]) -> None:
-        """Tell the peer that a number came with another message than before."""
+        """Tell the peer that a number came again, with another message than before."""
         for outbox_id, lane in lanes:
             if (outbox_id, lane) not in self._refused and len(self._refused) < limits.MAX_HAVE:
                 self._refused.add((outbox_id, lane))
@@ -178,5 +179,5 @@ class LaneMemory:
                 self._say(wire.Lane.URGENT, outbox_id, lane, 0, history.CONFLICT)
 
     def acknowledges(self, outbox_id: bytes, lane: int) -> bool:
-        """Tell whether a lane may still be acknowledged: not where that would cover a stranger."""
+        """Return whether a lane may still be acknowledged: not if that would cover a message that we do not have."""
         return (outbox_id, lane) not in self._refused

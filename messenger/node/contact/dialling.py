@@ -1,7 +1,7 @@
-"""How many dials begin in a second: a thousand contacts who are away must not cost those who are there anything.
+"""How many dials begin in a second: a thousand contacts who are away must not slow down those who are there.
 
-Each contact has its own backoff (protocol.backoff); this is the bound over all of them. Who is asked for now, by a
-message that was just queued or by the user, goes before those who are only tried again.
+Each contact has its own backoff (protocol.backoff); this is the bound over all of them. A contact that is wanted now,
+because a message was just queued or the user asked, goes before those that are only tried again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from peerpost.fastpath import TokenBucket
 __all__ = ["DIALS_PER_S", "DIAL_BURST", "DialPace"]
 
 DIALS_PER_S: Final = 32
-"""A thousand contacts once in half a minute, which is what a contact's backoff comes to; some ms of CPU each."""
+"""Enough to dial a thousand contacts once in half a minute, the longest wait of a contact's backoff. A dial takes some
+milliseconds of CPU."""
 DIAL_BURST: Final = 64
-"""At once: as many as a node of ordinary size has contacts."""
+"""How many dials may begin at once: as many as an ordinary node has contacts."""
 
 
 class DialPace:
@@ -30,7 +31,7 @@ class DialPace:
         self._timer: asyncio.TimerHandle | None = None
 
     async def turn(self, contact_id: str, *, soon: bool) -> None:
-        """Return when a contact may be dialled; `soon` before all that wait already."""
+        """Return when a contact may be dialled; with `soon`, before all that wait already."""
         granted = asyncio.get_running_loop().create_future()
         self._waiting[contact_id] = granted
         if soon:
@@ -43,7 +44,7 @@ class DialPace:
                 del self._waiting[contact_id]
 
     def hasten(self, contact_id: str) -> None:
-        """Have a contact that waits for its turn be the next."""
+        """Make a contact that waits for its turn the next one."""
         if contact_id in self._waiting:
             self._waiting.move_to_end(contact_id, last=False)
 

@@ -1,7 +1,7 @@
-"""How many a contact may be at the door: connections that it has dialled, and those that are still proving themselves.
+"""How many connections a contact may have dialled to us at once, and how many of them may still be in HELLO.
 
-Counted for each contact, however many transport keys it has. A connection is counted to whoever of those that claim its
-key has the fewest, so that nobody can shut out another by claiming the other's key.
+They are counted for each contact, however many transport keys it has. If several contacts claim the key of a
+connection, it counts for the one that has the fewest: so nobody can shut out a contact by claiming that contact's key.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from contextlib import contextmanager
 __all__ = ["CONNECTIONS_PER_CONTACT", "GREETINGS_PER_CONTACT", "Doorway"]
 
 CONNECTIONS_PER_CONTACT = 8
-"""Inbound at once: an honest contact has one, and for a moment what is left of others."""
+"""Inbound connections at once: an honest contact has one, and for a moment some that are ending."""
 GREETINGS_PER_CONTACT = 4
-"""Of these, in HELLO at once."""
+"""How many of these may be in HELLO at once."""
 
 
 class Doorway:
@@ -25,12 +25,12 @@ class Doorway:
         self._counts: Counter[str] = Counter()
 
     def has_room(self, claimants: Iterable[str], most: int) -> bool:
-        """Tell whether one more of any of the claimants may come in."""
+        """Return whether any of the claimants may have one more."""
         return any(self._counts[contact_id] < most for contact_id in claimants)
 
     @contextmanager
     def counted(self, claimants: Iterable[str]) -> Iterator[None]:
-        """Count one for the length of a with block; nobody's where there is no claimant."""
+        """Count one connection for the length of a with block; for nobody if there is no claimant."""
         who = min(claimants, key=lambda contact_id: self._counts[contact_id], default=None)
         if who is None:
             yield

@@ -1,9 +1,9 @@
-"""What goes back and forth with one contact over one session: the outbox out, the inbox in, receipts both ways.
+"""The traffic with one contact over one session: the outbox goes out, the inbox comes in, receipts go both ways.
 
-Out: per lane a pump loads what is not settled, in order, and keeps a bounded window of it unacknowledged. What is
-queued while everything before it has left is sent without being read back.
-In: everything that arrived during one commit is committed by the next, and only then acknowledged, in one receipt
-per lane (commit before receipt: what the sender believes delivered is on our disk).
+Out: for each lane a pump loads the entries that are not settled, in order, and keeps a bounded window of them
+unacknowledged. An entry that is queued when everything before it was sent is sent without being read from the store.
+In: everything that arrived during one commit is committed by the next, and only then acknowledged, in one receipt for
+each lane. Because the commit comes before the receipt, what the sender believes delivered is on our disk.
 """
 
 from __future__ import annotations
@@ -52,15 +52,18 @@ PENDING_MESSAGES = 2048
 PENDING_BYTES = 8 << 20
 """The same in bytes."""
 PENDING_RECEIPTS = 64
-"""Lanes and outboxes with a receipt that is not taken, before reading stops: an honest peer has two."""
+"""Receipts, one for each lane and outbox, that may wait to be processed before reading stops; an honest peer needs
+two."""
 MARK_SENT_S = 0.1
-"""What is acknowledged sooner goes from `queued` to `delivered`; what is not is marked before twice as long."""
+"""An entry that is acknowledged sooner goes straight from `queued` to `delivered`. Any other is marked `sent` after
+this time, at the latest after twice this time."""
 BUSY_RETRY_MS = 5_000
-"""What a contact is asked to wait when our disk is full: nobody tells it when there is room again."""
+"""How long a contact is asked to wait when our disk is full. It then tries again by itself: nobody tells it when there
+is room."""
 QUOTA_RETRY_MS = 300_000
-"""The same of a contact that has used up its quota: somebody has to make room first."""
+"""The same for a contact that has used up its quota: longer, because somebody has to make room first."""
 FULL_RETRY_S = 5.0
-"""The same of ourselves, with what is to be noted of our own messages."""
+"""How long we wait when our own disk is too full to record what became of our messages."""
 
 
 class Exchange:
@@ -75,10 +78,10 @@ class Exchange:
         on_busy: Callable[[float, str], None],
         busy_until_s: float = 0.0,
     ) -> None:
-        """Prepare to send nothing before `busy_until_s`, monotonic.
+        """Prepare; nothing is sent before `busy_until_s` (monotonic).
 
-        `on_busy` is told such a time and the cause when the contact asks for it, and at once: a newer session may
-        begin before this one has ended.
+        When the contact asks us to wait, `on_busy` is called at once with that time and the cause, because a newer
+        session may begin before this one has ended.
         """
         self._busy_until_s = busy_until_s
         self._on_busy = on_busy
@@ -111,7 +114,8 @@ class Exchange:
     ) -> None:
         """Exchange with the contact until the session ends.
 
-        `have` is what the peer's HELLO said it holds: (outbox id, lane, watermark) each; `tops` the entry of that name.
+        `have` is what the peer's HELLO said it holds, as (outbox id, lane, watermark); `tops` is its entry of that
+        name.
         """
         self._session = session
         self._memory = LaneMemory(self._services, self._contact_id, session)
@@ -137,7 +141,7 @@ class Exchange:
         self._tasks.spawn(coroutine, name=name, on_failure=self._fails)
 
     async def _begin(self, have: list[tuple[bytes, int, int]], tops: bytes | None) -> None:
-        """Send, and take what receipts say, once both homes remember the same; a full disk delays no reading."""
+        """Send and process receipts once both homes agree on the past. Reading does not wait for that."""
         self._settling += 1
         try:
             self._settled(await self._memory.agree(have, tops, retry_s=FULL_RETRY_S), None)
@@ -160,12 +164,12 @@ class Exchange:
             event.set()
 
     def retry_now(self) -> None:
-        """Send what waits, although the contact has asked to be left alone."""
+        """Send what waits, although the contact has asked us to wait."""
         self._busy_until_s = 0.0
         self._hurry.set()
 
     def queued(self, entry: outbox.Entry) -> None:
-        """Send what was queued just now, where all before it has left; load it in its turn else."""
+        """Send an entry that was queued just now, if all before it was sent; otherwise it is loaded in its turn."""
         lane = wire.Lane(entry.lane)
         window = self._windows[lane]
         if entry.file_id is None and window.follows(entry.outbox_id, entry.seq):
@@ -184,7 +188,7 @@ class Exchange:
         while True:
             await wake.wait()
             wake.clear()
-            # What is queued from now on may be in what is loaded or not: it asks again.
+            # An entry that is queued from now on may or may not be among the loaded ones, so it causes another look.
             window.end = None
             while room := window.room:
                 entries, end = await self._services.store.read(
@@ -198,7 +202,7 @@ class Exchange:
 
     def _send(self, lane: wire.Lane, entry: outbox.Entry) -> None:
         if self._session.cause is not None:
-            return  # It has ended, and nothing leaves: the next one loads what is not settled.
+            return  # The session has ended; the next one loads what is not settled.
         self._session.send(lane, entry.inner, messages=1)
         self._windows[lane].sent(entry.row_id, len(entry.inner))
         if entry.state == "queued":
@@ -206,7 +210,7 @@ class Exchange:
             self._left.set()
 
     async def _mark_sent(self) -> None:
-        """Mark what has left and is not acknowledged soon."""
+        """Mark entries as sent that are not acknowledged soon."""
         while True:
             await self._left.wait()
             self._left.clear()
@@ -222,7 +226,7 @@ class Exchange:
                 self._services.events.publish("entry", entry.id, entry.state, entry)
 
     def _take_receipts(self) -> None:
-        """Settle what receipts cover; of those that come meanwhile the last of each lane says all."""
+        """Settle what receipts cover. Of receipts that arrive meanwhile, the last of each lane covers the others."""
         if self._settling:
             return
         receipts, self._receipts = self._receipts, {}
@@ -256,7 +260,7 @@ class Exchange:
         self._make_room()
 
     def _settle_later(self, receipt: wire.Receipt, error: StoreFullError) -> None:
-        # The contact does not say it again; what it says meanwhile waits for this.
+        # The contact does not repeat a receipt, so this one is written first; later ones wait.
         if self._session.cause is not None:
             return
         log.warning("cannot note what %s has received: %s", self._contact_id, error.message)
@@ -267,7 +271,7 @@ class Exchange:
         self._acknowledged(receipt, await self._written(self._settle(receipt)), None)
 
     async def _written(self, work: Callable[[apsw.Connection], T]) -> T:
-        """Write lazily, once the disk has room for it."""
+        """Write without an fsync of its own, once the disk has room for it."""
         while True:
             try:
                 return await self._services.store.write_lazily(work)
@@ -293,7 +297,7 @@ class Exchange:
 
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, NotFoundError | UntrustedError):
-            # It was removed or blocked, and the session ends in any case.
+            # The contact was removed or blocked; the session ends in any case.
             self._session.abort(error.message)
             return
         log.error("the exchange with %s failed: %r", self._contact_id, error, exc_info=error)
@@ -302,7 +306,7 @@ class Exchange:
     # -- in
 
     def on_inner(self, session: Session, lane: wire.Lane, batch: list[Received]) -> Later | None:
-        """Take what one read brought (session.Receiver)."""
+        """Take the messages of one read (session.Receiver)."""
         control: list[wire.Inner] = []
         for received in batch:
             message = received.message
@@ -351,7 +355,7 @@ class Exchange:
         self._transfers.on_segments(self._contact_id, segments)
 
     def _commit_arrivals(self) -> None:
-        """Commit what has arrived, unless a commit is under way: that is followed by another."""
+        """Commit what has arrived. If a commit is running, another one follows it."""
         if self._committing or not self._pending:
             return
         self._committing = True
@@ -381,7 +385,7 @@ class Exchange:
         for item in received.items:
             self._services.events.publish("item", item.id)
         if received.held:
-            # More at once than any sender that keeps to the protocol has open.
+            # These are more at once than a sender may have open by the protocol.
             self._ask_to_wait("too many files are open", "too many open offers")
         if received.offers:
             self._transfers.offered(self._contact_id)
@@ -403,7 +407,7 @@ class Exchange:
             self._session.send(wire.Lane.URGENT, wire.encode(told))
 
     def _refuse_for_now(self, error: StoreFullError) -> None:
-        # Nothing of the batch was acknowledged, so the contact keeps it and asks again.
+        # Nothing of the batch was acknowledged, so the contact keeps it and sends it again.
         log.warning("cannot store what %s sends: %s", self._contact_id, error.message)
         if isinstance(error, QuotaError):
             self._ask_to_wait(error.message, "its quota here is used up", QUOTA_RETRY_MS)
@@ -421,6 +425,7 @@ class Exchange:
 
 
 def _end_session(exchange: weakref.ref[Exchange], error: BaseException) -> None:
-    # Weak, for the exchange holds its tasks, and these hold this: they are to be freed with their last user.
+    # A weak reference: the exchange refers to its tasks, and these to this function. With a strong one only the
+    # garbage collector would free them.
     if (failed := exchange()) is not None:
         failed.end_session(error)

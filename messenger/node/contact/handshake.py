@@ -1,9 +1,9 @@
 """Turn a connection into a session: HELLO on its own stream, then the lanes.
 
-The dialer opens the streams and proves itself first; what each side may learn of the other before that is
-protocol.hello's business, and whom to serve is decided by who calls. This file moves the bytes and keeps the time.
+The dialer opens the streams and proves itself first. protocol.hello decides what each side may learn before that, and
+the caller decides whom to serve; this module moves the bytes and keeps the time.
 
-HELLO's stream belongs to the dialer, who ends it once it goes on, or says there that it does not.
+The dialer ends HELLO's stream when it goes on, or refuses on it.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ __all__ = ["HELLO_TIMEOUT_S", "Decide", "Greeting", "greet", "open_lanes"]
 HELLO_TIMEOUT_S = 5.0
 """For both flights. A stranger holds a place of the antechamber no longer than this (docs/design.md, "Strangers")."""
 LANES_TIMEOUT_S = 10.0
-"""From HELLO to the two lane streams."""
+"""How long the two lane streams may take after HELLO."""
 
 
 Decide: TypeAlias = Callable[[HelloResult], Awaitable[Sequence[Watermark]]]
-"""Keeps what becomes of who has proved itself; returns how far we have got in what it sent.
+"""Decides whether to serve a peer that has proved itself, and stores that; returns how far we have got in what it sent.
 
-Raises HelloDeniedError for whom we do not serve, StorageError where nothing could be kept now.
+Raises HelloDeniedError if we do not serve it, StorageError if nothing can be stored now.
 """
 
 
@@ -63,7 +63,7 @@ class Greeting:
     keys: Keys
     hello: Hello
     stream: Stream
-    """HELLO's own, on which a dialer may still refuse."""
+    """HELLO's stream, on which a dialer may still refuse."""
     frames: FrameReader
 
 
@@ -77,9 +77,8 @@ async def greet(
 ) -> Greeting:
     """Run HELLO over a fresh connection, in the role its direction gives.
 
-    The other end hears of success only after `decide` has kept it. Raises ProtocolError, UntrustedError (the
-    peer's fault), what `decide` raises, ConnectionLostError, or ProtocolError when all takes longer than
-    `HELLO_TIMEOUT_S`.
+    The other end is told of success only after `decide` has stored it. Raises ProtocolError (also when HELLO takes
+    longer than `HELLO_TIMEOUT_S`), UntrustedError, ConnectionLostError, and what `decide` raises.
     """
     epk = crypto_keys.X25519KeyPair.from_seed(secrets.token_bytes(32))
     hello = Hello(
@@ -158,7 +157,7 @@ async def _answer(stream: Stream, hello: Hello, payload: bytes) -> None:
 async def _decided(
     stream: Stream, hello: Hello, decide: Decide, result: HelloResult
 ) -> Sequence[Watermark]:
-    """Return what `decide` does, once it is kept; tell the peer where it is against it."""
+    """Return what `decide` returns; if it refuses, tell the peer."""
     try:
         return await decide(result)
     except HelloDeniedError as error:
@@ -174,7 +173,7 @@ async def _decided(
 
 
 async def _heed(greeting: Greeting) -> None:
-    """Read HELLO's stream to its end. Raises HelloRefusedError where the dialer does not serve us after all."""
+    """Read HELLO's stream to its end. Raises HelloRefusedError if the dialer does not serve us after all."""
     with contextlib.suppress(StreamResetError):
         while data := await greeting.stream.read(limits.MAX_HELLO_BYTES):
             for payload in greeting.frames.feed(data):
@@ -205,7 +204,7 @@ async def _accept_lanes(connection: Connection) -> dict[wire.Lane, Stream]:
     while len(streams) < len(LANE_PROTOCOLS):
         stream = await connection.accept_stream()
         if stream.protocol in streams or stream.protocol == HELLO_PROTOCOL:
-            # A second one is refused alone: the dialer has what it needs.
+            # A second stream for a lane is refused without ending the connection: the dialer has what it needs.
             stream.reset()
             continue
         streams[stream.protocol] = stream

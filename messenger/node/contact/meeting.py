@@ -1,4 +1,4 @@
-"""One HELLO from the node's side: whom it may serve, and what becomes of who proved itself, kept before it is told."""
+"""One HELLO from the node's side: whom to serve. The decision is stored before the peer is told."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Acquaintances(HelloPolicy):
         marks: Sequence[inbox.Mark] = (),
         expected: contacts.Contact | None = None,
     ) -> None:
-        """Take who is known, secrets by invite id, and for a dialer whom it wants and how far it has got."""
+        """Take the contacts and the secrets by invite id; for a dialer, also whom it wants and how far it has got."""
         self._knows = knows
         self._invitations = invitations
         self._have: Sequence[Watermark] = ()
@@ -101,7 +101,7 @@ class Acquaintances(HelloPolicy):
                 self.ticket_transport = expected.ticket_transport
 
     def known(self, id_public: bytes) -> bool:
-        """Tell whether this identity is a contact that is not blocked."""
+        """Return whether this identity is a contact that is not blocked."""
         return self._knows(id_public)
 
     def invite(self, invite_id: bytes) -> bytes | None:
@@ -113,18 +113,18 @@ class Acquaintances(HelloPolicy):
         return self._have
 
     def tops(self, id_public: bytes) -> Sequence[tuple[int, bytes]] | None:  # noqa: ARG002
-        """Return the highest number held of each of those lanes, with its link."""
+        """Return the highest number that we hold of each of those lanes, with its link."""
         return self._tops
 
     def look_up(self, marks: Sequence[inbox.Mark]) -> Sequence[Watermark]:
-        """Take how far we have got in what the other end sent; return what of it HELLO says in `have`."""
+        """Take how far we have got in what the other end sent; return the part that HELLO says in `have`."""
         self._have = [(mark.outbox_id, mark.lane, mark.watermark) for mark in marks]
         self._tops = [(mark.top, mark.top_link) for mark in marks]
         return self._have
 
 
 class Meeting:
-    """Keeps the verdict on one end that has proved itself."""
+    """Decides about one end that has proved itself, and stores the decision."""
 
     def __init__(self, services: Services, book: Book, policy: Acquaintances) -> None:
         """Take whom HELLO may serve, and the book that whoever proves itself is looked up in."""
@@ -141,9 +141,9 @@ class Meeting:
         return self._peer
 
     async def decide(self, result: HelloResult) -> Sequence[Watermark]:
-        """Keep what becomes of who has proved itself; return how far we have got in what it sent.
+        """Decide about the peer that has proved itself, and store that; return how far we have got in what it sent.
 
-        Raises HelloDeniedError for whom we do not serve, StorageError where nothing can be kept now.
+        Raises HelloDeniedError if we do not serve it, StorageError if nothing can be stored now.
         """
         store = self._services.store
         try:
@@ -163,7 +163,7 @@ class Meeting:
         book = self._book
         peer = book.add(contact, coming=True) if met.joined else book.update(contact)
         if peer is None:
-            # Removed, or not here yet: what its next try finds will be so.
+            # It was removed, or is not in memory yet; its next try will find the right state.
             told = Refusal(code=RefusalCode.NOT_NOW, reason="try again later")
             raise HelloDeniedError("the contact comes or goes just now", told)
         if before != contact.state:
@@ -177,9 +177,9 @@ class Meeting:
     async def _another_guest(
         self, result: HelloResult, error: invites.AnotherGuestError
     ) -> HelloDeniedError:
-        """Use up an invitation whose name is somebody else's, and have the user and the guest know why.
+        """Use up an invitation whose name another contact has, and tell the user and the guest why.
 
-        Another ticket costs a word; to let the guest in under a name that nobody chose might cost more.
+        To make another ticket is little trouble. To admit the guest under a name that nobody chose might do harm.
         """
         store, invite_id = self._services.store, result.invite_id or b""
         why = f"used by another identity ({fingerprint(result.id_public)}), which was turned away"

@@ -41,7 +41,7 @@ GREETING_LIMIT = 64
 
 
 class Network:
-    """Everything that is reachable, and the way to it."""
+    """The contacts, and the connections to them."""
 
     def __init__(self, services: Services, me: Me, transfers: Transfers) -> None:
         self.services = services
@@ -63,7 +63,7 @@ class Network:
         return self._roster.peers
 
     def name_of(self, contact_id: str) -> str | None:
-        """Return what a contact is called, or was before it was removed."""
+        """Return the name of a contact, or the name that it had before it was removed."""
         return self._roster.name_of(contact_id)
 
     # -- life
@@ -94,7 +94,7 @@ class Network:
         self._keep("accept", lambda: self._accept(transport))
         self._keep("expire-tickets", lambda: expire_tickets(self.services, self, self.peers))
         self._keep("expire-messages", self._expire_messages)
-        # Who was here last is the likeliest to be here now.
+        # The contact that was online last is the most likely to be online now.
         seen = sorted(self.peers.values(), key=lambda peer: -(peer.contact.last_seen_ms or 0))
         for peer in seen:
             peer.start()
@@ -103,7 +103,7 @@ class Network:
         self._tasks.keep(name, work, self.services.duties)
 
     async def to_its_end(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
-        """Return what `work` comes to; it goes on where the caller is cancelled."""
+        """Return the result of `work`, which goes on even if the caller is cancelled."""
         return await self._tasks.to_its_end(work, name=name)
 
     async def wait_ready(self, timeout_s: float) -> None:
@@ -149,9 +149,9 @@ class Network:
         return await self.services.store.read(contacts.find, text)
 
     def add(self, contact: contacts.Contact, *, coming: bool = False) -> Peer:
-        """Begin to live with a contact that was stored just now, or take what has changed about one.
+        """Begin to serve a contact that was stored just now, or take what has changed about one.
 
-        One that is `coming`, over a connection of its own, is dialled only where that comes to nothing.
+        A contact that is `coming` over a connection of its own is dialled only if that connection fails.
         """
         peer = self.update(contact)
         if peer is None:
@@ -162,7 +162,7 @@ class Network:
         return peer
 
     def update(self, contact: contacts.Contact) -> Peer | None:
-        """Take what has changed about a contact; None where it was removed meanwhile, and stays so."""
+        """Take what has changed about a contact; return None if it was removed meanwhile, and leave it so."""
         peer = self.peers.get(contact.id)
         if peer is not None:
             self._roster.put(peer, contact)
@@ -171,10 +171,10 @@ class Network:
         return peer
 
     async def remove(self, contact_id: str) -> None:
-        """Forget a contact, and end all that goes on with it before this returns.
+        """Forget a contact, and end everything that runs for it before this returns.
 
-        The store forgets it first: from then on no HELLO finds it, whatever is half open, and nothing is written of it
-        any more. Then it is gone here, before anything else has a turn, and its session and its files with it.
+        The store forgets it first: from then on no HELLO finds it, even one that is half done, and nothing more is
+        written about it. Then it is removed here, with its session and its files, in the same turn of the loop.
         """
         files = await self.services.store.write(_remove, contact_id)
         peer = self._roster.pop(contact_id)
@@ -189,7 +189,7 @@ class Network:
             peer.poke()
 
     def poke_soon(self, contact_id: str) -> None:
-        """Tell a contact's peer, once what is queued for the store is in it, that its outbox may have changed."""
+        """Tell a contact's peer that its outbox may have changed, after the pending writes of the store."""
 
         async def later() -> None:
             await self.services.store.behind_what_is_queued()
@@ -226,13 +226,14 @@ class Network:
             try:
                 connection = await transport.accept()
             except ConnectionLostError as error:
-                # A listener that has failed answers nobody any more: listen anew, and have the failure shown.
+                # After a failure the listener answers nobody any more. Raise, so that it is shown and listening begins
+                # again.
                 self.unreachable = self.unreachable or error.message
                 await transport.stop()
                 await transport.start()
                 self.unreachable = None
                 for peer in list(self.peers.values()):
-                    peer.dial_now()  # The session with each ended with it, for no fault of theirs.
+                    peer.dial_now()  # All sessions ended with the transport; the contacts themselves are well.
                 raise
             self._tasks.spawn(
                 self._receive(connection),
@@ -263,7 +264,7 @@ class Network:
             await meeting.peer.left_at_the_door(error)
         except (RemoteError, ConnectionLostError) as error:
             log.info("turned away %s: %s", connection.remote_address, error.message)
-            # Not dropped: the refusal is still on its way, and a guest should hear it.
+            # The connection is closed, not aborted: the refusal is still being sent, and a guest should get it.
             await connection.close()
         except PeerpostError as error:
             log.warning("cannot serve %s: %s", connection.remote_address, error.message)

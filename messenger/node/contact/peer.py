@@ -1,8 +1,8 @@
-"""One contact, as the node lives with it: reach it, keep one session, let the exchange run, reach it again.
+"""One contact: dial it, keep one session, let the exchange run in it, dial it again.
 
-Duplicate connections happen when both sides dial at once. Within `TIE_S` of each other the connection dialled by
-the smaller peer id stays, which both sides decide alike; later, the newer one stays, because a peer that dials
-again has lost the older one.
+Duplicate connections happen when both sides dial at once. If two connections begin within `TIE_S`, the one that was
+dialled by the smaller peer id stays, because both sides can decide that alike. If the second one comes later, it stays,
+because a peer that dials again has lost the first.
 """
 
 from __future__ import annotations
@@ -46,18 +46,21 @@ __all__ = ["Peer"]
 log = logging.getLogger(__name__)
 
 TIE_S = 3.0
-"""Connections this close together are a tie: longer than a dial and HELLO, shorter than a restart."""
+"""Two connections that begin within this time were dialled at once by both sides. It is longer than a dial with HELLO
+takes, and shorter than a restart."""
 
 LOOK_AGAIN_DIALS = 16
-"""How many dials after it was found waiting the outbox is looked into again: it may have been cancelled or expired."""
+"""When something waits in the outbox, this many dials go by before it is checked again: by then it may have been
+cancelled or expired."""
 WARN_EVERY_S = 60.0
-"""How often at most the log tells of a contact that is not served."""
+"""The log names a contact that is not served at most once in this time."""
 COMING_S = 5.0
 """Longest wait for the session of a contact who joins over a connection of its own: as long as HELLO may take."""
 DIALLED = frozenset({"active", "pending", "removed"})
 """States of a contact that is called: one that has removed us may take us back, and nothing else would tell us."""
 STEADY_S = 1.0
-"""A session that ends sooner says that the next will too, as on a full disk: it is waited for."""
+"""If a session ends sooner than this, the next one probably will too (for example on a full disk), so there is a wait
+before it."""
 
 
 class Peer:
@@ -91,11 +94,11 @@ class Peer:
         self._exchange: Exchange | None = None
         self._backoff = Backoff()
         self._unsteady: Backoff | None = None
-        """After how many short sessions the next is waited for; None after one that lasted."""
+        """The growing waits after sessions that were too short; None after one that lasted."""
         self._wake = asyncio.Event()
-        """Ends a pause: somebody wants the contact now, or a session has begun."""
+        """Ends a wait: somebody wants the contact now, or a session has begun."""
         self._over = asyncio.Event()
-        """Set when a session is over, until the next begins; it ends no pause."""
+        """Set when a session is over, until the next one begins; it does not end a wait."""
         self._dialled = asyncio.Event()
         self._queued = False
         self._busy_until_s = 0.0
@@ -107,12 +110,12 @@ class Peer:
         self._tasks = Tasks()
 
     def start(self) -> None:
-        """Begin to reach the contact."""
+        """Begin to dial the contact."""
         name = f"reach-{self.contact.id}"
         self._tasks.keep(name, self._keep_reaching, self._services.duties)
 
     async def stop(self, cause: str = "the node is stopping") -> None:
-        """Leave the contact alone for good: end the session and the dialling."""
+        """End the session and the dialling for good."""
         self.closed = True
         self.cut(cause)
         await self._tasks.stop()
@@ -123,7 +126,7 @@ class Peer:
         return self.session is not None
 
     def poke(self) -> None:
-        """Look at the contact's outbox again, and dial now where the wait was only idle."""
+        """Look at the contact's outbox again; dial now if the current wait was long because nothing was queued."""
         if self._exchange is not None:
             self._exchange.poke()
         elif not self._queued:
@@ -138,7 +141,7 @@ class Peer:
             self.poke()
 
     def retry_now(self) -> None:
-        """Dial now, and send also where the contact has asked to be left alone (Busy)."""
+        """Dial now, and send even if the contact has asked us to wait (Busy)."""
         self._busy_until_s = 0.0
         if self._exchange is not None:
             self._exchange.retry_now()
@@ -159,7 +162,7 @@ class Peer:
         self.dial_now()
 
     async def dialled(self, timeout_s: float) -> None:
-        """Wait until the contact was dialled for the first time, whatever came of it."""
+        """Wait until the contact was dialled for the first time, with or without success."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._dialled.wait()
@@ -170,7 +173,7 @@ class Peer:
             self.session.abort(cause)
 
     def turned_away(self, problem: UntrustedError) -> None:
-        """Take note of why the contact, who has proved itself, is not served."""
+        """Note why the contact, which has proved itself, is not served."""
         went_back = isinstance(problem, RollbackError)
         self.last_error = (
             f"{problem.message}: it was told, and goes on" if went_back else problem.message
@@ -184,7 +187,7 @@ class Peer:
 
     async def _keep_reaching(self) -> None:
         if self._coming:
-            # To dial meanwhile would make two connections of one, of which one has to give way.
+            # Dialling now would make a second connection, and one of the two would have to be closed.
             self._coming = False
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(COMING_S):
@@ -202,7 +205,7 @@ class Peer:
                     await self._dial_once()
                 if self.session is not None:
                     continue
-            # Not before the dial: a thousand contacts would ask the store at once when the node starts.
+            # Asked after the dial: before it, a thousand contacts would ask the store at once when the node starts.
             if not self._queued or not self.attempts % LOOK_AGAIN_DIALS:
                 await self._look_for_work()
             await self._pause(self._backoff, queued=self._queued)
@@ -242,7 +245,7 @@ class Peer:
         except HelloRefusedError as error:
             self.last_error = error.message
             log.info("%s refuses us: %s", self.contact.name, error.message)
-            # Of a ticket that came meanwhile this says nothing.
+            # If a new ticket came meanwhile, the refusal says nothing about that one.
             if ticket == self.contact.ticket_secret:
                 self.refused = error.is_final
                 await self._heed(error, asked_ms)
@@ -298,14 +301,14 @@ class Peer:
     # -- sessions
 
     async def attach(self, connection: Connection, greeting: Greeting) -> bool:
-        """Take over a connection whose HELLO is done; False where another one stays.
+        """Make a session of a connection whose HELLO is done; return False if another connection stays instead.
 
-        Raises ProtocolError or ConnectionLostError where the lanes do not open, HelloDeniedError where the contact
-        was removed, blocked or found changed since HELLO.
+        Raises ProtocolError or ConnectionLostError if the lanes do not open, HelloDeniedError if the contact was
+        removed, blocked or found changed since HELLO.
         """
         self._require_served()
         if self._prefers(connection):
-            # Where both have dialled, neither may wait for the one before it has opened its lanes on the other.
+            # If both sides have dialled, neither may wait here: each would wait until the other opens its lanes.
             streams = await open_lanes(connection, greeting)
             self._require_served()
             if self._prefers(connection):
@@ -316,7 +319,7 @@ class Peer:
         return False
 
     def _require_served(self) -> None:
-        """Raise HelloDeniedError where no session may begin, whatever HELLO said: each await may have changed it."""
+        """Raise HelloDeniedError if no session may begin. Asked again after each await, which may have changed it."""
         if self.closed or not self.contact.served:
             raise HelloDeniedError("the contact was removed, blocked or is to be verified")
 
@@ -378,7 +381,7 @@ class Peer:
             self._unsteady = None if lasted else self._unsteady or Backoff()
             if self.session is session:
                 self.session, self._exchange = None, None
-                # Whoever wanted the contact until now has had it.
+                # The session has served whoever wanted the contact until now.
                 self._wake.clear()
                 self._over.set()
                 self.last_error = session.cause

@@ -1,7 +1,7 @@
-"""The contacts in memory: by id, by name, by identity, and by the peer ids that each says it answers under.
+"""The contacts in memory: by id, by name, by identity, and by the peer ids that each claims to have.
 
-A peer id proves no contact: anybody may list anybody's key in a statement. So each has all who claim it, and who is
-there is HELLO's to find out.
+A peer id alone does not identify a contact, because anybody may list anybody's key in a statement. So for each peer id
+all contacts are kept that claim it, and HELLO finds out which one it is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Roster:
     def __init__(self) -> None:
         self.peers: dict[str, Peer] = {}
         self.former: dict[str, str] = {}
-        """What contacts that were removed were called, by their ids."""
+        """The names of contacts that were removed, by id."""
         self._names: dict[str, str] = {}
         self._identities: dict[bytes, str] = {}
         self._claims: defaultdict[str, set[str]] = defaultdict(set)
@@ -42,7 +42,7 @@ class Roster:
             self._claims[peer_id].add(contact.id)
 
     def pop(self, contact_id: str) -> Peer | None:
-        """Take a contact out; None where there is none."""
+        """Remove and return a contact; None if there is none."""
         peer = self.peers.pop(contact_id, None)
         if peer is not None:
             self._forget(peer.contact)
@@ -65,17 +65,17 @@ class Roster:
         return None if contact_id is None else self.peers[contact_id].contact
 
     def name_of(self, contact_id: str) -> str | None:
-        """Return the name of a contact or of one that was removed: then so that no contact's name looks like it."""
+        """Return the name of a contact; of a removed one, in a form that no name of a contact can have."""
         if (peer := self.peers.get(contact_id)) is not None:
             return peer.contact.name
         former = self.former.get(contact_id)
         return former if former is None or former not in self._names else f"{former} (removed)"
 
     def knows(self, id_public: bytes) -> bool:
-        """Tell whether this identity is a contact that is not blocked."""
+        """Return whether this identity is a contact that is not blocked."""
         contact_id = self._identities.get(id_public)
         return contact_id is not None and self.peers[contact_id].contact.state != "blocked"
 
     def claimants(self, peer_id: str) -> Iterable[str]:
-        """Return the ids of all contacts who say that they answer under a peer id."""
+        """Return the ids of all contacts that claim a peer id."""
         return self._claims.get(peer_id, ())

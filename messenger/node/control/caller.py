@@ -45,9 +45,9 @@ MAX_REQUESTS = 64
 transaction."""
 _READ_BYTES = 1 << 16
 _HANGUP_CHECK_S = 0.5
-"""How often a client that only closed its sending side is looked at, while it waits for answers."""
+"""How often to check whether a client is still there that closed its sending side and waits for answers."""
 MAX_UNSENT_BYTES = 1 << 16
-"""Answers that a client may leave unread before its requests wait for it."""
+"""Bytes of answers that a client may leave unread before its requests have to wait."""
 _FD_BYTES = array.array("i").itemsize
 
 _Id: TypeAlias = int | str | None
@@ -118,7 +118,7 @@ class Caller:
             self._spawn(self._close(), "close a connection")
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Any], what: str) -> asyncio.Task[Any]:
-        # What goes wrong in a request is its answer. A failure here is one to answer: the client is not left to wait.
+        # A failure of a request is its answer. If answering fails, hang up, so that the client does not wait.
         ends = EndsOwner(lambda _: self._hang_up())
         return self._tasks.spawn(coroutine, name=f"control: {what}", on_failure=ends)
 
@@ -132,7 +132,7 @@ class Caller:
         for one in running:
             one.cancel()
         try:
-            # Not before they have let go of the socket may it be closed.
+            # The socket may be closed only after both have let it go.
             await asyncio.gather(*running, return_exceptions=True)
         finally:
             while self._fds:
@@ -184,7 +184,7 @@ class Caller:
         self._next()
 
     def _next(self) -> None:
-        """Begin what was read, as far as there is room; read on when all of it has begun."""
+        """Begin the requests that were read, as far as there is room; read on when all of them have begun."""
         while self._lines and len(self._running) < MAX_REQUESTS and not self._closing:
             self._request(self._lines.popleft())
         if self._closing:
@@ -199,7 +199,7 @@ class Caller:
 
     @property
     def _busy(self) -> bool:
-        """Whether the client has something to expect."""
+        """Whether the client still expects something from us."""
         return bool(self._running or self._unsent)
 
     def _end_of_input(self) -> None:
@@ -212,7 +212,7 @@ class Caller:
             self._watch()
 
     def _watch(self) -> None:
-        """While nothing is read, look now and then whether the client has gone."""
+        """While nothing is read, check now and then whether the client has gone."""
         if not self._watching:
             self._watching = True
             self._loop.call_later(_HANGUP_CHECK_S, self._look)
@@ -274,7 +274,7 @@ class Caller:
     def _answer_later(
         self, future: asyncio.Future[Any], request: Request, id_: _Id, *, silent: bool
     ) -> None:
-        """Answer once a future is done: without a task, and together with all that is done by then."""
+        """Answer once a future is done: without a task, and in one write with others that are done by then."""
 
         def after() -> None:
             request.close()
@@ -283,7 +283,7 @@ class Caller:
                 if not silent:
                     self._put(line)
                 if self._reads_too_little:
-                    # It keeps its place among those that run, as one with a task does.
+                    # It counts as a running request, as one with a task does.
                     wait = self._spawn(self._all_sent.wait(), "wait for a client")
                     self._track(wait, lambda: None)
 
@@ -309,7 +309,7 @@ class Caller:
         def after() -> None:
             request.close()
             if isinstance(handled, Coroutine):
-                handled.close()  # One that was cancelled before it began.
+                handled.close()  # It was cancelled before it began.
 
         self._track(self._spawn(serve(), request.method[:64]), after)
 
@@ -351,8 +351,8 @@ class Caller:
     # Writing
 
     def _reject(self, number: int, message: str, id_: _Id = None) -> None:
-        """Say what is wrong and hang up: after this the client's lines and files cannot be told
-        apart.
+        """Say what is wrong and hang up: from here on it is not known which files belong to which
+        line.
         """
         self._at_end = True
         self._lines.clear()
@@ -373,7 +373,7 @@ class Caller:
         return not self._closing and len(self._unsent) > MAX_UNSENT_BYTES
 
     def _put(self, line: bytes) -> None:
-        """Answer with a line, which leaves with others of this turn of the loop, if several requests run."""
+        """Answer with a line. If several requests run, it is sent with the other lines of this turn of the loop."""
         if self._closing:
             return
         self._unsent += line
@@ -409,7 +409,7 @@ class Caller:
 
 
 def _line_of(id_: _Id, request: Request, outcome: object) -> bytes:
-    """Return the line that tells what came of a request: its result, or what it failed with."""
+    """Return the line that answers a request: its result or its error."""
     answer: dict[str, Any] = {"jsonrpc": "2.0", "id": id_}
     try:
         if isinstance(outcome, BaseException):

@@ -1,9 +1,9 @@
 """The node's end of the control socket: for the same user on the same machine, and nobody else.
 
-The socket lies in the home (0700) with mode 0600 and every connection's user id is checked. It is
-bound under another name and renamed into place, so it is never there with other rights, a symlink
-is replaced and not followed, and what a killed node left behind is taken over; the caller holds the
-home's lock. No error of a handler reaches the loop.
+The socket lies in the home (0700) with mode 0600, and the user id of every connection is checked. It
+is bound under another name and renamed into place. So it is never there with other rights, a symlink
+is replaced and not followed, and the socket of a killed node is replaced. The caller holds the home's
+lock. No error of a handler reaches the loop.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 128
 """Connections at once; a command holds one, a bot two or three."""
 DRAIN_S = 5.0
-"""What requests that run when the server stops may still take."""
+"""How long running requests may still take when the server stops."""
 _ACCEPT_PAUSE_S = 0.5
 """Pause when the process has no descriptor left for another connection."""
 
@@ -42,8 +42,8 @@ class ControlServer:
     def __init__(
         self, path: Path, handler: Handler, *, max_connections: int = MAX_CONNECTIONS
     ) -> None:
-        """Serve `handler` at `path` (`HomePaths.socket`), or beside it where that is too long for a
-        socket.
+        """Serve `handler` at `path` (`HomePaths.socket`), or at another place if that is too long for
+        a socket.
         """
         self._wanted = path
         self._handler = handler
@@ -81,7 +81,7 @@ class ControlServer:
             return True
 
     def bind_again(self) -> None:
-        """Make the socket anew where it was deleted; connections that are open stay. Raises OSError."""
+        """Make the socket again after it was deleted; open connections stay. Raises OSError."""
         old = self._listener
         if old is None:
             return
@@ -95,7 +95,7 @@ class ControlServer:
         """Take no more requests, let the running ones end for up to `drain_s` seconds, and close
         everything.
 
-        What was not read yet is reset, which tells its client to ask the next node.
+        Connections with unread requests are reset, which tells their clients to ask the next node.
         """
         if self._listener is not None:
             self._remove_socket()
@@ -120,7 +120,7 @@ class ControlServer:
         return path
 
     def _bind(self, path: Path) -> socket.socket:
-        # The draft's name is no longer than the real one, so it fits whenever that does.
+        # The temporary name is not longer than the real one, so it fits if that one does.
         draft = path.with_name(f".c{os.getpid():x}")
         draft.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -1,4 +1,4 @@
-"""A timer for a time that is put off again and again."""
+"""A timer for a time that is postponed again and again."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ class Alarm:
     """Rings when it is due, by the clock of `time.monotonic`."""
 
     def __init__(self, due_s: Callable[[], float | None], ring: Callable[[float], object]) -> None:
-        """Prepare; `due_s` returns when it is due by now, or None, and `ring` is told the time."""
+        """Prepare; `due_s` returns the time at which it is due, or None; `ring` is called with the time."""
         self._due_s, self._ring = due_s, ring
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = 0.0
 
     def look(self) -> None:
-        """See that it rings in time; call it when that may have become sooner.
+        """Make sure that it rings in time; call this when the due time may have become earlier.
 
-        Every piece of a chunk puts that off, so a timer that is set too early is left: it looks again.
+        Every piece of a chunk postpones the due time. So a timer that is set too early is not changed: when it fires,
+        it looks again.
         """
         due_s = self._due_s()
         if due_s is None or (self._timer is not None and self._timer_s <= due_s):

@@ -1,4 +1,4 @@
-"""Received files that are whole: their bytes, where they lie, what they hash to; and what goes from the inbox."""
+"""Received files that are complete: their bytes, place and digest; and how messages are deleted from the inbox."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 WAITING_THREADS = 128
-"""Commands that may have something written to a pipe at once: as many as the control socket takes."""
+"""How many commands may have data written to a pipe at once: as many as the control socket serves."""
 DELETED_ROWS = 1000
-"""Deleted in one transaction where age says which: others write in between."""
+"""How many messages are deleted by age in one transaction: between two of these, others can write."""
 
 
 class Arrived:
@@ -51,10 +51,10 @@ class Arrived:
         self._sinks: set[Sink] = set()
         self._stopping = False
         self.on_room: Callable[[], object] = lambda: None
-        """Told when something was deleted: what waits for room may have it now."""
+        """Called when something was deleted, because transfers that wait for room may go on now."""
 
     async def stop(self) -> None:
-        """Write to nobody who keeps us waiting, and delete no more: what is left of blobs goes at the next start."""
+        """Stop writing to readers that keep us waiting, and stop deleting; remaining blobs go at the next start."""
         await self._tasks.stop()
         self._stopping = True
         for sink in self._sinks:
@@ -85,11 +85,11 @@ class Arrived:
 
         lies = await self._services.store.read(plain.get, item.id)
         if lies is None:
-            # Once it is open it is read to its end, whoever deletes it meanwhile: its bytes go when it is closed.
+            # Once it is open it is read to its end, even if it is deleted meanwhile: the bytes go when it is closed.
             try:
                 return await self._unless_deleted(item, self._to(out_fd, sealed))
             except StorageError:
-                # The sealed copy goes when a plain one is there, and before it was open that may have been.
+                # The sealed copy is removed once there is a plain one; that may have happened before we opened it.
                 lies = await self._services.store.read(plain.get, item.id)
                 if began or lies is None:
                     raise
@@ -97,7 +97,7 @@ class Arrived:
         return await self._to(out_fd, lambda sink: read_plain(path, digest, sink.write))
 
     async def _to(self, out_fd: int, work: Callable[[Sink], T]) -> T:
-        """Have a thread write. One whose reader may keep it waiting is not of those that all files share."""
+        """Write in a thread. If the reader may keep it waiting, it is not one of the threads that all files share."""
         if self._stopping:
             raise UnavailableError("the node is stopping", hint="try again")
         with disk.errors("cannot write the file"):
@@ -153,14 +153,14 @@ class Arrived:
             raise
 
     async def _lies(self, item: inbox.Item) -> dict[str, Any] | None:
-        """Return where a file lies plain, and what it was when it was written; None where it is sealed."""
+        """Return where a file lies plain, and its digest when it was written; None if it is sealed."""
         found = await self._services.store.read(plain.get, item.id)
         if found is None:
             return None
         return {"path": found[0], "sealed": False, "blake2b": found[1].hex()}
 
     async def text(self, item: inbox.Item) -> AsyncGenerator[str, None] | None:
-        """Return the pieces of a long text, all of it checked by the first; None where it is no text.
+        """Return the pieces of a long text; None if it is no text. All of it is checked before the first piece.
 
         Raises StorageError naming a chunk that is damaged.
         """
@@ -184,7 +184,7 @@ class Arrived:
     async def delete_older(
         self, before_ms: int, contact_id: str | None, limit: int | None
     ) -> list[deletion.Deleted]:
-        """Delete messages that came before a moment, the oldest first; at most `limit` where that is given."""
+        """Delete messages that came before a moment, the oldest first; at most `limit`, if that is given."""
         gone: list[deletion.Deleted] = []
         while limit is None or len(gone) < limit:
             count = DELETED_ROWS if limit is None else min(DELETED_ROWS, limit - len(gone))
@@ -201,8 +201,8 @@ class Arrived:
     async def delete_by(
         self, work: Callable[[apsw.Connection], list[deletion.Deleted]]
     ) -> list[deletion.Deleted]:
-        """Delete what `work` deletes in one transaction, and then what that took up on the disk."""
-        # Who asked may leave after the commit, and the blobs are to go all the same.
+        """Delete what `work` deletes in one transaction, then the files of it on the disk."""
+        # The caller may be cancelled after the commit; the blobs must go all the same.
         commit = self._commit_and_discard(work)
         return await self._tasks.to_its_end(commit, name="delete-messages")
 
@@ -225,7 +225,7 @@ class Arrived:
                 log.warning("%s is left until the next start: %s", one.file.id, error)
 
     async def _unless_deleted(self, item: inbox.Item, reading: Awaitable[T]) -> T:
-        """Wait for the reading of a file. Raises NotFoundError where it was deleted before it was open."""
+        """Wait until a file was read. Raises NotFoundError if it was deleted before it was opened."""
         try:
             return await reading
         except StorageError:
@@ -233,7 +233,7 @@ class Arrived:
             raise
 
     async def transfer(self, item: inbox.Item) -> rows.Transfer:
-        """Return what a file came with. Raises NotFoundError where it is none, or was deleted."""
+        """Return the transfer that brought a file. Raises NotFoundError if it is no file, or was deleted."""
         return await self._row(item)
 
     async def _row(self, item: inbox.Item) -> rows.Transfer:
@@ -252,7 +252,7 @@ class Arrived:
 
 
 def _is_text(row: rows.Transfer) -> bool:
-    # One that an earlier version took for a text may have any length.
+    # A file that an earlier version took for a text may have any length.
     return row.as_text and _end(row).size <= limits.MAX_TEXT_BYTES
 
 

@@ -10,12 +10,12 @@ _ASKING = "asking:"
 
 
 def asks_there(row: rows.Transfer) -> str:
-    """Return what the sender reads of a file that we ask our user about: what is to be run, and where."""
+    """Return what the sender reads about a file that our user is asked about: which command to run, and where."""
     return f"{_ASKING} it waits to be taken by the receiver; to run there: peerpost transfers accept {row.id}"
 
 
 def asked_here(row: rows.Transfer) -> str:
-    """Return what our user reads of it."""
+    """Return what our user reads about it."""
     cause = row.error or "larger than what is taken without asking"
     return f"{cause}: peerpost transfers accept {row.id} (or reject)"
 

@@ -49,20 +49,20 @@ class Download:
         self._part = Part(folder, row)
         self._room = Room(folder, reserve_bytes=services.config.storage.min_free)
         self._rests: str | None = None
-        """Why nothing drives it for now, as the sender is told."""
+        """Why it waits after an error, in the words that the sender is told."""
         self._unwanted = asyncio.Event()
-        """Set once it is to be given up."""
+        """Set once it must be given up."""
         self._session: Session | None = None
         self._machine: Receiving | None = None
         self._wake = asyncio.Event()
         self._tasks, self._writes = Tasks(), Tasks()
-        """What uses the file in a thread is among the writes: it stays open until then."""
+        """Work that uses the file in a thread is among the writes: the file stays open until they have ended."""
         self._fails = EndsOwner(self._broken)
         self._in_thread = services.in_thread
         self._on_end: Callable[[], object] = lambda: None
         self._cancel_reason: str | None = None
         self._error: BaseException | None = None
-        """Of ours, since the machine began."""
+        """An error of ours since the machine began."""
         self._alarm: Alarm | None = None
         self._pause_reason: str | None = None
         self._exceeded = False
@@ -73,7 +73,7 @@ class Download:
 
     @property
     def row(self) -> rows.Transfer:
-        """The file as it was when this began, or has been changed here."""
+        """The row of the file, as it was when this began and with the changes made here."""
         return self._row
 
     @property
@@ -88,7 +88,7 @@ class Download:
 
     @property
     def size(self) -> int | None:
-        """Bytes of the file, where its end is known."""
+        """Bytes of the file, if its end is known."""
         finish = self._row.finish if self._machine is None else self._machine.finish
         return self._row.size if finish is None else finish.size
 
@@ -108,7 +108,7 @@ class Download:
         return self._row.progress_bytes if self._machine is None else self._machine.progress_bytes
 
     def start(self, on_end: Callable[[], object]) -> None:
-        """Look at what is on the disk and begin; `on_end` is called when nothing more will come."""
+        """Check what is on the disk and begin; `on_end` is called when the transfer has ended."""
         self._on_end = on_end
         self._tasks.keep(f"download-{self._row.id}", self._run, self._services.duties)
 
@@ -163,13 +163,13 @@ class Download:
         self._wake.set()
 
     def on_cancel(self, reason: str) -> None:
-        """Take that the sender gave the file up."""
+        """Note that the sender gave up the file."""
         if self._machine is not None:
             self._machine.on_cancel(reason)
             self._wake.set()
 
     async def cancel(self, reason: str) -> None:
-        """Give the file up, tell the sender, and wait until that is recorded, or an error of ours prevents it."""
+        """Give up the file, tell the sender, and wait until that is recorded or an error of ours prevents it."""
         self._cancel_reason = reason
         self._unwanted.set()
         if self._machine is not None:
@@ -178,7 +178,7 @@ class Download:
         await self.ended.wait()
 
     def on_pause(self, message: wire.Pause) -> None:
-        """Take that the sender has paused, or goes on."""
+        """Note that the sender has paused, or goes on."""
         self._peer_pause = message
         reason = message.reason if message.paused else None
         self._row = dataclasses.replace(self._row, peer_pause=reason)
@@ -205,7 +205,7 @@ class Download:
     # -- the machine
 
     async def _run(self) -> None:
-        """Drive it to its end; after an error of ours begin anew, with what is on the disk."""
+        """Drive the machine to its end; after an error of ours begin again with what is on the disk."""
         while True:
             try:
                 await self._drive(await self._prepare())
@@ -249,9 +249,10 @@ class Download:
             await self._carry_out(machine, command)
 
     async def _rest(self, error: Exception) -> bool:
-        """Let go of the file, say why on both sides and wait a while; False where it is not to begin anew.
+        """Let go of the file, say why on both sides and wait; return False if it must not begin again.
 
-        Nothing that was written is believed any more: a failed flush is told once, and is a success the next time.
+        After a failed fsync everything since the last good one counts as lost: the next fsync would report success
+        although the data never reached the disk. So the next run checks the file again.
         """
         message = error.message if isinstance(error, PeerpostError) else repr(error)
         log.error("%s: %s", self._row.id, message, exc_info=not isinstance(error, PeerpostError))
@@ -277,7 +278,7 @@ class Download:
 
     @property
     def _lacking_bytes(self) -> int:
-        """What has to have room for it to go on: what is missing, up to what is asked for at once."""
+        """How much room it needs to go on: what is missing, but no more than is asked for at once."""
         most, size = MAX_WINDOW_BYTES, self.size
         return most if size is None else min(size - self.progress_bytes, most)
 
@@ -294,7 +295,7 @@ class Download:
     async def _prepare(self) -> Receiving:
         """Open what an earlier run left and check it: the recorded bitmap is only a hint."""
         row = self._row
-        # Among the writes: where nobody waits for it any more, the thread still uses the file.
+        # This is among the writes, because the thread uses the file even when nobody waits for the result any more.
         opening = self._write("open", self._in_thread(self._part.open, row))
         have: bytes = await asyncio.shield(opening)
         if row.name or have:
@@ -316,7 +317,7 @@ class Download:
         self._wake.clear()
         due_s, now_s = machine.next_timer_s, time.monotonic()
         if due_s is not None and due_s <= now_s:
-            machine.on_timer(now_s)  # Here, where an error of it is met, and not in the timer.
+            machine.on_timer(now_s)  # Not in the timer's callback: here an error is handled.
 
     async def _carry_out(self, machine: Receiving, command: commands.ReceiveCommand) -> None:
         match command:
@@ -368,7 +369,7 @@ class Download:
         self._wake.set()
 
     async def _goes_on(self) -> None:
-        """Note that chunks come again, if it was noted why they did not."""
+        """Clear the recorded reason why nothing came, because chunks come again."""
         if self._row.error is not None and self.moving:
             await self._trouble(None)
         if self._row.peer_pause is not None:
@@ -380,7 +381,7 @@ class Download:
         record = (command.have, command.progress_bytes, command.finish)
         try:
             await self._services.store.write(rows.checkpoint, self._row.id, *record)
-        except StoreFullError as error:  # The record may lag behind: all that was flushed is there.
+        except StoreFullError as error:  # The record may be behind: what was flushed is there.
             machine.pause(said(error))
             self._pause(machine, error)
 
@@ -419,7 +420,7 @@ class Download:
             self._wake.set()
 
     async def _trouble(self, cause: str | None) -> None:
-        """Note why nothing comes, while that lasts, if it can be kept; what the user has paused stays paused."""
+        """Record why nothing comes, while that lasts, if the store allows. A transfer that the user paused stays so."""
         if self.paused:
             return
         self._row = dataclasses.replace(self._row, error=cause)
@@ -432,7 +433,7 @@ class Download:
 
     async def _end(self, state: str, cause: str) -> None:
         log.warning("%s %s: %s", self._row.id, state, cause)
-        # Only what the sender itself has ended it surely knows of.
+        # The sender surely knows of the end only if it caused it.
         knows = state == "cancelled" and self._cancel_reason is None
         await self._services.store.write(rows.end, self._row.id, state, cause, peer_knows=knows)
         self._services.events.publish("transfer", self._row.id, state)
@@ -440,7 +441,7 @@ class Download:
         await self._in_thread(self._part.discard)
 
     def _broken(self, error: BaseException) -> None:
-        """Have the machine that runs stop."""
+        """Stop the running machine with an error."""
         if self._machine is not None:
             self._error = self._error or error
             self._wake.set()

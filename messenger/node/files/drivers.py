@@ -1,4 +1,4 @@
-"""What drives the files that are on their way: one Download or Upload for each, made when it is needed."""
+"""The drivers of the files that are being transferred: one Download or Upload for each, made when it is needed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Drivers:
         download_ended: Callable[[str], object],
         upload_ended: Callable[[str], object],
     ) -> None:
-        """Prepare to drive; `folder` takes what comes. Of each end the contact's id is told."""
+        """Prepare; received files go to `folder`. When a file has ended, the callback gets the contact's id."""
         self._services, self._folder = services, folder
         self._spool, self._streams = spool, streams
         self._upload_class = upload_class
@@ -60,12 +60,12 @@ class Drivers:
     def of(
         self, contact_id: str, file_id: bytes | None, *, incoming: bool
     ) -> Download | Upload | None:
-        """Return what moves a file now, if anything does."""
+        """Return the driver of a file, if it has one now."""
         kept = self.downloads if incoming else self.uploads
         return None if file_id is None else kept.get((contact_id, file_id))
 
     def download(self, row: rows.Transfer) -> Download:
-        """Return what has a file come, and begin where nothing does yet."""
+        """Return the driver that receives a file; begin it if there is none."""
         key = (row.contact_id, row.file_id)
         found = self.downloads.get(key)
         if found is None:
@@ -75,11 +75,11 @@ class Drivers:
         return found
 
     async def upload(self, row: rows.Transfer) -> Upload:
-        """Return what sends a file, and begin where nothing does yet. Raises NotFoundError."""
+        """Return the driver that sends a file; begin it if there is none. Raises NotFoundError."""
         key = (row.contact_id, row.file_id)
         found = self.uploads.get(key)
         if found is None and row.source == rows.STREAM_SOURCE and not self._streams.of(row.file_id):
-            # It came to its end while its row was being read.
+            # The transfer ended while its row was being read.
             row = await self._services.store.read(rows.find, row.id)
             found = self.uploads.get(key)
         if found is None:
@@ -99,7 +99,7 @@ class Drivers:
     def _look_again(self, row: rows.Transfer, driver: Download | Upload) -> None:
         """Let go of a file whose contact was removed since its row was read.
 
-        Either `forget` finds the driver, which is noted by now, or the row is gone for the look that follows.
+        The driver is registered by now. So either `forget` finds it, or the row is gone when it is read again here.
         """
         name, duties = f"look-again-{row.id}", self._services.duties
         self._tasks.keep(name, lambda: self._require_row(row, driver), duties)
@@ -112,14 +112,14 @@ class Drivers:
             await self._drop([driver], [row])
 
     def session_down(self, contact_id: str) -> None:
-        """Put the files of a contact to sleep."""
+        """Suspend the files of a contact."""
         for kept in (self.downloads, self.uploads):
             for key, driver in kept.items():
                 if key[0] == contact_id:
                     driver.session_down()
 
     async def stop(self) -> None:
-        """Put every file to sleep."""
+        """Suspend every file."""
         await self._tasks.stop()
         drivers: list[Download | Upload] = [*self.downloads.values(), *self.uploads.values()]
         for driver in drivers:
@@ -130,9 +130,9 @@ class Drivers:
     # -- a contact that was removed
 
     async def forget(self, contact_id: str, files: Iterable[rows.Transfer]) -> None:
-        """Stop all files of a contact whose rows are gone, and give back what they hold open and on the disk.
+        """Stop all files of a contact whose rows are gone, close what they hold open and remove it from the disk.
 
-        `files` are the rows that were open. What a crash leaves of this the next start sweeps away.
+        `files` are the rows that were open. If a crash interrupts this, the next start removes the rest.
         """
         driven: list[Download | Upload] = []
         for kept in (self.downloads, self.uploads):

@@ -1,4 +1,4 @@
-"""Threads that work for somebody who may leave: they are stopped, and seen to leave too."""
+"""Threads that work for a caller who may be cancelled: they are stopped then, and waited for."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ T = TypeVar("T")
 
 
 class GivenUp:
-    """What work that may have no end asks between two pieces."""
+    """A flag that work without a known end checks between two pieces."""
 
     def __init__(self) -> None:
         self._given_up = False
 
     def stop(self) -> None:
-        """Have the work end at its next piece."""
+        """Make the work end before its next piece."""
         self._given_up = True
 
     def require_wanted(self) -> None:
-        """Raise UnavailableError once nobody waits for the work any more."""
+        """Raise UnavailableError if nobody waits for the work any more."""
         if self._given_up:
             raise UnavailableError("it was given up", hint="try again")
 
@@ -39,9 +39,9 @@ async def until_left(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
-    """Return what work in a thread comes to; where the caller is cancelled, stop it and see it leave.
+    """Return the result of work in a thread. If the caller is cancelled, stop the work and wait until it has ended.
 
-    It must not go on for somebody who has left: its source may have no end, and what it reads is closed after this.
+    It must not go on without a caller: its source may have no end, and what it reads is closed after this.
     """
     running = asyncio.wrap_future(threads.submit(work, *args, **kwargs))
     try:
@@ -52,5 +52,5 @@ async def until_left(
             with suppress(asyncio.CancelledError):
                 await asyncio.wait((running,))
         if not running.cancelled():
-            running.exception()  # It was asked to fail, and nobody else takes that.
+            running.exception()  # It failed because we stopped it; fetched here so that it is not logged.
         raise

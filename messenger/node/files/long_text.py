@@ -1,4 +1,4 @@
-"""A long text that came as a file, read piece by piece: nobody holds all of it, neither the node nor who shows it."""
+"""A long text that came as a file, read piece by piece: neither the node nor the command holds all of it in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PIECE_BYTES: Final = 128 << 10
 
 
 class LongText:
-    """The text in a sealed file. All of it blocks, and may be called from one thread after another."""
+    """The text in a sealed file. All methods block; they may be called from different threads, one after another."""
 
     def __init__(self, open_file: Callable[[], SealedFile], end: End) -> None:
         """Prepare to read; the file is opened by `check`."""
@@ -25,11 +25,11 @@ class LongText:
         self._file: SealedFile | None = None
         self._closed = False
         self._pieces: Iterator[str] = iter(())
-        # A reader that leaves closes the file, which a thread may just be reading.
+        # A reader that leaves closes the file while a thread may still be reading it.
         self._turn = threading.Lock()
 
     def check(self) -> None:
-        """Open the file and check all of it, so that of a damaged text nothing is shown. Raises StorageError."""
+        """Open the file and check all of it, so that nothing of a damaged text is shown. Raises StorageError."""
         with self._turn:
             if self._closed:
                 return
@@ -39,7 +39,7 @@ class LongText:
             self._pieces = self._decoded(self._file)
 
     def next(self) -> str | None:
-        """Return what follows, None at the end; what is no UTF-8 is replaced. Raises StorageError."""
+        """Return the next piece, None at the end; bytes that are no UTF-8 are replaced. Raises StorageError."""
         with self._turn:
             return None if self._closed else next(self._pieces, None)
 
@@ -52,7 +52,7 @@ class LongText:
                 self._file = None
 
     def _decoded(self, file: SealedFile) -> Iterator[str]:
-        # It keeps the beginning of a character whose end is in the next piece.
+        # The decoder keeps the beginning of a character whose end is in the next piece.
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         for plain in file.plain(self._end):
             for at in range(0, len(plain), PIECE_BYTES):

@@ -8,16 +8,16 @@ from collections import deque
 __all__ = ["Meter"]
 
 SPAN_S = 5.0
-"""What the mean is over: long enough to be steady, short enough to show a change."""
+"""The time over which the mean is taken: long enough to be steady, short enough to show a change."""
 STEP_S = 0.25
-"""How far apart two readings are that are kept."""
+"""The shortest time between two readings that are kept."""
 
 
 class Meter:
     """Readings of a counter, and its rate."""
 
     def __init__(self, kept: int = 1) -> None:
-        """Begin; of readings that are long ago so many are kept: with two, one that comes seldom still has a rate."""
+        """Begin. `kept` readings older than the span are kept: with two, a counter read seldom has a rate too."""
         self._kept = kept
         self._readings: deque[tuple[float, int]] = deque()
 
@@ -42,6 +42,6 @@ class Meter:
         self._readings.clear()
 
     def _forget(self, now_s: float) -> None:
-        # The one before the span stays while there is none within it: it says that nothing grew.
+        # The last reading before the span stays while there is none within it: it shows that nothing grew.
         while len(self._readings) > self._kept and now_s - self._readings[0][0] > SPAN_S:
             self._readings.popleft()

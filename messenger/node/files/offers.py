@@ -1,8 +1,8 @@
-"""What is offered to us, decided: taken, asked about, refused, or left to wait for its turn.
+"""Decides on each file that is offered to us: it is taken, the user is asked, it is refused, or it waits.
 
-Refused is only what no waiting mends. An offer beyond the places of its contact, or for which the disk or the
-contact's share of it has no room now, stays `offered` in the store, and is looked at again: when a file ends, when a
-session begins, when the user has made room, and by timer while it is room that is short.
+An offer is refused only if waiting cannot help. If its contact has no free place, or the disk or the contact's quota
+has no room now, it stays `offered` in the store and is looked at again: when a file ends, when a session begins, when
+the user has made room, and by a timer while room is short.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ __all__ = ["Offers"]
 log = logging.getLogger(__name__)
 
 PLACES = {False: 32, True: 16}
-"""Incoming files of one contact under way at once, and long texts, which need not wait for files."""
+"""How many incoming files of one contact may be active at once, and how many long texts (True), which do not wait for
+files."""
 ROOM_RETRY_S = (2.0, 30.0)
-"""What there is no room for is looked at again after so long, at first and at most."""
+"""The first and the longest wait until an offer without room is looked at again."""
 LOOKED_AT = 64
-"""Offers read at once."""
+"""How many offers are read at once."""
 
 
 class Offers:
@@ -51,14 +52,14 @@ class Offers:
         refuse: Callable[[rows.Transfer, str], Awaitable[object]],
         tell: Callable[[rows.Transfer, str], object],
     ) -> None:
-        """Prepare to decide; `begin` and `refuse` carry it out, `tell` has the sender know why its file waits."""
+        """Prepare. `begin` and `refuse` carry out a decision; `tell` tells the sender why its file waits."""
         self._services = services
         self._folder = folder
         self._begin, self._refuse, self._tell = begin, refuse, tell
         self._looking: dict[str, asyncio.Event] = {}
         self._short: set[str] = set()
         self._told: dict[str, set[str]] = {}
-        """By contact, of which files its session knows that our user is asked."""
+        """By contact: the files of which the contact was told in this session that our user is asked."""
         self._tasks = Tasks()
 
     @property
@@ -67,11 +68,11 @@ class Offers:
         return bool(self._short)
 
     async def stop(self) -> None:
-        """Decide no more."""
+        """Stop deciding."""
         await self._tasks.stop()
 
     def look(self, contact_id: str) -> None:
-        """Decide soon on what a contact has offered; one decision at a time, or two would take the same place."""
+        """Decide soon on what a contact has offered. One decision at a time: two could take the same place."""
         wanted = self._looking.get(contact_id)
         if wanted is not None:
             wanted.set()
@@ -81,17 +82,17 @@ class Offers:
         self._tasks.keep(name, lambda: self._run(contact_id), self._services.duties)
 
     def session_up(self, contact_id: str) -> None:
-        """Decide on what waits, and have the new session know what our user is asked about."""
+        """Decide on what waits, and tell the contact in the new session what our user is asked about."""
         self._told.pop(contact_id, None)
         self.look(contact_id)
 
     def room_was_made(self) -> None:
-        """Look at once at what waits for room, of whichever contact: the disk is everybody's."""
+        """Look at once at what waits for room, of all contacts: they share the disk."""
         for wanted in self._looking.values():
             wanted.set()
 
     def forget(self, contact_id: str) -> None:
-        """Wait no more for what a contact offered that was removed."""
+        """Forget the offers of a contact that was removed."""
         self._short.discard(contact_id)
         self._told.pop(contact_id, None)
         self.look(contact_id)
@@ -100,7 +101,8 @@ class Offers:
         wanted, (wait_s, longest_s) = self._looking[contact_id], ROOM_RETRY_S
         while True:
             wanted.clear()
-            # Short of room until it is known that it is not: whatever fails here, the offers are still there.
+            # The contact counts as short of room until the opposite is known: if anything fails here, the timer looks
+            # again.
             self._short.add(contact_id)
             if not await self._decide(contact_id):
                 self._short.discard(contact_id)
@@ -131,7 +133,7 @@ class Offers:
         return short
 
     async def _ask(self, contact_id: str, most_bytes: int | None) -> None:
-        """Have the user asked about what is larger than that, and no more about what is not."""
+        """Mark offers larger than that as to be asked about, and smaller ones as not to be."""
 
         def work(db: apsw.Connection) -> tuple[list[str], list[str]]:
             asked = rows.ask(db, contact_id, most_bytes)
@@ -145,7 +147,7 @@ class Offers:
             self._services.events.publish("transfer", id_, "offered")
 
     async def _tell_asking(self, contact_id: str) -> None:
-        """Have the sender know what waits for our user, once in each session."""
+        """Tell the sender which files wait for our user, once in each session."""
         found = await self._services.store.read(offers.asking, contact_id)
         told = self._told.setdefault(contact_id, set())
         told &= {row.id for row in found}
@@ -155,7 +157,7 @@ class Offers:
                 told.add(row.id)
 
     async def _fill(self, contact_id: str, accept: int | str, *, as_text: bool) -> bool:
-        """Begin what has a place and fits, in the order it was offered; return whether something does not fit."""
+        """Begin the offers that have a place and fit, in their order; return whether one does not fit."""
         store, after, short = self._services.store, 0, False
         under_way = await store.read(offers.under_way, contact_id, as_text=as_text)
         while (free := PLACES[as_text] - under_way) > 0:
@@ -173,12 +175,12 @@ class Offers:
         return short
 
     async def begin(self, row: rows.Transfer, accept_bytes: int) -> bool:
-        """Take a file if there is room; else have it wait, the cause known on both sides. Return whether it began."""
+        """Begin a file if there is room; otherwise it waits, and both sides know why. Return whether it began."""
         cause = await self._lacks(row)
         store = self._services.store
         if cause is None:
             if row.size is None and row.accepted_bytes is None and not row.as_text:
-                # It is asked about when it turns out longer.
+                # If the stream turns out longer than accepted, the user is asked then.
                 await store.write(rows.let_come, row.id, accept_bytes)
             await self._begin(row)
             return True
@@ -192,7 +194,7 @@ class Offers:
     async def _lacks(self, row: rows.Transfer) -> str | None:
         """Return why there is no room for a file now, or None."""
         config = self._services.config.storage
-        # What was begun before has a claim to what is free.
+        # Files that were begun before have a claim to the free space.
         promised_bytes = await self._services.store.read(offers.promised_bytes)
         try:
             check_space(
@@ -206,14 +208,14 @@ class Offers:
         return None
 
     async def _room_for(self, row: rows.Transfer) -> int:
-        """Return how many bytes the contact's quota still lets in beside this file."""
+        """Return how many bytes the contact's quota still allows, not counting this file."""
         default_bytes = self._services.config.storage.quota
         return await self._services.store.read(
             quota.room, row.contact_id, default_bytes, besides=row.file_id
         )
 
     async def policy(self, contact_id: str) -> int | str:
-        """Return what is said of this contact, or else of everybody: bytes, `ask` or `never`."""
+        """Return the setting of this contact, or else the general one: bytes, `ask` or `never`."""
         own = (await self._services.store.read(contacts.find, contact_id)).accept
         if own is None:
             return self._services.config.storage.accept

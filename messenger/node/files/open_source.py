@@ -1,4 +1,4 @@
-"""What an outgoing file is read from: the spool, a file of the user's, a folder, or a stream that still grows."""
+"""The source of an outgoing file: the spool, a file of the user, a folder, or a stream that still grows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies in the home itself, and goes to nobody: whoever has the keys is its owner."""
+"""The files of the home itself, which must never be sent: whoever has the keys in them has the identity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["identities", "require_not_own"]
 
 
 def identities(home: Path) -> frozenset[tuple[int, int]]:
-    """Return device and inode of the home and of what lies in it at the top: names may be links, or linked."""
+    """Return device and inode of the home and of what lies directly in it. Names are not enough: they may be links."""
     return frozenset(_each(home))
 
 
@@ -25,7 +25,7 @@ def _each(home: Path) -> Iterator[tuple[int, int]]:
 
 
 def require_not_own(home: Path, fd: int) -> None:
-    """Raise BadInputError for the open home, a folder of it, its keyfile, its store and what is beside them."""
+    """Raise BadInputError if what is open is the home, a folder in it, its keyfile, its store or a file beside them."""
     found = os.fstat(fd)
     if (found.st_dev, found.st_ino) in identities(home):
         raise BadInputError(

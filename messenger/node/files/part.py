@@ -1,6 +1,6 @@
-"""What has come of an incoming file, on the disk.
+"""The part of an incoming file that has arrived, on the disk.
 
-Where it lies is said by `store.blobs`.
+`store.blobs` says where it lies.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from peerpost.store.tables import transfers as rows
 __all__ = ["Part"]
 
 FLUSH_BYTES = 16 << 20
-"""Written before it is flushed: 20 ms of a usual disk."""
+"""How much is written before it is flushed: a usual disk takes 20 ms for it."""
 
 
 class Part:
-    """The part of one file. All of it blocks but `wrote`."""
+    """The part of one file. All methods block except `wrote`."""
 
     def __init__(self, folder: Path, row: rows.Transfer) -> None:
         self._path = blobs.path(folder, row, ".part")
@@ -31,7 +31,7 @@ class Part:
 
     @property
     def file(self) -> SealedFile:
-        """The open file. Raises StorageError where it is not open."""
+        """The open file. Raises StorageError if it is not open."""
         if self._file is None:
             raise StorageError("the part is not open")
         return self._file
@@ -40,7 +40,7 @@ class Part:
         """Open what an earlier run left, or begin; return the bitmap of the chunks that are right."""
         sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
         if self._final.exists():
-            # The file was put in place, and the node ended before that was recorded.
+            # The file was put in place, but the node ended before that was recorded.
             self._path = self._final
         if not self._path.exists():
             self._path.with_suffix(".leaves").unlink(missing_ok=True)
@@ -51,7 +51,7 @@ class Part:
         return self._file.rehash(row.finish_size if row.finish is not None else row.size)
 
     def wrote(self, size_bytes: int) -> bool:
-        """Note what was written, and tell whether to `flush` it: much at once would hold up whoever else writes."""
+        """Note what was written; return whether to `flush` now, because a large flush would hold up other writers."""
         self._unflushed += size_bytes
         if self._unflushed < FLUSH_BYTES or self._flushing:
             return False
@@ -70,7 +70,7 @@ class Part:
         self.file.finish(end, self._final)
 
     def close(self) -> None:
-        """Let go of it, and keep it; again is harmless."""
+        """Close the file and keep it. Closing twice is harmless."""
         if self._file is not None:
             self._file.close()
             self._file = None

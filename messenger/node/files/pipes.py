@@ -1,9 +1,9 @@
 """Sources of unknown length: read into the spool and sent at the same time.
 
-What comes is sealed chunk by chunk, and a chunk can be pulled as soon as another byte has come after it. Only the
-end of the source makes a file of it. Whoever reads the source, a command, has to live until then and to confirm the
-end: a pipeline that is interrupted ends its pipe too, and a file cut short must not look whole. A stream that is
-given up, or whose node ends, fails with its cause on both sides.
+Data is sealed chunk by chunk, and a chunk can be pulled as soon as one more byte has arrived after it. It becomes a
+file only when the source ends and the command that reads the source confirms that. An interrupted pipeline ends its
+pipe too, and a file that was cut short must not look complete. A stream that is given up, or whose node ends, fails
+with its cause on both sides.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = ["Pipe", "Pipes", "failed"]
 log = logging.getLogger(__name__)
 
 MAX_STREAMS = 32
-"""Sources read at once, each by a thread of its own; more wait unread, and hold up nothing but what writes them."""
+"""Sources that are read at once, each by a thread of its own. More have to wait, which holds up only their writers."""
 NODE_ENDED = "the sender's node ended while the source was still being read"
 
 
@@ -53,12 +53,12 @@ class Pipe:
     def __init__(self, fd: int) -> None:
         """Take ownership of the descriptor."""
         self.token = secrets.token_hex(8)
-        """Names it to the command that reads it."""
+        """By this the command that reads the source refers to the stream."""
         self.file_id = secrets.token_bytes(16)
         self.key = secrets.token_bytes(32)
         self.source = Source(fd)
         self.available = 0
-        """Chunks that lie in the spool, none of them the last."""
+        """Chunks in the spool, none of which is the last."""
         self.read_bytes = 0
         self.finish: wire.Finish | None = None
         """Size, count and root, once the end is confirmed and recorded."""
@@ -69,12 +69,12 @@ class Pipe:
         """Whether it has become a file, or has been given up."""
         self.on_change: Callable[[], None] = lambda: None
         self.on_failure: Callable[[str], None] = lambda _: None
-        """What sends it hears of these."""
+        """Called with the cause of a failure; set by the driver that sends the stream."""
         self.filled = asyncio.Event()
         self.confirmed = asyncio.Event()
 
     async def at_end(self, within_s: float) -> bool:
-        """Wait for the end of the source. Return whether it has come; raise what kept it from coming."""
+        """Wait for the end of the source. Return whether it has come; raise the error that prevented it."""
         try:
             async with asyncio.timeout(within_s):
                 await self.filled.wait()
@@ -85,38 +85,38 @@ class Pipe:
         return True
 
     async def wait_confirmed(self) -> None:
-        """Wait until whoever reads the source says that this is its end; a command that is stopped says so later.
+        """Wait until the command confirms the end of the source. A command that is stopped (SIGSTOP) confirms later.
 
-        Raises what ended it meanwhile.
+        Raises the error that ended the stream meanwhile.
         """
         await self.confirmed.wait()
         if self.error is not None:
             raise self.error
 
     def grown(self, available: int, read_bytes: int) -> None:
-        """Take that more has come."""
+        """Note that more has arrived."""
         self.available, self.read_bytes = available, read_bytes
         self.on_change()
 
     def stop(self, error: PeerpostError) -> None:
-        """Read no more, for this reason."""
+        """Stop reading, for this reason."""
         if not self.filled.is_set():
             self.fail(error)
             self.source.stop()
         elif not self.settled:
-            # Nothing is read any more, and its end is still to be confirmed: that is not waited for.
+            # Reading has ended already; only the confirmation is missing, and it is not waited for any more.
             self.fail(error)
             self.confirmed.set()
 
     def fail(self, error: PeerpostError) -> None:
-        """Take why it will not come to its end: the first cause is the one that is told."""
+        """Note why it will not be completed. Of several causes, the first one is reported."""
         if self.error is None:
             self.error = error
             self.on_failure(error.message)
 
 
 def failed(cause: str) -> str:
-    """Return how the outbox tells of what failed here: a message has no word for it but `refused`."""
+    """Return the reason for the outbox when something failed here: the only state for that is `refused`."""
     return f"it failed, and the contact did not refuse it: {cause}"
 
 
@@ -166,7 +166,7 @@ class Pipes:
             stream.read_bytes = stream.end.size
         except Exception as error:
             try:
-                # Before anything is written about it: the disk may be full because of this.
+                # This comes before anything is written: the disk may be full because of it.
                 await self._services.in_thread(self._spool.empty, stream.file_id)
             finally:
                 stream.fail(
@@ -181,7 +181,7 @@ class Pipes:
             stream.filled.set()
 
     def confirm(self, token: str) -> None:
-        """Take that the source of a stream has come to its end. Raises NotFoundError."""
+        """Note that the source of a stream has ended completely. Raises NotFoundError."""
         if token not in self._open:
             raise NotFoundError("there is no such stream")
         self._open[token].confirmed.set()
@@ -209,7 +209,7 @@ class Pipes:
         self.settle(stream)
         stream.on_change()
         if kept_id != stream.file_id:
-            # The same bytes were there already. Who reads this copy now has it open.
+            # The same bytes were in the spool already. Whoever still reads this copy has it open.
             await self._spool.tidy({stream.file_id})
 
     def settle(self, stream: Pipe) -> None:
@@ -237,7 +237,7 @@ class Pipes:
         try:
             await self._services.store.write(work)
         except StoreFullError as error:
-            # Then each ends when it is asked for: what was spooled of it is not there any more.
+            # Each then ends when the receiver asks for it, because its spooled part is gone.
             log.warning("cannot record that streams were cut off: %s", error.message)
 
     async def stop(self) -> None:

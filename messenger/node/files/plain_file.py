@@ -1,4 +1,4 @@
-"""Read a received file where it lies plain: in a folder of the user's, who may have done anything with it since."""
+"""Reads a received file that lies plain in a folder of the user, who may have changed or moved it since."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PIECE_BYTES = 1 << 20
 def read_plain(path: str, digest: bytes, take: Callable[[memoryview], object]) -> str:
     """Hand over the bytes of a file; return their BLAKE2b-256 in hex, which is `digest`.
 
-    Raises NoInputError where it is not there, SourceChangedError once all was handed over that is not what came.
+    Raises NoInputError if it is not there; SourceChangedError at the end if the bytes are not those that came.
     """
     try:
         fd = disk.open_source(path)

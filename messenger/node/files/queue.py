@@ -1,4 +1,4 @@
-"""Queue a file: its bytes made safe first, then its offer and its transfer in one transaction."""
+"""Queue a file: first its bytes are made durable, then its offer and its transfer are stored in one transaction."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ __all__ = ["FileQueue"]
 
 
 LONG_TEXT_NAME = "text.txt"
-"""What a text is called that goes as a file."""
+"""The name of a text that is sent as a file."""
 
 
 class _Traits(NamedTuple):
-    """What a file is besides its bytes and its name."""
+    """The attributes of a file besides its bytes and its name."""
 
     mode: int | None = None
     mtime_s: int | None = None
@@ -71,10 +71,10 @@ class FileQueue:
         lane: wire.Lane,
         expires_ms: int | None,
     ) -> outbox.Entry:
-        """Queue what an open file, pipe or socket gives.
+        """Queue the content of an open file, pipe or socket.
 
-        A large file that `path_hint` leads to is sent by reference: read while it is pulled. All else is
-        sealed into the spool before this returns, unless the same bytes lie there already. Raises
+        A large file that `path_hint` leads to is sent by reference: it is read while it is pulled. Anything else
+        is sealed into the spool before this returns, unless the same bytes are there already. Raises
         NoInputError, StoreFullError, StorageError.
         """
         traits = _traits(os.fstat(fd))
@@ -106,10 +106,10 @@ class FileQueue:
         expires_ms: int | None,
         copy: bool,
     ) -> tuple[outbox.Entry, list[str]]:
-        """Queue an open folder; return what is not sent of it, too, each with its reason.
+        """Queue an open folder; return also what in it is not sent, each with its reason.
 
-        A small one, and any with `copy`, is sealed into the spool before this returns; of another only a list
-        of what is in it, and the files are read from `path` while they are pulled. Raises NoInputError,
+        A small folder, and any with `copy`, is sealed into the spool before this returns. Of another one only the
+        list of its contents is; the files are read from `path` while they are pulled. Raises NoInputError,
         BadInputError, StoreFullError, StorageError.
         """
         prefix = clip(safe_name(name), limits.NAME_BYTES - len(FOLDER_SUFFIX))
@@ -150,7 +150,7 @@ class FileQueue:
     async def put_text(
         self, contact_id: str, data: bytes, *, lane: wire.Lane, expires_ms: int | None
     ) -> outbox.Entry:
-        """Queue a text that is too long for one message; beyond what is shown as a text it is a file."""
+        """Queue a text that is too long for one message; if it is too long to be shown as a text, it is a file."""
         as_text = len(data) <= limits.MAX_TEXT_BYTES
         name = "" if as_text else LONG_TEXT_NAME
         return await self._put_spooled(
@@ -160,7 +160,7 @@ class FileQueue:
     async def put_stream(
         self, contact_id: str, stream: Pipe, *, name: str, lane: wire.Lane, expires_ms: int | None
     ) -> outbox.Entry:
-        """Queue a stream: as a file if it has come to its end, else with an offer that leaves the end open."""
+        """Queue a stream: as a file if it has ended already, else with an offer that leaves the size open."""
         if stream.content is not None and stream.end is not None:
             return await self._queue_spooled(
                 contact_id, stream.content, stream.end, name, lane, expires_ms
@@ -171,7 +171,7 @@ class FileQueue:
         )  # fmt: skip
 
     def _reference(self, fd: int, path_hint: bytes | None) -> Reference | None:
-        """Return a reference where the file is large and the path surely leads to it."""
+        """Return a reference if the file is large and the path certainly leads to it."""
         status = os.fstat(fd)
         if path_hint is None or not stat.S_ISREG(status.st_mode):
             return None
@@ -221,7 +221,7 @@ class FileQueue:
         except PeerpostError:
             self._spool.remove(file_id)
             raise
-        # The same bytes may have been there already: then this copy has no row.
+        # If the same bytes were in the spool already, the entry uses those, and no row names this copy: remove it.
         await self._spool.tidy({file_id})
         return entry
 
@@ -243,7 +243,7 @@ class FileQueue:
         traits: _Traits = _NONE,
     ) -> outbox.Entry:
         at_ms = now_ms()
-        # What was spooled just now has the file's own id, or is the manifest of a folder.
+        # A content that was spooled just now has the id of the file, or is the manifest of a folder.
         spooled = content is not None and (content.id == file_id or source is not None)
         offer = wire.Offer(
             file_id=file_id or secrets.token_bytes(16),
@@ -295,7 +295,7 @@ class FileQueue:
 
 
 def _traits(status: os.stat_result) -> _Traits:
-    """Return what an offer says of an open file: nothing of a pipe or a socket."""
+    """Return the attributes of an open file that its offer names; none for a pipe or a socket."""
     if not stat.S_ISREG(status.st_mode):
         return _NONE
     mtime_s = int(status.st_mtime)
@@ -308,7 +308,7 @@ def _ext(files: int | None, traits: _Traits) -> dict[str, bytes]:
 
 
 class _GoneError(Exception):
-    """The content is not in the spool any more."""
+    """The content is no longer in the spool."""
 
 
 def _kept(db: apsw.Connection, content: Content, *, new: bool) -> bytes:
@@ -321,12 +321,12 @@ def _kept(db: apsw.Connection, content: Content, *, new: bool) -> bytes:
 
 
 def _leads_to(path: bytes, fd: int) -> bool:
-    """Tell whether a path surely leads to what is open."""
+    """Return whether a path certainly leads to the open file."""
     with suppress(OSError, ValueError):
         return os.path.samestat(os.stat(path), os.fstat(fd))  # noqa: PTH116 - bytes
     return False
 
 
 def _base(name: str) -> str:
-    """Return the last component of what a file is called, in UTF-8; the receiver makes it safe in any case."""
+    """Return the last component of a file's name, in UTF-8. The receiver makes it safe in any case."""
     return Path(name).name.encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""The source of one outgoing file: opened when it is first asked for, read and sealed on the loop or in threads."""
+"""The source of one outgoing file: opened when it is first needed, read and sealed on the loop or in threads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Reading"]
 
 
 class Reading:
-    """What an upload reads from. Each method raises TransientError where to try again may help."""
+    """What an upload reads from. Each method raises TransientError if trying again may help."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Reading:
         *,
         given_up: Callable[[], bool],
     ) -> None:
-        """Prepare to read what the transfer `row` sends; `given_up` tells whether nobody wants it any more."""
+        """Prepare to read what the transfer `row` sends; `given_up` returns whether nobody wants it any more."""
         self._services = services
         self._spool = spool
         self._row = row
@@ -55,7 +55,7 @@ class Reading:
         return piece
 
     async def _read_here(self, source: ResealedSource, first: int, count: int) -> Piece:
-        """Read and seal on the loop, if the system has the chunks in memory: every thread less is time won."""
+        """Read and seal on the loop, if the chunks are in the page cache: not using a thread saves time."""
         services, size = self._services, 1 << self._row.chunk_log2
         parts = await services.computed(
             lambda part: source.read_cached(first + part.start, part.stop - part.start), count, size
@@ -80,7 +80,7 @@ class Reading:
         return await self._services.in_thread(source.read_leaves, first, count)
 
     async def end(self) -> End:
-        """Return size, count and root of what has no recorded end. Raises SourceChangedError, StorageError."""
+        """Return size, count and root if no end is recorded. Raises SourceChangedError, StorageError."""
         source = await self.opened()
         if not isinstance(source, ResealedSource):
             raise PeerpostError("the end of the spooled file is not recorded")
@@ -101,12 +101,12 @@ class Reading:
         return self._source
 
     def stream_ended(self, end: End) -> None:
-        """Take that the stream that is read has come to its end."""
+        """Note that the stream that is read has ended."""
         if isinstance(self._source, SpoolSource):
             self._source.ended(end)
 
     def close(self) -> None:
-        """Close the source; what is read next opens it anew. Call it when no thread uses it."""
+        """Close the source; the next read opens it again. Call it when no thread uses it."""
         source, self._source = self._source, None
         if source is not None:
             source.close()

@@ -1,4 +1,4 @@
-"""What an earlier run of the node left of files, put in order before anything moves."""
+"""Puts in order what an earlier run of the node left of files, before any transfer begins."""
 
 from __future__ import annotations
 

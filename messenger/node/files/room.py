@@ -1,4 +1,4 @@
-"""Waiting for a disk that did not take what came: tried again by itself, and both sides know why nothing moves."""
+"""Waits for a disk that is full or failed: it is tried again automatically, and both sides know why nothing moves."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from peerpost.store.files.space import check_space
 __all__ = ["RETRY_S", "Room", "said"]
 
 RETRY_S = (2.0, 30.0)
-"""What the disk did not take is tried again after so long, at first and at most."""
+"""The first and the longest wait until a write that failed is tried again."""
 
 
 def said(error: Exception) -> str:
-    """Return what the sender reads: the cause in full is of our disk, and stays here."""
+    """Return what the sender is told. The full cause is about our disk and is not sent."""
     if isinstance(error, StoreFullError):
         return "the receiver's disk is full"
     if isinstance(error, StorageError):
@@ -24,22 +24,22 @@ def said(error: Exception) -> str:
 
 
 class Room:
-    """What the disk has for one file that comes."""
+    """The waiting of one incoming file for the disk."""
 
     def __init__(self, folder: Path, *, reserve_bytes: int) -> None:
         self._folder, self._reserve_bytes = folder, reserve_bytes
         self._wait_s = RETRY_S[0]
 
     def wrote(self) -> None:
-        """Note that the disk takes it."""
+        """Note that the disk accepts writes."""
         self._wait_s = RETRY_S[0]
 
     async def wait(
         self, error: Exception, lacking_bytes: int, give_up: asyncio.Event | None = None
     ) -> None:
-        """Return when to try again: after a while, and if the disk was full not before what lacks has room.
+        """Return when it is time to try again: after a while, and if the disk was full, when the rest has room.
 
-        To try in vain has the sender send a window for nothing. Returns at once when `give_up` is set.
+        Trying in vain would make the sender send a window for nothing. Returns at once when `give_up` is set.
         """
         while give_up is None or not give_up.is_set():
             await _sleep(self._wait_s, give_up)

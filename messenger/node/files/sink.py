@@ -1,4 +1,4 @@
-"""What a command has the node write to: a file, or a pipe whose reader may keep the writer waiting for ever."""
+"""Where the node writes for a command: a file, or a pipe whose reader may keep the writer waiting for ever."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from peerpost.store import disk
 __all__ = ["Sink"]
 
 PIPE_BYTES = 4096
-"""What a pipe that is ready takes without a wait (PIPE_BUF)."""
+"""How much a pipe that is ready accepts without blocking (PIPE_BUF)."""
 
 
 class Sink:
     """An open file, pipe, socket or device. One thread writes; the loop begins, stops and closes it."""
 
     def __init__(self, fd: int) -> None:
-        """Write to a copy of a descriptor: that of a request is closed once who asked has left."""
+        """Write to a copy of a descriptor, because the one of a request is closed when its client leaves."""
         self._fd = os.dup(fd)
         try:
             self._woken, self._waker = os.pipe()
@@ -34,11 +34,11 @@ class Sink:
         self._poll.register(self._woken, select.POLLIN)
         status = os.fstat(self._fd)
         self.may_wait = not stat.S_ISREG(status.st_mode)
-        """Whether a write may have to wait for somebody."""
+        """Whether a write may have to wait for a reader."""
         self._sparse = None if self.may_wait else _sparse(self._fd, status.st_size)
 
     def write(self, data: memoryview) -> None:
-        """Write all of it as its reader takes it.
+        """Write all of it, as fast as its reader takes it.
 
         Raises ReaderLeftError, StorageError, and UnavailableError once it is stopped.
         """
@@ -59,24 +59,24 @@ class Sink:
                     raise ReaderLeftError("the reader of what is written has left") from None
 
     def end(self) -> None:
-        """Have a file end where all that was written ends. Raises StorageError."""
+        """Truncate a file to what was written. Raises StorageError."""
         if self._sparse is not None:
             with disk.errors("cannot write the file"):
                 self._sparse.end()
 
     def stop(self) -> None:
-        """Have the writer give up, also while it waits."""
+        """Make the writer give up, even while it waits."""
         self._stopped = True
         os.write(self._waker, b"x")
 
     def close(self) -> None:
-        """Let go; its writer has left, and nobody stops it any more."""
+        """Close the descriptors; the writer has ended, and `stop` is not called any more."""
         for fd in (self._fd, self._woken, self._waker):
             os.close(fd)
 
 
 def _sparse(fd: int, size_bytes: int) -> SparseWriter | None:
-    """Return what leaves holes in a file; None of one that is written over, or that only grows by what is written."""
+    """Return a writer that leaves holes in a file; None for a file with content, or one opened for appending."""
     appends = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
     at_end = os.lseek(fd, 0, os.SEEK_CUR) == size_bytes
     return SparseWriter(fd) if at_end and not appends else None

@@ -1,10 +1,10 @@
-"""The spool of one home: contents put in once, opened for the transfers that need them, and swept away.
+"""The spool of one home: contents are put in once, opened for the transfers that need them, and removed at the end.
 
-    spool/<content id>.sealed, .leaves      what was spooled, sealed under the keys of who spooled it
-    spool/<file id>.leaves                  leaves of a transfer that seals anew what lies elsewhere
+    spool/<content id>.sealed, .leaves      what was spooled, sealed under the keys of the first transfer
+    spool/<file id>.leaves                  leaves of a transfer that seals content anew which lies elsewhere
 
-Order makes it safe to die anywhere: the files are on the disk before a row names them, and go after the last row
-that does. What is left between the two is named by nothing, and `sweep` removes it at the next start.
+The order makes a crash harmless at any point: the files are on the disk before a row names them, and are removed after
+the last row that does. A crash in between leaves files that no row names, and `sweep` removes these at the next start.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Spool:
         return contents.hasher(self._digest_key)
 
     async def recognise(self, fd: int) -> Content | None:
-        """Return the content that a file's bytes are already; None for what has to be spooled.
+        """Return the content that already has a file's bytes; None if they must be spooled.
 
         Only a regular file is read for this, and only if something spooled has its size.
         """
@@ -79,10 +79,10 @@ class Spool:
         thread: Executor | None = None,
         tidy: bool = True,
     ) -> tuple[Content, End]:
-        """Seal all that a source gives; the files are on the disk, and no row names them yet.
+        """Seal everything from a source. Afterwards the files are on the disk, and no row names them yet.
 
-        `on_chunks` is as in `store.spool.spool`. A source that may keep its reader waiting has a `thread` of its
-        own: those of the node are for work.
+        `on_chunks` is as in `store.spool.spool`. A source that may keep its reader waiting gets a `thread` of its
+        own, so that it does not block the node's threads.
 
         Raises NoInputError, StoreFullError or StorageError, with nothing left behind unless `tidy` is false.
         """
@@ -98,7 +98,7 @@ class Spool:
             )
             return content, end
 
-        # A descriptor of its own: that of a request is closed once who asked has left.
+        # Use a copy of the descriptor: the one of a request is closed when its client leaves.
         own = Source(os.dup(source)) if isinstance(source, int) else None
         given = own or _Interruptible(cast("Readable", source))
         try:
@@ -147,7 +147,7 @@ class Spool:
         return await self._services.in_thread(run)
 
     async def tidy(self, ids: set[bytes]) -> None:
-        """Remove what no row names any more of the files of some contents and transfers."""
+        """Remove the files of these contents and transfers that no row names any more."""
         store = self._services.store
         missing = await store.read(contents.missing, ids)
         unneeded = await store.read(contents.unneeded, missing)
@@ -161,11 +161,11 @@ class Spool:
         await self._services.in_thread(run)
 
     async def tidy_after(self, ended: Iterable[Transfer]) -> None:
-        """Remove what outgoing transfers leave that have ended or are gone."""
+        """Remove what outgoing transfers left that have ended or are gone."""
         await self.tidy({id_ for row in ended for id_ in (row.file_id, row.content_id) if id_})
 
     async def sweep(self) -> None:
-        """Remove what was being spooled, or removed, when the node was killed; call it at the start."""
+        """Remove what was being spooled or removed when the node was killed; call it at the start."""
         await self.tidy(await self._services.in_thread(self._ids))
 
     def _ids(self) -> set[bytes]:
@@ -184,7 +184,7 @@ class Spool:
         return self.path(file_id).with_suffix(LEAVES_SUFFIX)
 
     def empty(self, id_: bytes) -> None:
-        """Give back the disk that a content takes which will have no row, though it may be open."""
+        """Free the disk space of a content that will get no row, even if it is still open."""
         for path in (self.path(id_), self.leaves_path(id_)):
             with suppress(FileNotFoundError):
                 os.truncate(path, 0)

@@ -1,10 +1,10 @@
-"""Every file on its way: who drives which machine, what becomes of offers, and what is kept where.
+"""Every file that is being transferred: its driver, the decision on its offer, and where its bytes are.
 
     spool/                               what we send, sealed when it was queued (`spool`)
     blobs/                               what we receive, sealed as it came (`store.blobs`)
 
-A session that begins wakes the open transfers of its contact; one that ends puts them to sleep. Nothing about a
-transfer lives only in memory but what a restart can find again.
+A session that begins resumes the open transfers of its contact; one that ends suspends them. Whatever is kept only in
+memory about a transfer can be found again after a restart.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Transfers:
     """The files of one home."""
 
     upload_class: type[Upload] = Upload
-    """What sends a file; the demonstration's liar has its own."""
+    """The class that sends a file; the lying sender of the demonstration has its own."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -65,7 +65,7 @@ class Transfers:
         self._sessions: dict[str, Session] = {}
         self._tasks = Tasks()
         self.on_ended: Callable[[str], object] = lambda _: None
-        """Told of the contact whose file has ended that we sent: another may be offered."""
+        """Called with the contact when a file that we sent has ended: another one may be offered now."""
         self.spool = Spool(services, self._folders["spool"])
         self.queue = FileQueue(services, self.spool)
         self.streams = Pipes(services, self.spool)
@@ -90,7 +90,7 @@ class Transfers:
         self.arrived.on_room = self._offers.room_was_made
 
     async def recover(self) -> None:
-        """Put in order what an earlier run left; call it at the start, before anything moves."""
+        """Put in order what an earlier run left; call it at the start, before any transfer begins."""
         await recover(self._services, self.streams, self.spool, self._folders["blobs"])
 
     @property
@@ -99,13 +99,13 @@ class Transfers:
         return self._offers.waiting or self._drivers.moving or self.unsealing.busy
 
     def wants(self, contact_id: str) -> bool:
-        """Tell whether a file of this contact is waiting to be pulled."""
+        """Return whether a file of this contact waits to be pulled."""
         return any(
             key[0] == contact_id and not d.paused for key, d in self._drivers.downloads.items()
         )
 
     async def stop(self) -> None:
-        """Put every transfer to sleep."""
+        """Suspend every transfer."""
         await self.streams.stop()
         await self._offers.stop()
         await self.arrived.stop()
@@ -126,23 +126,23 @@ class Transfers:
         self._tasks.keep(name, lambda: self._resume(contact_id, session), self._services.duties)
 
     def session_down(self, contact_id: str, session: Session) -> None:
-        """Put the transfers of a contact to sleep, unless a newer session has them."""
+        """Suspend the transfers of a contact, unless a newer session has them."""
         if self._sessions.get(contact_id) is not session:
             return
         del self._sessions[contact_id]
         self._drivers.session_down(contact_id)
 
     def _download(self, row: rows.Transfer) -> Download:
-        """Return what has a file come, in the session that there is now if there is one.
+        """Return the driver that receives a file, with the session of now if there is one.
 
-        Looked up here and nowhere before: the session that a caller knew may have ended while it awaited something.
+        The session is looked up here: one that a caller knew before may have ended while the caller awaited something.
         """
         download = self._drivers.download(row)
         self._join(row.contact_id, download)
         return download
 
     async def _upload(self, row: rows.Transfer) -> Upload:
-        """Return what sends a file, likewise. Raises NotFoundError."""
+        """Return the driver that sends a file, likewise. Raises NotFoundError."""
         upload = await self._drivers.upload(row)
         self._join(row.contact_id, upload)
         return upload
@@ -177,7 +177,7 @@ class Transfers:
     # -- what a session brings
 
     def offered(self, contact_id: str) -> None:
-        """Decide on what was offered just now, or waits for the place of a file that has ended."""
+        """Decide on an offer that came just now, or one that waits for the place of a file that has ended."""
         self._offers.look(contact_id)
 
     async def on_control(self, contact_id: str, session: Session, message: wire.Inner) -> None:
@@ -210,7 +210,7 @@ class Transfers:
             return
         row = await self._services.store.read(rows.get, contact_id, file_id, incoming=True)
         if row is not None and row.state == "done":
-            # The sender asks because our last word was lost.
+            # The sender asks because our last message was lost.
             session.send(wire.Lane.URGENT, wire.encode(wire.Complete(file_id=file_id)))
         elif row is not None and row.state not in rows.OPEN_STATES:
             session.send(wire.Lane.URGENT, cancel_of(file_id, row.error or "given up"))
@@ -228,7 +228,7 @@ class Transfers:
                     session.send(wire.Lane.URGENT, gone)
                 return
             upload = await self._upload(row)
-        # The request may be here before `_resume` has come to this file.
+        # The request may arrive before `_resume` has reached this file.
         self._join(contact_id, upload)
         upload.on_control(message)
 
@@ -268,7 +268,7 @@ class Transfers:
                 await self._services.store.write(rows.set_peer_pause, row.id, reason)
                 self._services.events.publish("transfer", row.id, row.state)
         for side in sides:
-            # What began meanwhile has read its row before that.
+            # A driver that began meanwhile had read its row before the change.
             begun = self._drivers.of(*key, incoming=side)
             if begun is not None and begun is not transfer:
                 begun.on_pause(message)
@@ -276,7 +276,7 @@ class Transfers:
     # -- incoming
 
     async def _begin(self, row: rows.Transfer) -> None:
-        """Have a file come that has a place and room."""
+        """Begin to receive a file for which there is a place and room."""
         if (old := self._drivers.downloads.get((row.contact_id, row.file_id))) is not None:
             await (
                 old.ended.wait()
@@ -314,7 +314,7 @@ class Transfers:
         self.on_ended(contact_id)
 
     async def cancel_outgoing(self, contact_id: str, file_id: bytes, reason: str) -> None:
-        """Carry out that a file was given up that we send: the end of its entry has ended it in the store."""
+        """Stop a file of ours that was given up. In the store it ended together with its outbox entry."""
         upload = self._drivers.uploads.get((contact_id, file_id))
         if upload is not None:
             upload.cancel(reason)
@@ -327,7 +327,7 @@ class Transfers:
             await self._gone(row, row.state, None)
 
     async def _gone(self, row: rows.Transfer, state: str, entry: outbox.Entry | None) -> None:
-        """Clear up after a file of ours that has ended while nothing drove it."""
+        """Clean up after a file of ours that ended while it had no driver."""
         self._services.events.publish("transfer", row.id, state)
         if entry is not None:
             self._services.events.publish("entry", entry.id, entry.state)
@@ -342,7 +342,7 @@ class Transfers:
             await upload.ended.wait()
 
     async def _open_upload(self, contact_id: str, file_id: bytes) -> Upload | None:
-        """Return what sends a file, in the session of now, unless that has ended."""
+        """Return the driver that sends a file, unless the file has ended."""
         row = await self._services.store.read(rows.get, contact_id, file_id, incoming=False)
         if row is None or row.state not in rows.OPEN_STATES:
             return None
@@ -373,7 +373,7 @@ class Transfers:
         """Accept a file that was asked about. Raises NotFoundError, UsageError."""
         row = await self.find(prefix)
         require_asking(row)
-        # Noted first: where there is no room for it now it waits, and is not asked about again.
+        # This is recorded first: if there is no room now, the file waits and the user is not asked again.
         await self._services.store.write(rows.let_come, row.id, limits.MAX_FILE_BYTES)
         if (old := self._drivers.downloads.get((row.contact_id, row.file_id))) is not None:
             await old.ended.wait()
@@ -384,7 +384,7 @@ class Transfers:
         return await self._services.store.read(rows.find, row.id)
 
     async def reject(self, prefix: str) -> rows.Transfer:
-        """Refuse a file, also one that is on its way. Raises NotFoundError, UsageError."""
+        """Refuse a file, even one that is being received. Raises NotFoundError, UsageError."""
         row = await self.find(prefix)
         require_open(row)
         if not row.incoming:
@@ -400,7 +400,7 @@ class Transfers:
         return await self._services.store.read(rows.find, row.id)
 
     async def pause(self, prefix: str) -> rows.Transfer:
-        """Stop a transfer until `resume`, whatever comes between. Raises NotFoundError, UsageError."""
+        """Stop a transfer until `resume`, also over restarts. Raises NotFoundError, UsageError."""
         row = await self.find(prefix)
         require_open(row)
         if row.incoming and row.state in ("offered", "asking"):
@@ -438,5 +438,5 @@ class Transfers:
     def driven(
         self, contact_id: str, file_id: bytes | None, *, incoming: bool
     ) -> Download | Upload | None:
-        """Return what moves a file now, if anything does."""
+        """Return the driver of a file, if it has one now."""
         return self._drivers.of(contact_id, file_id, incoming=incoming)

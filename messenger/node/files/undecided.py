@@ -1,4 +1,4 @@
-"""Which transfers may still be decided on, and the word to the other side that one was given up."""
+"""Which transfers the user may still decide on, and the message that one was given up."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """`[storage] downloads`: received files are written plain to a folder of the user's, and the sealed copy goes.
 
-The steps: write the file under a hidden name and flush it; note its final name in the store; give it that name and
-flush the folder; note that it is done; discard the sealed copy. Cut off after any step, there is at least one copy, and
-the next start goes on from there without making another.
+The steps: write the file under a hidden name and flush it; record its final name in the store; give it that name and
+flush the folder; record that it is done; remove the sealed copy. If the node is killed after any step, there is at
+least one copy, and the next start goes on from there without making another.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ __all__ = ["Unsealing"]
 log = logging.getLogger(__name__)
 
 LOOK_S = 60.0
-"""How often it is looked anyway: of events some may be dropped."""
+"""How often to check without an event, because some events may be dropped."""
 MAX_TRIES = 10_000
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
 class Unsealing:
-    """What one home writes plain."""
+    """Writes the received files of one home plain."""
 
     def __init__(self, services: Services, arrived: Arrived) -> None:
-        """Write to the folder that the configuration names, made where it is not there."""
+        """Prepare to write to the folder that the configuration names; it is made if it does not exist."""
         self._services = services
         self._arrived = arrived
         self._folder = Path(services.config.storage.downloads).expanduser()
         self.busy = False
 
     async def follow(self) -> None:
-        """Write what is due, and what comes. Raises PeerpostError where some could not be; the others were."""
+        """Write what is due now and what arrives later. Raises PeerpostError if some files could not be written."""
         store = self._services.store
         await self._services.in_thread(self._tidy, await store.read(plain.finished))
         with self._services.events.subscribe() as events:
@@ -76,7 +76,7 @@ class Unsealing:
                             pass
 
     def _tidy(self, finished: list[str]) -> None:
-        """Remove what an earlier run left of files that have their names."""
+        """Remove what an earlier run left of files that already have their final names."""
         for id_ in finished:
             with suppress(OSError):
                 self._draft(id_).unlink(missing_ok=True)
@@ -121,21 +121,21 @@ class Unsealing:
         log.info("%s lies plain in the folder of downloads", row.id)
 
     def _has_name(self, row: rows.Transfer, named: str, digest: bytes) -> bool:
-        """Tell whether a file got the name that was noted for it, before the node ended."""
+        """Return whether a file got the name recorded for it before the node ended."""
         draft, path = self._draft(row.id), Path(named)
         with suppress(OSError):
             if draft.exists():
                 return os.path.samestat(path.lstat(), draft.lstat())
             if path.is_symlink():
                 return False
-        # Where a disk has no second names it was renamed; or this is another file.
+        # On a disk without hard links it was renamed; or this is another file.
         with suppress(PeerpostError):
             read_plain(named, digest, lambda _: None)
             return True
         return False
 
     def _make_draft(self, row: rows.Transfer, nobody: GivenUp) -> bytes:
-        """Write all of a file under a name that nobody looks at; return its BLAKE2b-256. Raises StorageError."""
+        """Write all of a file under a hidden name; return its BLAKE2b-256. Raises StorageError."""
         draft = self._draft(row.id)
         with disk.errors(f"cannot write to {self._folder}"):
             self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -174,7 +174,7 @@ class Unsealing:
             raise _DamagedError(error.message) from error
 
     async def _give_name(self, inbox_id: str, row: rows.Transfer, digest: bytes) -> str:
-        """Have the file appear under a name of its own that nothing has. Raises CannotCreateError, StorageError."""
+        """Give the file a name that nothing else has. Raises CannotCreateError, StorageError."""
         in_thread = self._services.in_thread
         name = row.shown_name if row.files is None else row.shown_name + FOLDER_SUFFIX
         for number in range(MAX_TRIES):
@@ -187,7 +187,7 @@ class Unsealing:
         raise CannotCreateError(f"{MAX_TRIES} files named {name} are in {self._folder} already")
 
     def _link(self, draft: Path, path: Path) -> bool:
-        """Give a file its name; False where something has got it meanwhile."""
+        """Give a file its name; return False if something else has got that name meanwhile."""
         with disk.errors(f"cannot write to {self._folder}"):
             try:
                 os.link(draft, path)
@@ -202,7 +202,7 @@ class Unsealing:
             return True
 
     def _clear(self, row: rows.Transfer, unwanted: Path | None) -> None:
-        """Remove the sealed copy; the plain one too, where its message was deleted while it was written."""
+        """Remove the sealed copy; the plain one too, if the message was deleted while it was written."""
         with suppress(OSError):
             if unwanted is not None:
                 unwanted.unlink(missing_ok=True)
@@ -218,7 +218,7 @@ class _DamagedError(Exception):
 
 
 def _mode(row: rows.Transfer) -> int:
-    """Return the rights of a file that nobody has asked for yet: as it was, but to be read by us, and not run."""
+    """Return the rights of a file that is written unasked: those it had, plus reading for us, minus execution."""
     if row.files is not None:
         return 0o600
     return 0o666 if row.mode is None else row.mode & 0o666 | 0o400

@@ -42,14 +42,14 @@ __all__ = ["Trouble", "Upload"]
 log = logging.getLogger(__name__)
 
 RETRY_S = (1.0, 30.0)
-"""What could not be recorded is tried again after so long, at first and at most."""
+"""The first and the longest wait before something that could not be recorded is tried again."""
 TOLD = "the sender cannot read it for now"
-"""What the receiver reads while the source cannot be read: the cause may name what is none of its business."""
+"""What the receiver is told while the source cannot be read. The real cause may contain private paths."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why nothing leaves for now."""
+    """Why nothing is sent for now."""
 
     cause: str
     next_try_s: float
@@ -79,11 +79,11 @@ class Upload:
         self.ended = asyncio.Event()
         self._clearing: asyncio.Task[None] | None = None
         self._paused = (row.error or "paused by the sender") if row.state == "paused" else None
-        """Why the user has paused it."""
+        """Why the user has paused it, if so."""
         if self._paused is not None:
             self._machine.pause(self._paused)
         self._had_bytes: int | None = None
-        """What the receiver said last that it has: what leaves here may lie in buffers for long, or be lost."""
+        """How much the receiver last said it has. What we have sent says less: it may sit in buffers, or be lost."""
         self._meter = Meter(kept=2)
         self._reading = Reading(services, spool, row, stream, given_up=lambda: self._machine.ended)
         self.trouble: Trouble | None = None
@@ -94,13 +94,13 @@ class Upload:
         self._wake = asyncio.Event()
         self._leaving: asyncio.Queue[tuple[Session, commands.SendChunk | bytes]] = asyncio.Queue()
         self._tasks, self._reads = Tasks(), Tasks()
-        """What uses the source in a thread is among the reads: it stays open until then."""
+        """Work that uses the source in a thread is among the reads: the source stays open until they have ended."""
         self._fails = EndsOwner(self._suspend)
         self._on_end: Callable[[], object] = lambda: None
 
     @property
     def row(self) -> rows.Transfer:
-        """The file as it was when this began, or has been changed here."""
+        """The row of the file, as it was when this began and with the changes made here."""
         return self._row
 
     @property
@@ -121,12 +121,12 @@ class Upload:
 
     @property
     def progress_bytes(self) -> int | None:
-        """What the receiver has, by its last request: at most a window less than now; None before it has asked."""
+        """What the receiver has, by its last request (at most a window less than now); None before its first one."""
         return self._had_bytes
 
     @property
     def rate_bytes_s(self) -> float:
-        """How fast the receiver has more of it."""
+        """How fast the amount grows that the receiver has."""
         return self._meter.rate(self._had_bytes or 0)
 
     @property
@@ -135,7 +135,7 @@ class Upload:
         return self._machine.peer_pause
 
     def start(self, on_end: Callable[[], object]) -> None:
-        """Begin; `on_end` is called when nothing more will come of it."""
+        """Begin; `on_end` is called when the transfer has ended."""
         self._on_end = on_end
         self._keep("upload", self._run)
         self._keep("leave", self._leave)
@@ -200,7 +200,7 @@ class Upload:
         self._services.events.publish("transfer", self._row.id, "active")
 
     def on_pause(self, message: wire.Pause) -> None:
-        """Take that the receiver has paused, or goes on."""
+        """Note that the receiver has paused, or goes on."""
         self._machine.on_pause(message)
         self._row = dataclasses.replace(self._row, peer_pause=self._machine.peer_pause)
 
@@ -227,11 +227,11 @@ class Upload:
         self._wake.set()
 
     def retry_now(self) -> None:
-        """Try now what a failure of ours has suspended."""
+        """Try again now after a failure of ours has suspended the transfer."""
         self._hurry.set()
 
     def _grown(self) -> None:
-        """Take that the stream that this is has grown, or has come to its end."""
+        """Note that the stream being sent has grown or ended."""
         stream = self._stream
         if stream is None or self._machine.ended:
             return
@@ -244,17 +244,17 @@ class Upload:
         self._wake.set()
 
     def fail(self, cause: str) -> None:
-        """Give the file up because it cannot be read any more, and tell the receiver."""
+        """Give up the file because it cannot be read any more, and tell the receiver."""
         self._machine.source_failed(cause)
         self._wake.set()
 
     def on_cancel(self, reason: str) -> None:
-        """Take that the receiver gave the file up."""
+        """Note that the receiver gave up the file."""
         self._machine.on_cancel(reason)
         self._wake.set()
 
     def cancel(self, reason: str) -> None:
-        """Carry out that the file was given up, which is recorded, and tell the receiver."""
+        """Stop, because the file was given up (which is recorded already), and tell the receiver."""
         if self._machine.ended:
             return
         self._machine.cancel(reason)
@@ -309,13 +309,13 @@ class Upload:
             return
         inner = wire.encode(command.message)
         if command.lane is wire.Lane.BULK:
-            # In line with the chunks: their leaves must not overtake them, nor the end.
+            # Queued behind the chunks: neither leaves nor the end may overtake them.
             self._leaving.put_nowait((self._session, inner))
         else:
             self._session.send(command.lane, inner)
 
     async def _leave(self) -> None:
-        """Put what is to leave on the bulk lane, at the lane's pace."""
+        """Put the queued messages and chunks on the bulk lane, at the lane's pace."""
         while True:
             session, item = await self._leaving.get()
             if session is not self._session:
@@ -324,7 +324,7 @@ class Upload:
                 await self._put_on_lane(session, item)
             except Exception as error:
                 log.exception("%s cannot leave", self._row.id)
-                self._suspend(error)  # What is lost of it is asked for anew.
+                self._suspend(error)  # The receiver asks again for what is lost.
 
     async def _put_on_lane(self, session: Session, item: commands.SendChunk | bytes) -> None:
         if isinstance(item, bytes):
@@ -334,7 +334,7 @@ class Upload:
         await session.send_chunk(self.frames(item, session.segment_bytes), left)
 
     def _left(self, session: Session, index: int) -> None:
-        """Take that a chunk is on its way. Until then to ask for it again is in vain: it would be sent twice."""
+        """Note that a chunk was sent. Requests for it before that are ignored, or it would be sent twice."""
         if session is self._session:
             self._machine.chunk_sent(index)
             if self._machine.wants_more:
@@ -391,7 +391,8 @@ class Upload:
 
     async def _try_again(self, wait_s: float) -> None:
         self._hurry.clear()
-        # What was read before may be wrong, and its descriptors may be what is short: it is opened anew.
+        # What was read before may be wrong, and descriptors may be what is lacking: close the source and open it again
+        # later.
         await self._reads.join()
         self._reading.close()
         with contextlib.suppress(TimeoutError):
@@ -414,7 +415,7 @@ class Upload:
     async def _end(
         self, state: str, cause: str, said: str | None = None, *, peer_knows: bool
     ) -> None:
-        """End it in the store, and only then clear up. `said` is what the entry says, where that is another thing."""
+        """End it in the store, and only then clean up. `said` is the reason for the outbox entry, if it differs."""
         row = self._row
         entry = await self._recorded(
             lambda db: endings.ended(
@@ -427,12 +428,12 @@ class Upload:
     async def _recorded(
         self, work: Callable[[apsw.Connection], outbox.Entry | None]
     ) -> outbox.Entry | None:
-        """Write how it ended, as soon as the disk lets it: nobody says it again."""
+        """Record how it ended, as soon as the disk allows: nobody will tell us again."""
         wait_s, longest_s = RETRY_S
         while True:
             try:
                 return await self._services.store.write(work)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the end has to be known
+            except Exception as error:  # noqa: BLE001 - whatever it was, the end must be recorded
                 log.warning("%s: not recorded: %s", self._row.id, error)
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, longest_s)

@@ -1,6 +1,6 @@
-"""Filler on a bulk lane, to measure what the lane carries: segments of a file that nobody was offered.
+"""Filler on a bulk lane, to measure how much it carries: segments of a file that was never offered.
 
-A receiver passes over those (PROTOCOL.md, "Segments"), so any contact can be measured.
+A receiver ignores such segments (PROTOCOL.md, "Segments"), so the line to any contact can be measured.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from .session import Session
 __all__ = ["fill"]
 
 _DATA_BYTES: Final = (64, 32 << 10)
-"""In one segment, at least and at most: under a limit what passes in a tenth of a second, for none is cut off."""
+"""The smallest and the largest segment. Under a limit, a segment is what passes in a tenth of a second, because a
+segment that is begun is always sent whole."""
 _QUEUED_S: Final = 0.1
-"""How much is queued at most: what still leaves when the measurement is over."""
+"""How much may be queued, in time of the line: this much is still sent after the measurement is over."""
 _SETTLE_S: Final = 0.5
-"""Not counted: a limit's burst passes in an eighth of a second."""
+"""Time at the beginning that is not counted, because the burst of a limit passes in it."""
 _STEP_S: Final = 0.002
 
 
 async def fill(
     session: Session, limit: Limit, rate_bytes_s: int | None, seconds: float
 ) -> tuple[int, float]:
-    """Keep a session's bulk lane busy; return bytes that passed its limit, of files too, and seconds.
+    """Keep a session's bulk lane busy; return the bytes that passed its limit, including files, and the seconds.
 
-    `rate_bytes_s` is what it is held to, or None. Raises UnavailableError where the session ends.
+    `rate_bytes_s` is the limit in force, or None. Raises UnavailableError if the session ends.
     """
     least, most = _DATA_BYTES
     size = most if rate_bytes_s is None else max(least, min(most, rate_bytes_s // 10))
@@ -49,7 +50,7 @@ async def fill(
             counting, before, from_s = True, limit.taken_bytes, now_s
         pace = (limit.taken_bytes - first) / max(now_s - begun_s, _STEP_S)
         if rate_bytes_s is not None:
-            pace = min(pace, rate_bytes_s)  # What a burst lets through at first is no pace.
+            pace = min(pace, rate_bytes_s)  # A burst at the beginning is faster than the limit.
         if session.queued_bytes(Lane.BULK) > max(2 * size, pace * _QUEUED_S):
             await asyncio.sleep(_STEP_S)
         else:

@@ -1,4 +1,4 @@
-"""The outgoing side of one lane: what is queued, sealed in the order in which it leaves, a turn for each frame."""
+"""The outgoing side of one lane: it queues frames, asks for a turn for each, and seals them in the order of sending."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .turns import Dispatcher
 __all__ = ["Frame", "LaneWriter"]
 
 Frame: TypeAlias = tuple[bytes | memoryview, ...]
-"""A frame with its length, as buffers that follow one another and do not change any more."""
+"""A frame with its length, as buffers in order that do not change any more."""
 
 ROOM_BYTES = 1 << 20
 """Bulk producers wait while more than this is queued on their lane."""
@@ -32,16 +32,17 @@ ANSWERS_BYTES = 1 << 20
 
 class _Queued(NamedTuple):
     size_bytes: int
-    """Of the frame."""
+    """The size of the frame."""
     inner: bytes
-    """What is sealed when it leaves, or else nothing and"""
+    """An inner message, which is sealed when it is sent; or empty, and then"""
     frame: Frame
+    """is a ready frame."""
     messages: int
     on_left: Callable[[], object] | None = None
 
     @property
     def control_bytes(self) -> int:
-        """Its size where it is a control message: neither numbered nor a piece of a file."""
+        """Its size if it is a control message (neither numbered nor a piece of a file), else 0."""
         return 0 if self.messages or self.frame else self.size_bytes
 
 
@@ -75,7 +76,7 @@ class LaneWriter:
         self._closed = False
 
     def close(self) -> None:
-        """Take nothing more, and let go whoever waits for room: there will be none."""
+        """Take nothing more, and wake everybody who waits for room."""
         self._closed = True
         self._queue.clear()
         self._queued_bytes = 0
@@ -84,7 +85,7 @@ class LaneWriter:
         self._answered.set()
 
     def put(self, inner: bytes, *, messages: int = 0) -> None:
-        """Queue an inner message; it is sealed when it leaves.
+        """Queue an inner message; it is sealed when it is sent.
 
         `messages` is what it counts under a limit of messages.
         """
@@ -92,7 +93,7 @@ class LaneWriter:
         self._put(_Queued(size, inner, (), messages))
 
     def put_frame(self, frame: Frame, on_left: Callable[[], object] | None = None) -> None:
-        """Queue a frame that is sealed already; `on_left` is called when it leaves, unless the session ends before."""
+        """Queue a frame that is sealed already; `on_left` is called when it is sent, unless the session ends first."""
         self._put(_Queued(sum(map(len, frame)), b"", frame, 0, on_left))
 
     def _put(self, queued: _Queued) -> None:
@@ -110,12 +111,12 @@ class LaneWriter:
             self._answered.clear()
 
     def _leaves_at_once(self, queued: _Queued) -> bool:
-        """Write the only frame here, where nobody else asks for the turn: a turn of the loop saved."""
+        """Write the only queued frame at once, if nobody else asks for the turn. This saves a turn of the loop."""
         if self._epoch is None or not (self._dispatcher.free and self._stream.writable):
             return False
         if not self._dispatcher.take(self._flow, queued.size_bytes, queued.messages):
             return False
-        with contextlib.suppress(ConnectionLostError):  # The session hears of it too.
+        with contextlib.suppress(ConnectionLostError):  # The session gets this error too.
             self._stream.put(*self._next_frame())
         self._dispatcher.release(self._flow)
         return True
@@ -126,7 +127,7 @@ class LaneWriter:
 
     @property
     def owes_answers(self) -> bool:
-        """Whether so much control is queued that nothing more is to be asked for."""
+        """Whether so many control messages are queued that the peer must not ask for more."""
         return not self._answered.is_set()
 
     async def answered(self) -> None:
@@ -135,7 +136,7 @@ class LaneWriter:
 
     @property
     def queued_bytes(self) -> int:
-        """What is queued and has not left."""
+        """Bytes that are queued and not sent yet."""
         return self._queued_bytes
 
     async def run(self) -> None:
@@ -149,7 +150,7 @@ class LaneWriter:
                     await self._wake.wait()
                     self._idle = False
                 if not self._stream.writable:
-                    # Whoever waits for a slow peer does not keep the turn from the others.
+                    # While this lane waits for a slow peer, others may have the turn.
                     self._dispatcher.release(self._flow)
                     await self._stream.write(b"")
                 head = self._queue[0]

@@ -1,8 +1,8 @@
 """Rate limits of the node: everybody's, and each contact's under it, in both directions, changed while it runs.
 
-A contact has the same two `Limit`s over all its sessions, so that a reconnection does not refill a bucket. Upward a
-frame waits for its turn before it leaves; downward what was read waits for a turn of its own before more is read, by
-the same rules: urgent first, contacts equally.
+A contact keeps the same two `Limit`s over all its sessions, so that a reconnection does not refill a bucket. When
+sending, a frame waits for its turn before it is sent. When receiving, what was read waits for a turn before more is
+read, by the same rules: urgent first, contacts equally.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Traffic:
     down: Limit
     reading: Dispatcher
     flows: dict[Lane, Flow]
-    """Of what was read."""
+    """The flows of what was read, by lane."""
     unpaid: dict[Lane, tuple[int, int]] = field(default_factory=dict)
-    """Bytes and messages that were read and have not had their turn."""
+    """Bytes and messages that were read and have not had their turn yet."""
 
     def came(self, lane: Lane, size_bytes: int, messages: int) -> None:
-        """Note what was read just now; `count` or `pace` follows, unless the session ends before."""
+        """Note what was read just now. `count` or `pace` is called next, unless the session ends first."""
         self._unpaid(lane, size_bytes, messages)
 
     def _unpaid(self, lane: Lane, size_bytes: int, messages: int) -> None:
@@ -48,7 +48,7 @@ class Traffic:
         self.unpaid[lane] = (before[0] + size_bytes, before[1] + messages)
 
     def count(self, lane: Lane, size_bytes: int, messages: int) -> None:
-        """Note that what was read is under no limit."""
+        """Count what was read, which is under no limit."""
         self._unpaid(lane, -size_bytes, -messages)
         self.down.take(size_bytes, 0, 0)
 
@@ -56,7 +56,7 @@ class Traffic:
         """Return once what was read is within the limit downward."""
         flow = self.flows[lane]
         try:
-            # One by one: a bucket never holds more than its burst, and one read may bring more.
+            # Message by message, because a bucket never holds more than its burst, and one read may bring more.
             for left in range(max(1, messages), 0, -1):
                 part = -(-size_bytes // left)
                 size_bytes -= part
@@ -66,9 +66,9 @@ class Traffic:
             self.reading.release(flow)
 
     def end(self, unread_bytes: int) -> None:
-        """Charge the contact's next session with what this one leaves: read and not paid, or come and not read.
+        """Charge the contact's next session for what this one leaves: what was read and not paid for, or not read.
 
-        Else a contact whose connections break often would have a window's worth for nothing each time.
+        Otherwise a contact whose connections break often would get a whole window without paying each time.
         """
         for size_bytes, messages in self.unpaid.values():
             self.down.owe(size_bytes, messages)
@@ -89,12 +89,12 @@ class RateLimits:
         """What the schedule says now, in the place of what is stored for everybody."""
 
     def load(self, table: list[rows.RateLimit]) -> None:
-        """Put what is stored in force."""
+        """Put the stored limits in force."""
         for row in table:
             self.change(row)
 
     def change(self, row: rows.RateLimit) -> None:
-        """Put one row in force now; everybody's where the schedule leaves it room."""
+        """Put one row in force now; that for everybody only as far as the schedule allows."""
         if row.contact_id is None:
             self._stored = row
             row = self.everybody
@@ -126,11 +126,11 @@ class RateLimits:
                 self.window = window
                 self.change(self._stored)
                 log.info("limits: %s", "as set" if window is None else window.text)
-            # A minute at most, so that a clock that is set and a change of summer time are noticed.
+            # At most a minute, so that it notices when the clock is set and when summer time begins or ends.
             await asyncio.sleep(60.5 - now.tm_sec)
 
     def traffic(self, contact_id: str) -> Traffic:
-        """Return what the sessions of a contact ask."""
+        """Return the limits and flows for the sessions of a contact."""
         up, down = self._pair(contact_id)
         return Traffic(
             dispatcher=self._sending,

@@ -1,8 +1,8 @@
 """A session: one connection whose two ends have proved themselves, with a stream for each lane.
 
 Reading: bytes -> frames -> envelopes opened, replays refused -> decoded -> handed over in batches, one batch per
-read, so that what arrived together is committed together; the pace of reading keeps the limit downward. Writing is
-each lane's own affair (`lane`). Any breach of PROTOCOL.md ends the session; nothing from the peer raises beyond `run`.
+read, so that what arrived together is committed together. Reading slowly is what holds the limit on receiving. Each
+lane writes by itself (`lane`). Any breach of PROTOCOL.md ends the session; no error caused by the peer leaves `run`.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ BULK_PROTOCOL = "/peerpost/bulk/1"
 LANE_PROTOCOLS = {wire.Lane.URGENT: URGENT_PROTOCOL, wire.Lane.BULK: BULK_PROTOCOL}
 
 READ_BYTES = 256 << 10
-"""One read of a stream: a chunk at most, so that a batch stays small."""
+"""How much is read of a stream at once: about a chunk, so that a batch stays small."""
 LIMITED_READ_BYTES = 64 << 10
-"""The same under a limit downward: what is read before it is paid for."""
+"""The same under a limit on receiving: this much is read before its tokens are taken."""
 MOST_SEGMENT_BYTES = limits.MAX_SEGMENT_DATA_BYTES
 LIMITED_SEGMENT_BYTES = 32 << 10
-"""Under a limit upward: what leaves is what the bucket holds, in even steps."""
+"""The segment size under a limit on sending, so that segments are sent evenly as the bucket fills."""
 UNREAD_ANSWERS_S = 60.0
 """How long a peer may leave a megabyte of answers unread while it asks for more."""
 PARTING_S = 0.5
@@ -69,14 +69,14 @@ class Received:
 
 
 Later: TypeAlias = Callable[[], Awaitable[None]]
-"""What is to be awaited before more is read of a lane: backpressure towards the peer."""
+"""What must be awaited before more is read of a lane: backpressure on the peer."""
 
 
 class Receiver(Protocol):
-    """What a session hands its messages to, in the turn of the loop that brought them."""
+    """Takes the messages of a session, in the turn of the loop in which they arrived."""
 
     def on_inner(self, session: Session, lane: wire.Lane, batch: list[Received]) -> Later | None:
-        """Take what one read of a lane brought."""
+        """Take the messages of one read of a lane."""
 
     def on_segments(self, session: Session, segments: list[Segment]) -> None:
         """Take pieces of chunks."""
@@ -115,7 +115,7 @@ class Session:
         self._parting = False
 
     def send(self, lane: wire.Lane, inner: bytes, *, messages: int = 0) -> None:
-        """Queue one encoded inner message; it is sealed when it leaves.
+        """Queue one encoded inner message; it is sealed when it is sent.
 
         `messages` is what it counts under a limit of messages: control counts nothing.
         """
@@ -126,7 +126,7 @@ class Session:
     ) -> None:
         """Queue the frames of a chunk, which is sealed already, once the bulk lane has room.
 
-        `on_left` is called when the last of them has left: under a limit that may be long after.
+        `on_left` is called when the last of them was sent; under a limit that may be much later.
         """
         writer = self._writers[wire.Lane.BULK]
         await writer.room()
@@ -147,7 +147,7 @@ class Session:
         )
 
     def queued_bytes(self, lane: wire.Lane) -> int:
-        """Tell how many bytes wait on a lane."""
+        """Return how many bytes wait on a lane."""
         return self._writers[lane].queued_bytes
 
     def abort(self, cause: str) -> None:
@@ -157,7 +157,7 @@ class Session:
         self.connection.abort()
 
     async def run(self) -> None:
-        """Carry both lanes until the connection ends. Never raises but for cancellation."""
+        """Carry both lanes until the connection ends. Raises nothing except for cancellation."""
         try:
             error = await until_one_ends(self._parts())
             if isinstance(error, PeerpostError):
@@ -179,11 +179,11 @@ class Session:
         yield "refuse-streams", self._refuse_streams()
 
     def let_go(self) -> None:
-        """Forget who took the messages, once none comes any more: that one refers to the session."""
+        """Forget the receiver when no more messages come: it refers to the session, and would keep it in memory."""
         del self._receiver
 
     async def _refuse_streams(self) -> None:
-        """Reset what the peer opens beside the lanes: nobody reads it, and the session goes on."""
+        """Reset streams that the peer opens besides the lanes: nobody reads them, and the session goes on."""
         while True:
             stream = await self.connection.accept_stream()
             log.debug("refusing another %s of %s", stream.protocol, self.connection.peer_id)
@@ -201,7 +201,7 @@ class Session:
             raise
 
     async def part(self, cause: str) -> None:
-        """Tell the peer, once, what it did wrong; what it does not take soon it does not hear."""
+        """Tell the peer once what it did wrong, if it reads that soon."""
         if self._parting:
             await self.connection.wait_closed()
             return
@@ -211,7 +211,8 @@ class Session:
         self.send(wire.Lane.URGENT, wire.encode(goodbye))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PARTING_S):
-                # Who has heard it closes the connection; to close first could overtake what was said.
+                # The peer closes the connection when it has read this. If we closed it, the close could overtake the
+                # message.
                 await self.connection.wait_closed()
 
     async def _read_on(self, lane: wire.Lane) -> None:
@@ -227,7 +228,7 @@ class Session:
                 await self._answer()
 
     async def _answer(self) -> None:
-        """Let a peer that asks faster than it reads take its answers before it asks for more."""
+        """Wait until a peer that asks faster than it reads has read its answers, before reading more requests."""
         try:
             async with asyncio.timeout(UNREAD_ANSWERS_S):
                 for writer in self._writers.values():
@@ -238,7 +239,7 @@ class Session:
     def _take(
         self, lane: wire.Lane, frames: LaneReader, replays: ReplayGuard, pieces: list[memoryview]
     ) -> Later | None:
-        """Hand on what one read brought; return what is to be awaited before the next."""
+        """Hand on the messages of one read; return what must be awaited before the next read."""
         if self._parting:
             return self.connection.wait_closed
         batch: list[Received] = []
@@ -263,7 +264,7 @@ class Session:
     def _take_rest(
         self, lane: wire.Lane, segments: list[Segment], size_bytes: int, messages: int
     ) -> Later | None:
-        """Hand on what came behind the messages; under a limit downward all has to be paid for."""
+        """Hand on the segments that came after the messages; under a limit on receiving, everything takes tokens."""
         if segments:
             self._receiver.on_segments(self, segments)
         if self._traffic.down.limited:
@@ -279,7 +280,7 @@ class Session:
         try:
             message = wire.decode(opened.inner)
         except wire.UnknownTypeError:
-            # A later version's control message: this reader goes on without it.
+            # A control message of a later version: ignore it.
             return None
         if isinstance(message, wire.Goodbye):
             raise _ClosedError(f"the contact ended the session: {message.reason}")

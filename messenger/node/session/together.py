@@ -1,7 +1,7 @@
-"""Coroutines that end together: with the first that ends, for whatever reason, the others are cancelled.
+"""Coroutines that end together: when the first one ends, for whatever reason, the others are cancelled.
 
-`asyncio.TaskGroup` does this too, but the error that it raises refers to itself through its frames: all that these
-hold, a session with its buffers, would be freed by the collector alone, which may not come for hours.
+`asyncio.TaskGroup` does this too, but the error that it raises refers to itself through its frames. Everything in
+these, such as a session with its buffers, would be freed only by the garbage collector, perhaps hours later.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ async def until_one_ends(
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-    # In their order among those that ended first, then whatever failed while it was cancelled.
+    # First those that ended first, in their order; then any that failed while it was being cancelled.
     errors = [
         r for t, r in zip(tasks, results, strict=True) if isinstance(r, Exception) and t in ended
     ]
@@ -39,9 +39,9 @@ async def until_one_ends(
 
 
 async def unless_fails(watch: Coroutine[Any, Any, None], work: Coroutine[Any, Any, T]) -> T:
-    """Return what `work` comes to, or raise what `watch` failed with; its mere end matters to nobody.
+    """Return the result of `work`, or raise the failure of `watch`. If `watch` just ends, nothing happens.
 
-    What is still running then is cancelled, and waited for.
+    What still runs then is cancelled, and waited for.
     """
     loop = asyncio.get_running_loop()
     watching, working = loop.create_task(watch), loop.create_task(work)
@@ -50,14 +50,14 @@ async def unless_fails(watch: Coroutine[Any, Any, None], work: Coroutine[Any, An
         if not _failed(watching):
             await asyncio.wait((working,))
         elif not working.done() or _failed(working):
-            # Why comes before the connection that was closed upon it.
+            # The failure of `watch` comes first: `work` may only have failed because `watch` closed the connection.
             await watching
         return await working
     finally:
         for task in (watching, working):
             task.cancel()
         await asyncio.gather(watching, working, return_exceptions=True)
-        # An error refers to this frame, and these to the error.
+        # The error refers to this frame; without `del`, the frame would refer to the error too.
         del task, watching, working
 
 

@@ -1,7 +1,7 @@
 """Turns: before every frame that leaves the node, its lane asks here, and the scheduler decides who goes next.
 
 One lane at a time has the turn. It seals its frame and hands it to its stream, which has room, so nothing is awaited
-meanwhile; then it asks for another turn or lets go. What the scheduler cannot know, the clock and the loop, is here.
+in between; then it asks for another turn or lets go. This module gives the scheduler the clock and the loop.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Dispatcher:
         return self._holder is None and not self._waiting
 
     def take(self, flow: Flow, size_bytes: int, messages: int = 0) -> bool:
-        """Take the turn where nobody else asks for it; else the wish stands, and `granted` waits."""
+        """Take the turn if nobody else asks for it. Otherwise the request stays, and `granted` waits for it."""
         self._scheduler.offer(flow, size_bytes, messages)
         if self._holder is flow:
             self._holder = None
@@ -54,7 +54,7 @@ class Dispatcher:
         return False
 
     async def granted(self, flow: Flow) -> None:
-        """Return when the flow has the turn that `take` did not give."""
+        """Return when the flow has the turn that `take` could not give it."""
         granted = asyncio.get_running_loop().create_future()
         self._waiting[flow] = granted
         self._grant()
@@ -67,7 +67,7 @@ class Dispatcher:
             raise
 
     def release(self, flow: Flow) -> None:
-        """Let go of the turn, and of the wish for one."""
+        """Let go of the turn, or of the request for one."""
         self._waiting.pop(flow, None)
         self._scheduler.withdraw(flow)
         if self._holder is flow:
@@ -81,7 +81,7 @@ class Dispatcher:
         self._grant()
 
     def _grant(self) -> None:
-        """Give the turn to whom the scheduler chooses, if nobody has it."""
+        """Give the turn to the flow that the scheduler chooses, if nobody has it."""
         while self._holder is None:
             flow = self._scheduler.next(time.monotonic_ns())
             if flow is None:

@@ -1,4 +1,4 @@
-"""What the control socket answers: one method for each command, named like it.
+"""The methods of the control socket: one for each command, with its name.
 
 A method is called with the open home and the request, or, where a home without an identity can answer as well, with the
 host and the request; it returns what can be awaited for an `Answer`: a dict, a list of

@@ -84,9 +84,9 @@ async def _add_by_ticket(opened: Opened, name: str, text: str) -> store_contacts
 
 
 async def _join(opened: Opened, contact: store_contacts.Contact) -> store_contacts.Contact:
-    """Try the ticket at once. Raises TicketError where its maker is there and refuses it.
+    """Try the ticket at once. Raises TicketError if its maker is online and refuses it.
 
-    A maker who is away, or slow, is tried on in the background.
+    If the maker is away or slow, the node goes on trying in the background.
     """
     before = opened.network.peers.get(contact.id)
     peer = opened.network.add(contact)
@@ -140,7 +140,7 @@ async def _add_by_id(
 
 
 async def list_(opened: Opened, _request: Request) -> list[dict[str, Any]]:
-    """List the contacts by name, then who is invited."""
+    """List the contacts by name, then those who are invited."""
     found = await opened.store.read(store_contacts.list_all)
     queued = await opened.store.read(store_entries.depths)
     unread = await opened.store.read(store_inbox.unread_counts)
@@ -222,13 +222,13 @@ class _Edit(msgspec.Struct, forbid_unknown_fields=True):
     note: str | None = None
     addresses: list[str] | None = None
     accept: Bytes | str | None = None
-    """Bytes, `ask`, `never`, or `default`: as for everybody."""
+    """Bytes, `ask`, `never`, or `default` for the general setting."""
     quota: Bytes | Literal["default"] | None = None
 
 
 @whole
 async def edit(opened: Opened, request: Request) -> dict[str, Any]:
-    """Change what we say of a contact."""
+    """Change our own settings of a contact."""
     params = request.params_as(_Edit)
     contact = await opened.store.read(store_contacts.find, params.name)
     accept = params.accept
@@ -256,13 +256,13 @@ async def edit(opened: Opened, request: Request) -> dict[str, Any]:
     if peer is not None:
         peer.dial_now()
     if params.accept is not None or params.quota is not None:
-        # What it has offered and waits may be taken now.
+        # Offers of it that wait may be acceptable now.
         opened.transfers.offered(changed.id)
     return {"id": changed.id, "name": changed.name, "state": changed.state}
 
 
 def _given(contact: store_contacts.Contact, texts: list[str]) -> tuple[str, ...]:
-    """Return addresses as they are kept. Raises BadInputError for one that says somebody else is there."""
+    """Return addresses in their stored form. Raises BadInputError for one that names another peer id."""
     parsed = [addresses.parse(text) for text in texts]
     known = peer_ids(contact)
     for address in parsed:

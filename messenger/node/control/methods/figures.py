@@ -8,27 +8,27 @@ __all__ = ["Moving", "figures"]
 
 
 class Moving(Protocol):
-    """What moves a file: a Download or an Upload."""
+    """The driver of a file: a Download or an Upload."""
 
     @property
     def size(self) -> int | None:
-        """Bytes, where the end is known."""
+        """Bytes, if the end is known."""
 
     @property
     def progress_bytes(self) -> int | None:
-        """How many of them the receiver has, as far as that is known here."""
+        """How many of them the receiver has, as far as we know."""
 
     @property
     def rate_bytes_s(self) -> float:
-        """How fast that grows."""
+        """How fast `progress_bytes` grows."""
 
 
 def figures(
     size: int | None, moving: Moving | None, done_bytes: int | None = None
 ) -> dict[str, Any]:
-    """Return size, progress, rate and what is left to wait; null is what nobody knows.
+    """Return size, progress, rate and remaining time; null means not known.
 
-    `done_bytes` is what the record says, for what does not move now.
+    `done_bytes` is the recorded progress, used for a file without a driver.
     """
     rate = None
     if moving is not None:

@@ -41,13 +41,13 @@ class _List(msgspec.Struct, forbid_unknown_fields=True):
 class _Id(msgspec.Struct, forbid_unknown_fields=True):
     id: str
     peek: bool = False
-    """Leave it unread."""
+    """Whether to leave it unread."""
 
 
 class _Save(msgspec.Struct, forbid_unknown_fields=True):
     id: str
     mark: bool = True
-    """As read; not where it may still come to nothing that the bytes were written."""
+    """Whether to mark it as read. A caller for which the written bytes may still be lost says no."""
 
 
 class _Ids(msgspec.Struct, forbid_unknown_fields=True):
@@ -68,7 +68,7 @@ class _Older(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
-    """List what was received, newest first or `oldest`: all of it, or `limit` rows behind the cursor `after`."""
+    """List what was received, newest first or `oldest` first: all, or `limit` rows after the cursor `after`."""
     params = request.params_as(_List)
     contact_id = await _contact_id(opened, params.contact)
 
@@ -92,7 +92,7 @@ async def _contact_id(opened: Opened, name: str | None) -> str | None:
 
 
 def _contact_name(opened: Opened, contact_id: str) -> str:
-    """Return what a contact is called, or was; the id of one whose name is not known any more."""
+    """Return the present or former name of a contact, or its id if no name is known any more."""
     return opened.network.name_of(contact_id) or contact_id
 
 
@@ -116,13 +116,13 @@ def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
 
 
 async def peek(opened: Opened, request: Request) -> dict[str, Any]:
-    """Describe one message as `list` does, and what its file was; leave it unread."""
+    """Describe one message as `list` does, and the attributes of its file; leave it unread."""
     item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
     return _row(opened, item) | await _traits(opened, item)
 
 
 async def _traits(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
-    """Return what a file was where it was sent from, as its sender says."""
+    """Return the attributes that a file had on the sender's machine, as the sender says."""
     row = None
     if item.file_id is not None:
         row = await opened.store.read(
@@ -136,7 +136,7 @@ async def _traits(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
 
 
 async def show(opened: Opened, request: Request) -> dict[str, Any]:
-    """Show one message, of a text all of it, and mark it as read, unless `peek`; a file's bytes come with `save`."""
+    """Show one message (the whole of a text), and mark it as read unless `peek`. `save` writes a file's bytes."""
     params = request.params_as(_Id)
     item = await opened.store.read(store_inbox.find, params.id)
     return await _show(opened, item, peek=params.peek)
@@ -145,7 +145,8 @@ async def show(opened: Opened, request: Request) -> dict[str, Any]:
 async def read(opened: Opened, request: Request) -> Answer:
     """Do as `show` does, but tell a long text in events: `{"item"}` first, then `{"text"}` as often as it takes.
 
-    It is another method, as a `show` that nobody answered may be asked again: half of this was printed by then.
+    It is a method of its own because a client repeats a `show` that was not answered. This one must not be repeated:
+    part of the text may have been printed already.
     """
     params = request.params_as(_Id)
     item = await opened.store.read(store_inbox.find, params.id)
@@ -160,7 +161,7 @@ async def _tell(
 ) -> AsyncIterator[object]:
     shown = _row(opened, item)
     async with aclosing(pieces) as texts:
-        # Nothing is told before the text is known to be whole and right.
+        # Nothing is sent before the whole text was checked.
         text = await anext(texts, None)
         yield {"item": shown}
         while text is not None:
@@ -183,7 +184,7 @@ async def _show(opened: Opened, item: store_inbox.Item, *, peek: bool) -> dict[s
 
 
 async def _mark_read(opened: Opened, item: store_inbox.Item) -> None:
-    """Note that a message was read. Where that cannot be kept it stays unread, and is shown all the same."""
+    """Record that a message was read. If that is not possible, it stays unread and is shown all the same."""
     if not item.unread:
         return
     try:
@@ -211,9 +212,9 @@ async def save(opened: Opened, request: Request) -> dict[str, Any]:
 
 
 async def delete(opened: Opened, request: Request) -> list[dict[str, Any]]:
-    """Delete messages and what they take up on the disk: `ids`, all or none, or what came `before` a moment.
+    """Delete messages and their files on the disk: either `ids`, all or none, or those that came `before` a moment.
 
-    Of the latter the oldest first, at most `limit`: fewer were the last.
+    The latter are deleted oldest first, at most `limit`; if fewer were deleted, none is left.
     """
     params = request.params_as(_Delete)
     contact_id = await _contact_id(opened, params.contact)
@@ -236,7 +237,7 @@ async def delete(opened: Opened, request: Request) -> list[dict[str, Any]]:
 
 
 async def older(opened: Opened, request: Request) -> dict[str, Any]:
-    """Tell how many messages came `before` a moment, and their bytes: what `delete` would delete."""
+    """Return how many messages came `before` a moment, and their bytes: what `delete` would delete."""
     params = request.params_as(_Older)
     contact_id = await _contact_id(opened, params.contact)
     count, size = await opened.store.read(deletion.older, params.before, contact_id)

@@ -1,4 +1,4 @@
-"""`contacts invite|invites`: tickets that were given out, and that are taken back."""
+"""`contacts invite|invites`: make tickets, list them, withdraw them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Id(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def invite(opened: Opened, request: Request) -> dict[str, Any]:
-    """Make a ticket that whoever holds it may use once, to become the contact of that name, or to be it again."""
+    """Make a ticket. Whoever has it may use it once, to become the contact of that name or to renew that contact."""
     params = request.params_as(_Invite)
     if not 1 <= params.expires_s <= MAX_EXPIRY_S:
         raise UsageError("a ticket is good for one second to one year", hint="--expires 24h")
@@ -74,14 +74,14 @@ async def _open_for(opened: Opened, name: str) -> list[store_invites.Invite]:
 
 
 async def list_(opened: Opened, _request: Request) -> list[dict[str, Any]]:
-    """List the tickets that may still be used, and those that came to something else."""
+    """List the tickets that may still be used, and those that ended without a contact."""
     found = await opened.store.read(store_invites.list_all, now_ms())
     return [_row(one) for one in found]
 
 
 @whole
 async def withdraw(opened: Opened, request: Request) -> dict[str, Any]:
-    """Take a ticket back: who comes with it is a stranger."""
+    """Withdraw a ticket: whoever uses it then is a stranger."""
     id_ = request.params_as(_Id).id
     return _row(await opened.store.write(store_invites.withdraw, id_, now_ms()))
 
@@ -99,7 +99,7 @@ def _row(one: store_invites.Invite) -> dict[str, Any]:
 
 
 async def invited(opened: Opened) -> list[dict[str, Any]]:
-    """Return who has an open invitation and is no contact yet, as rows of `contacts list`."""
+    """Return those who have an open invitation and are no contacts yet, as rows of `contacts list`."""
     found = await opened.store.read(store_invites.list_all, now_ms())
     return [
         {

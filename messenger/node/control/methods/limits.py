@@ -31,7 +31,7 @@ class _Show(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Set(msgspec.Struct, forbid_unknown_fields=True):
-    """A number sets a limit, null lifts it, and what is not named stays."""
+    """A number sets a limit, null removes it, and a limit that is not named stays."""
 
     contact: str | None = None
     up_bytes_s: _Number = _UNSET
@@ -79,9 +79,9 @@ async def set_(opened: Opened, request: Request) -> dict[str, Any]:
 
 
 async def test(opened: Opened, request: Request) -> dict[str, Any]:
-    """Tell how long so many bytes take under the limits in force, at best; or measure what a contact gets.
+    """Return how long a number of bytes takes under the limits in force; or measure what a contact really gets.
 
-    Raises UsageError where neither is asked for, UnavailableError where the contact is away.
+    Raises UsageError if neither is asked for, UnavailableError if the contact is away.
     """
     params = request.params_as(_Test)
     contact_id = await _contact_id(opened, params.contact)
@@ -116,7 +116,7 @@ async def test(opened: Opened, request: Request) -> dict[str, Any]:
 
 
 def describe(row: store_limits.RateLimit) -> dict[str, Any]:
-    """Return what a row limits; null is no limit."""
+    """Return the limits of a row; null means no limit."""
     return {
         "up_bytes_s": row.up_bytes_s,
         "down_bytes_s": row.down_bytes_s,
@@ -126,7 +126,7 @@ def describe(row: store_limits.RateLimit) -> dict[str, Any]:
 
 
 def _named(row: store_limits.RateLimit, name: str | None) -> dict[str, Any]:
-    """Return a row with the name of its contact; null for everybody's."""
+    """Return a row with the name of its contact; null in the row for everybody."""
     return {"contact": name, **describe(row)}
 
 

@@ -1,4 +1,4 @@
-"""Names of contacts: what a person types to say who is meant, so they are short, visible and unambiguous."""
+"""Names of contacts: a person types them to say who is meant, so they are short, visible and unambiguous."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HINT = "use letters, digits, '.', '_', '-' or '@', without spaces, not beginnin
 
 
 def contact_name(text: str) -> str:
-    """Return a name in its stored form (NFC). Raises UsageError where it could mislead or not be typed."""
+    """Return a name in its stored form (NFC). Raises UsageError if it could mislead or cannot be typed."""
     name = unicodedata.normalize("NFC", text.strip())
     if not 0 < len(name) <= MAX_NAME_CHARS:
         raise UsageError(f"a name has 1 to {MAX_NAME_CHARS} characters", hint=_HINT)

@@ -1,6 +1,6 @@
-"""Numbers that come over the control socket: every one has bounds, so that none overflows a clock or a column.
+"""Numbers that come over the control socket. Each type has bounds, so that none overflows a clock or a column.
 
-`tests/messenger/node/control/test_numbers.py` holds that no parameter of any method is a bare int or float.
+`tests/messenger/node/control/test_numbers.py` checks that no parameter of any method is a bare int or float.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Rate = Annotated[int, msgspec.Meta(ge=1, lt=1 << 50)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
 """How many rows."""
 Index = Annotated[int, msgspec.Meta(ge=0, le=1 << 16)]
-"""Which of the files that came with a request."""
+"""The index of a file that came with a request."""
 TimeMs = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
 """A moment, up to the year 9999."""
 Duration = Annotated[float, msgspec.Meta(gt=0, le=YEARS_100_S)]

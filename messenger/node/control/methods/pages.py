@@ -1,7 +1,7 @@
-"""Lists: whole, or as many rows as were asked for; each row says in `cursor` where a list goes on behind it.
+"""Lists: all rows, or as many as were asked for. The `cursor` of each row says where a list goes on after it.
 
-A list is read in pages, so that a long one holds up neither the store nor the loop. A cursor is a place in the order
-and not a row, so that a row may go away while somebody reads.
+A list is read in pages, so that a long one holds up neither the store nor the loop. A cursor is a position in the order
+and not a row, so that rows may be deleted while somebody reads the list.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["PAGE_ROWS", "collect"]
 T = TypeVar("T")
 
 PAGE_ROWS: Final = 1000
-"""Read at a time: some milliseconds."""
+"""Rows read at a time, which takes some milliseconds."""
 
 
 async def collect(
@@ -24,9 +24,9 @@ async def collect(
     after: str | None,
     limit: int | None,
 ) -> list[T]:
-    """Return all rows behind `after`, or the first `limit` of them.
+    """Return all rows after `after`, or the first `limit` of them.
 
-    `load(after, count)` returns the next rows, at most `count`; fewer are the last.
+    `load(after, count)` returns the next rows, at most `count`; if it returns fewer, they are the last.
     """
     found: list[T] = []
     while limit is None or len(found) < limit:

@@ -1,4 +1,4 @@
-"""`queue list|show|retry|cancel` and `sent list|show`: the outbox, from its two ends."""
+"""`queue list|show|retry|cancel` and `sent list|show`: the outbox, what is open in it and all of it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def show(opened: Opened, request: Request) -> dict[str, Any]:
 
 
 async def retry(opened: Opened, request: Request) -> dict[str, Any]:
-    """Try now to reach the contact of an entry, and send although it has asked to be left alone."""
+    """Dial the contact of an entry now, and send even if the contact has asked us to wait."""
     entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
     if entry.state not in _PENDING:
         raise NotFoundError(
@@ -115,7 +115,7 @@ async def cancel(opened: Opened, request: Request) -> dict[str, Any]:
 async def describe_all(
     opened: Opened, entries: Sequence[store_outbox.Entry]
 ) -> list[dict[str, Any]]:
-    """Describe entries; of a file that nothing sends now, the store knows why the contact has paused it."""
+    """Describe entries. For a file without a driver, the store says why the contact has paused it."""
     files = [(e.contact_id, e.file_id) for e in entries if e.file_id and e.state in _PENDING]
     pauses = await opened.store.read(transfers.peer_pauses, files) if files else {}
     return [describe(opened, e, pauses.get((e.contact_id, e.file_id or b""))) for e in entries]

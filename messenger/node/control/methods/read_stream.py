@@ -1,4 +1,4 @@
-"""`send-net` of what is still being read: the command lives as long as its source."""
+"""`send-net` of a stream: the command lives as long as its source."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["read_stream"]
 log = logging.getLogger(__name__)
 
 GRACE_S = 0.1
-"""A source that has come to its end by then is queued as a file, with its size."""
+"""A source that ends within this time is queued as a file with a known size."""
 TELL_S = 0.5
-"""How often it is told how much has been read."""
+"""How often to report how much was read."""
 
 
 class _InterruptedError(BadInputError):
-    """Whoever reads the source has left: Ctrl-C, a signal, or the end of a terminal."""
+    """The command that reads the source has ended: Ctrl-C, a signal, or a closed terminal."""
 
     def __init__(self) -> None:
         super().__init__("the command that read the input ended before the input did")
@@ -92,7 +92,7 @@ async def _cancel(opened: Opened, stream: Pipe, contact_id: str, reason: str) ->
     try:
         entry = await opened.store.write(endings.ended, contact_id, file_id, "cancelled", reason)
     except StorageError as error:
-        # Then it ends as a failure, which is recorded as soon as the disk lets it.
+        # It then ends as a failure, which is recorded as soon as the disk allows.
         log.warning("a stream that was interrupted cannot be cancelled: %s", error.message)
         return
     await opened.transfers.cancel_outgoing(contact_id, file_id, reason)

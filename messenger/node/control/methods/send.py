@@ -39,7 +39,7 @@ T = TypeVar("T")
 DEFAULT_TIMEOUT_S = 30.0
 LOOK_AGAIN_S = 1.0
 PROGRESS_S = 0.5
-"""How often it is told how far a file is."""
+"""How often to report the progress of a file."""
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,7 +47,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     fd_index: Index = 0
     path_hint: str | None = None
     path_hex: str | None = None
-    """The path as the system has it: `path_hint` can say only one that is text."""
+    """The bytes of the path in hex, because `path_hint` can hold only a path that is text."""
     size: Bytes | None = None
 
 
@@ -71,7 +71,7 @@ class _Send(msgspec.Struct, forbid_unknown_fields=True):
     folder: _Folder | None = None
     spool: bool = False
     confirm_end: bool = False
-    """Of a stream: its end counts only once `send-net.confirm` has been called."""
+    """For a stream: its end counts only after `send-net.confirm` was called."""
     text: str | None = None
     file: _File | None = None
     stream: _File | None = None
@@ -91,7 +91,7 @@ def send_net(opened: Opened, request: Request) -> Awaitable[Answer]:
     data = None if params.wait or contact is None else _short_text(params)
     if contact is None or data is None:
         return _send(opened, params, request)
-    # What comes in thousands a second: nothing is awaited but the store.
+    # Short texts may come in thousands a second, so only the store is awaited.
     _require_unblocked(contact)
     return _queue_text(opened, contact.id, data, params, lambda entry: describe(opened, entry))
 
@@ -105,7 +105,7 @@ async def _send(opened: Opened, params: _Send, request: Request) -> Answer:
     try:
         entry = await _queue(opened, contact, params, request, skipped)
     except asyncio.CancelledError:
-        # Who asked has left, maybe while it was on its way into the store: then it is sent all the same.
+        # The client has left, perhaps while the entry was being stored. If it was stored, it is sent all the same.
         opened.network.poke_soon(contact.id)
         raise
     row = describe(opened, entry)
@@ -146,7 +146,7 @@ async def wait(opened: Opened, request: Request) -> Answer:
 async def _send_stream(
     opened: Opened, contact_id: str, params: _Send, stream: _File, request: Request
 ) -> AsyncIterator[object]:
-    """Queue what is still being read, and tell how far that is until its end is here."""
+    """Queue a stream, and report its progress until it has ended."""
     reading = read_stream(
         opened,
         os.dup(request.fd(stream.fd_index)),
@@ -169,7 +169,7 @@ async def _send_stream(
 
 
 def _is_stream(request: Request, stream: _File) -> bool:
-    """Tell whether nobody knows how long what came along is."""
+    """Return whether the length of the source that came with the request is unknown."""
     return not stat.S_ISREG(os.fstat(request.fd(stream.fd_index)).st_mode)
 
 
@@ -184,7 +184,7 @@ async def _queue(
     request: Request,
     skipped: list[str],
 ) -> store_outbox.Entry:
-    """Store what is to be sent, and let it go. `skipped` takes what of a folder is not sent."""
+    """Store what is to be sent, and begin to send it. `skipped` gets what is left out of a folder."""
     expires_ms = _expires_ms(params)
     if (data := _short_text(params)) is not None:
         return await _queue_text(opened, contact.id, data, params, lambda entry: entry)
@@ -221,7 +221,7 @@ async def _queue(
 
 
 def _let_go(opened: Opened, entry: store_outbox.Entry) -> None:
-    """Send what is queued. That it is on the disk is the answer, whatever goes wrong from here on."""
+    """Begin to send an entry. It is on the disk, so the command has succeeded even if something here fails."""
     try:
         opened.network.queued(entry)
     except Exception:
@@ -251,7 +251,7 @@ def _lane(given: str | None, default: wire.Lane) -> wire.Lane:
 
 
 def _short_text(params: _Send) -> bytes | None:
-    """Return the text where one message holds it."""
+    """Return the text if it fits into one message."""
     if params.text is None or len(params.text) > limits.INLINE_TEXT_MAX:
         return None
     data = params.text.encode()
@@ -265,7 +265,7 @@ def _queue_text(
     params: _Send,
     answer: Callable[[store_outbox.Entry], T],
 ) -> asyncio.Future[T]:
-    """Queue a text that one message holds, and let it go whether or not anybody waits for the answer."""
+    """Queue a text that fits into one message, and begin to send it even if nobody waits for the answer any more."""
     lane, at_ms = _lane(params.lane, wire.Lane.URGENT), now_ms()
 
     def queued(entry: store_outbox.Entry) -> T:
@@ -288,7 +288,7 @@ def _queue_text(
 async def _next_state(
     opened: Opened, entry: store_outbox.Entry, events: Subscription, look_again_s: float
 ) -> store_outbox.Entry:
-    """Wait for an event of the entry; now and then look anyway, for events may be dropped."""
+    """Wait for an event of the entry; also check now and then, because events may be dropped."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(look_again_s):
             event = await events.next()
@@ -300,7 +300,7 @@ async def _next_state(
 async def _until_delivered(
     opened: Opened, entry: store_outbox.Entry, events: Subscription, timeout_s: float
 ) -> AsyncIterator[object]:
-    """Tell how far a file is as often as that changes, and last what became of the entry."""
+    """Report the progress of a file when it changes, and at last how the entry ended."""
     told = describe(opened, entry)
     look_again_s = LOOK_AGAIN_S if entry.file_id is None else PROGRESS_S
     deadline_s = time.monotonic() + timeout_s
@@ -326,12 +326,12 @@ async def _until_delivered(
 async def _how_far(
     opened: Opened, entry: store_outbox.Entry, told: dict[str, Any]
 ) -> dict[str, Any]:
-    """Describe a file as it is now; a text changes in its state alone, of which events tell."""
+    """Describe a file as it is now. (A text only changes its state, and there are events for that.)"""
     return told if entry.file_id is None else (await describe_all(opened, [entry]))[0]
 
 
 async def _not_yet(opened: Opened, entry: store_outbox.Entry, timeout_s: float) -> TimedOutError:
-    """Return what is to be said of an entry that waits: where it stands, and why as far as that is known."""
+    """Return the message about an entry that is not delivered yet: its state, and the reason if it is known."""
     (row,) = await describe_all(opened, [entry])
     cause = f": {row['last_error']}" if row["last_error"] else ""
     when = "as soon as that is possible"

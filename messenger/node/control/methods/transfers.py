@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["accept", "asking", "follow", "list_", "pause", "reject", "resume", "show"]
 
 FOLLOW_S = 0.5
-"""How often a follower is told what has changed."""
+"""How often changes are reported to a follower."""
 
 
 class _List(msgspec.Struct, forbid_unknown_fields=True):
@@ -49,7 +49,7 @@ class _Follow(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
-    """List files on their way and arrived, newest first."""
+    """List files that are being transferred or have ended, newest first."""
     params = request.params_as(_List)
 
     async def load(after: str | None, count: int) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
 
 
 async def asking(opened: Opened, request: Request) -> list[dict[str, Any]]:
-    """List what waits to be accepted here, as it was offered."""
+    """List the files that wait to be accepted here, in the order of their offers."""
     name = request.params_as(_Asking).contact
     contact_id = None if name is None else await opened.store.read(contacts.id_of, name)
     found = await opened.store.read(offers.asking, contact_id)
@@ -86,13 +86,13 @@ async def accept(opened: Opened, request: Request) -> dict[str, Any]:
 
 @whole
 async def reject(opened: Opened, request: Request) -> dict[str, Any]:
-    """Refuse a file, or give up one that is coming in."""
+    """Refuse a file, or give up one that is being received."""
     return await _describe(opened, await opened.transfers.reject(request.params_as(_Id).id))
 
 
 @whole
 async def pause(opened: Opened, request: Request) -> dict[str, Any]:
-    """Stop a file, whichever way it goes, until it is resumed."""
+    """Stop a file, in either direction, until it is resumed."""
     return await _describe(opened, await opened.transfers.pause(request.params_as(_Id).id))
 
 

@@ -32,7 +32,7 @@ class _Name(msgspec.Struct, forbid_unknown_fields=True):
 
 @whole
 async def verify(opened: Opened, request: Request) -> dict[str, Any]:
-    """Compare a safety number and note that the contact is verified; without one, return it."""
+    """Compare a safety number and record that the contact is verified; without one, return the number."""
     params = request.params_as(_Verify)
     contact = await opened.store.read(store_contacts.find, params.name)
     number = safety_number(opened.me.id_public, contact.id_public)
@@ -62,7 +62,7 @@ async def verify(opened: Opened, request: Request) -> dict[str, Any]:
 
 @whole
 async def block(opened: Opened, request: Request) -> dict[str, Any]:
-    """Have nothing to do with a contact, who is served like a stranger; what is queued stays queued."""
+    """Block a contact: it is treated like a stranger. What is queued for it stays queued."""
     return await _set(opened, request, store_contacts.block)
 
 
@@ -80,7 +80,7 @@ async def _set(opened: Opened, request: Request, change: Any) -> dict[str, Any]:
 
 
 def _take(opened: Opened, contact: store_contacts.Contact) -> None:
-    """Act on what is recorded: the session of who is not served ends, who is served is called."""
+    """Act on the recorded state: end the session of a contact that is not served, dial one that is."""
     peer = opened.network.update(contact)
     opened.events.publish("contact", contact.id, contact.state)
     if peer is not None and contact.served:

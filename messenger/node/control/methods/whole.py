@@ -1,4 +1,4 @@
-"""Commands that record something and then act on it: they come to their end, though whoever asked has hung up."""
+"""Commands that record something and then act on it: they run to their end, even if the client has hung up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 def whole(
     handler: Callable[[Opened, Request], Coroutine[Any, Any, T]],
 ) -> Callable[[Opened, Request], Awaitable[T]]:
-    """Return a handler that is not cut off where its client leaves: what is recorded is carried out, too."""
+    """Return a handler that is not cancelled when its client leaves: what it has recorded it also carries out."""
 
     @functools.wraps(handler)
     async def run(opened: Opened, request: Request) -> T:
