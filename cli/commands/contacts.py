@@ -10,6 +10,7 @@ from peerpost.errors import UsageError
 
 from ..app import App, Group, complete_contacts, pass_app
 from ..completing import complete_files
+from ..in_full import in_full
 from ..inputs import AcceptLimit, Quota, in_order, is_like_ticket, read_ticket
 from .invites import invite, invites
 
@@ -182,6 +183,9 @@ def edit(
         hint = "give --rename, --note, --address, --accept or --quota"
         raise UsageError("nothing to change", hint=hint)
     _changed(app, app.call("contacts.edit", {"name": name, **given}))
+    for option, size in (("accept", accept), ("quota", quota)):
+        if isinstance(size, int):
+            app.terminal.note(in_full(option, size))
 
 
 @contacts.command(

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ..app import App, Group, complete_contacts, pass_app
+from ..in_full import in_full
 from ..inputs import Size
 
 __all__ = ["limits"]
@@ -22,11 +23,15 @@ _COLUMNS = (
 OFF = "off"
 
 
-class RateOption(click.ParamType[int | str]):
-    """500kB/s, 10MiB, off: bytes per second."""
+class OrOff(click.ParamType[int | str]):
+    """100MiB, off: a size or the word."""
 
-    name = "rate"
+    name = "size"
     unit: click.ParamType[int] = Size()
+    per = ""
+    """What may stand behind the number."""
+    is_not: str | None = None
+    """What is to be said of anything else, where the unit's own words do not fit."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -34,14 +39,29 @@ class RateOption(click.ParamType[int | str]):
         """Return a number, or `off`."""
         if value == OFF:
             return OFF
-        return int(self.unit.convert(str(value).removesuffix("/s"), param, ctx))
+        try:
+            return int(self.unit.convert(str(value).removesuffix(self.per), param, ctx))
+        except click.BadParameter:
+            if self.is_not is None:
+                raise
+            self.fail(f"{str(value)!r} {self.is_not}", param, ctx)
 
 
-class Count(RateOption):
+class RateOption(OrOff):
+    """500kB/s, 10MiB/s, off: bytes per second."""
+
+    name = "rate"
+    per = "/s"
+    is_not = "is not a rate in bytes a second; write 500kB/s, 5MB/s, 10MiB/s or off"
+
+
+class Count(OrOff):
     """100, 100/s, off: messages per second."""
 
     name = "count"
     unit = click.INT
+    per = "/s"
+    is_not = "is not a number of messages a second; write 50/s or off"
 
 
 @click.group(
@@ -73,7 +93,7 @@ def show(app: App, contact: str | None) -> None:
 @click.option("--up", type=RateOption(), metavar="RATE|off", help="Bytes per second sent.")
 @click.option("--down", type=RateOption(), metavar="RATE|off", help="Bytes per second received.")
 @click.option("--messages", type=Count(), metavar="N|off", help="Messages per second, each way.")
-@click.option("--burst", type=RateOption(), metavar="SIZE|off", help="How much may go at once.")
+@click.option("--burst", type=OrOff(), metavar="SIZE|off", help="How much may go at once.")
 @pass_app
 def set_(
     app: App,
@@ -93,6 +113,9 @@ def set_(
     if contact:
         params["contact"] = contact
     app.terminal.record(app.call("limits.set", params))
+    for way, rate in (("up", up), ("down", down)):
+        if isinstance(rate, int):
+            app.terminal.note(in_full(way, rate, "/s"))
 
 
 @limits.command(examples="peerpost limits test --size 1GB\npeerpost limits test --contact nas")

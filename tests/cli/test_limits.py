@@ -1,0 +1,74 @@
+"""A rate is said in full where it is set, and what is none gets the forms of one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from .conftest import FakeNode, Shell
+
+
+@pytest.fixture(autouse=True)
+def _sets(node: FakeNode) -> None:
+    node.answers["limits.set"] = {"contact": None}
+
+
+@pytest.mark.parametrize(
+    ("rate", "sent", "said"),
+    [
+        ("5", 5, "up: 5 bytes a second. That is very little"),
+        ("1", 1, "up: 1 byte a second. That is very little"),
+        ("999/s", 999, "up: 999 bytes a second. That is very little"),
+        ("1kB/s", 1000, "up: 1,000 bytes a second (1000 B/s)."),
+        ("5MB/s", 5_000_000, "up: 5,000,000 bytes a second (4.8 MiB/s)."),
+        ("10MiB", 10 << 20, "up: 10,485,760 bytes a second (10 MiB/s)."),
+    ],
+)
+def test_what_was_set_is_said_in_full(
+    node: FakeNode, shell: Shell, rate: str, sent: int, said: str
+) -> None:
+    ran = shell("limits", "set", "--up", rate)
+    assert ran.code == 0
+    assert node.params == {"up_bytes_s": sent}
+    assert ran.err.startswith(said), ran.err
+    noted = json.loads(shell("--json", "limits", "set", "--down", rate).err)["note"]
+    assert noted.startswith(said.replace("up:", "down:"))
+    assert shell("--quiet", "limits", "set", "--up", rate).err == ""
+
+
+def test_no_limit_needs_no_words(shell: Shell) -> None:
+    assert shell("limits", "set", "--up", "off", "--messages", "5", "--burst", "1").err == ""
+
+
+@pytest.mark.parametrize("text", ["fast", "5m", "5Mbit/s", "40Mbps", "5MB/min", "-5", "", "5 / s"])
+@pytest.mark.parametrize("option", ["--up", "--down"])
+def test_what_is_no_rate_gets_the_forms_of_one(
+    node: FakeNode, shell: Shell, option: str, text: str
+) -> None:
+    ran = shell("limits", "set", option, text)
+    assert ran.code == 2
+    assert "is not a rate" in ran.err
+    assert "5MB/s" in ran.err
+    assert not node.asked
+
+
+@pytest.mark.parametrize(("option", "form"), [("--messages", "50/s"), ("--burst", "100MiB or 5MB")])
+def test_the_others_get_their_own(node: FakeNode, shell: Shell, option: str, form: str) -> None:
+    ran = shell("limits", "set", option, "fast")
+    assert ran.code == 2
+    assert form in ran.err
+    assert not node.asked
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [("5", "5 bytes. That is very little"), ("50GiB", "53,687,091,200 bytes (50 GiB).")],
+)
+@pytest.mark.parametrize("option", ["accept", "quota"])
+def test_a_size_is_said_in_full_too(
+    node: FakeNode, shell: Shell, option: str, size: str, said: str
+) -> None:
+    node.answers["contacts.edit"] = {"id": "c1", "name": "nas", "state": "active"}
+    assert shell("contacts", "edit", "nas", f"--{option}", size).err.startswith(f"{option}: {said}")
+    assert shell("contacts", "edit", "nas", f"--{option}", "default").err == ""
