@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from .bar import Part, line
 from .terminal import Terminal, safe
 
 if TYPE_CHECKING:
@@ -113,38 +114,54 @@ class Progress:
             if not moving or (size is not None and size < WORTH_DRAWING_BYTES):
                 return
             self._bars = self._bars or _new_bars(self._terminal)
-            self._tasks[id_] = self._bars.add_task(safe(_label(row)), total=size, figures="")
+            self._tasks[id_] = self._bars.add_task(safe(_label(row)), share=None, parts=())
             self._bars.start()
         if self._bars is not None:
-            whole = row.get("state") in ("done", "delivered")
-            done = size if whole else row.get("done_bytes")
-            # The command to run was printed above the bars, where it is not cut.
-            figures = "asking" if _asks(row) else safe(in_words(row))
-            self._bars.update(self._tasks[id_], total=size, completed=done or 0, figures=figures)
+            # What is to be run was said beside the bars, where it is not cut.
+            parts = [Part("asking")] if _asks(row) else _parts(row)
+            self._bars.update(
+                self._tasks[id_],
+                share=_share(row),
+                parts=[Part(safe(text), dispensable) for text, dispensable in parts],
+            )
+
+
+def _share(row: Mapping[str, Any]) -> float | None:
+    """Return how much of a file is there, 1 only where it is whole; None where nobody knows how large it is."""
+    if row.get("state") in ("done", "delivered"):
+        return 1.0
+    share = row.get("progress")
+    # Of nothing all is there by arithmetic, and nothing is by what one sees.
+    return None if share is None or not row.get("size") else float(share)
 
 
 def in_words(row: Mapping[str, Any]) -> str:
-    """Return the progress of a file: share, amount, rate and time left, or why it does not move."""
+    """Return how far a file is: share, amount, rate and time left, or why it does not move."""
+    return ", ".join(part.text for part in _parts(row))
+
+
+def _parts(row: Mapping[str, Any]) -> list[Part]:
     from peerpost.client.units import format_duration, format_size
 
-    state, size, done = row.get("state"), row.get("size"), row.get("done_bytes")
+    state, size, done = str(row.get("state")), row.get("size"), row.get("done_bytes")
     if state in _MOVING and done is None and row.get("read_bytes"):
-        return f"{state}, {format_size(row['read_bytes'])} read"
+        return [Part(state), Part(f"{format_size(row['read_bytes'])} read", 1)]
     if state not in _MOVING or done is None:
         why = _why(row)
-        return f"{state}, {why}" if state in _MOVING and why else str(state)
+        return [Part(state), *([Part(why)] if state in _MOVING and why else [])]
     parts = []
     if row.get("progress") is not None:
-        parts.append(f"{int(100 * row['progress'])} %")
+        parts.append(Part(f"{int(100 * row['progress'])} %"))
     amount = format_size(done)
-    parts.append(amount if size is None else f"{amount} of {format_size(size)}")
+    # Where the share is known the amount says little more.
+    parts.append(Part(amount) if size is None else Part(f"{amount} of {format_size(size)}", 3))
     if state in ("paused", "asking") or _waits(row):
-        parts.append(_why(row) or str(state))
+        parts.append(Part(_why(row) or state))
     elif row.get("rate_bytes_s"):
-        parts.append(f"{format_size(row['rate_bytes_s'])}/s")
+        parts.append(Part(f"{format_size(row['rate_bytes_s'])}/s", 2))
         if row.get("eta_s"):
-            parts.append(f"{format_duration(row['eta_s'])} left")
-    return ", ".join(parts)
+            parts.append(Part(f"{format_duration(row['eta_s'])} left", 1))
+    return parts
 
 
 def _why(row: Mapping[str, Any]) -> str:
@@ -185,13 +202,23 @@ def _new_bars(terminal: Terminal) -> Bars:
     import sys
 
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import Progress, ProgressColumn, Task
+    from rich.text import Text
 
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
-        TextColumn("{task.fields[figures]}", markup=False),
-        console=Console(stderr=True, no_color=not terminal.colored(sys.stderr), highlight=False),
-        expand=True,
-        transient=True,
-    )
+    console = Console(stderr=True, no_color=not terminal.colored(sys.stderr), highlight=False)
+
+    class Line(ProgressColumn):
+        """All of a line: Rich gives columns their room by their place, and not by what matters."""
+
+        def render(self, task: Task) -> Text:
+            fields, ascii_only = task.fields, not console.encoding.startswith("utf")
+            shown = line(
+                task.description,
+                fields["share"],
+                fields["parts"],
+                console.width,
+                ascii_only=ascii_only,
+            )
+            return Text(shown, no_wrap=True, overflow="crop")
+
+    return Progress(Line(), console=console, expand=True, transient=True)

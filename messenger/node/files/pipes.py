@@ -38,12 +38,13 @@ if TYPE_CHECKING:
 
     from .spool import Spool
 
-__all__ = ["Pipe", "Pipes", "failed"]
+__all__ = ["NODE_ENDED", "Pipe", "Pipes", "cause_of_failure", "failed"]
 
 log = logging.getLogger(__name__)
 
 MAX_STREAMS = 32
 """Sources that are read at once, each by a thread of its own. More have to wait, which holds up only their writers."""
+_FAILED = "it failed, and the contact did not refuse it: "
 NODE_ENDED = "the sender's node ended while the source was still being read"
 
 
@@ -116,8 +117,14 @@ class Pipe:
 
 
 def failed(cause: str) -> str:
-    """Return the reason for the outbox when something failed here: the only state for that is `refused`."""
-    return f"it failed, and the contact did not refuse it: {cause}"
+    """Return how the outbox tells of what failed here: a message has no word for it but `refused`."""
+    return f"{_FAILED}{cause}"
+
+
+def cause_of_failure(last_error: str | None) -> str | None:
+    """Return the cause that `failed` was told; None where the contact has refused, or nothing has ended."""
+    said = last_error or ""
+    return said.removeprefix(_FAILED) if said.startswith(_FAILED) else None
 
 
 class Pipes:

@@ -14,9 +14,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from peerpost.client.rpc import Answer, Final, Request
-from peerpost.errors import ExpiredError, RefusedError, TimedOutError, UsageError
+from peerpost.errors import (
+    ExpiredError,
+    PeerpostError,
+    RefusedError,
+    SourceChangedError,
+    TimedOutError,
+    UnavailableError,
+    UsageError,
+)
 from peerpost.node.clock import now_ms
 from peerpost.node.events import Subscription
+from peerpost.node.files.pipes import NODE_ENDED, cause_of_failure
 from peerpost.store.db.ballast import SHORT_BYTES
 from peerpost.store.tables import contacts as store_contacts
 from peerpost.store.tables import outbox as store_outbox
@@ -319,8 +328,22 @@ async def _until_delivered(
             f"{entry.id} was not delivered in time", hint="give it longer: --expires"
         )
     if entry.state != "delivered":
-        raise RefusedError(f"{entry.id} was {entry.state}: {entry.last_error or 'no reason given'}")
+        raise _undelivered(entry)
     yield Final(describe(opened, entry))
+
+
+def _undelivered(entry: store_outbox.Entry) -> PeerpostError:
+    """Return what is to be said of an entry that has ended: what failed here was refused by nobody."""
+    cause = cause_of_failure(entry.last_error)
+    if cause is None:
+        why = entry.last_error or "no reason given"
+        return RefusedError(f"{entry.id} was {entry.state}: {why}")
+    if cause == NODE_ENDED:
+        return UnavailableError(f"{entry.id} failed: {cause}", hint="send it again")
+    return SourceChangedError(
+        f"{entry.id} failed: {cause}",
+        hint="send it again; with --spool it may change or go while it waits",
+    )
 
 
 async def _how_far(

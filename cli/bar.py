@@ -1,0 +1,75 @@
+"""One line about a file that is under way, in whatever room: what matters least gives way first.
+
+First the bar, then the end of a long name, then figures from the least important on; a reason is cut last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .table import width
+
+__all__ = ["Part", "line"]
+
+LEAST_BAR, MOST_BAR = 6, 40
+LEAST_LABEL = 12
+_GAP = 2
+
+
+class Part(NamedTuple):
+    """A figure, and how soon it may be left out: the highest first, 0 never."""
+
+    text: str
+    dispensable: int = 0
+
+
+def line(
+    label: str, share: float | None, parts: Sequence[Part], room: int, *, ascii_only: bool = False
+) -> str:
+    """Return name, bar and figures in at most `room` columns. A share of None is an empty bar: nothing is known."""
+    kept = list(parts)
+    while _taken(label, kept) > room:
+        if width(label) > LEAST_LABEL:
+            label = _cut(
+                label, max(LEAST_LABEL, width(label) - (_taken(label, kept) - room)), ascii_only
+            )
+            continue
+        least = max(kept, key=lambda part: part.dispensable, default=None)
+        if least is None or least.dispensable == 0:
+            break
+        kept.remove(least)
+    figures = _joined(kept)
+    left = room - width(label) - width(figures) - (_GAP if figures else 0)
+    if left - _GAP >= LEAST_BAR:
+        label += " " * _GAP + _bar(share, min(MOST_BAR, left - _GAP), ascii_only)
+    return _cut(f"{label}{' ' * _GAP if figures else ''}{figures}", room, ascii_only)
+
+
+def _joined(parts: Sequence[Part]) -> str:
+    return ", ".join(part.text for part in parts)
+
+
+def _taken(label: str, parts: Sequence[Part]) -> int:
+    figures = width(_joined(parts))
+    return width(label) + figures + (_GAP if figures else 0)
+
+
+def _bar(share: float | None, columns: int, ascii_only: bool) -> str:
+    """Return a bar that is full only where all is there, and whose rest looks like none on any terminal."""
+    full, rest = ("#", ".") if ascii_only else ("━", "┄")
+    done = int(columns * min(1.0, max(0.0, share or 0.0)))
+    return full * done + rest * (columns - done)
+
+
+def _cut(text: str, room: int, ascii_only: bool) -> str:
+    """Return a text that takes at most `room` columns; an ellipsis says that there was more."""
+    if width(text) <= room:
+        return text
+    more = "..." if ascii_only else "…"
+    kept = ""
+    for char in text:
+        if width(kept + char) > room - len(more):
+            break
+        kept += char
+    return kept + more if room > len(more) else kept
