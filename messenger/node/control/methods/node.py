@@ -14,6 +14,7 @@ from peerpost import fastpath
 from peerpost.client.rpc import Request
 from peerpost.errors import NoIdentityError, StorageError
 from peerpost.node.clock import rfc3339
+from peerpost.node.contact.lookup import look_up_names
 from peerpost.node.contact.standing import obstacle
 from peerpost.store.db.engine import sqlite_version
 from peerpost.store.tables import agreement, quota
@@ -26,6 +27,7 @@ __all__ = ["config_show", "doctor", "hand_over", "ready", "status", "stay", "sto
 
 HOME_HINT = "stop the node, and put the home back from a backup"
 DISK_HINT = "make room on the disk; all that waits goes on by itself"
+ANNOUNCE_HINT = "contacts dial this name: correct it where it is kept (DNS), or [network] announce in config.toml"
 STALLS_HINT = "a defect: the log of the node says where it was; peerpost node stop begins anew"
 HELD_BACK_HINT = "stop it, and start it from a shell or a service without that limit"
 PUT_BACK = {
@@ -96,6 +98,8 @@ async def doctor(host: Host, _request: Request) -> list[dict[str, Any]]:
     rows.append(
         _row("listening", listening, where, status["error"] or "the node is still starting")
     )
+    for name, ok, found in await look_up_names(node.config.network.announce):
+        rows.append(_row(f"announced {name}", ok, found, ANNOUNCE_HINT))
     if (stalls := status["stalls"]) is not None:
         found = (
             f"stood still {stalls['times']} times, for up to {stalls['longest_s']:.0f} s,"
