@@ -28,14 +28,25 @@ def is_meant_as_file(app: App, words: tuple[str, ...]) -> bool:
         return False
     kind = "folder" if Path(words[0]).is_dir() else "file"
     if app.terminal.can_ask() and not app.terminal.json:
-        question = f"{safe(words[0])} is a {kind} here. Send the {kind}, or the text?"
-        answer: str = click.prompt(question, type=click.Choice([kind, "text"]), err=True)
-        return answer == kind
+        question = (
+            f"{safe(words[0])} is a {kind} here. Send the {kind}, or the text? ({kind}, text; f, t)"
+        )
+        return bool(
+            click.prompt(question, value_proc=lambda said: _is_first(said, kind, "text"), err=True)
+        )
     app.terminal.note(
         f"This sends the text {_quoted(words[:1])}. For the {kind} of that name: --file {_quoted(words[:1])}; "
         "--text says that the text is meant."
     )
     return False
+
+
+def _is_first(said: str, first: str, second: str) -> bool:
+    """Tell which of two words was said, by its beginning. Raises UsageError, and then it is asked again."""
+    said = said.strip().casefold()
+    if said and first.startswith(said) is not second.startswith(said):
+        return first.startswith(said)
+    raise click.UsageError(f"say {first} or {second} ({first[0]} or {second[0]})")
 
 
 def one_text(words: tuple[str, ...]) -> UsageError:

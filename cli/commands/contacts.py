@@ -28,6 +28,12 @@ _COLUMNS = (
 )
 
 
+_NO_CONTACTS = (
+    "No contacts yet. Add who gave you a ticket: peerpost contacts add NAME TICKET; or give one:"
+    " peerpost contacts invite NAME"
+)
+
+
 @click.group(
     cls=Group,
     examples="""
@@ -116,9 +122,7 @@ def add(
 def list_(app: App) -> None:
     """List the contacts."""
     rows = app.call("contacts.list")
-    app.terminal.records(
-        rows, _COLUMNS, empty="No contacts yet. Invite one: peerpost contacts invite NAME"
-    )
+    app.terminal.records(rows, _COLUMNS, empty=_NO_CONTACTS)
     for row in rows:
         # A blocked one is as the user wants it. A program has it in its row.
         if row.get("hint") and row["state"] != "blocked" and not app.terminal.json:

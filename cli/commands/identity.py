@@ -47,7 +47,8 @@ def new(app: App, name: str | None, no_passphrase: bool) -> None:
     )
     app.terminal.record(made)
     app.terminal.note(f"This is {made['name']}, in {app.home}.")
-    app.terminal.note("Next, invite somebody: peerpost contacts invite NAME")
+    app.terminal.note("Next, where somebody gave you a ticket: peerpost contacts add NAME TICKET")
+    app.terminal.note("else give them one:                     peerpost contacts invite NAME")
 
 
 def _confirm_unprotected(app: App) -> None:

@@ -27,7 +27,8 @@ def test_identity_new(node: FakeNode, shell: Shell) -> None:
     ran = shell("identity", "new", "--name", "alice", "--no-passphrase")
     assert node.params == {"name": "alice", "protect": "none"}
     assert "fingerprint  F" in ran.out
-    assert "contacts invite" in ran.err
+    assert "contacts invite NAME" in ran.err
+    assert "contacts add NAME TICKET" in ran.err
     shell("identity", "new", "--no-passphrase")
     assert node.params["name"]
 
@@ -112,6 +113,7 @@ def test_contacts_list_show_edit(node: FakeNode, shell: Shell) -> None:
     ran = shell("contacts", "list")
     assert (ran.out, ran.code) == ("", 0)
     assert "No contacts yet" in ran.err
+    assert "contacts add NAME TICKET" in ran.err
 
 
 def test_remove_asks_on_a_terminal_and_wants_to_be_told_elsewhere(

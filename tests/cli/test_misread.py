@@ -56,7 +56,17 @@ def test_any_other_text_is_sent_without_a_word(node: FakeNode, shell: Shell, wor
 
 @pytest.mark.parametrize(
     ("answer", "what"),
-    [("folder\n", "folder"), ("text\n", "text"), ("?\ntext\n", "text"), ("", None)],
+    [
+        ("folder\n", "folder"),
+        ("text\n", "text"),
+        ("f\n", "folder"),
+        ("t\n", "text"),
+        (" F \n", "folder"),
+        ("fold\n", "folder"),
+        ("?\ntext\n", "text"),
+        ("\nft\nfile\nt\n", "text"),
+        ("", None),
+    ],
 )
 def test_at_a_terminal_it_is_asked(
     node: FakeNode, here: Path, answer: str, what: str | None
