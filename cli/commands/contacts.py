@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from peerpost.errors import UsageError
+from peerpost.errors import NotFoundError, UsageError
 
 from ..app import App, Group, complete_contacts, pass_app
 from ..completing import complete_files
@@ -236,24 +236,42 @@ def _changed(app: App, row: dict[str, Any]) -> None:
     app.terminal.record(row, human=f"{row['name']}  {row['state']}")
 
 
-@contacts.command(examples="peerpost contacts remove bob\npeerpost contacts remove bob --yes")
+@contacts.command(
+    examples="""
+    peerpost contacts remove bob
+    peerpost contacts remove bob --forget --yes
+    """
+)
 @click.argument("name", shell_complete=complete_contacts)
+@click.option(
+    "--forget", is_flag=True, help="Delete the history too: all that it sent and was sent."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
-def remove(app: App, name: str, yes: bool) -> None:
-    """Forget a contact and what is queued for it; what it sent and was sent stays.
+def remove(app: App, name: str, forget: bool, yes: bool) -> None:
+    """Forget a contact and what is queued for it; what it sent and was sent stays, unless --forget.
 
     Without a terminal, where nobody can be asked, it wants --yes.
     """
     if not yes:
-        contact = app.call("contacts.show", {"name": name})
-        lost = f" and {contact['queued']} queued" if contact.get("queued") else ""
+        lost = _lost(app, name, forget=forget)
         if not app.terminal.can_ask() or app.terminal.json:
-            raise UsageError(
-                f"this would remove {contact['name']}{lost}", hint="say --yes if that is meant"
-            )
-        if not click.confirm(f"Remove {contact['name']}{lost}?", err=True):
+            raise UsageError(f"this would remove {lost}", hint="say --yes if that is meant")
+        if not click.confirm(f"Remove {lost}?", err=True):
             app.terminal.note("Nothing was removed.")
             return
-    removed = app.call("contacts.remove", {"name": name})
-    app.terminal.record(removed, human=f"{removed['name']}  removed")
+    removed = app.call("contacts.remove", {"name": name} | ({"forget": True} if forget else {}))
+    app.terminal.record(removed, human=f"{removed['name']}  removed{', and forgotten' * forget}")
+
+
+def _lost(app: App, name: str, *, forget: bool) -> str:
+    """Return what a removal takes, in words."""
+    history = " and all that was sent and received" if forget else ""
+    try:
+        contact = app.call("contacts.show", {"name": name})
+    except NotFoundError:
+        if not forget:
+            raise
+        return f"{name}{history}"  # Removed before: then its history alone.
+    queued = f" and {contact['queued']} queued" if contact.get("queued") else ""
+    return f"{contact['name']}{queued}{history}"

@@ -13,7 +13,7 @@ from peerpost.net.interface import Admission, Connection, ConnectionLostError, T
 from peerpost.node.clock import now_ms
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol.hello import HelloRefusedError
-from peerpost.store.tables import contacts, former, invites, outbox
+from peerpost.store.tables import contacts, forgetting, former, invites, outbox
 from peerpost.store.tables.transfers import Transfer, of_contact
 
 from .doorway import CONNECTIONS_PER_CONTACT, GREETINGS_PER_CONTACT, Doorway
@@ -181,6 +181,12 @@ class Network:
         if peer is not None:
             await peer.stop("the contact was removed")
         await self.transfers.forget(contact_id, files)
+
+    async def forget(self, contact_id: str) -> None:
+        """Forget the history with a contact that was removed; whatever it sent by now. Raises ExistsError."""
+        await self.transfers.arrived.delete_older(now_ms() + 1, contact_id, None)
+        await self.services.store.write(forgetting.forget, contact_id)
+        self._roster.forget(contact_id)
 
     def poke(self, contact_id: str) -> None:
         """Tell a contact's peer that its outbox changed."""

@@ -41,6 +41,10 @@ class Roster:
         for peer_id in peer_ids(contact):
             self._claims[peer_id].add(contact.id)
 
+    def forget(self, contact_id: str) -> None:
+        """Forget what a contact that was removed was called; not one that has come back."""
+        self.former.pop(contact_id, None)
+
     def pop(self, contact_id: str) -> Peer | None:
         """Remove and return a contact; None if there is none."""
         peer = self.peers.pop(contact_id, None)

@@ -50,6 +50,8 @@ __all__ = [
 STREAM_SOURCE = '{"stream": true}'
 """`source` of an outgoing file whose end has not been read yet."""
 _COMING = "contact_id = ? AND incoming = 1"
+FORGOTTEN = "forgotten"
+"""In place of an error: the user wants the history with its contact gone, and nothing but its id is left of it."""
 _COLUMNS = (
     "file_id, incoming, id, contact_id, state, name, as_text, size, chunk_log2, key, finish_size,"
     " finish_count, finish_root, have, progress_bytes, source, outbox_id, lane, seq, sent_ms,"
@@ -239,10 +241,10 @@ def list_transfers(
     return [
         _transfer(row)
         for row in db.execute(
-            f"SELECT {_COLUMNS} FROM transfers WHERE ?2 IS NULL"  # noqa: S608
-            " OR created_ms < ?2 OR (created_ms = ?2 AND id > ?3)"
+            f"SELECT {_COLUMNS} FROM transfers WHERE error IS NOT ?4"  # noqa: S608
+            " AND (?2 IS NULL OR created_ms < ?2 OR (created_ms = ?2 AND id > ?3))"
             " ORDER BY created_ms DESC, id LIMIT ?1",
-            (limit, created_ms, id_),
+            (limit, created_ms, id_, FORGOTTEN),
         )
     ]
 

@@ -216,6 +216,11 @@ def _last_error(contact: store_contacts.Contact, peer: Peer | None) -> str | Non
     return (peer.last_error if peer is not None else None) or contact.why
 
 
+class _Remove(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    forget: bool = False
+
+
 class _Edit(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     rename: str | None = None
@@ -276,7 +281,20 @@ def _given(contact: store_contacts.Contact, texts: list[str]) -> tuple[str, ...]
 
 @whole
 async def remove(opened: Opened, request: Request) -> dict[str, Any]:
-    """Forget a contact and what was queued for it; what it sent stays in the inbox."""
-    contact = await opened.store.read(store_contacts.find, request.params_as(_Name).name)
-    await opened.network.remove(contact.id)
-    return {"id": contact.id, "name": contact.name}
+    """Forget a contact and what was queued for it; what it sent stays in the inbox, unless that is to go as well.
+
+    To `forget`, one may have been removed before.
+    """
+    params = request.params_as(_Remove)
+    read = opened.store.read
+    if params.forget:
+        contact_id = await read(store_contacts.id_of, params.name)
+        name = opened.network.name_of(contact_id) or params.name
+    else:
+        contact = await read(store_contacts.find, params.name)
+        contact_id, name = contact.id, contact.name
+    if contact_id in opened.network.peers:
+        await opened.network.remove(contact_id)
+    if params.forget:
+        await opened.network.forget(contact_id)
+    return {"id": contact_id, "name": name}

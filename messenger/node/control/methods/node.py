@@ -98,7 +98,7 @@ async def doctor(host: Host, _request: Request) -> list[dict[str, Any]]:
     rows.append(
         _row("listening", listening, where, status["error"] or "the node is still starting")
     )
-    for name, ok, found in await look_up_names(node.config.network.announce):
+    for name, ok, found in await look_up_names(host.config.network.announce):
         rows.append(_row(f"announced {name}", ok, found, ANNOUNCE_HINT))
     if (stalls := status["stalls"]) is not None:
         found = (
