@@ -54,7 +54,7 @@ async def test_one_side_has_removed_the_other_and_is_invited_again(pair: Pair) -
     waiting = (await alice.cli("send-net", "--contact", "bob", "meanwhile")).row
     made = await _ticket(alice, "bob")
     assert made["renews"] is True
-    assert [row["state"] for row in (await alice.cli("contacts", "list")).rows] == ["active"]
+    assert [row["state"] for row in (await alice.cli("contacts", "list")).rows] == ["removed"]
     (listed,) = (await alice.cli("contacts", "invites")).rows
     assert (listed["name"], listed["renews"], listed["state"]) == ("bob", True, "invited")
     added = (await bob.cli("contacts", "add", "alice", made["ticket"])).row
@@ -95,7 +95,7 @@ async def test_a_ticket_that_is_not_taken_leaves_the_contact_as_it_was(pair: Pai
     await bob.cli("contacts", "invites", "--withdraw", row["id"], code=67)
     refused = await alice.cli("contacts", "add", "bob", made["ticket"], code=76)
     assert refused.error["code"] == "ticket"
-    assert await _state(alice, "bob") == "active"
+    assert await _state(alice, "bob") == "removed"
     # It is not tried with the old ticket again, and a new one still works.
     again = await _ticket(bob, "alice")
     assert (await alice.cli("contacts", "add", "bob", again["ticket"])).row["state"] == "active"
