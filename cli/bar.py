@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from .table import width
 
-__all__ = ["Part", "line"]
+__all__ = ["BarPart", "line"]
 
 LEAST_BAR, MOST_BAR = 6, 40
 LEAST_LABEL = 12
 _GAP = 2
 
 
-class Part(NamedTuple):
+class BarPart(NamedTuple):
     """A figure, and how soon it may be left out: the highest first, 0 never."""
 
     text: str
@@ -25,7 +25,12 @@ class Part(NamedTuple):
 
 
 def line(
-    label: str, share: float | None, parts: Sequence[Part], room: int, *, ascii_only: bool = False
+    label: str,
+    share: float | None,
+    parts: Sequence[BarPart],
+    room: int,
+    *,
+    ascii_only: bool = False,
 ) -> str:
     """Return name, bar and figures in at most `room` columns. A share of None is an empty bar: nothing is known."""
     kept = list(parts)
@@ -46,11 +51,11 @@ def line(
     return _cut(f"{label}{' ' * _GAP if figures else ''}{figures}", room, ascii_only)
 
 
-def _joined(parts: Sequence[Part]) -> str:
+def _joined(parts: Sequence[BarPart]) -> str:
     return ", ".join(part.text for part in parts)
 
 
-def _taken(label: str, parts: Sequence[Part]) -> int:
+def _taken(label: str, parts: Sequence[BarPart]) -> int:
     figures = width(_joined(parts))
     return width(label) + figures + (_GAP if figures else 0)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from .bar import Part, line
+from .bar import BarPart, line
 from .terminal import Terminal, safe
 
 if TYPE_CHECKING:
@@ -118,11 +118,11 @@ class Progress:
             self._bars.start()
         if self._bars is not None:
             # What is to be run was said beside the bars, where it is not cut.
-            parts = [Part("asking")] if _asks(row) else _parts(row)
+            parts = [BarPart("asking")] if _asks(row) else _parts(row)
             self._bars.update(
                 self._tasks[id_],
                 share=_share(row),
-                parts=[Part(safe(text), dispensable) for text, dispensable in parts],
+                parts=[BarPart(safe(text), dispensable) for text, dispensable in parts],
             )
 
 
@@ -140,27 +140,29 @@ def in_words(row: Mapping[str, Any]) -> str:
     return ", ".join(part.text for part in _parts(row))
 
 
-def _parts(row: Mapping[str, Any]) -> list[Part]:
+def _parts(row: Mapping[str, Any]) -> list[BarPart]:
     from peerpost.client.units import format_duration, format_size
 
     state, size, done = str(row.get("state")), row.get("size"), row.get("done_bytes")
     if state in _MOVING and done is None and row.get("read_bytes"):
-        return [Part(state), Part(f"{format_size(row['read_bytes'])} read", 1)]
+        return [BarPart(state), BarPart(f"{format_size(row['read_bytes'])} read", 1)]
     if state not in _MOVING or done is None:
         why = _why(row)
-        return [Part(state), *([Part(why)] if state in _MOVING and why else [])]
+        return [BarPart(state), *([BarPart(why)] if state in _MOVING and why else [])]
     parts = []
     if row.get("progress") is not None:
-        parts.append(Part(f"{int(100 * row['progress'])} %"))
+        parts.append(BarPart(f"{int(100 * row['progress'])} %"))
     amount = format_size(done)
     # Where the share is known the amount says little more.
-    parts.append(Part(amount) if size is None else Part(f"{amount} of {format_size(size)}", 3))
+    parts.append(
+        BarPart(amount) if size is None else BarPart(f"{amount} of {format_size(size)}", 3)
+    )
     if state in ("paused", "asking") or _waits(row):
-        parts.append(Part(_why(row) or state))
+        parts.append(BarPart(_why(row) or state))
     elif row.get("rate_bytes_s"):
-        parts.append(Part(f"{format_size(row['rate_bytes_s'])}/s", 2))
+        parts.append(BarPart(f"{format_size(row['rate_bytes_s'])}/s", 2))
         if row.get("eta_s"):
-            parts.append(Part(f"{format_duration(row['eta_s'])} left", 1))
+            parts.append(BarPart(f"{format_duration(row['eta_s'])} left", 1))
     return parts
 
 

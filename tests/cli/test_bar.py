@@ -12,14 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peerpost.cli.bar import Part, line
+from peerpost.cli.bar import BarPart, line
 from peerpost.cli.progress import Progress
 from peerpost.cli.table import width
 from peerpost.cli.terminal import Terminal
 
 from .test_progress import ROW
 
-PARTS = [Part("25 %"), Part("2.4 MiB of 9.5 MiB", 3), Part("976.6 KiB/s", 2), Part("8s left", 1)]
+PARTS = [
+    BarPart("25 %"),
+    BarPart("2.4 MiB of 9.5 MiB", 3),
+    BarPart("976.6 KiB/s", 2),
+    BarPart("8s left", 1),
+]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +47,7 @@ def test_a_long_name_gives_way_before_figures_do() -> None:
 
 
 def test_a_reason_is_cut_last_and_says_so() -> None:
-    why = Part("the receiver's disk is full, and so on")
+    why = BarPart("the receiver's disk is full, and so on")
     shown = line("dump.sql", 0.25, [*PARTS[:2], why], 30)
     assert shown == "dump.sql  25 %, the receiver'…"
 
@@ -62,7 +67,7 @@ def test_it_fits_in_any_room(
     *,
     ascii_only: bool,
 ) -> None:
-    parts = [Part(*text) for text in texts]
+    parts = [BarPart(*text) for text in texts]
     shown = line(label, share, parts, room, ascii_only=ascii_only)
     assert width(shown) <= room
     if ascii_only and label.isascii() and all(text.isascii() for text, _ in texts):

@@ -34,7 +34,7 @@ async def look_up_names(addresses: Sequence[str], timeout_s: float = LOOK_UP_S) 
 
 
 async def _look_up(address: Address, timeout_s: float) -> Found:
-    family, host, port = dial_target(address.text)
+    family, host, port = dial_target(address)
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_s):

@@ -6,20 +6,13 @@ has, and send again what was deleted. They say nothing of what was written.
 
 from __future__ import annotations
 
-from typing import Final
-
 import apsw
 
 from peerpost.errors import ExistsError
 
-from .transfers import FORGOTTEN
+from . import former, outbox, transfers
 
 __all__ = ["forget"]
-
-_NOTHING: Final = (
-    "state = 'cancelled', name = NULL, size = NULL, file_id = NULL, delivered_ms = NULL,"
-    " last_error = NULL"
-)
 
 
 def forget(db: apsw.Connection, contact_id: str) -> None:
@@ -30,10 +23,6 @@ def forget(db: apsw.Connection, contact_id: str) -> None:
     again = db.execute("SELECT name FROM contacts WHERE id = ?", (contact_id,)).get
     if again is not None:
         raise ExistsError(f"{again} is a contact again", hint="remove it once more")
-    db.execute("DELETE FROM outbox WHERE contact_id = ? AND settled = 1", (contact_id,))
-    # Of these the contact may not have the number: they are tombstones since it was removed.
-    db.execute(f"UPDATE outbox SET {_NOTHING} WHERE contact_id = ?", (contact_id,))  # noqa: S608
-    db.execute(
-        "UPDATE transfers SET name = '', error = ? WHERE contact_id = ?", (FORGOTTEN, contact_id)
-    )
-    db.execute("DELETE FROM former_contacts WHERE id = ?", (contact_id,))
+    outbox.forget(db, contact_id)
+    transfers.forget_names(db, contact_id)
+    former.forget(db, contact_id)

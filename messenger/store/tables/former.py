@@ -16,7 +16,7 @@ def remember(db: apsw.Connection, contact_id: str) -> None:
 
 
 def forget(db: apsw.Connection, contact_id: str) -> None:
-    """Forget the name of one that is a contact again."""
+    """Forget the name of one that is a contact again, or that nothing is to be left of."""
     db.execute("DELETE FROM former_contacts WHERE id = ?", (contact_id,))
 
 

@@ -38,6 +38,7 @@ __all__ = [
     "expire",
     "file_delivered",
     "find",
+    "forget",
     "has_open",
     "load",
     "make_tombstone",
@@ -338,6 +339,17 @@ def bury(db: apsw.Connection, contact_id: str) -> None:
         entomb(db, entry, entry.state if entry.state == "delivered" else "cancelled", None)
     gone = "name = NULL, size = NULL, file_id = NULL"
     db.execute(f"UPDATE outbox SET {gone} WHERE {undelivered}", (contact_id,))  # noqa: S608
+
+
+def forget(db: apsw.Connection, contact_id: str) -> None:
+    """Forget what was sent to a contact that was removed; of what it may not have, the numbers stay."""
+    db.execute("DELETE FROM outbox WHERE contact_id = ? AND settled = 1", (contact_id,))
+    # The contact may not have the number of these: they are tombstones since it was removed.
+    db.execute(
+        "UPDATE outbox SET state = 'cancelled', name = NULL, size = NULL, file_id = NULL,"
+        " delivered_ms = NULL, last_error = NULL WHERE contact_id = ?",
+        (contact_id,),
+    )
 
 
 def cancel(db: apsw.Connection, id_: str) -> Entry:

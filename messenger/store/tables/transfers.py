@@ -32,6 +32,7 @@ __all__ = [
     "forget_contact",
     "forget_deleted",
     "forget_key",
+    "forget_names",
     "get",
     "let_come",
     "list_open",
@@ -408,6 +409,13 @@ def forget_contact(db: apsw.Connection, contact_id: str) -> None:
     db.execute(
         "DELETE FROM transfers WHERE contact_id = ? AND NOT (incoming AND state = 'done')",
         (contact_id,),
+    )
+
+
+def forget_names(db: apsw.Connection, contact_id: str) -> None:
+    """Forget what files of a contact were called: the user wants the history with it gone."""
+    db.execute(
+        "UPDATE transfers SET name = '', error = ? WHERE contact_id = ?", (FORGOTTEN, contact_id)
     )
 
 
