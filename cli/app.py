@@ -14,6 +14,7 @@ import click
 from peerpost import __version__
 from peerpost.errors import PeerpostError, ReaderLeftError, UnprintedError
 from peerpost.stdio import OutputError
+from peerpost.stopping import Stopped
 
 from .terminal import Terminal
 
@@ -26,22 +27,7 @@ __all__ = [
     "pass_app",
 ]
 
-_LOOKING = frozenset(
-    {
-        *(
-            "identity.show",
-            "contacts.list",
-            "contacts.show",
-            "contacts.invites",
-            "queue.list",
-            "queue.show",
-        ),
-        *("sent.list", "sent.show", "transfers.list", "transfers.show", "transfers.follow"),
-        *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
-        *("limits.show", "limits.test", "node.status", "node.stay", "doctor", "config.show"),
-    }
-)
-"""Methods that change nothing, so that they may be repeated; all others are acts."""
+_WHERE_TO_LOOK = "peerpost sent list, peerpost inbox list, peerpost contacts list"
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -97,6 +83,7 @@ class App:
     ) -> Any:
         """Ask the node. Raises the PeerpostError that it raised."""
         from peerpost.client.ask import call
+        from peerpost.node.looking import only_looks
 
         answer = call(
             self.home,
@@ -108,9 +95,7 @@ class App:
             on_event=on_event,
             on_wait=self.waits,
         )
-        # `verify` changes something only if a number is given.
-        looks = method in _LOOKING or (method == "contacts.verify" and len(params or {}) == 1)
-        self.has_acted = self.has_acted or not looks
+        self.has_acted = self.has_acted or not only_looks(method, params)
         return answer
 
     def other_version(self) -> PeerpostError | None:
@@ -148,6 +133,16 @@ class App:
             return ReaderLeftError.exit_code
         self.terminal.error(error.code, error.message, error.hint)
         return error.exit_code
+
+    def stopped(self, by: Stopped) -> int:
+        """Say what is known of a command that a signal has ended. Return the exit code."""
+        if by.in_doubt and not by.told:
+            by.tell("It may have been done: the node had not answered", _WHERE_TO_LOOK)
+        for sentence, hint in by.told:
+            self.terminal.stopped(by.word, sentence, hint)
+        if self.terminal.json and not by.told:
+            self.terminal.error(by.word, by.word.replace("_", " "), None)
+        return int(str(by.code))
 
     def waits(self, pid: int | None) -> None:
         """Say that the node does not answer, and that we wait for it."""

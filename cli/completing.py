@@ -33,7 +33,8 @@ def asked(
     app = ctx.find_object(App) or App()
     try:
         spawn = app.spawn and HomePaths(app.home).store.exists()
-        with connect(app.home, spawn=spawn, node_args=app.node_args()) as node:
+        connected = connect(app.home, spawn=spawn, node_args=app.node_args(), patience_s=PATIENCE_S)
+        with connected as node:
             node.give_up_after(PATIENCE_S)
             found: list[dict[str, Any]] = node.call(method, params)
     except (PeerpostError, OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import os
 import stat
 import sys
@@ -39,6 +40,10 @@ class Duration(click.ParamType[float]):
 
     name = "duration"
 
+    def __init__(self, least_s: float = 0.0, most_s: float = math.inf) -> None:
+        self._least_s = least_s
+        self._most_s = most_s
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
@@ -48,9 +53,12 @@ class Duration(click.ParamType[float]):
         if isinstance(value, int | float):
             return float(value)
         try:
-            return parse_duration(value)
+            seconds = parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if not self._least_s <= seconds <= self._most_s:
+            self.fail(f"{value!r} is not from {self._least_s:g}s to {self._most_s:g}s", param, ctx)
+        return seconds
 
 
 class Size(click.ParamType[int]):

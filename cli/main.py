@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import errno
-import signal
 import sys
 from typing import NoReturn
 
 import click
 
-from peerpost import stdio
+from peerpost import stdio, stopping
 from peerpost.errors import PeerpostError, ReaderLeftError, StorageError
 from peerpost.stdio import OutputError
+from peerpost.stopping import Stopped
 
 from .app import CONTEXT, App, LazyGroup
 
 __all__ = ["main", "root", "run"]
 
-INTERRUPTED, TERMINATED, PIPE_CLOSED = 130, 143, ReaderLeftError.exit_code
+INTERRUPTED, PIPE_CLOSED = 130, ReaderLeftError.exit_code
 
 COMMANDS = {
     name: (f"peerpost.cli.commands.{where}", text)
@@ -63,25 +63,33 @@ def root() -> None:
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
     stdio.take_over()
-    sys.exit(run(sys.argv[1:]))
+    stopping.take()
+    code = run(sys.argv[1:])
+    stopping.over(code)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command. Return its exit code; errors were printed."""
     app = App()
     _read_ahead(app, arguments)
-    signal.signal(signal.SIGTERM, _terminated)
     try:
         code = root.main(args=arguments, prog_name="peerpost", standalone_mode=False, obj=app)
         sys.stdout.flush()
+        _end_if_stopped(app)
         return (code if isinstance(code, int) else 0) or app.code
     except BaseException as error:  # noqa: BLE001 - here it becomes an exit code
         return _failed(app, error)
 
 
-def _terminated(*_: object) -> NoReturn:
-    """Exit through the finally clauses, which remove half-written files."""
-    raise SystemExit(TERMINATED)
+def _end_if_stopped(app: App) -> None:
+    """Raise Stopped where a signal came while the last answer was due."""
+    try:
+        stopping.look()
+    except Stopped as stopped:
+        if app.has_acted and not stopped.told:
+            stopped.tell("It was done by then")
+        raise
 
 
 def _read_ahead(app: App, arguments: list[str]) -> None:
@@ -95,6 +103,8 @@ def _failed(app: App, error: BaseException) -> int:
     """Say what went wrong. Return the exit code for it."""
     terminal = app.terminal
     match error:
+        case Stopped():
+            return app.stopped(error)
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
         case KeyboardInterrupt() | click.Abort():

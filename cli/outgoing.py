@@ -13,6 +13,7 @@ from typing import Any
 
 from peerpost import stdio
 from peerpost.errors import NoInputError, PeerpostError, UnavailableError
+from peerpost.stopping import Stopped
 
 from .app import App
 from .inputs import open_input
@@ -49,7 +50,7 @@ def deliver(app: App, items: list[Outgoing], common: dict[str, Any]) -> None:
     Raises the first failure, after the results of the others are known.
     """
     with Progress(app.terminal) as progress:
-        watch = _Watch(app, progress, wait=bool(common.get("wait")))
+        watch = _Watch(app, progress, items, wait=bool(common.get("wait")))
         try:
             if len(items) == 1:
                 _send_one(app, items[0], common, watch)
@@ -59,9 +60,9 @@ def deliver(app: App, items: list[Outgoing], common: dict[str, Any]) -> None:
             # The node has ended: another one will deliver what is queued.
             if not watch.all_wait(len(items)):
                 raise
-            watch.go_on(common["timeout_s"])
-        except (KeyboardInterrupt, SystemExit):
-            watch.interrupted()
+            watch.go_on(common.get("timeout_s"))
+        except Stopped as stopped:
+            watch.stopped(stopped, copies=bool(common.get("spool")))
             raise
     for error in watch.failures[1:]:
         app.terminal.error(error.code, error.message, error.hint)
@@ -72,9 +73,14 @@ def deliver(app: App, items: list[Outgoing], common: dict[str, Any]) -> None:
 class _Watch:
     """The answers to each request: prints rows that say something new, keeps failures."""
 
-    def __init__(self, app: App, progress: Progress, *, wait: bool) -> None:
+    def __init__(self, app: App, progress: Progress, items: list[Outgoing], *, wait: bool) -> None:
         self._app = app
         self._progress = progress
+        self._items = items
+        self._begun = 0
+        self._open: Outgoing | None = None
+        """What was handed to the node, which has not said anything of it."""
+        self._confirmed = False
         self._queued: set[int] = set()
         self._under_way: dict[int, dict[str, Any]] = {}
         self._began_s = time.monotonic()
@@ -95,6 +101,7 @@ class _Watch:
         if "confirm" in row:
             self._confirm(row["confirm"])
             return
+        self._open = None
         self._under_way[request] = row
         if request not in self._queued:
             self._queued.add(request)
@@ -103,6 +110,7 @@ class _Watch:
 
     def result(self, request: int, row: dict[str, Any]) -> None:
         """Take the last row of a request: news, unless it only says that a stream is read."""
+        self._open = None
         self._under_way.pop(request, None)
         self._progress.update(row)
         if self._wait or request not in self._queued:
@@ -113,37 +121,76 @@ class _Watch:
         whole = not any(_is_read(row) for row in self._under_way.values())
         return self._wait and whole and len(self._queued) == count
 
-    def go_on(self, timeout_s: float) -> None:
-        """Go on waiting with the node that runs now."""
-        deadline_s = self._began_s + timeout_s
+    def go_on(self, timeout_s: float | None) -> None:
+        """Wait with the node that there is now."""
+        deadline_s = None if timeout_s is None else self._began_s + timeout_s
         for request, row in list(self._under_way.items()):
-            left_s = max(0.0, deadline_s - time.monotonic())
+            params = {"id": row["id"]}
+            if deadline_s is not None:
+                params["timeout_s"] = max(0.0, deadline_s - time.monotonic())
             try:
                 row = self._app.call(
-                    "send-net.wait",
-                    {"id": row["id"], "timeout_s": left_s},
-                    on_event=functools.partial(self.event, request),
+                    "send-net.wait", params, on_event=functools.partial(self.event, request)
                 )
             except PeerpostError as error:
-                self.failures.append(error)
+                self.failed(error)
             else:
                 self.result(request, row)
 
-    def interrupted(self) -> None:
-        """Say what happens to messages that are not delivered yet, now that the command is interrupted."""
-        if self._app.terminal.json:
-            return
+    def begin(self, item: Outgoing) -> None:
+        """Take that the next item is handed to the node."""
+        self._begun += 1
+        self._open, self._confirmed = item, False
+
+    def failed(self, error: PeerpostError) -> None:
+        """Take that the node has refused the last item, or that a later answer to another is a failure."""
+        self._open = None
+        self.failures.append(error)
+
+    def skip(self, error: PeerpostError) -> None:
+        """Take that the next item is not there any more."""
+        self._begun += 1
+        self.failures.append(error)
+
+    def stopped(self, by: Stopped, *, copies: bool) -> None:
+        """Tell what becomes of each item, now that a signal ends the command: what is known of it, and no more."""
+        for error in self.failures:
+            self._app.terminal.error(error.code, error.message, error.hint)
         for row in self._under_way.values():
             read = _is_read(row)
-            goes = "is cancelled: its input was not read to the end" if read else "stays queued"
-            look = f"peerpost {'sent' if read else 'queue'} show {row['id']}"
-            with self._progress.aside():
-                self._app.terminal.note(f"Interrupted. {row['id']} {goes}; see: {look}")
+            goes = "stays queued"
+            if read:
+                cut = "is cancelled: its input was not read to the end"
+                goes = "may be queued" if self._confirmed else cut
+            by.tell(
+                f"{row['id']} {goes}", f"peerpost {'sent' if read else 'queue'} show {row['id']}"
+            )
+        in_doubt = self._is_in_doubt(by, copies=copies)
+        if in_doubt:
+            what = "It" if len(self._items) == 1 else f"The one behind the first {self._begun - 1}"
+            by.tell(
+                f"{what} may be queued: the node had not answered",
+                "peerpost queue list, peerpost sent list",
+            )
+        unsent = len(self._items) - self._begun + (self._open is not None and not in_doubt)
+        if unsent == len(self._items):
+            by.tell("Nothing was sent")
+        elif unsent:
+            by.tell(f"{unsent} of {len(self._items)} were not sent")
+
+    def _is_in_doubt(self, by: Stopped, *, copies: bool) -> bool:
+        """Tell whether something may be queued of which no row has come."""
+        if self._open is None:
+            return False
+        # Of a stream nothing is queued without a row before it was said to be whole, unless it was to be copied.
+        is_stream = "stream" in self._open.params
+        return by.in_doubt or (is_stream and (copies or self._confirmed))
 
     def _confirm(self, token: str) -> None:
         """Confirm the end of a stream: this process was not interrupted, and copied all of it."""
         if _copy_errors:
             raise _copy_errors[0]
+        self._confirmed = True
         self._app.call("send-net.confirm", {"token": token})
 
     def _print(self, row: dict[str, Any]) -> None:
@@ -179,6 +226,7 @@ def _send_one(app: App, item: Outgoing, common: dict[str, Any], watch: _Watch) -
     from peerpost.client.ask import call
 
     with _descriptors(_opened(item)) as fds:
+        watch.begin(item)
         row = call(
             app.home,
             "send-net",
@@ -211,16 +259,17 @@ def _send_many(app: App, items: list[Outgoing], common: dict[str, Any], watch: _
             if kind == "result":
                 watch.result(id_, value)
             else:
-                watch.failures.append(node.error(value))
+                watch.failed(node.error(value))
 
         for item in items:
             try:
                 opened = _opened(item)
             except NoInputError as error:
-                # The file existed when the command began.
-                watch.failures.append(error)
+                # It was there when the command began.
+                watch.skip(error)
                 continue
             with _descriptors(opened) as fds:
+                watch.begin(item)
                 id_ = node.begin("send-net", common | item.params, fds=fds)
                 waiting.add(id_)
                 while id_ in waiting and not watch.is_queued(id_):

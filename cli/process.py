@@ -8,6 +8,7 @@ import sys
 import time
 from typing import NoReturn
 
+from peerpost import stopping
 from peerpost.system import ProcessMark
 
 __all__ = ["become", "wait_for_exit"]
@@ -19,7 +20,9 @@ def become(module: str, *arguments: str) -> NoReturn:
     """Replace this process by `python -m module`, so that signals and the exit code are those of that program."""
     sys.stdout.flush()
     sys.stderr.flush()
-    # -P: modules must come from the installation of Peerpost, never from the current folder.
+    # A signal that comes while the other program is loaded waits for it: nothing is lost, and nobody sees a traceback.
+    stopping.block()
+    # -P: modules come from where Peerpost is installed, never from the folder we are in.
     os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])  # noqa: S606 - no shell wanted
 
 

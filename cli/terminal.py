@@ -222,6 +222,13 @@ class Terminal:
         if hint:
             self._say(self._style("hint:  ", _CYAN, sys.stderr) + safe(hint))
 
+    def stopped(self, word: str, sentence: str, hint: str | None) -> None:
+        """Say what becomes of something after a signal; also with --quiet, for it ends with an exit code."""
+        if self.json:
+            self.error(word, sentence, hint and f"see: {hint}")
+        else:
+            self._say(safe(f"Interrupted. {sentence}" + (f"; see: {hint}" if hint else "")))
+
     def trace(self, text: str) -> None:
         """Print a traceback, for --debug."""
         self._say(json.dumps({"trace": text}) if self.json else safe_block(text.rstrip("\n")))

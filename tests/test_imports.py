@@ -33,7 +33,7 @@ GROUP_OF = {
 
 # What each folder may import: folders, groups, or single modules of ours. What is inside of one may
 # always import the rest of it.
-TOOLS = {"errors", "raw_bytes", "stdio", "system", "invisible", "holes"}
+TOOLS = {"errors", "raw_bytes", "stdio", "stopping", "system", "invisible", "holes"}
 BELOW = TOOLS | {"fastpath", "wire", "crypto", "protocol"}
 STORE = {"store", "store.db", "store.tables", "store.files"}
 NET = {"net", "net.mux", "net.tcp"}
@@ -42,6 +42,7 @@ FOLDERS: dict[str, set[str]] = {
     "raw_bytes": set(),
     "errors": {"raw_bytes"},
     "stdio": {"errors"},
+    "stopping": set(),
     "system": {"errors"},
     "invisible": set(),
     "holes": set(),
@@ -56,7 +57,7 @@ FOLDERS: dict[str, set[str]] = {
     "net": {"errors", "system", "fastpath", "wire"},
     "net.mux": {"errors", "system", "fastpath", "wire", "net"},
     "net.tcp": {"errors", "system", "fastpath", "wire", "net", "net.mux"},
-    "client": {"", "errors", "raw_bytes", "system", "wire"},
+    "client": {"", "errors", "raw_bytes", "stopping", "system", "wire"},
     "node.session": BELOW | STORE | {"net", "client", "node.clock"},
     "node.lobby": BELOW | STORE | {"client", "node.session.rates"},
     "node.files": BELOW | STORE | {"node.lobby", "node.session"},

@@ -216,7 +216,10 @@ def save(
 )
 @click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=_IDS)
 @click.option(
-    "--older-than", type=Duration(), metavar="AGE", help="What was received longer ago than this."
+    "--older-than",
+    type=Duration(),
+    metavar="DURATION",
+    help="What was received longer ago than this.",
 )
 @click.option(
     "--contact",
@@ -238,7 +241,7 @@ def delete(
     from ..times import ago_ms
 
     if (not ids) == (older_than is None):
-        raise UsageError("either ID... or --older-than AGE says what to delete")
+        raise UsageError("either ID... or --older-than DURATION says what to delete")
     of = {} if contact is None else {"contact": contact}
     if older_than is None:
         _print_deleted(app, app.call("inbox.delete", {"ids": list(ids), **of}))

@@ -8,7 +8,7 @@ import click
 
 from ..app import App, Group, complete_contacts, pass_app
 from ..in_full import in_full
-from ..inputs import Size
+from ..inputs import Duration, Size
 
 __all__ = ["limits"]
 
@@ -121,7 +121,14 @@ def set_(
 @limits.command(examples="peerpost limits test --size 1GB\npeerpost limits test --contact nas")
 @click.option("--size", type=Size(), metavar="SIZE", help="Tell how long so much takes at best.")
 @click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
-@click.option("--seconds", type=click.FloatRange(1, 60), default=5, show_default=True)
+@click.option(
+    "--seconds",
+    type=Duration(1, 60),
+    metavar="DURATION",
+    default="5s",
+    show_default=True,
+    help="How long to measure.",
+)
 @pass_app
 def test(app: App, size: int | None, contact: str | None, seconds: float) -> None:
     """Tell how long SIZE takes under the limits in force, or measure what a contact gets.

@@ -71,7 +71,6 @@ def run(app: App, listen: tuple[str, ...]) -> None:
 @pass_app
 def start(app: App, listen: tuple[str, ...]) -> None:
     """Start the node in the background, where it stays until it is stopped."""
-    from peerpost.client.ask import dial
     from peerpost.client.paths import HomePaths
     from peerpost.client.spawn import start as spawn
 
@@ -82,7 +81,7 @@ def start(app: App, listen: tuple[str, ...]) -> None:
         try:
             spawn(
                 HomePaths(app.home),
-                dial=lambda: dial(app.home),
+                dial=lambda: _dialled(app),
                 idle_exit=False,
                 takes_over=True,
                 extra=extra,
@@ -126,6 +125,17 @@ def _stays_now(app: App, *, asked: bool, as_it_is: bool) -> bool:
     return stays
 
 
+def _dialled(app: App) -> NodeConnection | None:
+    """Connect to the node that is there; one that does not take connections is not the one that was started."""
+    from peerpost.client.ask import dial
+    from peerpost.node.backlog import SilentError
+
+    try:
+        return dial(app.home, patience_s=0.0)
+    except SilentError:
+        return None
+
+
 def _need_identity(app: App) -> None:
     from peerpost.client.paths import HomePaths
 
@@ -154,8 +164,15 @@ def stop(app: App) -> None:
     """Stop the node and wait until it is gone. What is queued stays queued."""
     from peerpost.client.ask import dial
     from peerpost.client.holder import holder_of
+    from peerpost.node.backlog import SilentError
 
-    found, holder = dial(app.home, on_wait=app.waits), holder_of(app.home)
+    holder = holder_of(app.home)
+    try:
+        found = dial(app.home, on_wait=app.waits, patience_s=ANSWER_TIMEOUT_S)
+    except SilentError:
+        if holder is None or not holder.is_here:
+            raise
+        found = None
     if found is None and holder is None:
         app.terminal.note("The node is not running.")
         if app.terminal.json:
@@ -167,8 +184,8 @@ def stop(app: App) -> None:
     if found is not None:
         gone = _ask_to_stop(found, mark) or mark is not None
     elif mark is not None:
-        # Its socket is gone, but this is certainly the process: nothing else on this machine has its mark.
-        signal_process(mark, signal.SIGTERM)
+        # Its socket is gone or full, but it is surely this process: nothing else of this machine has its mark.
+        _signal_to_stop(mark)
         gone = True
     else:
         raise UnavailableError(
@@ -196,10 +213,14 @@ def _ask_to_stop(found: NodeConnection, mark: ProcessMark | None) -> bool:
             # It is leaving, or does not answer. Even a node whose loop is blocked reacts to a signal.
             if mark is None:
                 return found.wait_closed(STOP_TIMEOUT_S)
-            signal_process(mark, signal.SIGTERM)
-            # A node that was stopped (SIGSTOP) gets the signal only when it continues.
-            signal_process(mark, signal.SIGCONT)
+            _signal_to_stop(mark)
         return mark is None and found.wait_closed(STOP_TIMEOUT_S)
+
+
+def _signal_to_stop(mark: ProcessMark) -> None:
+    signal_process(mark, signal.SIGTERM)
+    # One that was stopped (SIGSTOP) takes it only once it goes on.
+    signal_process(mark, signal.SIGCONT)
 
 
 def _by_force(mark: ProcessMark | None) -> str:

@@ -12,6 +12,7 @@ import click
 
 from peerpost.errors import BadInputError, UsageError
 from peerpost.stdio import inherited, read_up_to
+from peerpost.stopping import Stopped
 
 from ..app import App, Command, complete_contacts, pass_app
 from ..completing import complete_files
@@ -22,8 +23,7 @@ from ..outgoing import Outgoing, deliver
 __all__ = ["send"]
 
 MAX_TEXT_BYTES = 60 << 10
-"""Longest text that is sent as one message; a longer one is streamed to the node like a file."""
-DEFAULT_TIMEOUT_S = 30.0
+"""Longest text that goes as one message; a longer one is streamed to the node like a file."""
 
 
 def _complete_more_files(
@@ -70,7 +70,10 @@ def _complete_more_files(
 @click.option("--spool", is_flag=True, help="Copy it first, so that it may change or go at once.")
 @click.option("--wait", is_flag=True, help="Wait until it is delivered.")
 @click.option(
-    "--timeout", type=Duration(), metavar="SECS", help="With --wait: exit 75 after this.  [30s]"
+    "--timeout",
+    type=Duration(),
+    metavar="DURATION",
+    help="With --wait: exit 75 after this.  [30s, or 30s in which nothing of a file moves]",
 )
 @click.option("--expires", type=Duration(), metavar="DURATION", help="Give up after this long.")
 @pass_app
@@ -102,12 +105,16 @@ def send(
     options = {"lane": lane, "expires_s": expires, "spool": spool or None}
     common |= {key: value for key, value in options.items() if value is not None}
     if wait:
-        common |= {"wait": True, "timeout_s": DEFAULT_TIMEOUT_S if timeout is None else timeout}
-    if not files and not as_text and is_meant_as_file(app, text):
-        files, text = text, ()
-    if files:
-        require_files(text, contact)
-    items = _files((*files, *text), name) if files else [_text(app, text, name)]
+        common |= {"wait": True} | ({} if timeout is None else {"timeout_s": timeout})
+    try:
+        if not files and not as_text and is_meant_as_file(app, text):
+            files, text = text, ()
+        if files:
+            require_files(text, contact)
+        items = _files((*files, *text), name) if files else [_text(app, text, name)]
+    except Stopped as stopped:
+        stopped.tell("Nothing was sent")
+        raise
     deliver(app, items, common)
 
 

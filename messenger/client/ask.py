@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, TypeVar
 
-from peerpost import __version__
+from peerpost import __version__, stopping
+from peerpost.client.backlog import SilentError, connect_in_turn
+from peerpost.client.looking import only_looks
 from peerpost.errors import (
     BadInputError,
     LockedError,
@@ -26,7 +28,7 @@ from peerpost.errors import (
 )
 from peerpost.raw_bytes import shown
 
-from .paths import MAX_SOCKET_PATH_BYTES, HomePaths
+from .paths import HomePaths
 from .rpc import (
     INVALID_PARAMS,
     MAX_REQUEST_BYTES,
@@ -57,10 +59,11 @@ SILENCE_S = 4.0
 PROBE_S = 1.0
 """A node that is neither stopped nor too busy answers within this time."""
 
-STARTS_WITHOUT_IDENTITY = frozenset({"identity.new", "doctor"})
-"""What makes sense in a home that has no identity yet."""
 _READ_ONLY = (".list", ".show", ".status", ".ready", ".wait")
 """Methods that may be asked twice, so a node that died over one of them is no reason to give up."""
+
+STARTS_WITHOUT_IDENTITY = frozenset({"identity.new", "doctor"})
+"""What makes sense in a home that has no identity yet."""
 
 
 class _UnreadError(UnavailableError):
@@ -72,10 +75,6 @@ class _UnreadError(UnavailableError):
 
 class _UnansweredError(UnavailableError):
     """The node ended while the request ran: whether it was done is not known."""
-
-
-class _SilentError(UnavailableError):
-    """The node does not answer, and the caller has waited long enough."""
 
 
 class NodeConnection:
@@ -96,6 +95,8 @@ class NodeConnection:
             sock.settimeout(SILENCE_S)
         self._buffer = bytearray()
         self._last_id = 0
+        self._due: set[int] = set()
+        """Acts that were asked for and not answered: a signal waits for them."""
         self._heard = False
         self.pid = peer_pid(sock)
         """The node's process id, if the system tells it and it means the same here."""
@@ -109,6 +110,13 @@ class NodeConnection:
     def close(self) -> None:
         """Hang up; the node cancels what still runs for us."""
         self._socket.close()
+        for id_ in list(self._due):
+            self._answered(id_)
+
+    def _answered(self, id_: int) -> None:
+        if id_ in self._due:
+            self._due.discard(id_)
+            stopping.answered()
 
     def call(
         self,
@@ -138,7 +146,12 @@ class NodeConnection:
         self, method: str, params: dict[str, Any] | None = None, *, fds: Sequence[int] = ()
     ) -> int:
         """Ask without waiting. Return the id that its answers will have."""
+        stopping.look()
         self._last_id += 1
+        # What reads a stream breaks off with the command: the end of its source may have come by the same signal.
+        if not only_looks(method, params) and "stream" not in (params or {}):
+            self._due.add(self._last_id)
+            stopping.asked()
         request = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params or {}}
         if fds:
             request["fds"] = len(fds)
@@ -157,11 +170,15 @@ class NodeConnection:
             if "error" in message:
                 if not isinstance(id_, int):
                     raise error_from(message["error"])
+                self._answered(id_)
                 yield id_, "error", message["error"]
             elif "result" in message and isinstance(id_, int):
+                self._answered(id_)
                 yield id_, "result", message["result"]
             elif isinstance(params := message.get("params"), dict):
-                yield int(params.get("id", 0)), "event", params.get("event")
+                id_ = int(params.get("id", 0))
+                self._answered(id_)
+                yield id_, "event", params.get("event")
 
     def error(self, answer: dict[str, Any]) -> PeerpostError:
         """Return what an error answer stands for, or that the node is of another version and knows other things."""
@@ -201,11 +218,7 @@ class NodeConnection:
                 return work()
             except TimeoutError:
                 if self._on_silence is None:
-                    who = "" if self.pid is None else f" (process {self.pid})"
-                    raise _SilentError(
-                        f"the node{who} does not answer",
-                        hint="it may be stopped, or too busy: try again, or peerpost node stop",
-                    ) from None
+                    raise SilentError(self.pid) from None
                 self._on_silence()
 
     def wait_closed(self, timeout_s: float) -> bool:
@@ -249,6 +262,7 @@ class NodeConnection:
         return message
 
     def _read(self) -> bytes:
+        stopping.look()
         try:
             data = self._patiently(lambda: self._socket.recv(_READ_BYTES))
         except ConnectionResetError:
@@ -292,27 +306,15 @@ def _no_text(params: dict[str, Any]) -> BadInputError:
     )
 
 
-def _socket_path(paths: HomePaths) -> str | None:
-    """Return where the node of this home listens, or None if that is not known."""
-    try:
-        stored = paths.control_file.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        usual = os.fspath(paths.socket)
-        return usual if len(os.fsencode(usual)) <= MAX_SOCKET_PATH_BYTES else None
-    try:
-        where = json.loads(stored)
-    except ValueError:
-        return None
-    path = where.get("unix") if isinstance(where, dict) else None
-    return path if isinstance(path, str) and "\0" not in path else None
-
-
-def dial(home: str | os.PathLike[str], *, on_wait: OnWait | None = None) -> NodeConnection | None:
+def dial(
+    home: str | os.PathLike[str], *, on_wait: OnWait | None = None, patience_s: float | None = None
+) -> NodeConnection | None:
     """Connect to the node of a home, or return None when none runs.
 
-    `on_wait` is called if that node does not answer; the command waits for it all the same.
-    Raises LockedError when the socket is someone else's.
+    `on_wait` is told where that node turns out not to answer; it is waited for all the same, but for `patience_s`
+    to take the connection, and then SilentError is raised. Raises LockedError when the socket is someone else's.
     """
+    stopping.look()
     if not hasattr(socket, "AF_UNIX"):
         raise UnavailableError(
             f"the control socket needs Unix sockets, which Python lacks on {sys.platform}"
@@ -323,12 +325,20 @@ def dial(home: str | os.PathLike[str], *, on_wait: OnWait | None = None) -> Node
         hint="use a home of your own: --home DIR",
     )
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    waiting = None if on_wait is None else _Waiting(paths, on_wait)
     try:
-        path = _socket_path(paths)
+        path = paths.control_path
         if path is None:
             sock.close()
             return None
-        sock.connect(path)
+        connect_in_turn(
+            sock,
+            path,
+            pid=lambda: _pid_of(paths),
+            told_after_s=SILENCE_S + PROBE_S,
+            tell=None if waiting is None else lambda: waiting.tell(_pid_of(paths)),
+            patience_s=patience_s,
+        )
         if peer_uid(sock) != os.geteuid():
             raise denied
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
@@ -345,31 +355,48 @@ def dial(home: str | os.PathLike[str], *, on_wait: OnWait | None = None) -> Node
     except BaseException:
         sock.close()
         raise
-    on_silence = None if on_wait is None else _looking(paths, on_wait)
-    return NodeConnection(sock, path=path, on_silence=on_silence)
+    return NodeConnection(sock, path=path, on_silence=None if waiting is None else waiting.look)
 
 
-def _looking(paths: HomePaths, on_wait: OnWait) -> Callable[[], None]:
-    """Return a function that checks whether a silent node answers another request, and calls `on_wait` once if not."""
-    told = False
+class _Waiting:
+    """Tells, once, that the node does not answer."""
 
-    def look() -> None:
-        nonlocal told
-        probe = None if told else dial(paths.home)
-        if probe is None:
+    def __init__(self, paths: HomePaths, on_wait: OnWait) -> None:
+        self._paths = paths
+        self._on_wait = on_wait
+        self._told = False
+
+    def tell(self, pid: int | None) -> None:
+        """Tell of it now."""
+        if not self._told:
+            self._told = True
+            self._on_wait(pid)
+
+    def look(self) -> None:
+        """Look whether a node that is silent answers somebody else, and tell of it if not."""
+        if self._told:
             return
-        with probe:
-            probe.give_up_after(PROBE_S)
-            try:
+        try:
+            probe = dial(self._paths.home, patience_s=PROBE_S)
+            if probe is None:
+                return
+            with probe:
+                probe.give_up_after(PROBE_S)
                 probe.call("node.status")
-            except _SilentError:
-                told = True
-                on_wait(probe.pid)
-            except PeerpostError:
-                # It answers.
-                pass
+        except SilentError as error:
+            self.tell(error.pid)
+        except PeerpostError:
+            # It answers.
+            pass
 
-    return look
+
+def _pid_of(paths: HomePaths) -> int | None:
+    """Return the process that holds the home, as far as that is known here."""
+    # Only where something is wrong: every command pays for an import.
+    from .holder import holder_of
+
+    holder = holder_of(paths.home)
+    return None if holder is None else holder.pid
 
 
 def connect(
@@ -379,15 +406,16 @@ def connect(
     identity: bool = True,
     node_args: Sequence[str] = (),
     on_wait: OnWait | None = None,
+    patience_s: float | None = None,
 ) -> NodeConnection:
     """Connect to the node of a home, starting one where none runs and `spawn` allows it.
 
     With `identity`, a home that has none raises NoIdentityError and starts nothing. `node_args` go
-    to a node that is started here; `on_wait` is called if the node does not answer. Raises
-    UnavailableError when no node runs and none may be started, or the reason why it did not start.
+    to a node that is started here; `on_wait` and `patience_s` are those of `dial`. Raises
+    UnavailableError when no node runs and none may be started, and what keeps the node from starting.
     """
     paths = HomePaths(home)
-    node = dial(paths.home, on_wait=on_wait)
+    node = dial(paths.home, on_wait=on_wait, patience_s=patience_s)
     if node is not None:
         return node
     if identity and not paths.has_identity:
@@ -396,7 +424,8 @@ def connect(
         raise _not_there(paths)
     from .spawn import start
 
-    return start(paths, dial=lambda: dial(paths.home, on_wait=on_wait), extra=tuple(node_args))
+    dials = functools.partial(dial, paths.home, on_wait=on_wait, patience_s=patience_s)
+    return start(paths, dial=dials, extra=tuple(node_args))
 
 
 def _not_there(paths: HomePaths) -> UnavailableError:

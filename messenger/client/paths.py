@@ -4,6 +4,7 @@ else.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -82,6 +83,21 @@ class HomePaths:
     def control_file(self) -> Path:
         """Says where the control socket is when the home's own path is too long for one."""
         return self.home / "control.json"
+
+    @property
+    def control_path(self) -> str | None:
+        """Where the node of this home listens, or None where nothing says so."""
+        try:
+            stored = self.control_file.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            usual = os.fspath(self.socket)
+            return usual if len(os.fsencode(usual)) <= MAX_SOCKET_PATH_BYTES else None
+        try:
+            where = json.loads(stored)
+        except ValueError:
+            return None
+        path = where.get("unix") if isinstance(where, dict) else None
+        return path if isinstance(path, str) and "\0" not in path else None
 
     @property
     def lock(self) -> Path:

@@ -5,16 +5,21 @@ However it ends, no node and no folder is left. Only after a failure, or with --
 
 from __future__ import annotations
 
+from peerpost import stopping
+
+if __name__ == "__main__":
+    stopping.quietly()
+
 import argparse
 import asyncio
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from peerpost import stdio
 from peerpost.errors import NoInputError, PeerpostError, ReaderLeftError
@@ -24,7 +29,6 @@ from .program import Program
 from .stage import Stage
 
 DEFAULT_BYTES = 10_000_000
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Stop:
@@ -33,11 +37,10 @@ class _Stop:
     def __init__(self) -> None:
         self.number: int | None = None
         self.cancel: Callable[[], object] = lambda: None
-        for number in _SIGNALS:
-            signal.signal(number, self)
+        stopping.hand_to(self)
 
-    def __call__(self, number: int, _frame: object) -> None:
-        """Handle a signal."""
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        """Be the handler."""
         if self.number is None:
             self.number = number
             self.cancel()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from peerpost import stopping
+
+if __name__ == "__main__":
+    stopping.quietly()
+
 import sys
 
 from peerpost import stdio

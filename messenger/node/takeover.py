@@ -54,7 +54,7 @@ def _taken(home: Path, *, takes_over: bool) -> HomeLock:
 def _stays(home: Path) -> bool:
     """Ask the node to leave. Return whether it refuses; a node that is just starting or leaving gives no answer."""
     try:
-        node = dial(home)
+        node = dial(home, patience_s=TIMEOUT_S)
         if node is None:
             return False
         with node:

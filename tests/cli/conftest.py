@@ -34,6 +34,10 @@ ENTRY = {
 """A queue entry as the node gives it."""
 
 
+NEVER = object()
+"""The end of events after which nothing comes."""
+
+
 class FakeNode:
     """Answers by method: a value, an error to raise, a function, or events and a result."""
 
@@ -76,6 +80,8 @@ class FakeNode:
     async def _stream(self, events: Events) -> Any:
         for event in events.rows:
             yield event
+        if events.end is NEVER:
+            await asyncio.sleep(3600)
         if isinstance(events.end, PeerpostError):
             raise events.end
         yield Final(events.end)

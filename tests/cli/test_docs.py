@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
 import click
@@ -10,7 +11,8 @@ import pytest
 
 from peerpost import errors
 from peerpost.cli.app import App
-from peerpost.cli.main import COMMANDS, INTERRUPTED, PIPE_CLOSED, TERMINATED, root
+from peerpost.cli.main import COMMANDS, PIPE_CLOSED, root
+from peerpost.stopping import WORDS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
@@ -74,4 +76,6 @@ def test_every_error_has_its_row() -> None:
     for name in errors.__all__:
         class_ = getattr(errors, name)
         assert class_.code in codes[class_.exit_code], name
-    assert {0, INTERRUPTED, TERMINATED, PIPE_CLOSED} <= set(codes)
+    assert {0, PIPE_CLOSED} <= set(codes)
+    for name, word in WORDS.items():
+        assert word in codes[128 + getattr(signal, name)]

@@ -65,6 +65,8 @@ class LaneWriter:
         self._flow = dispatcher.add(lane, limit)
         self._queue: deque[_Queued] = deque()
         self._queued_bytes = 0
+        self.left_bytes = 0
+        """What has left: the stream took it, and takes no more than its peer and the link do."""
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -163,6 +165,7 @@ class LaneWriter:
     def _next_frame(self) -> Frame:
         head = self._queue.popleft()
         self._queued_bytes -= head.size_bytes
+        self.left_bytes += head.size_bytes
         self._answers_bytes -= head.control_bytes
         if self._answers_bytes < ANSWERS_BYTES // 2:
             self._answered.set()

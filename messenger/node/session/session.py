@@ -150,6 +150,10 @@ class Session:
         """Return how many bytes wait on a lane."""
         return self._writers[lane].queued_bytes
 
+    def left_bytes(self, lane: wire.Lane) -> int:
+        """Tell how many bytes have left on a lane."""
+        return self._writers[lane].left_bytes
+
     def abort(self, cause: str) -> None:
         """End the session now."""
         if self.cause is None:

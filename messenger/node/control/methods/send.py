@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import stat
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,6 +34,7 @@ from peerpost.wire import limits
 from .numbers import Bytes, Duration, Index, Wait
 from .queue import describe, describe_all
 from .read_stream import read_stream
+from .waiting import Patience
 
 if TYPE_CHECKING:
     from peerpost.node.home import Opened
@@ -45,7 +45,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-DEFAULT_TIMEOUT_S = 30.0
 LOOK_AGAIN_S = 1.0
 PROGRESS_S = 0.5
 """How often to report the progress of a file."""
@@ -66,7 +65,7 @@ class _Token(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Queued(msgspec.Struct, forbid_unknown_fields=True):
     id: str
-    timeout_s: Wait = DEFAULT_TIMEOUT_S
+    timeout_s: Wait | None = None
 
 
 class _Folder(msgspec.Struct, forbid_unknown_fields=True):
@@ -87,7 +86,8 @@ class _Send(msgspec.Struct, forbid_unknown_fields=True):
     lane: str | None = None
     expires_s: Duration | None = None
     wait: bool = False
-    timeout_s: Wait = DEFAULT_TIMEOUT_S
+    timeout_s: Wait | None = None
+    """How long to wait, exactly; without it for as long as something moves (`Patience`)."""
 
 
 def send_net(opened: Opened, request: Request) -> Awaitable[Answer]:
@@ -131,7 +131,7 @@ def _require_unblocked(contact: store_contacts.Contact) -> None:
 
 
 async def _wait(
-    opened: Opened, entry: store_outbox.Entry, row: dict[str, Any], timeout_s: float
+    opened: Opened, entry: store_outbox.Entry, row: dict[str, Any], timeout_s: float | None
 ) -> AsyncIterator[object]:
     with opened.events.subscribe(entry.id) as events:
         yield row
@@ -307,22 +307,23 @@ async def _next_state(
 
 
 async def _until_delivered(
-    opened: Opened, entry: store_outbox.Entry, events: Subscription, timeout_s: float
+    opened: Opened, entry: store_outbox.Entry, events: Subscription, timeout_s: float | None
 ) -> AsyncIterator[object]:
     """Report the progress of a file when it changes, and at last how the entry ended."""
     told = describe(opened, entry)
     look_again_s = LOOK_AGAIN_S if entry.file_id is None else PROGRESS_S
-    deadline_s = time.monotonic() + timeout_s
+    patience = Patience(opened, entry, timeout_s)
     try:
         while entry.state in ("queued", "sent"):
-            async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
+            async with asyncio.timeout(patience.left_s()):
                 entry = await _next_state(opened, entry, events, look_again_s)
             row = await _how_far(opened, entry, told)
+            patience.note(row)
             if row != told and row["state"] in ("queued", "sent"):
                 told = row
                 yield row
     except TimeoutError:
-        raise await _not_yet(opened, entry, timeout_s) from None
+        raise await _not_yet(opened, entry, patience.within) from None
     if entry.state == "expired":
         raise ExpiredError(
             f"{entry.id} was not delivered in time", hint="give it longer: --expires"
@@ -353,8 +354,8 @@ async def _how_far(
     return told if entry.file_id is None else (await describe_all(opened, [entry]))[0]
 
 
-async def _not_yet(opened: Opened, entry: store_outbox.Entry, timeout_s: float) -> TimedOutError:
-    """Return the message about an entry that is not delivered yet: its state, and the reason if it is known."""
+async def _not_yet(opened: Opened, entry: store_outbox.Entry, within: str) -> TimedOutError:
+    """Return what is to be said of an entry that waits: where it stands, and why as far as that is known."""
     (row,) = await describe_all(opened, [entry])
     cause = f": {row['last_error']}" if row["last_error"] else ""
     when = "as soon as that is possible"
@@ -362,10 +363,10 @@ async def _not_yet(opened: Opened, entry: store_outbox.Entry, timeout_s: float) 
         when = f"once {row['contact']} has taken it"
     elif row["progress"] and not cause:
         return TimedOutError(
-            f"{entry.id} is on its way, {row['progress']:.0%} of it, and not whole within {timeout_s:g} s",
+            f"{entry.id} is on its way, {row['progress']:.0%} of it, and not whole {within}",
             hint="it goes on by itself; see: peerpost transfers list --follow",
         )
     return TimedOutError(
-        f"{entry.id} is {row['state']}, and not delivered within {timeout_s:g} s{cause}",
+        f"{entry.id} is {row['state']}, and not delivered {within}{cause}",
         hint=f"it stays queued, and is sent {when}; see: peerpost queue show {entry.id}",
     )

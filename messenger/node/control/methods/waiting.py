@@ -1,0 +1,62 @@
+"""How long `send --wait` waits: a time that was given, exactly; else for as long as something moves."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from peerpost.store.tables.outbox import Entry
+from peerpost.wire.inner import Lane
+
+if TYPE_CHECKING:
+    from peerpost.node.home import Opened
+
+__all__ = ["DEFAULT_S", "Patience"]
+
+DEFAULT_S = 30.0
+"""How long without a number: for a text from the beginning, for a file from when it moved last."""
+_HELD_UP = ("paused:", "asking:")
+
+
+class Patience:
+    """The time that is left to wait for an entry.
+
+    A file moves when the receiver says that it has more of it, and when bytes of files leave for the contact: on a
+    slow link the receiver speaks seldom, and files go one behind the other. One that is paused or asks to be accepted
+    waits for a person, whatever else goes to the contact.
+    """
+
+    def __init__(self, opened: Opened, entry: Entry, timeout_s: float | None) -> None:
+        self._opened = opened
+        self._entry = entry
+        self._timeout_s = timeout_s
+        self._deadline_s = time.monotonic() + (DEFAULT_S if timeout_s is None else timeout_s)
+        self._left_bytes = self._leaving_bytes()
+        self._had_bytes = 0
+
+    @property
+    def within(self) -> str:
+        """Say how long was waited, for an error."""
+        if self._timeout_s is not None or self._entry.file_id is None:
+            return f"within {DEFAULT_S if self._timeout_s is None else self._timeout_s:g} s"
+        return f"when nothing of it has moved for {DEFAULT_S:g} s"
+
+    def left_s(self) -> float:
+        """Return how long to wait yet."""
+        return max(0.0, self._deadline_s - time.monotonic())
+
+    def note(self, row: dict[str, Any]) -> None:
+        """Take the entry as it is now: where it moves there is more time, unless one was given."""
+        if self._timeout_s is not None or self._entry.file_id is None:
+            return
+        left, had = self._leaving_bytes(), row["done_bytes"] or 0
+        held_up = str(row["last_error"]).startswith(_HELD_UP)
+        if had > self._had_bytes or (left > self._left_bytes and not held_up):
+            self._deadline_s = time.monotonic() + DEFAULT_S
+        self._left_bytes, self._had_bytes = left, max(had, self._had_bytes)
+
+    def _leaving_bytes(self) -> int:
+        """Return what has left on the lane of files in the session that there is."""
+        peer = self._opened.network.peers.get(self._entry.contact_id)
+        session = None if peer is None else peer.session
+        return 0 if session is None else session.left_bytes(Lane.BULK)

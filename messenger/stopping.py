@@ -1,0 +1,143 @@
+"""Ending by a signal: without a traceback from the first moment on, once, and not between an act and its answer.
+
+A process begins with `quietly`, before it imports anything that takes time. A command goes on with `take`: from then
+on a signal raises Stopped, which ends the command through its finally clauses. What was asked of the node and not
+answered yet is waited for a little longer, for otherwise nobody knows whether it was done.
+
+A signal that is ignored when the process begins stays ignored, as under nohup(1) and in the background of a script.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+__all__ = [
+    "Stopped",
+    "answered",
+    "asked",
+    "block",
+    "hand_to",
+    "look",
+    "over",
+    "quietly",
+    "take",
+]
+
+NUMBERS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung_up"}
+ANSWER_S = 2.0
+"""How long an answer is waited for that is due when a signal comes."""
+GRACE_S = 1.0
+"""Signals that come so soon after the one that ends a command say the same: timeout(1) always sends two. Later ones
+mean that it takes too long to end."""
+
+
+class Stopped(SystemExit):
+    """A signal ends this command: the exit code is 128 and its number."""
+
+    def __init__(self, number: int, *, in_doubt: bool) -> None:
+        super().__init__(128 + number)
+        self.word = WORDS[signal.Signals(number).name]
+        """The stable word of it (docs/cli.md)."""
+        self.in_doubt = in_doubt
+        """Whether the node was asked to do something and has not answered."""
+        self.told: list[tuple[str, str | None]] = []
+        """What whoever knows more says of it: sentences, each with a hint."""
+
+    def tell(self, sentence: str, hint: str | None = None) -> None:
+        """Add what becomes of what the command was about."""
+        self.told.append((sentence, hint))
+
+
+class _State:
+    """The signal that has come to this process, and what is due."""
+
+    number: int | None = None
+    came_s = 0.0
+    raised_s: float | None = None
+    unanswered = 0
+
+    def arrived(self, number: int, _frame: FrameType | None) -> None:
+        """Be the handler."""
+        if self.raised_s is not None:
+            if time.monotonic() - self.raised_s >= GRACE_S:
+                os._exit(128 + (self.number or number))
+            return
+        if self.number is not None:
+            if time.monotonic() - self.came_s >= GRACE_S:
+                self.end()
+            return
+        self.number, self.came_s = number, time.monotonic()
+        if not self.unanswered:
+            self.end()
+        _alarm(ANSWER_S)
+
+    def end(self, *_: object) -> NoReturn:
+        """Raise what ends the command."""
+        _alarm(0)
+        self.raised_s = time.monotonic()
+        raise Stopped(self.number or signal.SIGINT, in_doubt=self.unanswered > 0)
+
+
+def _alarm(after_s: float) -> None:
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, after_s)
+
+
+_state = _State()
+
+
+def hand_to(handler: Callable[[int, FrameType | None], object]) -> None:
+    """Have a handler called for each of the signals that are heeded here."""
+    for number in NUMBERS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def quietly() -> None:
+    """Have a signal end the process at once and without a word: for as long as it has not begun anything."""
+    hand_to(lambda number, _: os._exit(128 + number))
+    if hasattr(signal, "pthread_sigmask"):
+        # Whoever became this process has held them back until here (`block`).
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
+
+
+def block() -> None:
+    """Hold signals back, for a process that is about to become another one, which begins with `quietly`."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
+
+
+def take() -> None:
+    """Have the first signal raise Stopped, in the main thread."""
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, _state.end)
+    hand_to(_state.arrived)
+
+
+def over(code: int) -> None:
+    """Have a signal change nothing any more but to end the process at once, with the code that it has."""
+    hand_to(lambda *_: os._exit(code))
+
+
+def asked() -> None:
+    """Take that the node is asked to do something: a signal waits for its answer, but no longer than ANSWER_S."""
+    _state.unanswered += 1
+
+
+def answered() -> None:
+    """Take that one of the answers is here, or will never be. What it says may be printed; then `look`."""
+    _state.unanswered -= 1
+
+
+def look() -> None:
+    """Raise Stopped where a signal has waited for an answer, and nothing is in its way any more."""
+    if _state.number is not None and _state.raised_s is None and not _state.unanswered:
+        _state.end()

@@ -1,0 +1,242 @@
+"""A command that a signal ends: quiet from the first moment, once, and honest about what was done."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import ENTRY, NEVER, Events, FakeNode
+
+PEERPOST = [sys.executable, "-m", "peerpost.cli"]
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung_up"}
+
+
+@contextmanager
+def started(home: Path, *arguments: str, **how: Any) -> Iterator[subprocess.Popen[bytes]]:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [*PEERPOST, "--home", str(home), *arguments]
+    process = subprocess.Popen(command, **{**pipes, **how})
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out.decode(), err.decode()
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def asked(node: FakeNode) -> bool:
+    return bool(node.asked)
+
+
+@pytest.mark.parametrize("number", WORDS)
+@pytest.mark.parametrize(
+    "modules", [("peerpost.cli", "click"), ("peerpost.cli", "json"), ("peerpost.node", "argparse")]
+)
+def test_no_traceback_while_modules_are_loaded(
+    tmp_path: Path, number: signal.Signals, modules: tuple[str, str]
+) -> None:
+    # A module that takes as long to load as a cold disk makes it.
+    program, slow = modules
+    mark = tmp_path / "loading"
+    (tmp_path / f"{slow}.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(mark)!r}).touch()\nwhile True: time.sleep(0.05)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", program, "--help"],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
+    try:
+        until(mark.exists)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (128 + number, b"")
+
+
+def test_the_installed_command_begins_where_signals_are_heeded_first() -> None:
+    from importlib.metadata import entry_points
+
+    (script,) = entry_points(group="console_scripts", name="peerpost")
+    assert script.value == "peerpost.cli.entry:main"
+    question = (
+        "import sys, peerpost.cli.entry; print('click' in sys.modules, 'json' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", question], capture_output=True, check=True)
+    assert done.stdout == b"False False\n"
+
+
+@pytest.mark.parametrize("number", WORDS)
+@pytest.mark.parametrize("options", [(), ("-q",), ("--json",), ("--json", "-q")])
+def test_whoever_is_typing_hears_that_nothing_was_sent(
+    home: Path, number: signal.Signals, options: tuple[str, ...]
+) -> None:
+    with started(home, *options, "send", "-c", "bob", "-") as process:
+        assert process.stdin is not None
+        process.stdin.write(b"half a wo")
+        process.stdin.flush()
+        pipe = process.stdin.fileno()
+        until(lambda: fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)) == bytes(4))
+        process.send_signal(number)
+        code, out, err = ended(process)
+    assert (code, out) == (128 + number, "")
+    if "--json" in options:
+        said = {"code": WORDS[number], "message": "Nothing was sent", "hint": None}
+        assert json.loads(err) == {"error": said}
+    else:
+        assert err == "Interrupted. Nothing was sent\n"
+
+
+@pytest.mark.parametrize("number", WORDS)
+@pytest.mark.parametrize("options", [(), ("--json",), ("-q", "--json")])
+def test_whoever_stops_waiting_is_told_what_goes_on(
+    node: FakeNode, number: signal.Signals, options: tuple[str, ...]
+) -> None:
+    node.answers["send-net"] = Events([ENTRY], NEVER)
+    with started(node.home, *options, "send", "-c", "bob", "hi", "--wait") as process:
+        assert process.stdout is not None
+        assert b"7hq2m" in process.stdout.readline()
+        process.send_signal(number)
+        code, _, err = ended(process)
+    assert code == 128 + number
+    if "--json" in options:
+        hint = "see: peerpost queue show 7hq2m"
+        said = {"code": WORDS[number], "message": "7hq2m stays queued", "hint": hint}
+        assert json.loads(err) == {"error": said}
+    else:
+        assert err == "Interrupted. 7hq2m stays queued; see: peerpost queue show 7hq2m\n"
+
+
+def slowly(answer: Any, seconds: float) -> Callable[[Any], Any]:
+    def give(_: Any) -> Any:
+        time.sleep(seconds)
+        return answer
+
+    return give
+
+
+@pytest.mark.parametrize("number", WORDS)
+def test_an_answer_that_is_due_is_waited_for(node: FakeNode, number: signal.Signals) -> None:
+    node.answers["send-net"] = slowly(ENTRY, 0.8)
+    node.answers["contacts.remove"] = slowly({"id": "x", "name": "bob"}, 0.8)
+    for arguments, row in (
+        (("send", "-c", "bob", "hi"), "7hq2m"),
+        (("contacts", "remove", "bob", "--yes"), "x"),
+    ):
+        node.asked.clear()
+        with started(node.home, *arguments, "--json") as process:
+            until(lambda: asked(node))
+            process.send_signal(number)
+            process.send_signal(number)  # As timeout(1) does.
+            code, out, err = ended(process)
+        assert (code, json.loads(out)["id"]) == (128 + number, row)
+        said = {"code": WORDS[number], "message": "It was done by then", "hint": None}
+        assert json.loads(err) == {"error": said}
+
+
+@pytest.mark.parametrize("number", WORDS)
+def test_what_was_not_answered_is_said_to_be_unknown(
+    node: FakeNode, number: signal.Signals
+) -> None:
+    node.answers["send-net"] = slowly(ENTRY, 20)
+    node.answers["contacts.remove"] = slowly({"id": "x", "name": "bob"}, 20)
+    for arguments, said in (
+        (("send", "-c", "bob", "hi"), "It may be queued: the node had not answered"),
+        (("contacts", "remove", "bob", "--yes"), "It may have been done: the node had not"),
+    ):
+        node.asked.clear()
+        with started(node.home, *arguments) as process:
+            until(lambda: asked(node))
+            process.send_signal(number)
+            code, out, err = ended(process)
+        assert (code, out) == (128 + number, "")
+        assert err.startswith(f"Interrupted. {said}")
+        assert "peerpost sent list" in err
+
+
+def test_a_second_signal_that_is_meant_ends_the_waiting_for_an_answer(node: FakeNode) -> None:
+    node.answers["send-net"] = slowly(ENTRY, 20)
+    with started(node.home, "send", "-c", "bob", "hi") as process:
+        until(lambda: asked(node))
+        process.send_signal(signal.SIGINT)
+        began_s = time.monotonic()
+        while process.poll() is None and time.monotonic() - began_s < 60:
+            time.sleep(1.05)
+            process.send_signal(signal.SIGINT)
+        code, _, err = ended(process)
+    assert code == 130
+    assert err.startswith("Interrupted. It may be queued")
+
+
+def test_signals_that_are_ignored_stay_ignored(node: FakeNode) -> None:
+    node.answers["contacts.list"] = slowly([], 1.0)
+    script = f"trap '' INT TERM HUP; exec {' '.join(PEERPOST)} --home {node.home} contacts list"
+    process = subprocess.Popen(["/bin/sh", "-c", script], stderr=subprocess.PIPE)
+    try:
+        until(lambda: asked(node))
+        for number in WORDS:
+            process.send_signal(number)
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses at once")
+def test_a_full_queue_of_connections_is_waited_for_and_said(home: Path) -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(home / "control.sock"))
+    listener.listen(0)
+    waiting = []
+    while True:
+        one = socket.socket(socket.AF_UNIX)
+        waiting.append(one)
+        one.setblocking(False)
+        try:
+            one.connect(str(home / "control.sock"))
+        except BlockingIOError:
+            break
+    try:
+        with started(home, "--json", "inbox", "list") as process:
+            assert process.stderr is not None
+            began_s = time.monotonic()
+            assert json.loads(process.stderr.readline()) == {"event": "waiting", "pid": None}
+            assert time.monotonic() - began_s >= 5
+            process.send_signal(signal.SIGTERM)
+            assert ended(process)[0] == 143
+        # Who is at a prompt is not kept from it.
+        complete = {"COMP_WORDS": "peerpost inbox show ", "COMP_CWORD": "3"}
+        subprocess.run(
+            PEERPOST,
+            env=os.environ | complete | {"_PEERPOST_COMPLETE": "bash_complete"}
+            | {"PEERPOST_HOME": str(home)},
+            check=False, timeout=20, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+    finally:
+        for one in (*waiting, listener):
+            one.close()
