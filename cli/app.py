@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,7 +84,7 @@ class App:
     ) -> Any:
         """Ask the node. Raises the PeerpostError that it raised."""
         from peerpost.client.ask import call
-        from peerpost.node.looking import only_looks
+        from peerpost.client.looking import only_looks
 
         answer = call(
             self.home,
@@ -134,10 +135,24 @@ class App:
         self.terminal.error(error.code, error.message, error.hint)
         return error.exit_code
 
+    @contextmanager
+    def so_far(self, sentence: str) -> Iterator[None]:
+        """Have it said where a signal, or the end of input at a question, ends the command: `Nothing was sent`."""
+        try:
+            yield
+        except Stopped as stopped:
+            stopped.tell(sentence)
+            raise
+        except click.Abort as at_end:
+            raise Stopped(signal.SIGINT, in_doubt=False).tell(sentence) from at_end
+
     def stopped(self, by: Stopped) -> int:
         """Say what is known of a command that a signal has ended. Return the exit code."""
         if by.in_doubt and not by.told:
             by.tell("It may have been done: the node had not answered", _WHERE_TO_LOOK)
+        elif self.has_acted and not by.told:
+            by.tell("It may have been done, in part or as a whole", _WHERE_TO_LOOK)
+        self.terminal.leave_question()
         for sentence, hint in by.told:
             self.terminal.stopped(by.word, sentence, hint)
         if self.terminal.json and not by.told:

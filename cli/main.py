@@ -108,6 +108,7 @@ def _failed(app: App, error: BaseException) -> int:
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
         case KeyboardInterrupt() | click.Abort():
+            terminal.leave_question()
             return INTERRUPTED
         case click.exceptions.NoArgsIsHelpError():
             # This is no error to report; the help page is printed where errors go.

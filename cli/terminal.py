@@ -222,6 +222,11 @@ class Terminal:
         if hint:
             self._say(self._style("hint:  ", _CYAN, sys.stderr) + safe(hint))
 
+    def leave_question(self) -> None:
+        """Begin a line of its own behind a question, and behind what a terminal shows of Ctrl-C."""
+        if sys.stderr.isatty() and not self.json:
+            self._say("")
+
     def stopped(self, word: str, sentence: str, hint: str | None) -> None:
         """Say what becomes of something after a signal; also with --quiet, for it ends with an exit code."""
         if self.json:

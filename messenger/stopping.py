@@ -12,9 +12,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
-from types import FrameType
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if (
+    TYPE_CHECKING
+):  # Without an import of `typing`: until the end of this module a signal is not heeded.
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import NoReturn, Self
 
 __all__ = [
     "Stopped",
@@ -51,9 +56,10 @@ class Stopped(SystemExit):
         self.told: list[tuple[str, str | None]] = []
         """What whoever knows more says of it: sentences, each with a hint."""
 
-    def tell(self, sentence: str, hint: str | None = None) -> None:
+    def tell(self, sentence: str, hint: str | None = None) -> Self:
         """Add what becomes of what the command was about."""
         self.told.append((sentence, hint))
+        return self
 
 
 class _State:

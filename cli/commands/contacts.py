@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -100,7 +101,10 @@ def add(
     if id_ is not None:
         params |= {"id": id_, "address": address}
     else:
-        params["ticket"] = read_ticket(ticket, ticket_file)
+        if ticket == "-" and sys.stdin.isatty():
+            app.terminal.note("Paste the ticket; end it with Ctrl-D on a line of its own.")
+        with app.so_far("Nobody was added"):
+            params["ticket"] = read_ticket(ticket, ticket_file)
     me = None if id_ is None else app.call("identity.show")
     added = app.call("contacts.add", params)
     app.terminal.record(added, human=f"{added['name']}  {added['state']}")
@@ -257,7 +261,9 @@ def remove(app: App, name: str, forget: bool, yes: bool) -> None:
         lost = _lost(app, name, forget=forget)
         if not app.terminal.can_ask() or app.terminal.json:
             raise UsageError(f"this would remove {lost}", hint="say --yes if that is meant")
-        if not click.confirm(f"Remove {lost}?", err=True):
+        with app.so_far("Nothing was removed"):
+            is_meant = click.confirm(f"Remove {lost}?", err=True)
+        if not is_meant:
             app.terminal.note("Nothing was removed.")
             return
     removed = app.call("contacts.remove", {"name": name} | ({"forget": True} if forget else {}))

@@ -270,7 +270,8 @@ def _is_meant(app: App, found: dict[str, Any]) -> bool:
     much = f"{found['count']} messages ({format_size(found['size'])})"
     if not app.terminal.can_ask() or app.terminal.json:
         raise UsageError(f"this would delete {much}", hint="say --yes if that is meant")
-    return click.confirm(f"Delete {much}?", err=True)
+    with app.so_far("Nothing was deleted"):
+        return click.confirm(f"Delete {much}?", err=True)
 
 
 def _print_deleted(app: App, gone: list[dict[str, Any]]) -> None:

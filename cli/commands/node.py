@@ -128,7 +128,7 @@ def _stays_now(app: App, *, asked: bool, as_it_is: bool) -> bool:
 def _dialled(app: App) -> NodeConnection | None:
     """Connect to the node that is there; one that does not take connections is not the one that was started."""
     from peerpost.client.ask import dial
-    from peerpost.node.backlog import SilentError
+    from peerpost.client.backlog import SilentError
 
     try:
         return dial(app.home, patience_s=0.0)
@@ -163,8 +163,8 @@ def status(app: App) -> None:
 def stop(app: App) -> None:
     """Stop the node and wait until it is gone. What is queued stays queued."""
     from peerpost.client.ask import dial
+    from peerpost.client.backlog import SilentError
     from peerpost.client.holder import holder_of
-    from peerpost.node.backlog import SilentError
 
     holder = holder_of(app.home)
     try:

@@ -12,7 +12,6 @@ import click
 
 from peerpost.errors import BadInputError, UsageError
 from peerpost.stdio import inherited, read_up_to
-from peerpost.stopping import Stopped
 
 from ..app import App, Command, complete_contacts, pass_app
 from ..completing import complete_files
@@ -106,15 +105,12 @@ def send(
     common |= {key: value for key, value in options.items() if value is not None}
     if wait:
         common |= {"wait": True} | ({} if timeout is None else {"timeout_s": timeout})
-    try:
+    with app.so_far("Nothing was sent"):
         if not files and not as_text and is_meant_as_file(app, text):
             files, text = text, ()
         if files:
             require_files(text, contact)
         items = _files((*files, *text), name) if files else [_text(app, text, name)]
-    except Stopped as stopped:
-        stopped.tell("Nothing was sent")
-        raise
     deliver(app, items, common)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 from peerpost import __version__, stopping
 from peerpost.client.backlog import SilentError, connect_in_turn
-from peerpost.client.looking import only_looks
+from peerpost.client.looking import is_an_act
 from peerpost.errors import (
     BadInputError,
     LockedError,
@@ -148,8 +148,7 @@ class NodeConnection:
         """Ask without waiting. Return the id that its answers will have."""
         stopping.look()
         self._last_id += 1
-        # What reads a stream breaks off with the command: the end of its source may have come by the same signal.
-        if not only_looks(method, params) and "stream" not in (params or {}):
+        if is_an_act(method, params):
             self._due.add(self._last_id)
             stopping.asked()
         request = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params or {}}

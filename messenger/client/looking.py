@@ -1,10 +1,10 @@
-"""Which methods of the node only look: they may be asked again as often as one likes, and all else is an act."""
+"""Which methods of the node only look, and may be asked again as often as one likes; all else is an act."""
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["only_looks"]
+__all__ = ["is_an_act", "only_looks"]
 
 _LOOKING = frozenset(
     {
@@ -22,3 +22,13 @@ def only_looks(method: str, params: dict[str, Any] | None) -> bool:
     """Tell whether a request changes nothing."""
     # Of `verify` only the number that is given changes something.
     return method in _LOOKING or (method == "contacts.verify" and len(params or {}) == 1)
+
+
+def is_an_act(method: str, params: dict[str, Any] | None) -> bool:
+    """Tell whether a request is carried out also where whoever asked leaves before the answer.
+
+    Bytes that are saved go to a file of the command's own, which is gone with it; and what reads a stream breaks off
+    with the command, at once: the end of its source may have come by the same signal.
+    """
+    breaks_off = method == "inbox.save" or "stream" in (params or {})
+    return not breaks_off and not only_looks(method, params)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -12,7 +14,6 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ PEERPOST = [sys.executable, "-m", "peerpost.cli"]
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung_up"}
 
 
-@contextmanager
+@contextlib.contextmanager
 def started(home: Path, *arguments: str, **how: Any) -> Iterator[subprocess.Popen[bytes]]:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = [*PEERPOST, "--home", str(home), *arguments]
@@ -130,6 +131,54 @@ def test_whoever_stops_waiting_is_told_what_goes_on(
         assert json.loads(err) == {"error": said}
     else:
         assert err == "Interrupted. 7hq2m stays queued; see: peerpost queue show 7hq2m\n"
+
+
+def at_terminal(home: Path, question: bytes, keys: bytes, *arguments: str) -> tuple[int, str]:
+    """Run a command on a terminal; press keys at its question. Return its exit code and what is shown from then on."""
+    ours, theirs = pty.openpty()
+
+    def take_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    command = [*PEERPOST, "--home", str(home), *arguments]
+    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    process = subprocess.Popen(command, preexec_fn=take_terminal, **streams)  # noqa: PLW1509
+    os.close(theirs)
+    shown = b""
+    try:
+        while question not in shown:
+            shown += os.read(ours, 4096)
+        os.write(ours, keys)
+        shown = b""
+        with contextlib.suppress(OSError):  # What a terminal says whose other side is closed.
+            while part := os.read(ours, 4096):
+                shown += part
+        return process.wait(60), shown.decode()
+    finally:
+        process.kill()
+        os.close(ours)
+
+
+@pytest.mark.parametrize("keys", [b"\x03", b"\x04"], ids=["Ctrl-C", "Ctrl-D"])
+def test_a_question_that_is_not_answered(node: FakeNode, keys: bytes) -> None:
+    node.answers["contacts.show"] = {"id": "x", "name": "bob"}
+    node.answers["inbox.older"] = {"count": 2, "size": 9}
+    for question, said, arguments in (
+        (b"Remove bob? [y/N]: ", "removed", ("contacts", "remove", "bob")),
+        (b"Delete 2 messages", "deleted", ("inbox", "delete", "--older-than", "1d")),
+    ):
+        code, shown = at_terminal(node.home, question, keys, *arguments)
+        assert code == 130
+        assert shown.replace("^C", "").endswith(f"\r\nInterrupted. Nothing was {said}\r\n")
+    assert {method for method, _ in node.asked} == {"contacts.show", "inbox.older"}
+
+
+def test_typing_a_text_on_a_terminal(home: Path) -> None:
+    code, shown = at_terminal(home, b"Ctrl-D on", b"half a wo\x03", "send", "-c", "bob", "-")
+    assert (code, shown.rpartition("^C")[2]) == (130, "\r\nInterrupted. Nothing was sent\r\n")
+    code, shown = at_terminal(home, b"Ctrl-D on", b"PP1\x03", "contacts", "add", "bob", "-")
+    assert (code, shown.rpartition("^C")[2]) == (130, "\r\nInterrupted. Nobody was added\r\n")
 
 
 def slowly(answer: Any, seconds: float) -> Callable[[Any], Any]:
