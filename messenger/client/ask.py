@@ -7,6 +7,7 @@ read and not answered never is, so that nothing is done twice.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -17,22 +18,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, TypeVar
 
 from peerpost import __version__, stopping
-from peerpost.client.backlog import SilentError, connect_in_turn
-from peerpost.client.looking import is_an_act
-from peerpost.errors import (
-    BadInputError,
-    LockedError,
-    PeerpostError,
-    UnavailableError,
-    UsageError,
-)
-from peerpost.raw_bytes import shown
+from peerpost.errors import LockedError, PeerpostError, UnavailableError
 
+from .backlog import SilentError, connect_in_turn
+from .looking import is_an_act
 from .paths import HomePaths
 from .rpc import (
     INVALID_PARAMS,
-    MAX_REQUEST_BYTES,
     METHOD_NOT_FOUND,
+    encode_request,
     error_from,
     peer_pid,
     peer_uid,
@@ -155,7 +149,7 @@ class NodeConnection:
         if fds:
             request["fds"] = len(fds)
         self._heard = False
-        self._send(_encode(request), fds)
+        self._send(encode_request(request), fds)
         return self._last_id
 
     def answers(self) -> Iterator[tuple[int, str, Any]]:
@@ -241,7 +235,17 @@ class NodeConnection:
                 rest = line[sent:]
                 sent += self._patiently(functools.partial(self._socket.send, rest))
         except (BrokenPipeError, ConnectionResetError):
+            self._take_leave()
             raise _UnreadError from None
+
+    def _take_leave(self) -> None:
+        """Raise what the node said of the connection before it hung up, if it did."""
+        self._socket.setblocking(False)
+        with contextlib.suppress(OSError):
+            self._buffer += self._socket.recv(_READ_BYTES)
+        if b"\n" in self._buffer:
+            for _ in self.answers():
+                return
 
     def _line(self) -> dict[str, Any]:
         searched = 0
@@ -277,32 +281,6 @@ class NodeConnection:
                 hint="look whether it was done before trying again; node.log may say why",
             )
         return data
-
-
-def _encode(request: dict[str, Any]) -> bytes:
-    try:
-        line = json.dumps(request, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        raise _no_text(request["params"]) from None
-    if len(line) > MAX_REQUEST_BYTES:
-        raise UsageError(
-            "the request is too long", hint="pass a long text with --file, or with '-' from stdin"
-        )
-    return line
-
-
-def _no_text(params: dict[str, Any]) -> BadInputError:
-    """Return the error for parameters one of which cannot be written as text."""
-    for name, value in params.items():
-        for part in value if isinstance(value, list) else [value]:
-            if name != "text" and isinstance(part, str) and shown(part) != part:
-                return BadInputError(
-                    f"{part[:100]} is not valid UTF-8", hint="names and ids are text"
-                )
-    return BadInputError(
-        "the text is not valid UTF-8",
-        hint="send bytes that are no text with --file, or with '-' from stdin",
-    )
 
 
 def dial(

@@ -8,6 +8,7 @@ and imports nothing that would slow a command down.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import struct
@@ -16,7 +17,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
 from peerpost import errors
-from peerpost.errors import PeerpostError, UnavailableError, UsageError
+from peerpost.errors import BadInputError, PeerpostError, UnavailableError, UsageError
+from peerpost.raw_bytes import shown
 
 __all__ = [
     "INTERNAL_ERROR",
@@ -34,6 +36,7 @@ __all__ = [
     "MethodNotFoundError",
     "Request",
     "RpcError",
+    "encode_request",
     "error_from",
     "error_object",
     "peer_pid",
@@ -127,6 +130,33 @@ Answer: TypeAlias = dict[str, Any] | list[dict[str, Any]] | AsyncIterator[object
 """What a method answers: a result, or events that may end in a `Final`."""
 Handler = Callable[[Request], Awaitable[Answer]]
 """Answers a request. One that returns a future costs no task."""
+
+
+def encode_request(request: dict[str, Any]) -> bytes:
+    """Return a request as its line. Raises BadInputError for what is no text, UsageError for what is too long."""
+    try:
+        line = json.dumps(request, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        raise _no_text(request["params"]) from None
+    if len(line) > MAX_REQUEST_BYTES:
+        raise UsageError(
+            "the request is too long", hint="pass a long text with --file, or with '-' from stdin"
+        )
+    return line
+
+
+def _no_text(params: dict[str, Any]) -> BadInputError:
+    """Return what is to be said of parameters of which one is no text."""
+    for name, value in params.items():
+        for part in value if isinstance(value, list) else [value]:
+            if name != "text" and isinstance(part, str) and shown(part) != part:
+                return BadInputError(
+                    f"{part[:100]} is not valid UTF-8", hint="names and ids are text"
+                )
+    return BadInputError(
+        "the text is not valid UTF-8",
+        hint="send bytes that are no text with --file, or with '-' from stdin",
+    )
 
 
 def error_object(error: BaseException) -> dict[str, Any]:

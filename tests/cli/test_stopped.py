@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pty
+import select
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ import pytest
 from .conftest import ENTRY, NEVER, Events, FakeNode
 
 PEERPOST = [sys.executable, "-m", "peerpost.cli"]
+AGAIN_S = 10.0
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung_up"}
 
 
@@ -104,6 +106,9 @@ def test_whoever_is_typing_hears_that_nothing_was_sent(
         pipe = process.stdin.fileno()
         until(lambda: fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)) == bytes(4))
         process.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(AGAIN_S)
+        process.send_signal(number)
         code, out, err = ended(process)
     assert (code, out) == (128 + number, "")
     if "--json" in options:
@@ -152,8 +157,12 @@ def at_terminal(home: Path, question: bytes, keys: bytes, *arguments: str) -> tu
         os.write(ours, keys)
         shown = b""
         with contextlib.suppress(OSError):  # What a terminal says whose other side is closed.
-            while part := os.read(ours, 4096):
-                shown += part
+            while True:
+                # Python misses a signal that comes just before it begins to read: a person presses the key again.
+                if not select.select([ours], [], [], AGAIN_S)[0]:
+                    os.write(ours, keys[-1:])
+                    continue
+                shown += os.read(ours, 4096)
         return process.wait(60), shown.decode()
     finally:
         process.kill()
@@ -289,3 +298,13 @@ def test_a_full_queue_of_connections_is_waited_for_and_said(home: Path) -> None:
     finally:
         for one in (*waiting, listener):
             one.close()
+
+
+def test_a_node_that_serves_as_many_as_it_can_says_so(node: FakeNode) -> None:
+    node.answers["contacts.list"] = []
+    node._server._max_connections = 0
+    for _ in range(8):  # Its word may come before or after the request has left.
+        with started(node.home, "--json", "contacts", "list") as process:
+            code, _, err = ended(process)
+        assert (code, json.loads(err)["error"]["code"]) == (69, "unavailable")
+        assert json.loads(err)["error"]["message"] == "the node serves 0 commands already"

@@ -19,7 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from peerpost.client.paths import MAX_SOCKET_PATH_BYTES, HomePaths
-from peerpost.client.rpc import Final, Handler, Request, peer_uid
+from peerpost.client.rpc import Final, Handler, Request, error_object, peer_uid
+from peerpost.errors import UnavailableError
+from peerpost.node.encoded import encoded
 from peerpost.node.tasks import Tasks
 
 from .caller import Caller
@@ -178,8 +180,19 @@ class ControlServer:
             log.warning(
                 "refused a connection to the control socket: %d are open", self._max_connections
             )
+            with suppress(OSError):
+                sock.setblocking(False)
+                sock.send(self._full())
             return False
         return True
+
+    def _full(self) -> bytes:
+        """Return what a command hears that finds no place: an error of the connection, which has no id."""
+        error = UnavailableError(
+            f"the node serves {self._max_connections} commands already",
+            hint="nothing was done; try again when one has ended, such as a send --wait",
+        )
+        return encoded({"jsonrpc": "2.0", "id": None, "error": error_object(error)}) + b"\n"
 
     def _pause(self) -> None:
         """Listen again a little later, instead of spinning while there is no descriptor to be
