@@ -101,9 +101,9 @@ def add(
     if id_ is not None:
         params |= {"id": id_, "address": address}
     else:
-        if ticket == "-" and sys.stdin.isatty():
-            app.terminal.note("Paste the ticket; end it with Ctrl-D on a line of its own.")
         with app.so_far("Nobody was added"):
+            if ticket == "-" and sys.stdin.isatty():
+                app.terminal.note("Paste the ticket; end it with Ctrl-D on a line of its own.")
             params["ticket"] = read_ticket(ticket, ticket_file)
     me = None if id_ is None else app.call("identity.show")
     added = app.call("contacts.add", params)

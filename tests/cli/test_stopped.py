@@ -149,24 +149,28 @@ def at_terminal(home: Path, question: bytes, keys: bytes, *arguments: str) -> tu
     command = [*PEERPOST, "--home", str(home), *arguments]
     streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
     process = subprocess.Popen(command, preexec_fn=take_terminal, **streams)  # noqa: PLW1509
-    os.close(theirs)
-    shown = b""
+    shown, pressed_s = b"", time.monotonic()
     try:
         while question not in shown:
             shown += os.read(ours, 4096)
         os.write(ours, keys)
         shown = b""
-        with contextlib.suppress(OSError):  # What a terminal says whose other side is closed.
-            while True:
-                # Python misses a signal that comes just before it begins to read: a person presses the key again.
-                if not select.select([ours], [], [], AGAIN_S)[0]:
-                    os.write(ours, keys[-1:])
-                    continue
+        while True:
+            ended = process.poll() is not None
+            if select.select([ours], [], [], 0.2)[0]:
                 shown += os.read(ours, 4096)
+            elif ended:
+                break
+            elif time.monotonic() - pressed_s > AGAIN_S:
+                # Python misses a signal that comes just before it begins to read: a person presses the key again.
+                pressed_s = time.monotonic()
+                os.write(ours, keys[-1:])
         return process.wait(60), shown.decode()
     finally:
         process.kill()
         os.close(ours)
+        # Open until here: what is shown last is else lost now and then.
+        os.close(theirs)
 
 
 @pytest.mark.parametrize("keys", [b"\x03", b"\x04"], ids=["Ctrl-C", "Ctrl-D"])
