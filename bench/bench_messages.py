@@ -30,7 +30,7 @@ import apsw
 import machine
 from pair import Client, Pair
 
-from peerpost.client.ask import NodeConnection, dial
+from peerpost.client.connection import NodeConnection, dial
 
 TEXT = "x" * 200
 CONNECTIONS = 8

@@ -24,7 +24,6 @@ __all__ = [
     "Command",
     "Group",
     "LazyGroup",
-    "complete_contacts",
     "pass_app",
 ]
 
@@ -101,7 +100,7 @@ class App:
 
     def other_version(self) -> PeerpostError | None:
         """Return what is to be said where the node is of another version than this command, and runs."""
-        from peerpost.client.ask import dial
+        from peerpost.client.connection import dial
 
         try:
             node = dial(self.home)
@@ -348,16 +347,3 @@ class LazyGroup(Group):
             if text and name.startswith(incomplete)
         ]
         return items or super().shell_complete(ctx, incomplete)
-
-
-def complete_contacts(
-    ctx: click.Context, _: click.Parameter, incomplete: str
-) -> list[click.shell_completion.CompletionItem]:
-    """Complete the name of a contact; start the node where none runs, ask nothing."""
-    from .completing import asked
-
-    return [
-        click.shell_completion.CompletionItem(contact["name"])
-        for contact in asked(ctx, "contacts.list")
-        if contact["name"].startswith(incomplete) and contact.get("state") != "invited"
-    ]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .terminal import LOOK_AHEAD, LOOK_BACK, as_json, safe_span
+from .safe import LOOK_AHEAD, LOOK_BACK, as_json, safe_span
 
 __all__ = ["LongRecord", "SafeBlock"]
 

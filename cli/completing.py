@@ -11,9 +11,9 @@ from click.shell_completion import CompletionItem
 from peerpost.errors import PeerpostError
 
 from .app import App
-from .terminal import safe
+from .safe import safe
 
-__all__ = ["asked", "complete_files", "complete_ids"]
+__all__ = ["asked", "complete_contacts", "complete_files", "complete_ids"]
 
 MOST = 200
 """How many ids are offered: more than anybody reads, and few enough to be fetched at each Tab."""
@@ -68,3 +68,14 @@ def _about(row: dict[str, Any]) -> str:
     # In the completion script for fish, a comma separates fields.
     text = text.replace(",", ";")
     return text if len(text) <= _HELP_CHARS else f"{text[: _HELP_CHARS - 1]}…"
+
+
+def complete_contacts(
+    ctx: click.Context, _: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the name of a contact; start the node where none runs, ask nothing."""
+    return [
+        CompletionItem(contact["name"])
+        for contact in asked(ctx, "contacts.list")
+        if contact["name"].startswith(incomplete) and contact.get("state") != "invited"
+    ]

@@ -11,7 +11,7 @@ from peerpost.errors import NoInputError, UsageError
 
 from .app import App
 from .inputs import nearest
-from .terminal import safe
+from .safe import safe
 
 __all__ = ["is_meant_as_file", "needs_contact", "one_text", "require_files"]
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from .bar import BarPart, line
-from .terminal import Terminal, safe
+from .safe import safe
+from .terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

@@ -9,8 +9,8 @@ import click
 
 from peerpost.errors import NotFoundError, UsageError
 
-from ..app import App, Group, complete_contacts, pass_app
-from ..completing import complete_files
+from ..app import App, Group, pass_app
+from ..completing import complete_contacts, complete_files
 from ..in_full import in_full
 from ..inputs import AcceptLimit, Quota, in_order, is_like_ticket, read_ticket
 from .invites import invite, invites

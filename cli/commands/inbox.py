@@ -8,8 +8,8 @@ import click
 
 from peerpost.errors import UsageError
 
-from ..app import App, Group, complete_contacts, pass_app
-from ..completing import MOST, complete_files, complete_ids
+from ..app import App, Group, pass_app
+from ..completing import MOST, complete_contacts, complete_files, complete_ids
 from ..inputs import Duration
 from ..listing import PAGE_ROWS, after_option, limit_option, show_list
 from ..marking import mark_read

@@ -11,7 +11,8 @@ import click
 from ..app import App, Command, pass_app
 from ..completing import complete_ids
 from ..inputs import Duration
-from ..terminal import safe, width
+from ..safe import safe
+from ..terminal import width
 
 __all__ = ["invite", "invites"]
 

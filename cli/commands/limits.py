@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from ..app import App, Group, complete_contacts, pass_app
+from ..app import App, Group, pass_app
+from ..completing import complete_contacts
 from ..in_full import in_full
 from ..inputs import Duration, Size
 

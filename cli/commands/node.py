@@ -16,7 +16,7 @@ from ..app import App, Group, pass_app
 from ..process import become, wait_for_exit
 
 if TYPE_CHECKING:
-    from peerpost.client.ask import NodeConnection
+    from peerpost.client.connection import NodeConnection
 
 __all__ = ["node"]
 
@@ -103,7 +103,7 @@ def _stays_now(app: App, *, asked: bool, as_it_is: bool) -> bool:
 
     Its work is not interrupted then. Raises AlreadyRunningError if a node stays and more is `asked` of it.
     """
-    from peerpost.client.ask import dial
+    from peerpost.client.connection import dial
 
     found = dial(app.home, on_wait=app.waits)
     if found is None:
@@ -127,8 +127,8 @@ def _stays_now(app: App, *, asked: bool, as_it_is: bool) -> bool:
 
 def _dialled(app: App) -> NodeConnection | None:
     """Connect to the node that is there; one that does not take connections is not the one that was started."""
-    from peerpost.client.ask import dial
     from peerpost.client.backlog import SilentError
+    from peerpost.client.connection import dial
 
     try:
         return dial(app.home, patience_s=0.0)
@@ -162,8 +162,8 @@ def status(app: App) -> None:
 @pass_app
 def stop(app: App) -> None:
     """Stop the node and wait until it is gone. What is queued stays queued."""
-    from peerpost.client.ask import dial
     from peerpost.client.backlog import SilentError
+    from peerpost.client.connection import dial
     from peerpost.client.holder import holder_of
 
     holder = holder_of(app.home)

@@ -13,8 +13,8 @@ import click
 from peerpost.errors import BadInputError, UsageError
 from peerpost.stdio import inherited, read_up_to
 
-from ..app import App, Command, complete_contacts, pass_app
-from ..completing import complete_files
+from ..app import App, Command, pass_app
+from ..completing import complete_contacts, complete_files
 from ..inputs import Duration, open_input
 from ..misread import is_meant_as_file, needs_contact, one_text, require_files
 from ..outgoing import Outgoing, deliver

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ..app import App, Group, complete_contacts, pass_app
-from ..completing import MOST, complete_ids
+from ..app import App, Group, pass_app
+from ..completing import MOST, complete_contacts, complete_ids
 from ..listing import after_option, limit_option, show_list
 
 __all__ = ["sent"]

@@ -27,7 +27,7 @@ from .logfile import KEPT, LIMIT_BYTES, rotate
 from .paths import HomePaths
 
 if TYPE_CHECKING:
-    from .ask import NodeConnection
+    from .connection import NodeConnection
 
 __all__ = ["START_TIMEOUT_S", "start"]
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from peerpost.client.ask import OnEvent, call
+from peerpost.client.ask import call
+from peerpost.client.connection import OnEvent
 from peerpost.errors import UnavailableError
 
 from .proxy import Link

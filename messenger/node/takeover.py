@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from peerpost.client.ask import dial
+from peerpost.client.connection import dial
 from peerpost.errors import AlreadyRunningError, LockedError, UnavailableError
 from peerpost.store.homelock import HomeLock
 

@@ -9,7 +9,7 @@ import random
 import pytest
 
 from peerpost.cli.block import SafeBlock
-from peerpost.cli.terminal import safe_block
+from peerpost.cli.safe import safe_block
 from peerpost.errors import StorageError
 
 from .conftest import Events, FakeNode, Shell

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from peerpost.cli.terminal import safe, safe_block
+from peerpost.cli.safe import safe, safe_block
 from peerpost.store.files.names import safe_name
 
 UNSEEN = [

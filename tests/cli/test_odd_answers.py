@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from peerpost.client import ask as client
+from peerpost.client.connection import NodeConnection, dial
 from peerpost.client.rpc import MethodNotFoundError, Request
 from peerpost.errors import NotFoundError, UnavailableError
 
@@ -23,13 +23,13 @@ def refuse(_: Request) -> None:
 
 
 @pytest.fixture
-def connection(node: FakeNode) -> client.NodeConnection:
-    found = client.dial(node.home)
+def connection(node: FakeNode) -> NodeConnection:
+    found = dial(node.home)
     assert found is not None
     return found
 
 
-def test_an_answer_is_an_answer(node: FakeNode, connection: client.NodeConnection) -> None:
+def test_an_answer_is_an_answer(node: FakeNode, connection: NodeConnection) -> None:
     told: list[object] = []
     node.answers = {
         "row": {ODD: [ODD, {"path": (ODD,)}]},

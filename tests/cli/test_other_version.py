@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from peerpost import __version__
-from peerpost.client.ask import dial
+from peerpost.client.connection import dial
 from peerpost.client.rpc import InvalidParamsError, Request
 
 from .conftest import FakeNode, Shell

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peerpost.cli.terminal import Terminal, safe, safe_block, width
+from peerpost.cli.safe import safe, safe_block
+from peerpost.cli.terminal import Terminal, width
 
 ATTACKS = [
     "\x1b]52;c;ZXZpbA==\x07",  # OSC 52 writes the clipboard

@@ -28,7 +28,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from peerpost.client.ask import _UnansweredError
+from peerpost.client.connection import UnansweredError
 from peerpost.errors import PeerpostError, UnavailableError
 from tests.e2e import transfer_kills
 from tests.support.nodes import Friend, leave_nothing, meet, until
@@ -221,7 +221,7 @@ class Campaign:
         while True:
             try:
                 entry = await sender.ask("send-net", wanted)
-            except _UnansweredError:
+            except UnansweredError:
                 return False
             except UnavailableError:
                 # Nobody has read it.

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from peerpost.client.ask import NodeConnection, dial
+from peerpost.client.connection import NodeConnection, dial
 from tests.support.nodes import Friend, content, meet, until
 
 resource = pytest.importorskip("resource")

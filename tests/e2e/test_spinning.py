@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from peerpost.client.ask import dial
+from peerpost.client.connection import dial
 from peerpost.errors import PeerpostError
 from tests.support.nodes import Friend, until
 

@@ -17,8 +17,7 @@ from typing import Any
 
 import pytest
 
-from peerpost.client import ask as client
-from peerpost.client import logfile, spawn
+from peerpost.client import ask, connection, logfile, spawn
 from peerpost.client.paths import HomePaths
 from peerpost.errors import (
     AlreadyRunningError,
@@ -97,7 +96,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(spawn, "_arguments", arguments)
     yield home
     with contextlib.suppress(PeerpostError):
-        client.call(home, "stop", spawn=False)
+        ask.call(home, "stop", spawn=False)
 
 
 def starts(home: Path) -> list[int]:
@@ -105,18 +104,18 @@ def starts(home: Path) -> list[int]:
 
 
 def test_first_command_starts_the_node_and_the_next_finds_it(home: Path) -> None:
-    first = client.call(home, "pid.show")
-    assert first == client.call(home, "pid.show", spawn=False)
+    first = ask.call(home, "pid.show")
+    assert first == ask.call(home, "pid.show", spawn=False)
     assert starts(home) == [first]
 
 
 def test_node_is_detached(home: Path) -> None:
     read_end, write_end = os.pipe()
     os.set_inheritable(write_end, True)
-    session, folder, _ = client.call(home, "session")
+    session, folder, _ = ask.call(home, "session")
     assert session not in (os.getsid(0), 0)
     assert folder == str(home)
-    files = client.call(home, "fds")
+    files = ask.call(home, "fds")
     assert files[0] == "/dev/null"
     assert f"{home}/node.log" in files
     # Nobody but us holds the pipe, so it ends with us.
@@ -148,20 +147,20 @@ def test_twenty_commands_at_once_start_one_node(home: Path, tmp_path: Path) -> N
 
 def test_no_spawn(home: Path) -> None:
     with pytest.raises(UnavailableError, match="not running") as raised:
-        client.call(home, "pid.show", spawn=False)
+        ask.call(home, "pid.show", spawn=False)
     assert "node start" in str(raised.value.hint)
 
 
 def test_no_identity_starts_nothing(tmp_path: Path) -> None:
     with pytest.raises(NoIdentityError, match="no identity") as raised:
-        client.call(tmp_path / "nowhere", "contacts.list")
+        ask.call(tmp_path / "nowhere", "contacts.list")
     assert "identity new" in str(raised.value.hint)
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_new_identity_makes_the_home(home: Path, tmp_path: Path) -> None:
     fresh = tmp_path / "a" / "b"
-    with client.connect(fresh, identity=False) as node:
+    with ask.connect(fresh, identity=False) as node:
         assert node.call("pid.show")
         node.call("stop")
     assert fresh.stat().st_mode & 0o777 == 0o700
@@ -172,16 +171,16 @@ def test_reason_of_a_node_that_does_not_start(home: Path, monkeypatch: pytest.Mo
     HomePaths(home).node_log.write_text("error: an old one\n")
     monkeypatch.setenv("NODE_MODE", "broken")
     with pytest.raises(ConfigError, match="unknown key 'x'") as raised:
-        client.call(home, "pid.show")
+        ask.call(home, "pid.show")
     assert raised.value.hint == "did you mean 'y'?"
     monkeypatch.setenv("NODE_MODE", "crash")
     with pytest.raises(PeerpostError, match=r"exit code 1 .*RuntimeError: it broke") as crashed:
-        client.call(home, "pid.show")
+        ask.call(home, "pid.show")
     assert crashed.value.exit_code == 1
     assert "node.log" in str(crashed.value.hint)
     monkeypatch.setenv("NODE_MODE", "killed")
     with pytest.raises(PeerpostError, match="signal 9"):
-        client.call(home, "pid.show")
+        ask.call(home, "pid.show")
 
 
 def test_home_held_by_a_node_that_leaves(home: Path) -> None:
@@ -189,7 +188,7 @@ def test_home_held_by_a_node_that_leaves(home: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         timer = threading.Timer(1, fcntl.flock, (lock, fcntl.LOCK_UN))
         timer.start()
-        assert client.call(home, "pid.show")
+        assert ask.call(home, "pid.show")
         timer.join()
     assert len(starts(home)) > 1
 
@@ -199,7 +198,7 @@ def test_home_held_for_good(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with (home / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(AlreadyRunningError):
-            spawn.start(paths, dial=lambda: client.dial(home), timeout_s=3.0)
+            spawn.start(paths, dial=lambda: connection.dial(home), timeout_s=3.0)
 
 
 def test_node_that_never_answers_is_stopped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,18 +206,18 @@ def test_node_that_never_answers_is_stopped(home: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(spawn, "_arguments", lambda *_: sleeper)
     began = time.monotonic()
     with pytest.raises(UnavailableError, match=r"did not answer within 0\.3 seconds"):
-        spawn.start(HomePaths(home), dial=lambda: client.dial(home), timeout_s=0.3)
+        spawn.start(HomePaths(home), dial=lambda: connection.dial(home), timeout_s=0.3)
     assert time.monotonic() - began < 10
 
 
 def test_node_that_dies_over_a_request(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NODE_MODE", "mortal")
     with pytest.raises(UnavailableError, match="ended before it answered"):
-        client.call(home, "die")
+        ask.call(home, "die")
     # What only reads is asked again, of a new node.
-    client.call(home, "pid.show")
+    ask.call(home, "pid.show")
     monkeypatch.setenv("NODE_MODE", "")
-    assert client.call(home, "die.show") == "alive"
+    assert ask.call(home, "die.show") == "alive"
 
 
 def test_request_that_no_node_read_is_asked_again(home: Path) -> None:
@@ -235,7 +234,7 @@ def test_request_that_no_node_read_is_asked_again(home: Path) -> None:
 
         leaving = threading.Thread(target=leave, daemon=True)
         leaving.start()
-        assert client.call(home, "pid.show") == starts(home)[0]
+        assert ask.call(home, "pid.show") == starts(home)[0]
         leaving.join(30)
 
 
@@ -244,7 +243,7 @@ def test_request_that_was_read_is_never_asked_again(home: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(HomePaths(home).socket))
         listener.listen(1)
-        with client.connect(home) as node:
+        with ask.connect(home) as node:
             node._socket = AnsweredAtOnce(node._socket, listener)  # type: ignore[assignment]
             assert node.call("pid.show") == 7
 
@@ -280,7 +279,7 @@ def test_what_answers_is_no_node(home: Path) -> None:
         babbling = threading.Thread(target=babble, daemon=True)
         babbling.start()
         with pytest.raises(UnavailableError, match="no Peerpost node"):
-            client.call(home, "pid.show", spawn=False)
+            ask.call(home, "pid.show", spawn=False)
         babbling.join(30)
 
 
@@ -290,25 +289,25 @@ def test_what_answers_is_no_node(home: Path) -> None:
 )
 def test_damaged_control_file_means_no_node(home: Path, content: str) -> None:
     HomePaths(home).control_file.write_text(content)
-    assert client.dial(home) is None
+    assert connection.dial(home) is None
 
 
 def test_socket_of_another_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with client.connect(home):
-        monkeypatch.setattr(client, "peer_uid", lambda _: os.geteuid() + 1)
+    with ask.connect(home):
+        monkeypatch.setattr(connection, "peer_uid", lambda _: os.geteuid() + 1)
         with pytest.raises(LockedError, match="another user"):
-            client.call(home, "pid.show")
+            ask.call(home, "pid.show")
         monkeypatch.undo()
 
 
 def test_home_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CannotCreateError, match="cannot make the folder"):
-        client.connect(tmp_path / "file" / "home", identity=False)
+        ask.connect(tmp_path / "file" / "home", identity=False)
 
 
 def test_text_that_is_no_utf8_is_refused_before_it_is_sent(home: Path) -> None:
-    with client.connect(home) as node:
+    with ask.connect(home) as node:
         with pytest.raises(BadInputError, match="UTF-8"):
             node.call("pid.show", {"text": b"\xff".decode(errors="surrogateescape")})
         with pytest.raises(UsageError, match="too long"):
@@ -319,7 +318,7 @@ def test_text_that_is_no_utf8_is_refused_before_it_is_sent(home: Path) -> None:
 def test_log_is_rotated(home: Path) -> None:
     with HomePaths(home).node_log.open("wb") as log:
         log.truncate(logfile.LIMIT_BYTES + 1)
-    client.call(home, "pid.show")
+    ask.call(home, "pid.show")
     assert HomePaths(home).node_log.stat().st_size < 1000
     assert (home / "node.log.1").exists()
 

@@ -34,7 +34,7 @@ from peerpost.wire import limits
 from .numbers import Bytes, Duration, Index, Wait
 from .queue import describe, describe_all
 from .read_stream import read_stream
-from .waiting import Patience
+from .waiting import Deadline
 
 if TYPE_CHECKING:
     from peerpost.node.home import Opened
@@ -87,7 +87,7 @@ class _Send(msgspec.Struct, forbid_unknown_fields=True):
     expires_s: Duration | None = None
     wait: bool = False
     timeout_s: Wait | None = None
-    """How long to wait, exactly; without it for as long as something moves (`Patience`)."""
+    """How long to wait, exactly; without it for as long as something moves (`Deadline`)."""
 
 
 def send_net(opened: Opened, request: Request) -> Awaitable[Answer]:
@@ -312,7 +312,7 @@ async def _until_delivered(
     """Report the progress of a file when it changes, and at last how the entry ended."""
     told = describe(opened, entry)
     look_again_s = LOOK_AGAIN_S if entry.file_id is None else PROGRESS_S
-    patience = Patience(opened, entry, timeout_s)
+    patience = Deadline(opened, entry, timeout_s)
     try:
         while entry.state in ("queued", "sent"):
             async with asyncio.timeout(patience.left_s()):

@@ -11,14 +11,14 @@ from peerpost.wire.inner import Lane
 if TYPE_CHECKING:
     from peerpost.node.home import Opened
 
-__all__ = ["DEFAULT_S", "Patience"]
+__all__ = ["DEFAULT_S", "Deadline"]
 
 DEFAULT_S = 30.0
 """How long without a number: for a text from the beginning, for a file from when it moved last."""
 _HELD_UP = ("paused:", "asking:")
 
 
-class Patience:
+class Deadline:
     """The time that is left to wait for an entry.
 
     A file moves when the receiver says that it has more of it, and when bytes of files leave for the contact: on a

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from peerpost.client import ask as client
+from peerpost.client import connection
 from peerpost.client.paths import HomePaths
 from peerpost.client.rpc import MAX_FDS, MAX_REQUEST_BYTES, Final, MethodNotFoundError, Request
 from peerpost.errors import (
@@ -104,8 +104,8 @@ class Served:
         assert not self._thread.is_alive()
         self.loop.close()
 
-    def connect(self) -> client.NodeConnection:
-        node = client.dial(self.home)
+    def connect(self) -> connection.NodeConnection:
+        node = connection.dial(self.home)
         assert node is not None
         return node
 
@@ -394,7 +394,7 @@ def test_long_home_goes_through_control_json(tmp_path: Path) -> None:
             assert node.call("echo") == {}
     assert not folder.exists()
     assert not HomePaths(home).control_file.exists()
-    assert client.dial(home) is None
+    assert connection.dial(home) is None
 
 
 def test_stop_lets_running_requests_end_and_cancels_the_rest(served: Served) -> None:

@@ -1,0 +1,368 @@
+"""One connection to the node of a home: found, made, asked on, and waited for without being silent about it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self, TypeVar
+
+from peerpost import __version__, stopping
+from peerpost.errors import LockedError, PeerpostError, UnavailableError
+
+from .backlog import SilentError, connect_in_turn
+from .looking import is_an_act
+from .paths import HomePaths
+from .rpc import (
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    encode_request,
+    error_from,
+    peer_pid,
+    peer_uid,
+)
+
+__all__ = [
+    "MAX_ANSWER_BYTES",
+    "NodeConnection",
+    "OnEvent",
+    "OnWait",
+    "UnansweredError",
+    "UnreadError",
+    "dial",
+]
+
+T = TypeVar("T")
+
+OnEvent = Callable[[Any], None]
+OnWait = Callable[[int | None], None]
+"""Called once when a node does not answer at all, with its process id if that is known."""
+
+MAX_ANSWER_BYTES = 256 << 20
+"""Longest line taken from the node: it is trusted, yet a runaway answer should not eat the
+machine."""
+_READ_BYTES = 1 << 16
+SILENCE_S = 4.0
+"""After this long without an answer, check whether the node answers anything at all. A request may well take longer."""
+PROBE_S = 1.0
+"""A node that is neither stopped nor too busy answers within this time."""
+
+
+class UnreadError(UnavailableError):
+    """The node went away before it read the request: it can be asked again."""
+
+    def __init__(self) -> None:
+        super().__init__("the node went away before it took the request", hint="try again")
+
+
+class UnansweredError(UnavailableError):
+    """The node ended while the request ran: whether it was done is not known."""
+
+
+class NodeConnection:
+    """One connection to a node; calls on it run one after the other."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        path: str = "",
+        on_silence: Callable[[], None] | None = None,
+    ) -> None:
+        """Take a socket connected to `path`; `on_silence` is called whenever nothing has come for `SILENCE_S`."""
+        self._path = path
+        self._socket = sock
+        self._on_silence = on_silence
+        if on_silence is not None:
+            sock.settimeout(SILENCE_S)
+        self._buffer = bytearray()
+        self._last_id = 0
+        self._due: set[int] = set()
+        """Acts that were asked for and not answered: a signal waits for them."""
+        self._heard = False
+        self.pid = peer_pid(sock)
+        """The node's process id, if the system tells it and it means the same here."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up; the node cancels what still runs for us."""
+        self._socket.close()
+        for id_ in list(self._due):
+            self._answered(id_)
+
+    def _answered(self, id_: int) -> None:
+        if id_ in self._due:
+            self._due.discard(id_)
+            stopping.answered()
+
+    def call(
+        self,
+        method: str,
+        params: dict[str, Any] | None = None,
+        *,
+        fds: Sequence[int] = (),
+        on_event: OnEvent | None = None,
+    ) -> Any:
+        """Ask, and return the result. Events that come before it go to `on_event`.
+
+        Raises the PeerpostError the node raised; UnavailableError when the node goes away.
+        """
+        wanted = self.begin(method, params, fds=fds)
+        for id_, kind, value in self.answers():
+            if id_ != wanted:
+                continue
+            if kind == "result":
+                return value
+            if kind == "error":
+                raise self.error(value)
+            if on_event is not None:
+                on_event(value)
+        raise AssertionError("answers end only by an error")
+
+    def begin(
+        self, method: str, params: dict[str, Any] | None = None, *, fds: Sequence[int] = ()
+    ) -> int:
+        """Ask without waiting. Return the id that its answers will have."""
+        stopping.look()
+        self._last_id += 1
+        if is_an_act(method, params):
+            self._due.add(self._last_id)
+            stopping.asked()
+        request = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params or {}}
+        if fds:
+            request["fds"] = len(fds)
+        self._heard = False
+        self._send(encode_request(request), fds)
+        return self._last_id
+
+    def answers(self) -> Iterator[tuple[int, str, Any]]:
+        """Yield (id, "event" | "result" | "error", value) as they come, of every request begun.
+
+        An error without an id is about the connection, and raised.
+        """
+        while True:
+            message = self._line()
+            id_ = message.get("id")
+            if "error" in message:
+                if not isinstance(id_, int):
+                    raise error_from(message["error"])
+                self._answered(id_)
+                yield id_, "error", message["error"]
+            elif "result" in message and isinstance(id_, int):
+                self._answered(id_)
+                yield id_, "result", message["result"]
+            elif isinstance(params := message.get("params"), dict):
+                id_ = int(params.get("id", 0))
+                self._answered(id_)
+                yield id_, "event", params.get("event")
+
+    def error(self, answer: dict[str, Any]) -> PeerpostError:
+        """Return what an error answer stands for, or that the node is of another version and knows other things."""
+        if answer.get("code") in (INVALID_PARAMS, METHOD_NOT_FOUND):
+            return self.other_version() or error_from(answer)
+        return error_from(answer)
+
+    def other_version(self) -> UnavailableError | None:
+        """Return what is to be said of a node whose version is not ours; None of any other."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            # Beside this connection, on which answers to other requests may be on their way.
+            sock.connect(self._path)
+            beside = NodeConnection(sock)
+            beside.give_up_after(PROBE_S)
+            version = beside.call("node.status")["version"]
+        except (PeerpostError, OSError, LookupError, TypeError):
+            return None
+        finally:
+            sock.close()
+        if version == __version__:
+            return None
+        return UnavailableError(
+            f"the node is of version {version}, and this command of {__version__}",
+            hint="peerpost node stop, then again: what is queued stays queued",
+        )
+
+    def give_up_after(self, timeout_s: float) -> None:
+        """Make calls raise UnavailableError when the node says nothing for this long."""
+        self._on_silence = None
+        self._socket.settimeout(timeout_s)
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Read or write the socket, however long that takes."""
+        while True:
+            try:
+                return work()
+            except TimeoutError:
+                if self._on_silence is None:
+                    raise SilentError(self.pid) from None
+                self._on_silence()
+
+    def wait_closed(self, timeout_s: float) -> bool:
+        """Wait until the node closes the connection. Return whether it did in time."""
+        self._socket.settimeout(timeout_s)
+        try:
+            while self._socket.recv(_READ_BYTES):
+                pass
+        except TimeoutError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    def _send(self, line: bytes, fds: Sequence[int]) -> None:
+        try:
+            first = (lambda: socket.send_fds(self._socket, [line], fds)) if fds else None
+            sent = self._patiently(first or (lambda: self._socket.send(line)))
+            # Once all is sent, send nothing more, not even zero bytes: the node may have read it and be gone.
+            while sent < len(line):
+                rest = line[sent:]
+                sent += self._patiently(functools.partial(self._socket.send, rest))
+        except (BrokenPipeError, ConnectionResetError):
+            self._take_leave()
+            raise UnreadError from None
+
+    def _take_leave(self) -> None:
+        """Raise what the node said of the connection before it hung up, if it did."""
+        self._socket.setblocking(False)
+        with contextlib.suppress(OSError):
+            self._buffer += self._socket.recv(_READ_BYTES)
+        if b"\n" in self._buffer:
+            for _ in self.answers():
+                return
+
+    def _line(self) -> dict[str, Any]:
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched > MAX_ANSWER_BYTES:
+                raise UnavailableError("the node's answer does not end")
+            self._buffer += self._read()
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            raise UnavailableError("what answers on the control socket is no Peerpost node")
+        return message
+
+    def _read(self) -> bytes:
+        stopping.look()
+        try:
+            data = self._patiently(lambda: self._socket.recv(_READ_BYTES))
+        except ConnectionResetError:
+            # Linux resets a Unix socket that is closed with bytes unread, and one that was never
+            # accepted; what had been read ends in a plain end of file.
+            if not self._heard:
+                raise UnreadError from None
+            data = b""
+        self._heard = True
+        if not data:
+            raise UnansweredError(
+                "the node ended before it answered",
+                hint="look whether it was done before trying again; node.log may say why",
+            )
+        return data
+
+
+def dial(
+    home: str | os.PathLike[str], *, on_wait: OnWait | None = None, patience_s: float | None = None
+) -> NodeConnection | None:
+    """Connect to the node of a home, or return None when none runs.
+
+    `on_wait` is told where that node turns out not to answer; it is waited for all the same, but for `patience_s`
+    to take the connection, and then SilentError is raised. Raises LockedError when the socket is someone else's.
+    """
+    stopping.look()
+    if not hasattr(socket, "AF_UNIX"):
+        raise UnavailableError(
+            f"the control socket needs Unix sockets, which Python lacks on {sys.platform}"
+        )
+    paths = HomePaths(home)
+    denied = LockedError(
+        f"the node of {paths.home} belongs to another user",
+        hint="use a home of your own: --home DIR",
+    )
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    waiting = None if on_wait is None else _Waiting(paths, on_wait)
+    try:
+        path = paths.control_path
+        if path is None:
+            sock.close()
+            return None
+        connect_in_turn(
+            sock,
+            path,
+            pid=lambda: _pid_of(paths),
+            told_after_s=SILENCE_S + PROBE_S,
+            tell=None if waiting is None else lambda: waiting.tell(_pid_of(paths)),
+            patience_s=patience_s,
+        )
+        if peer_uid(sock) != os.geteuid():
+            raise denied
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+        sock.close()
+        return None
+    except PermissionError:
+        sock.close()
+        raise denied from None
+    except OSError as error:
+        sock.close()
+        raise UnavailableError(
+            f"cannot reach the control socket of {paths.home}: {error.strerror or error}"
+        ) from None
+    except BaseException:
+        sock.close()
+        raise
+    return NodeConnection(sock, path=path, on_silence=None if waiting is None else waiting.look)
+
+
+class _Waiting:
+    """Tells, once, that the node does not answer."""
+
+    def __init__(self, paths: HomePaths, on_wait: OnWait) -> None:
+        self._paths = paths
+        self._on_wait = on_wait
+        self._told = False
+
+    def tell(self, pid: int | None) -> None:
+        """Tell of it now."""
+        if not self._told:
+            self._told = True
+            self._on_wait(pid)
+
+    def look(self) -> None:
+        """Look whether a node that is silent answers somebody else, and tell of it if not."""
+        if self._told:
+            return
+        try:
+            probe = dial(self._paths.home, patience_s=PROBE_S)
+            if probe is None:
+                return
+            with probe:
+                probe.give_up_after(PROBE_S)
+                probe.call("node.status")
+        except SilentError as error:
+            self.tell(error.pid)
+        except PeerpostError:
+            # It answers.
+            pass
+
+
+def _pid_of(paths: HomePaths) -> int | None:
+    """Return the process that holds the home, as far as that is known here."""
+    # Only where something is wrong: every command pays for an import.
+    from .holder import holder_of
+
+    holder = holder_of(paths.home)
+    return None if holder is None else holder.pid
