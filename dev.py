@@ -352,7 +352,7 @@ def types_command(arguments: list[str]) -> int:
 
 def pytest_command(arguments: list[str]) -> int:
     """Check behaviour alone; arguments go to pytest."""
-    return tool("pytest", "-q", "-n", "2", *arguments)
+    return tool("pytest", "-q", "-n", "4", "--dist", "worksteal", *arguments)
 
 
 def run_command(arguments: list[str]) -> int:

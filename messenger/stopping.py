@@ -9,6 +9,7 @@ A signal that is ignored when the process begins stays ignored, as under nohup(1
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import time
@@ -100,8 +101,8 @@ def _alarm(after_s: float) -> None:
 _state = _State()
 
 
-def hand_to(handler: Callable[[int, FrameType | None], object]) -> None:
-    """Have a handler called for each of the signals that are heeded here."""
+def hand_to(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
+    """Have a handler called for, or that done with, each of the signals that are heeded here."""
     for number in NUMBERS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
@@ -131,6 +132,8 @@ def take() -> None:
 def over(code: int) -> None:
     """Have a signal change nothing any more but to end the process at once, with the code that it has."""
     hand_to(lambda *_: os._exit(code))
+    # As one of its last steps Python gives signals their usual effect back: they would end it with another code.
+    atexit.register(hand_to, signal.SIG_IGN)
 
 
 def asked() -> None:

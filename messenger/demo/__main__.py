@@ -142,12 +142,13 @@ def run() -> int:
     """Perform, even if stdout is closed or full. Return the exit code."""
     stdio.take_over()
     try:
-        return main()
+        code = main()
     except OutputError as error:
-        if error.reader_left:
-            return ReaderLeftError.exit_code
-        sys.stderr.write(f"error: {error.message}\n")
-        return error.exit_code
+        code = ReaderLeftError.exit_code if error.reader_left else error.exit_code
+        if not error.reader_left:
+            sys.stderr.write(f"error: {error.message}\n")
+    stopping.over(code)
+    return code
 
 
 if __name__ == "__main__":

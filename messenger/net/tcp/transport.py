@@ -20,7 +20,7 @@ from typing import Any
 
 import trio
 
-from peerpost.errors import PeerpostError
+from peerpost.errors import BadInputError, PeerpostError
 from peerpost.net import sockets
 from peerpost.net.antechamber import Antechamber
 from peerpost.net.interface import (
@@ -423,7 +423,10 @@ class LibP2PTransport:
         raise DialError("; ".join(told) or "no address is known")
 
     async def _reach(self, peer_id: str, address: str) -> Secured:
-        family, host, port = sockets.dial_target(parse(address))
+        try:
+            family, host, port = sockets.dial_target(parse(address))
+        except BadInputError as error:
+            raise DialError(f"{address} is {error.message}") from None
         try:
             found = await trio.socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
         except OSError as error:

@@ -28,7 +28,7 @@ STACK = re.compile(r"errno|\[|\('|Error|None|strerror", re.IGNORECASE)
         ("/ip4/127.0.0.1/tcp/1", "nobody listens at 127.0.0.1:1"),
         ("/dns4/localhost/tcp/1", "nobody listens at localhost:1"),
         ("/dns4/nowhere.invalid/tcp/4001", "nowhere.invalid"),
-        ("/ip4/127.0.0.1/udp/1", "/ip4/127.0.0.1/udp/1 is no TCP address"),
+        ("/ip4/127.0.0.1/udp/1", "/ip4/127.0.0.1/udp/1 is not an address that can be dialled"),
     ],
 )
 @on_loop
