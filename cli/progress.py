@@ -73,9 +73,20 @@ class Progress:
         if self._bars is None:
             yield
             return
-        self._bars.stop()
-        yield
-        self._bars.start()
+        bars, self._bars = self._bars, None
+        bars.stop()
+        try:
+            yield
+        finally:
+            # Begun again, the old ones would go up as many lines as they had, over what was printed now.
+            self._bars = _new_bars(self._terminal)
+            self._tasks = {
+                id_: self._bars.add_task(task.description, **task.fields)
+                for id_, task_id in self._tasks.items()
+                for task in bars.tasks
+                if task.id == task_id
+            }
+            self._bars.start()
 
     def _say_asking(self, row: Mapping[str, Any]) -> None:
         """Say at once that a file waits to be accepted: until somebody does that, nothing moves."""

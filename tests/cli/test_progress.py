@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import pty
+import struct
+import subprocess
 import sys
+import termios
 import threading
 from typing import Any
 
+import pyte
 import pytest
 
 from peerpost.cli.progress import LINE_S, OBJECT_S, Progress, in_words
@@ -116,6 +122,59 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "25 %, 2.4 MiB of 9.5 MiB" in text
     assert "aside" in text
     assert "small" not in text
+
+
+BARS = """
+import sys
+import termios
+from peerpost.cli.progress import Progress
+from peerpost.cli.terminal import Terminal
+
+count = int(sys.argv[1])
+rows = [
+    {"id": f"id{n}", "name": f"file{n}", "kind": "file", "state": "sent", "size": 9_000_000, "done_bytes": 1_000_000,
+     "progress": 0.1} for n in range(count)
+]
+print("before")
+with Progress(Terminal()) as progress:
+    for at, row in enumerate(rows):
+        with progress.aside():
+            print(f"queued {at}", flush=True)
+        progress.update(row)
+    for row in rows:
+        progress.update(row | {"done_bytes": 5_000_000, "progress": 0.5})
+    for at, row in enumerate(rows):
+        progress.update(row | {"state": "delivered"})
+        with progress.aside():
+            print(f"delivered {at}", flush=True)
+print("after")
+"""
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+@pytest.mark.parametrize("size", [(24, 80), (50, 120), (15, 40)])
+def test_what_is_printed_beside_bars_stays(count: int, size: tuple[int, int]) -> None:
+    lines, columns = size
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    environ = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    environ["TERM"] = "xterm"
+    program = [sys.executable, "-c", BARS, str(count)]
+    with subprocess.Popen(
+        program, stdin=theirs, stdout=theirs, stderr=theirs, env=environ
+    ) as child:
+        os.close(theirs)
+        screen = pyte.HistoryScreen(columns, lines, history=1000)
+        stream = pyte.ByteStream(screen)
+        with contextlib.suppress(OSError):
+            while data := os.read(ours, 65536):
+                stream.feed(data)
+    os.close(ours)
+    assert child.returncode == 0
+    gone_up = ["".join(line[at].data for at in range(columns)) for line in screen.history.top]
+    shown = [line.rstrip() for line in (*gone_up, *screen.display) if line.strip()]
+    expected = [f"{state} {at}" for state in ("queued", "delivered") for at in range(count)]
+    assert shown == ["before", *expected, "after"]
 
 
 def test_send_and_wait_prints_two_rows_and_progress_beside(node: FakeNode, shell: Shell) -> None:
