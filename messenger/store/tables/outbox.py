@@ -23,7 +23,7 @@ from . import chains, identity, ids, transfers
 from .numbered import link_of, skip_of
 from .offered import paced
 from .served import require_known
-from .states import ENTRY_OPEN
+from .states import ENTRY_NEXT, ENTRY_OPEN
 
 __all__ = [
     "Draft",
@@ -357,7 +357,7 @@ def cancel(db: apsw.Connection, id_: str) -> Entry:
     entry = find(db, id_)
     if entry.state == "cancelled":
         return entry
-    if entry.state not in ("queued", "sent"):
+    if "cancelled" not in ENTRY_NEXT[entry.state]:
         raise NotFoundError(f"{entry.id} is {entry.state} already", hint="see: peerpost sent list")
     return entomb(db, entry, "cancelled", None)
 

@@ -12,7 +12,7 @@ from peerpost.store.files.names import safe_name
 from peerpost.wire.inner import Finish, Message, Offer, mode_in
 
 from . import ids
-from .states import OPEN_STATES, TRANSFER_OPEN
+from .states import OPEN_STATES, TRANSFER_BEFORE, TRANSFER_OPEN
 
 __all__ = [
     "OPEN_STATES",
@@ -259,9 +259,9 @@ def list_open(db: apsw.Connection) -> list[Transfer]:
 def set_state(
     db: apsw.Connection, transfer_id: str, state: str, error: str | None = None
 ) -> Transfer:
-    """Move a transfer to another state, unless it has ended, which is final. Return it as it is now."""
+    """Move a transfer to another state, if that may follow; an end is final. Return it as it is now."""
     db.execute(
-        f"UPDATE transfers SET state = ?, error = ? WHERE id = ? AND {TRANSFER_OPEN}",  # noqa: S608
+        f"UPDATE transfers SET state = ?, error = ? WHERE id = ? AND {TRANSFER_BEFORE[state]}",  # noqa: S608
         (state, error, transfer_id),
     )
     return find(db, transfer_id)
