@@ -45,7 +45,7 @@ PIP_PASSED_ON = re.compile(
 # These would make the interpreter of .venv look for modules elsewhere.
 DROPPED = {"PYTHONHOME", "PYTHONPATH", "PYTHONSAFEPATH", "__PYVENV_LAUNCHER__"}
 # These change what the compiler makes of the same sources.
-BUILD_SWITCHES = ("CC", "CFLAGS", "LDFLAGS", "PEERPOST_TRACE", "PEERPOST_REQUIRE_NATIVE")
+BUILD_SWITCHES = ("CC", "CFLAGS", "LDFLAGS", "PEERPOST_LINETRACE", "PEERPOST_REQUIRE_NATIVE")
 
 
 class Problem(Exception):  # noqa: N818 - a message for the reader, not a fault of the program

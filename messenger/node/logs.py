@@ -14,6 +14,7 @@ from types import TracebackType
 from peerpost.client.logfile import LogFile
 from peerpost.raw_bytes import shown
 
+from . import machine_trace
 from .clock import rfc3339
 from .encoded import encoded
 
@@ -67,6 +68,8 @@ class Bounded(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a line is written; the first one of the next minute says how many were not."""
+        if record.name == machine_trace.LOGGER:
+            return True  # Somebody who debugs has asked for all of them.
         cause = (record.name, str(record.msg))
         began_s, count = self._causes.get(cause, (record.created, 0))
         if not 0 <= record.created - began_s < 60:
@@ -119,3 +122,7 @@ def setup(level: str, format_: str, file: LogFile | None = None) -> None:
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.ERROR, root.level))
+    for kind in machine_trace.unknown():
+        logging.getLogger(__name__).warning(
+            "%s=%s: there is no such trace; known: machine", machine_trace.VARIABLE, kind
+        )

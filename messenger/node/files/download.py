@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from peerpost.errors import PeerpostError, ProtocolError, StorageError, StoreFullError
 from peerpost.node.clock import now_ms
+from peerpost.node.machine_trace import traced
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.chunk_window import MAX_WINDOW_BYTES
@@ -300,7 +301,7 @@ class Download:
         have: bytes = await asyncio.shield(opening)
         if row.name or have:
             log.info("receiving %s: %d chunks are here", row.id, sum(b.bit_count() for b in have))
-        return Receiving(
+        machine = Receiving(
             file_id=row.file_id,
             chunk_log2=row.chunk_log2,
             size=row.size,
@@ -309,6 +310,7 @@ class Download:
             limit_bytes=limits.MAX_FILE_BYTES if row.accepted_bytes is None else row.accepted_bytes,
             allocate=disk.aligned_buffer,
         )
+        return traced("receiving", row.id, machine)
 
     async def _wait(self, machine: Receiving, alarm: Alarm) -> None:
         """Return when something has happened, or the machine's timer is due."""
