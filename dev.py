@@ -412,6 +412,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "putback": proof("tests.e2e.put_back", "Put a home back from a copy, on either side."),
     "mutants": proof("tests.mutants", "Take out each guard of PROTOCOL.md: a test must notice."),
     "picture": proof("docs.session", "Draw docs/session.svg, the session that README.md shows."),
+    "diagrams": proof("docs.diagrams", "Draw the diagrams of docs/architecture.md from the code."),
     "install": proof("wheels.install", "Install the command `peerpost` for you (`--to PREFIX`)."),
     "run": run_command,
     "lint": lint_command,
