@@ -24,7 +24,7 @@ LINES_PER_MIN = 30
 """Lines with the same cause, that is with the same logger and template."""
 MOST_CAUSES = 1024
 _QUIET = ("libp2p", "trio", "multiaddr", "asyncio", "async_service")
-"""Libraries whose messages tell the owner of a node nothing new; only their errors are logged."""
+"""Libraries whose messages are of no use to the owner of a node; only their errors are logged."""
 _ALONE = re.compile("([\ud800-\udfff]+)")
 """Bytes that are no UTF-8, as a path has them."""
 
@@ -113,7 +113,7 @@ def setup(level: str, format_: str, file: LogFile | None = None) -> None:
     handler = logging.StreamHandler(sys.stderr) if file is None else _FileHandler(file)
     handler.addFilter(Bounded())
     handler.setFormatter(_JsonFormatter() if format_ == "json" else _TextFormatter())
-    # What Python would print by itself is a line, or many, that is no object: it is logged.
+    # Python prints warnings and tracebacks as plain text. They are logged instead, so that each line is an object.
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_unexpected
     threading.excepthook = lambda failure: _log_unexpected(*failure[:3])
