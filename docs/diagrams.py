@@ -128,7 +128,7 @@ PARTS: dict[str, Callable[[], str]] = {
         sending.NEXT, sending.SendState.OFFERED, sending.SendState.ACTIVE
     ),
     "receiving": lambda: states_picture(receiving.NEXT, receiving.State.IDLE),
-    "hello": lambda: states_picture(hello.NEXT, hello.State.START),
+    "hello": lambda: states_picture(hello.NEXT, hello.HelloState.START),
 }
 
 

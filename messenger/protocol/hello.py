@@ -58,10 +58,10 @@ __all__ = [
     "HelloProtocolError",
     "HelloRefusedError",
     "HelloResult",
+    "HelloState",
     "HelloUntrustedError",
     "LocalParty",
     "Role",
-    "State",
     "Watermark",
 ]
 
@@ -76,7 +76,7 @@ _NO_COMMON_VERSION: Final = wire.Refusal(
 )
 
 
-class State(enum.Enum):
+class HelloState(enum.Enum):
     """How far HELLO has got, on either side."""
 
     START = "start"
@@ -90,12 +90,12 @@ class State(enum.Enum):
 
 
 NEXT: Final = {
-    State.START: frozenset({State.AWAIT_FIRST, State.FAILED}),
-    State.AWAIT_FIRST: frozenset({State.AWAIT_SECOND, State.FAILED}),
-    State.AWAIT_SECOND: frozenset({State.ASKING, State.DONE, State.FAILED}),
-    State.ASKING: frozenset({State.DONE, State.FAILED}),
-    State.DONE: frozenset({State.FAILED}),
-    State.FAILED: frozenset[State](),
+    HelloState.START: frozenset({HelloState.AWAIT_FIRST, HelloState.FAILED}),
+    HelloState.AWAIT_FIRST: frozenset({HelloState.AWAIT_SECOND, HelloState.FAILED}),
+    HelloState.AWAIT_SECOND: frozenset({HelloState.ASKING, HelloState.DONE, HelloState.FAILED}),
+    HelloState.ASKING: frozenset({HelloState.DONE, HelloState.FAILED}),
+    HelloState.DONE: frozenset({HelloState.FAILED}),
+    HelloState.FAILED: frozenset[HelloState](),
 }
 """Which states may follow each; docs/architecture.md draws this table."""
 
@@ -164,7 +164,7 @@ class Hello:
         self._ext = dict(ext or {})
         self._said = _Said()
         self._after_first = b""
-        self.state = State.START
+        self.state = HelloState.START
         """How far it has got."""
         self._asked: HelloResult | None = None
         self._done: HelloResult | None = None
@@ -173,7 +173,7 @@ class Hello:
     @property
     def asked(self) -> HelloResult | None:
         """The peer that has proved itself to a responder, until the responder answers it."""
-        return self._asked if self.state is State.ASKING else None
+        return self._asked if self.state is HelloState.ASKING else None
 
     @property
     def done(self) -> HelloResult | None:
@@ -187,14 +187,14 @@ class Hello:
 
     def start(self) -> bytes:
         """Return the payload to send first; b"" for the responder, who waits."""
-        if self.state is not State.START:
+        if self.state is not HelloState.START:
             raise ValueError("HELLO was started before")
         self._said.my_first = wire.encode_hello1(
             wire.Hello1(
                 version_min=VERSION, version_max=VERSION, nonce=self._nonce, epk=self._epk.public
             )
         )
-        self._enter(State.AWAIT_FIRST)
+        self._enter(HelloState.AWAIT_FIRST)
         return self._said.my_first if self._role is Role.DIALER else b""
 
     def answer(self, have: Sequence[Watermark] | None = None) -> bytes:
@@ -207,7 +207,7 @@ class Hello:
             raise ValueError("nobody has asked")
         reply = self._second(asked.id_public, have)
         self._done = replace(asked, transcript=self._said.transcript)
-        self._enter(State.DONE)
+        self._enter(HelloState.DONE)
         return reply
 
     def refuse(self, refusal: wire.Refusal | None) -> bytes:
@@ -215,9 +215,9 @@ class Hello:
 
         A refusal of None looks like the one that a stranger gets.
         """
-        if self.state not in (State.ASKING, State.DONE):
+        if self.state not in (HelloState.ASKING, HelloState.DONE):
             raise ValueError("nobody has proved itself")
-        self._enter(State.FAILED)
+        self._enter(HelloState.FAILED)
         self._done = None
         return wire.encode_refusal(refusal)
 
@@ -229,12 +229,12 @@ class Hello:
         try:
             reply, after = self._judged(payload)
         except BaseException:
-            self._enter(State.FAILED)
+            self._enter(HelloState.FAILED)
             raise
         self._enter(after)
         return reply
 
-    def _judged(self, payload: bytes) -> tuple[bytes, State]:
+    def _judged(self, payload: bytes) -> tuple[bytes, HelloState]:
         """Return what `_receive` does; note the farewell of an error, and make any fault of the format one of HELLO."""
         try:
             return self._receive(self.state, payload)
@@ -252,28 +252,28 @@ class Hello:
         except ProtocolError:
             raise HelloProtocolError(Cause.MALFORMED) from None
 
-    def _receive(self, state: State, payload: bytes) -> tuple[bytes, State]:
+    def _receive(self, state: HelloState, payload: bytes) -> tuple[bytes, HelloState]:
         self._said.received_bytes += limits.FRAME_HEADER_BYTES + len(payload)
         if self._said.received_bytes > limits.MAX_HELLO_BYTES:
             raise HelloProtocolError(Cause.TOO_LONG)
         dialer = self._role is Role.DIALER
-        if wire.is_refusal(payload) and dialer is not (state is State.DONE):
+        if wire.is_refusal(payload) and dialer is not (state is HelloState.DONE):
             raise HelloRefusedError(wire.decode_refusal(payload))
-        if state is State.AWAIT_FIRST:
+        if state is HelloState.AWAIT_FIRST:
             self._take_first(payload)
             reply = self._second(self._policy.expected_id) if dialer else self._said.my_first
-            return reply, State.AWAIT_SECOND
-        if state is not State.AWAIT_SECOND:
+            return reply, HelloState.AWAIT_SECOND
+        if state is not HelloState.AWAIT_SECOND:
             raise HelloProtocolError(Cause.OUT_OF_TURN)
         checked = self._take_second(payload)
         result = self._result(checked)
         if not dialer:
             self._asked = result
-            return b"", State.ASKING
+            return b"", HelloState.ASKING
         self._done = result
-        return b"", State.DONE
+        return b"", HelloState.DONE
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: HelloState) -> None:
         if state is not self.state and state not in NEXT[self.state]:
             raise RuntimeError(f"HELLO cannot go from {self.state.value} to {state.value}")
         self.state = state
