@@ -45,7 +45,7 @@ PIP_PASSED_ON = re.compile(
 # These would make the interpreter of .venv look for modules elsewhere.
 DROPPED = {"PYTHONHOME", "PYTHONPATH", "PYTHONSAFEPATH", "__PYVENV_LAUNCHER__"}
 # These change what the compiler makes of the same sources.
-BUILD_SWITCHES = ("CC", "CFLAGS", "LDFLAGS", "PEERPOST_TRACE", "PEERPOST_REQUIRE_NATIVE")
+BUILD_SWITCHES = ("CC", "CFLAGS", "LDFLAGS", "PEERPOST_LINETRACE", "PEERPOST_REQUIRE_NATIVE")
 
 
 class Problem(Exception):  # noqa: N818 - a message for the reader, not a fault of the program
@@ -412,6 +412,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "putback": proof("tests.e2e.put_back", "Put a home back from a copy, on either side."),
     "mutants": proof("tests.mutants", "Take out each guard of PROTOCOL.md: a test must notice."),
     "picture": proof("docs.session", "Draw docs/session.svg, the session that README.md shows."),
+    "diagrams": proof("docs.diagrams", "Draw the diagrams of docs/architecture.md from the code."),
     "install": proof("wheels.install", "Install the command `peerpost` for you (`--to PREFIX`)."),
     "run": run_command,
     "lint": lint_command,

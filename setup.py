@@ -4,7 +4,7 @@ Every fastpath/NAME.pyx becomes peerpost.fastpath.NAME, with the C files that `S
 `cythonize()` is not called: setuptools' own build_ext runs Cython, and so the sdist keeps the .pyx.
 
 Switches (environment):
-  PEERPOST_TRACE=1           line tracing in the native modules, for coverage; no Limited API
+  PEERPOST_LINETRACE=1       line tracing in the native modules, for coverage; no Limited API
   PEERPOST_REQUIRE_NATIVE=1  a module that does not compile fails the build (wheels to publish);
                              without it the install succeeds and the pure twins serve
 """
@@ -26,7 +26,7 @@ SOURCES = {
     "blake2": ["b2_many.c", "b2_portable.c", "b2_neon.c", "b2_avx2.c", "b2_avx512.c"],
 }
 
-TRACE = bool(os.environ.get("PEERPOST_TRACE"))
+TRACE = bool(os.environ.get("PEERPOST_LINETRACE"))
 REQUIRED = bool(os.environ.get("PEERPOST_REQUIRE_NATIVE"))
 # The tracing hooks and the free-threaded build lie outside the Limited API.
 STABLE = not TRACE and not sysconfig.get_config_var("Py_GIL_DISABLED")

@@ -157,7 +157,7 @@ def verify(
     last: bool,
     into: Buffer | None = None,
 ) -> int:
-    """Return the place in data of the first chunk whose leaf is another, or -1.
+    """Return the position in data of the first chunk whose leaf differs, or -1.
 
     The chunks before it are also written to `into`, where it is given; what stands there after
     them is undefined.

@@ -68,7 +68,7 @@ class TokenBucket:
         return True
 
     def wait_time(self, size: int, now_ns: int) -> int:
-        """Return in how many nanoseconds `take` would succeed, if nobody took before; exactly.
+        """Return after exactly how many nanoseconds `take` would succeed, if nobody takes tokens before.
 
         Raises ValueError if it or one of its parents never holds as many.
         """

@@ -39,7 +39,7 @@ cdef extern from "b2_many.h":
 
 cdef enum:
     LEAF_BYTES = 32
-    # Below this, letting go of the GIL and taking it again costs more than others gain.
+    # Below this, releasing the GIL and taking it again costs more than other threads gain.
     SMALL_BYTES = 4096
 
 
@@ -86,7 +86,7 @@ cdef struct Call:
 
 
 cdef uint8_t *hold(Call *call, object buffer, int flags, size_t *size) except? NULL:
-    """Take a buffer for the time of the call."""
+    """Hold a buffer until the end of the call."""
     cdef Py_buffer *held = &call.held[call.count]
     PyObject_GetBuffer(buffer, held, flags)
     call.count += 1
@@ -175,7 +175,7 @@ cdef int take_target(Call *call, object into) except -1:
     cdef uint8_t *target = hold(call, into, PyBUF_WRITABLE, &size)
     if size < call.job.in_bytes:
         raise ValueError("the buffer to copy into is too small")
-    # As numbers: to compare pointers into different objects is undefined in C.
+    # Compared as numbers, because comparing pointers into different objects is undefined in C.
     cdef uintptr_t to = <uintptr_t> target, start = <uintptr_t> call.job.in_
     if to < start + call.job.in_bytes and start < to + call.job.in_bytes:
         call.into = target
@@ -239,7 +239,7 @@ def leaves(data, chunk_bytes, *, key, person, first_index, last, into=None):
 
 
 def verify(data, chunk_bytes, leaves, *, key, person, first_index, last, into=None):
-    """Return the place in data of the first chunk whose leaf is another, or -1."""
+    """Return the position in data of the first chunk whose leaf differs, or -1."""
     cdef Call call
     cdef uint8_t *expected
     cdef size_t expected_bytes = 0

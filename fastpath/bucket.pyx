@@ -22,7 +22,7 @@ cdef extern from "token_bucket.h":
 cdef int64_t integer(object value, const char *refusal) except? -1:
     """Return an integer of 64 bits."""
     cdef int overflow = 0
-    # Whatever has __index__ is taken; a float is not.
+    # Accepts anything with __index__, so no float.
     cdef long long number = PyLong_AsLongLongAndOverflow(value, &overflow)
     if overflow:
         raise ValueError(refusal.decode())
@@ -69,12 +69,12 @@ cdef class TokenBucket:
         return self.own.burst
 
     def level(self, now_ns):
-        """Return how many whole tokens it holds, its parent left aside."""
+        """Return how many whole tokens it holds, not considering its parent."""
         tb_settle(&self.own, time(now_ns))
         return self.own.level
 
     cdef int ask(self, uint64_t size, int64_t now_ns) except -1:
-        """Settle it and its parents; return 1 if all of them hold size."""
+        """Bring it and its parents up to date; return 1 if all of them hold size."""
         cdef TokenBucket bucket = self
         while bucket is not None:
             if size > bucket.own.burst:
@@ -90,7 +90,7 @@ cdef class TokenBucket:
         return enough
 
     def take(self, size, now_ns):
-        """Take size tokens if it and its parents hold them; tell whether they did.
+        """Take size tokens if it and its parents hold them; return whether they did.
 
         Raises ValueError if one of them never holds as many.
         """
@@ -104,7 +104,7 @@ cdef class TokenBucket:
         return True
 
     def wait_time(self, size, now_ns):
-        """Return in how many nanoseconds `take` would succeed, if nobody took before; exactly.
+        """Return after exactly how many nanoseconds `take` would succeed, if nobody takes tokens before.
 
         Raises ValueError if it or one of its parents never holds as many.
         """

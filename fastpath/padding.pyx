@@ -18,7 +18,7 @@ cdef extern from "padding.h":
 
 
 def bucket_for(size, buckets):
-    """Return the smallest bucket that holds size. Raises ValueError where none does."""
+    """Return the smallest bucket that holds size. Raises ValueError if none does."""
     for bucket in buckets:
         if bucket >= size:
             return bucket
@@ -66,7 +66,7 @@ def pad_into(frame, data_bytes):
 
 
 def unpadded_bytes(data):
-    """Return how many bytes stand before the padding. Raises ValueError where `pad` made none.
+    """Return how many bytes stand before the padding. Raises ValueError if `pad` made none.
 
     Takes the same time for all data of one size.
     """

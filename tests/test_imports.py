@@ -23,7 +23,8 @@ MAPPED = {"messenger": "peerpost", "cli": "peerpost.cli", "fastpath": "peerpost.
 # room is handed; its home is one life of an open home, which the methods of the control socket see.
 GROUPS: dict[str, tuple[str, ...]] = {
     "node.lobby": (
-        *("causes", "clock", "duties", "encoded", "events", "logs", "me", "services", "tasks"),
+        *("causes", "clock", "duties", "encoded", "events", "logs", "machine_trace", "me"),
+        *("services", "tasks"),
     ),
     "node.home": ("health", "home", "new_home", "retention"),
 }

@@ -1,4 +1,4 @@
-/* Four lanes with AVX2. A file of its own, so that no compiler mixes instruction sets. */
+/* Four lanes with AVX2, in a file of its own so that no compiler mixes instruction sets. */
 
 #include "b2_words.h"
 
@@ -33,8 +33,8 @@
     } while (0)
 #define LEAVE() _mm256_zeroupper()
 
-/* Words 4k..4k+3 of the four lanes: a 4x4 transpose. Spelled out, for gcc keeps arrays that a loop
- * runs over in memory. */
+/* Words 4k..4k+3 of the four lanes: a 4x4 transpose. Written without a loop, because gcc would keep
+ * the arrays of a loop in memory. */
 #define LOAD4(k)                                                                 \
     {                                                                            \
         const __m256i r0 = GET(in[0] + 32 * (k)), r1 = GET(in[1] + 32 * (k));    \

@@ -1,6 +1,8 @@
-/* What this processor has *and* the operating system saves for us: both must agree.
+/* Which instruction sets can be used: the processor must have them, and the operating system must
+ * save their registers.
  *
- * Not __builtin_cpu_supports: clang without its runtime library finds nothing with it. */
+ * __builtin_cpu_supports is not used, because it finds nothing with a clang that lacks its runtime
+ * library. */
 #ifndef B2_CPU_H
 #define B2_CPU_H
 

@@ -1,4 +1,4 @@
-/* The one kernel text: BLAKE2b over LANES messages, word i of all of them in one vector.
+/* The source of all kernels: BLAKE2b over LANES messages, word i of all of them in one vector.
  *
  * Each b2_ISA.c defines what follows, then includes this file:
  *   LANES, VEC, FN(name), TARGET           lanes, vector type, names, function attribute
@@ -6,31 +6,31 @@
  *   GET(address), PUT(address, v)          LANES words in memory order
  *   COPY_BLOCK(to, from)                   128 bytes
  *   FN(load)(m, in)                        read a block of each lane as 16 vectors
- *   LEAVE()                                what the instruction set wants at the end */
+ *   LEAVE()                                what the instruction set needs at the end */
 
 #include <string.h>
 
 #include "b2_many.h"
 #include "b2_words.h"
 
-/* Message word first: of the two additions only the second waits for the round before. */
+/* The message word is added first, so that only the second addition waits for the round before. */
 #define G(a, b, c, d, x, y)                                                                  \
     a = ADD(ADD(a, m[x]), b); d = ROT32(XOR(d, a)); c = ADD(c, d); b = ROT24(XOR(b, c));     \
     a = ADD(ADD(a, m[y]), b); d = ROT16(XOR(d, a)); c = ADD(c, d); b = ROT63(XOR(b, c));
 
-/* The schedule is spelled out, so that every message index is a constant. */
+/* The schedule is written out, so that every message index is a constant. */
 #define ROUND(s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15) \
     G(v0, v4, v8, v12, s0, s1)     G(v1, v5, v9, v13, s2, s3)                       \
     G(v2, v6, v10, v14, s4, s5)    G(v3, v7, v11, v15, s6, s7)                      \
     G(v0, v5, v10, v15, s8, s9)    G(v1, v6, v11, v12, s10, s11)                    \
     G(v2, v7, v8, v13, s12, s13)   G(v3, v4, v9, v14, s14, s15)
 
-/* The copy rides along, a lane a round: stores among arithmetic are almost free, while all at once,
- * from chunks that lie a power of two apart, they fight for the same sets of the cache (measured
- * with AVX-512: 3 to 7 % instead of 6 to 35 %). */
+/* One lane is copied in each round, because stores between arithmetic cost almost nothing. Copied
+ * all at once, chunks that lie a power of two apart would compete for the same sets of the cache.
+ * Measured with AVX-512, copying costs 3 to 7 % this way, and 6 to 35 % the other way. */
 #define COPY_LANE(l) if (to && (l) < LANES) COPY_BLOCK(to[(l) % LANES], from[(l) % LANES]);
 
-/* Take a block of each lane into h; copy it from `from` to `to`, where that is not NULL. */
+/* Take a block of each lane into h; copy it from `from` to `to`, if that is not NULL. */
 TARGET INLINE void FN(compress)(VEC h[8], const VEC m[16], uint64_t counter, uint64_t f0,
                                 uint64_t f1, const uint8_t *const *from, uint8_t *const *to) {
     VEC v0 = h[0], v1 = h[1], v2 = h[2], v3 = h[3], v4 = h[4], v5 = h[5], v6 = h[6], v7 = h[7];
@@ -63,7 +63,7 @@ TARGET INLINE void FN(load_tail)(VEC m[16], const uint8_t *const from[LANES],
     const uint8_t *p[LANES];
     memset(tail, 0, sizeof tail);
     for (int l = 0; l < LANES; l++) {
-        if (bytes) memcpy(tail[l], from[l], bytes); /* there may be no place where there is no data */
+        if (bytes) memcpy(tail[l], from[l], bytes); /* without data, the pointer may be NULL */
         if (bytes && to) memcpy(to[l], from[l], bytes);
         p[l] = tail[l];
     }

@@ -1,4 +1,4 @@
-/* Which kernels there are, which of them run here, and how chunks are dealt out to their lanes. */
+/* Which kernels there are, which of them run here, and how chunks are put into their lanes. */
 
 #include "b2_many.h"
 
@@ -8,8 +8,8 @@
 typedef struct kernel {
     const char *name;
     int lanes;
-    int pays_from;      /* chunks from which a pass is the fastest way; measured */
-    int narrower;       /* number of the kernel for fewer; whoever runs this one runs that */
+    int pays_from;      /* from this many chunks on it is the fastest; measured */
+    int narrower;       /* number of the kernel for fewer; runs wherever this runs */
     b2_kernel_fn *hash; /* NULL: not in this build */
     int (*runs)(void);
 } kernel;
@@ -30,8 +30,8 @@ static int always(void) { return 1; }
 /* In rising order of preference: the last that runs is the best. */
 enum { NEON, PORTABLE, AVX2, AVX512, KERNEL_COUNT };
 
-/* A pass takes the same time however many of its lanes serve: 1 for the portable kernel, 1.5 for
- * AVX2, 2 for AVX-512 (Zen 5). */
+/* A pass takes the same time however many of its lanes are used: if that of the portable kernel is
+ * 1, then 1.5 with AVX2 and 2 with AVX-512 (on Zen 5). */
 static const kernel KERNELS[KERNEL_COUNT] = {
     {"neon", 2, 2, PORTABLE, ON_ARM64(b2_hash_neon, always)},
     {"portable", 1, 1, PORTABLE, b2_hash_portable, always},
@@ -41,9 +41,9 @@ static const kernel KERNELS[KERNEL_COUNT] = {
 
 /* Every thread that finds one of these still unset puts the same number there. */
 static int current = -1;
-static signed char running[KERNEL_COUNT]; /* 1 it runs, -1 it does not, 0 nobody asked */
+static signed char running[KERNEL_COUNT]; /* 1: runs, -1: does not run, 0: not asked yet */
 
-/* CPUID costs microseconds in a virtual machine: it is asked once. */
+/* CPUID takes microseconds in a virtual machine, so it is asked once. */
 static int runs(int id) {
     if (!running[id]) running[id] = KERNELS[id].hash && KERNELS[id].runs() ? 1 : -1;
     return running[id] > 0;
@@ -104,7 +104,7 @@ void b2_set_tree(b2_job *job, uint8_t fanout, uint8_t depth, uint32_t leaf_bytes
     job->numbering = B2_NODES;
 }
 
-/* --- dealing out ---------------------------------------------------------------------------- */
+/* --- distributing --------------------------------------------------------------------------- */
 
 size_t b2_chunks(const b2_job *job) {
     if (!job->in_bytes) return 1;
@@ -119,7 +119,7 @@ static const kernel *pick(size_t left, size_t *count) {
     return k;
 }
 
-/* Whether the last chunk is finished otherwise than the others, and so hashed alone. */
+/* Whether the last chunk ends differently from the others, so that it must be hashed alone. */
 static int flagged(const b2_job *job) { return job->numbering == B2_NODES && job->ends; }
 
 /* Hash the chunks first..first+count, all of one length, into states. */
@@ -128,7 +128,7 @@ static void pass(const b2_job *job, const kernel *k, size_t first, size_t count,
     const uint8_t *in[B2_MAX_LANES];
     uint8_t *copy[B2_MAX_LANES];
     for (size_t l = 0; l < (size_t)k->lanes; l++) {
-        const size_t at = first + (l < count ? l : 0); /* lanes left over repeat the first */
+        const size_t at = first + (l < count ? l : 0); /* unused lanes repeat the first chunk */
         const size_t offset = at * job->chunk_bytes;
         in[l] = job->in ? job->in + offset : NULL;
         copy[l] = job->copy ? job->copy + offset : NULL;

@@ -1,8 +1,8 @@
 /* BLAKE2b (RFC 7693) of many chunks in one call: the interface of the kernels and of the dispatch.
  *
- * A kernel hashes as many messages of one length at once as it has lanes; b2_many.c cuts the data
- * into chunks, fills the lanes and alone knows which kernels there are and which of them this
- * machine runs. No function allocates, fails or touches a global besides the kernel chosen. */
+ * A kernel hashes as many messages of one length at once as it has lanes. b2_many.c cuts the data
+ * into chunks and fills the lanes; only it knows which kernels there are and which of them this
+ * machine runs. No function allocates or fails, and the only global is the chosen kernel. */
 #ifndef B2_MANY_H
 #define B2_MANY_H
 
@@ -24,11 +24,11 @@ typedef struct b2_job {
     const uint8_t *in; /* chunks one after the other, the last perhaps short */
     size_t in_bytes;
     size_t chunk_bytes;    /* not 0 */
-    uint8_t *copy;         /* NULL, or where the input is also written; must not overlap it */
+    uint8_t *copy;         /* NULL, or where to copy the input; must not overlap it */
     size_t digest_bytes;   /* 1..64 */
     int keyed;
-    int numbering;        /* how a chunk is told from others: one of those below */
-    uint64_t first_index; /* number of the first chunk, where they are numbered */
+    int numbering;        /* how a chunk is distinguished: one of those below */
+    uint64_t first_index; /* number of the first chunk, if they are numbered */
     int ends;             /* the last chunk of the input is the last of all */
 } b2_job;
 
@@ -41,14 +41,14 @@ void b2_set_params(b2_job *job, size_t digest_bytes, const uint8_t *key, size_t 
 void b2_set_tree(b2_job *job, uint8_t fanout, uint8_t depth, uint32_t leaf_bytes,
                  uint8_t node_depth, uint8_t inner_bytes);
 
-/* Number of chunks of a job: one, of no bytes, where there is no input. */
+/* Number of chunks of a job: without input, one of no bytes. */
 size_t b2_chunks(const b2_job *job);
 
 /* Write the digest of each chunk to out, one after the other. */
 void b2_many(const b2_job *job, uint8_t *out);
 
-/* Return the first chunk whose digest is not the one at its place in digests, or -1. With `copy`
- * set, chunks before that one were copied, and perhaps some after it. */
+/* Return the first chunk whose digest differs from the one in digests, or -1. If `copy` is set, the
+ * chunks before that one were copied, and perhaps some after it. */
 ptrdiff_t b2_verify(const b2_job *job, const uint8_t *digests);
 
 /* Kernels by their number; the last that runs is the best. */
@@ -56,7 +56,7 @@ enum { B2_UNKNOWN = -1, B2_NOT_BUILT = -2, B2_NO_CPU = -3 };
 int b2_kernel_count(void);
 const char *b2_kernel_name(int id);
 int b2_kernel_lanes(int id);
-int b2_kernel_find(const char *name); /* its number, or why it cannot be had */
+int b2_kernel_find(const char *name); /* its number, or why it cannot be used */
 int b2_kernel_best(void);
 int b2_kernel_current(void);
 void b2_kernel_use(int id);

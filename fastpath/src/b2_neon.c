@@ -1,4 +1,4 @@
-/* Two lanes with NEON. Nobody has shown yet that it beats plain C for words of 64 bits. */
+/* Two lanes with NEON. Not measured yet: whether it beats plain C for 64-bit words. */
 
 #include "b2_words.h"
 
@@ -21,7 +21,7 @@
 #define COPY_BLOCK(to, from) memcpy(to, from, 128)
 #define LEAVE() ((void)0)
 
-/* Words 2k and 2k+1 of the two lanes. As bytes: nothing says that they are aligned. */
+/* Words 2k and 2k+1 of the two lanes, loaded as bytes because they may not be aligned. */
 #define LOAD2(k)                                                           \
     {                                                                      \
         const uint8x16_t r0 = vld1q_u8(in[0] + 16 * (k));                  \

@@ -1,4 +1,4 @@
-/* One lane in plain C: every machine has it, and it serves what is left over by the wider ones. */
+/* One lane in plain C: runs on every machine, and hashes what the wider kernels leave over. */
 
 #include "b2_words.h"
 

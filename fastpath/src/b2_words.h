@@ -19,7 +19,7 @@
 #define B2_X86 0
 #endif
 
-/* Big-endian ARM lays out the lanes of a register differently: it has the portable kernel. */
+/* Big-endian ARM orders the lanes of a register differently, so it uses the portable kernel. */
 #if (defined(__aarch64__) && !defined(__AARCH64EB__)) || defined(_M_ARM64)
 #define B2_ARM64 1
 #else

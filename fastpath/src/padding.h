@@ -1,4 +1,4 @@
-/* Finding where ISO/IEC 7816-4 padding starts, without telling by the time it takes; Padmé. */
+/* Finds in constant time where ISO/IEC 7816-4 padding starts; computes Padmé sizes. */
 #ifndef PADDING_H
 #define PADDING_H
 
@@ -21,8 +21,8 @@ INLINE uint64_t pad_opaque(uint64_t mask) {
 /* All ones where w is not 0. */
 INLINE uint64_t pad_nonzero(uint64_t w) { return pad_opaque(0 - ((w | (0 - w)) >> 63)); }
 
-/* Return how many bytes stand before the last 0x80 that only zeros follow, or -1. Reads all of the
- * data whatever it holds, and branches on its size alone. */
+/* Return how many bytes stand before the last 0x80 that is followed only by zeros, or -1. Always
+ * reads all of the data, and branches only on its size. */
 static inline ptrdiff_t pad_find(const uint8_t *data, size_t size) {
     uint64_t word = 0, at = 0; /* the last 8 bytes that are not all zero, and where they stand */
     size_t i = 0;

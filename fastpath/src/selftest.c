@@ -1,8 +1,8 @@
 /* Self-test of the C files, for machines that have no Python: sanitizers, qemu-user, Wine.
  *
- *   selftest          compare the kernels, walk over padding and buckets; check a digest of all
- *   selftest N        compare the kernels in N cases, of draws that nothing is expected of
- *   selftest bench    print of each kernel: chunk size, nanoseconds to hash 8 chunks, also to copy
+ *   selftest          compare the kernels, try padding and buckets; check the digest of all results
+ *   selftest N        compare the kernels in N random cases, whose digest is not checked
+ *   selftest bench    for each kernel: chunk size, nanoseconds to hash 8 chunks, and with a copy
  *
  *   cc -O2 -I fastpath/src fastpath/src/{selftest,b2_many,b2_portable,b2_neon,b2_avx2,b2_avx512}.c
  */
@@ -16,7 +16,7 @@
 #include "padding.h"
 #include "token_bucket.h"
 
-/* What every machine and every kernel, now and later, makes of these draws. */
+/* The digest that every machine and every kernel must compute from these numbers. */
 #define EXPECTED "2b1c108752e2c092e1a69ab86f041ae6eb2ad5725c155eefea54b518b8d3900a"
 
 static uint64_t state = 88172645463325252ULL;
@@ -37,7 +37,7 @@ static void fail(const char *what, size_t a, size_t b) {
     exit(1);
 }
 
-/* Exactly as large as asked: a sanitizer sees every byte beyond. */
+/* Exactly as large as asked, so that a sanitizer notices every byte beyond it. */
 static uint8_t *block(size_t size) {
     uint8_t *made = malloc(size ? size : 1);
     if (!made) fail("out of memory", size, 0);
@@ -48,7 +48,7 @@ static uint8_t *block(size_t size) {
 
 static void draw_job(b2_job *job, size_t chunk_bytes, size_t in_bytes, uint8_t *in) {
     uint8_t key[64], salt[16], person[16];
-    /* One draw a statement: C leaves open which operand comes first. */
+    /* One draw in each statement, because C does not define which operand is evaluated first. */
     const int keyed = draw() % 2;
     const size_t key_bytes = draw() % 65;
     const size_t salt_bytes = draw() % 17;
@@ -69,7 +69,7 @@ static void draw_job(b2_job *job, size_t chunk_bytes, size_t in_bytes, uint8_t *
 }
 
 static void hash_all(b2_job job, uint8_t *all, size_t size) {
-    const uint64_t before = state; /* what is drawn here depends on the kernels of the machine */
+    const uint64_t before = state; /* how much is drawn here depends on the machine's kernels */
     uint8_t *made = block(size), *copy = block(job.in_bytes);
     for (int id = 0; id < b2_kernel_count(); id++) {
         if (b2_kernel_find(b2_kernel_name(id)) < 0) continue;
@@ -101,7 +101,7 @@ static void test_hashing(b2_job *sum, uint8_t digest[32], unsigned long cases) {
         b2_kernel_use(b2_kernel_find("portable"));
         b2_many(&job, links + 32);
         hash_all(job, links + 32, size);
-        /* Chain: what came so far, then these. */
+        /* A chain: the digest so far, then the new ones. */
         memcpy(links, digest, 32);
         sum->in = links;
         sum->in_bytes = sum->chunk_bytes = 32 + size;

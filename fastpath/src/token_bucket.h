@@ -1,7 +1,7 @@
 /* A token bucket in exact integers: tokens and nanoseconds, nothing wider than 64 bits.
  *
- * The level is kept in whole tokens and billionths of one, so nothing is ever rounded away. Rate,
- * burst and sizes are below 2^63, times any int64; every product is cut up so that it fits. */
+ * The level is kept in whole tokens and billionths of one, so nothing is lost by rounding. Rate,
+ * burst and sizes are below 2^63, and a time is any int64; products are split so that they fit. */
 #ifndef TOKEN_BUCKET_H
 #define TOKEN_BUCKET_H
 
@@ -14,11 +14,11 @@ typedef struct token_bucket {
     uint64_t per_s;
     uint64_t burst;
     uint64_t level; /* at most burst */
-    uint64_t part;  /* billionths of a token; 0 where the bucket is full */
-    int64_t at_ns;  /* the latest time told */
+    uint64_t part;  /* billionths of a token; 0 if the bucket is full */
+    int64_t at_ns;  /* the latest time given */
 } token_bucket;
 
-/* Fill up for the time passed since the latest; a time before it passes nothing. */
+/* Add the tokens of the time since at_ns; an earlier time adds none. */
 static inline void tb_settle(token_bucket *b, int64_t now_ns) {
     if (now_ns <= b->at_ns) return;
     const uint64_t passed = (uint64_t)now_ns - (uint64_t)b->at_ns;
@@ -54,14 +54,15 @@ static inline uint64_t tb_ns(uint64_t tokens, uint64_t part, uint64_t per_s) {
         const uint64_t units = tokens * TB_SECOND_NS - part;
         return units / per_s + (units % per_s != 0);
     }
-    if (tokens == per_s) return TB_SECOND_NS; /* here and below part < per_s: it saves at most 1 */
+    /* From here on part < per_s, so it shortens the wait by at most 1. */
+    if (tokens == per_s) return TB_SECOND_NS;
     const uint64_t whole = tb_billionths(tokens, per_s);
     const uint64_t left = tokens * TB_SECOND_NS - whole * per_s; /* below per_s, so exact mod 2^64 */
     return whole + (left > part);
 }
 
-/* Nanoseconds from now until the level reaches size (at most burst), when nothing is taken before:
- * exactly, one less would not do. TB_MAX where that is never, or later. Settle first. */
+/* The exact number of nanoseconds from now until the level reaches size (at most burst), if nothing
+ * is taken before; TB_MAX if that is never, or later. Call tb_settle first. */
 static inline int64_t tb_wait(const token_bucket *b, uint64_t size, int64_t now_ns) {
     if (b->level >= size) return 0;
     if (!b->per_s) return TB_MAX;

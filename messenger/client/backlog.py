@@ -1,6 +1,6 @@
-"""Connecting to a node whose queue of connections is full, because it is stopped or too busy to take any.
+"""Connects to a node whose queue of connections is full, because it is stopped or too busy to accept.
 
-The system would keep the caller waiting without a word, and past its timeouts: so it is tried again and again.
+A plain connect would block in silence and ignore timeouts. So it is tried again and again without blocking.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def connect_in_turn(
     tell: Callable[[], None] | None,
     patience_s: float | None,
 ) -> None:
-    """Connect once there is room. `tell` is called, once, where there is none for `told_after_s`.
+    """Connect once there is room. `tell` is called once if there is none for `told_after_s`.
 
     Raises SilentError after `patience_s`, if that is given, naming the process `pid`; and the OSError of connect.
     """

@@ -160,7 +160,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     """`default`, `config.toml`, or the name of the environment variable."""
     unit: str | None = None
-    """`size` of bytes, `duration` of seconds; None of all else."""
+    """`size` if the value is in bytes, `duration` if in seconds, else None."""
 
 
 def load(home: Path, environ: Mapping[str, str] | None = None) -> Config:
@@ -304,9 +304,7 @@ def _known(
 
 
 def _parse(value: Any, hint: Any, where: str) -> Any:
-    """Return a value with "100MiB" or "5min" made a number, wherever the type says that it is
-    one.
-    """
+    """Return a value with "100MiB" or "5min" made a number, wherever its type is a size or duration."""
     unit = _unit(hint)
     if isinstance(value, list):
         return [
@@ -344,7 +342,7 @@ def _plain(text: str) -> str:
 
 
 def _check(config: Config) -> None:
-    """Raise ConfigError for a value that fits its type and is still impossible."""
+    """Raise ConfigError for a value that fits its type but is impossible."""
     buckets = config.padding.buckets
     if not 1 <= len(buckets) <= MAX_BUCKETS or any(a >= b for a, b in pairwise(buckets)):
         raise ConfigError(

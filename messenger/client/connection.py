@@ -1,4 +1,4 @@
-"""One connection to the node of a home: found, made, asked on, and waited for without being silent about it."""
+"""One connection to the node of a home: finds the node, asks it, and tells when it does not answer."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class NodeConnection:
         return error_from(answer)
 
     def other_version(self) -> UnavailableError | None:
-        """Return what is to be said of a node whose version is not ours; None of any other."""
+        """Return the error for a node of another version than ours; None if the versions are the same."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # Beside this connection, on which answers to other requests may be on their way.
@@ -280,8 +280,8 @@ def dial(
 ) -> NodeConnection | None:
     """Connect to the node of a home, or return None when none runs.
 
-    `on_wait` is told where that node turns out not to answer; it is waited for all the same, but for `patience_s`
-    to take the connection, and then SilentError is raised. Raises LockedError when the socket is someone else's.
+    `on_wait` is called if that node turns out not to answer. The connection is waited for all the same; with
+    `patience_s`, SilentError is raised after that time. Raises LockedError when the socket is someone else's.
     """
     stopping.look()
     if not hasattr(socket, "AF_UNIX"):
@@ -342,7 +342,7 @@ class _Waiting:
             self._on_wait(pid)
 
     def look(self) -> None:
-        """Look whether a node that is silent answers somebody else, and tell of it if not."""
+        """Check whether a silent node answers another connection, and tell if it does not."""
         if self._told:
             return
         try:
@@ -361,7 +361,7 @@ class _Waiting:
 
 def _pid_of(paths: HomePaths) -> int | None:
     """Return the process that holds the home, as far as that is known here."""
-    # Only where something is wrong: every command pays for an import.
+    # Imported only if something is wrong, because every command pays for an import.
     from .holder import holder_of
 
     holder = holder_of(paths.home)

@@ -1,4 +1,4 @@
-"""Which methods of the node only look, and may be asked again as often as one likes; all else is an act."""
+"""Which methods of the node only read, and can be repeated without harm. All others are acts."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def only_looks(method: str, params: dict[str, Any] | None) -> bool:
 
 
 def is_an_act(method: str, params: dict[str, Any] | None) -> bool:
-    """Tell whether a request is carried out also where whoever asked leaves before the answer.
+    """Tell whether a request is carried out even if the command that asked leaves before the answer.
 
-    Bytes that are saved go to a file of the command's own, which is gone with it; and what reads a stream breaks off
-    with the command, at once: the end of its source may have come by the same signal.
+    Not if it saves bytes, because they go to a file of the command's own, which is gone with the command. Nor if it
+    reads a stream: the same signal may have ended the source, so that the stream must break off at once.
     """
     breaks_off = method == "inbox.save" or "stream" in (params or {})
     return not breaks_off and not only_looks(method, params)

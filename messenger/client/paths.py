@@ -86,7 +86,7 @@ class HomePaths:
 
     @property
     def control_path(self) -> str | None:
-        """Where the node of this home listens, or None where nothing says so."""
+        """The control socket that the node of this home listens at, or None if none is known."""
         try:
             stored = self.control_file.read_bytes()
         except (FileNotFoundError, NotADirectoryError):

@@ -133,7 +133,7 @@ Handler = Callable[[Request], Awaitable[Answer]]
 
 
 def encode_request(request: dict[str, Any]) -> bytes:
-    """Return a request as its line. Raises BadInputError for what is no text, UsageError for what is too long."""
+    """Return a request as its line. Raises BadInputError for invalid text, UsageError if it is too long."""
     try:
         line = json.dumps(request, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:
@@ -146,7 +146,7 @@ def encode_request(request: dict[str, Any]) -> bytes:
 
 
 def _no_text(params: dict[str, Any]) -> BadInputError:
-    """Return what is to be said of parameters of which one is no text."""
+    """Return the error for parameters of which one is no valid text."""
     for name, value in params.items():
         for part in value if isinstance(value, list) else [value]:
             if name != "text" and isinstance(part, str) and shown(part) != part:

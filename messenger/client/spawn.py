@@ -63,11 +63,10 @@ def start(
 ) -> NodeConnection:
     """Return a connection to the node of this home, started here if nobody else does.
 
-    With `idle_exit` the node leaves by itself when it has nothing to do. With `takes_over` it is one
-    started here, which has the home from a node that a command has started. `extra` are further
-    arguments for it. Raises AlreadyRunningError if that one stays,
-    the reason a node gave that would not start, and UnavailableError when
-    it does not answer in time.
+    With `idle_exit` the node leaves by itself when it has nothing to do. With `takes_over` a node is
+    started in any case, and takes the home over from one that a command has started. `extra` are
+    further arguments for the node. Raises AlreadyRunningError if the running node is to stay, the
+    error that kept the new node from starting, and UnavailableError if it does not answer in time.
     """
     deadline = time.monotonic() + timeout_s
     # Check everything that a node would refuse, before anything is written into such a home.
@@ -164,7 +163,7 @@ def _start_once(
     while True:
         node = dial()
         if node is not None and takes_over and node.pid not in (child.pid, None):
-            # It is the node that must leave.
+            # This is the old node, which must leave first.
             node.close()
         elif node is not None:
             # The node outlives us on purpose. Popen would warn about that unless it has a return code.
@@ -185,7 +184,7 @@ def _start_once(
 
 
 def _open_log(paths: HomePaths) -> tuple[int, int]:
-    """Open the log for appending. Return it and its length now; without a log the node starts all the same."""
+    """Open the log for appending; return it and its length now. If there can be no log, the node starts without one."""
     with suppress(OSError):
         # A running node rotates its log itself; nodes that fail to start must not fill the disk either.
         if paths.node_log.stat().st_size > LIMIT_BYTES:

@@ -1,5 +1,5 @@
-"""The transport as the node sees it: dial, accept, streams. Two implementations stand behind it,
-`libp2p` and `memory`; tests/messenger/net/test_conformance.py is the suite that both must pass.
+"""The transport as the node sees it: dial, accept, streams. The product has one, `net.tcp.transport`; tests also have
+one in memory (tests/support/memory_net.py). Both must pass tests/messenger/net/test_conformance.py.
 
 A transport authenticates a peer id and moves ordered bytes; it is not trusted with anything else
 (PROTOCOL.md: the envelope stays secure if the transport is wholly hostile).

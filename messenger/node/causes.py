@@ -1,4 +1,4 @@
-"""What to say of a failure to whoever reads why something has ended, or waits."""
+"""The words for a failure, wherever somebody reads why something has ended or waits."""
 
 from __future__ import annotations
 

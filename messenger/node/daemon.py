@@ -60,7 +60,7 @@ def main(argv: list[str], node_class: type[Node] = Node) -> int:
     arguments = _arguments(argv)
     watchdog = Watchdog(as_json=arguments.json)
     if arguments.json:
-        # What is wrong before the configuration is known is said in the same way.
+        # Errors before the configuration is known must be objects too.
         logs.setup("warning", "json")
     try:
         surroundings.put_right(in_background=arguments.background)
@@ -88,7 +88,7 @@ def _prepare(arguments: argparse.Namespace) -> Config:
     log_file = LogFile.of_stderr(
         HomePaths(arguments.home).node_log, limit_bytes=config.log.size, kept=config.log.kept
     )
-    # With --json a program reads stderr, and every line there is an object, but where text is asked for by name.
+    # With --json a program reads stderr, so every line there is an object, unless --log-format asks for text.
     format_ = arguments.log_format or ("json" if arguments.json else config.log.format)
     logs.setup(arguments.log_level or config.log.level, format_, log_file)
     return config

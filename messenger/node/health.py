@@ -39,7 +39,7 @@ class ControlSocket(Protocol):
         """Whether it is no longer in its place."""
 
     def bind_again(self) -> None:
-        """Make it anew where it was deleted. Raises OSError."""
+        """Make it again after it was deleted. Raises OSError."""
 
 
 class Health:

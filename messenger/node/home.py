@@ -79,17 +79,17 @@ class Opened:
 
     @property
     def events(self) -> Events:
-        """What happens."""
+        """The event bus."""
         return self.services.events
 
     @property
     def threads(self) -> ThreadPoolExecutor:
-        """Workers for what would hold up the loop."""
+        """Threads for work that would block the loop."""
         return self.services.threads
 
 
 class Host(Protocol):
-    """What serves a home, as methods see it that need no identity."""
+    """The node that serves a home, as the methods see it that need no identity."""
 
     @property
     def config(self) -> Config:
@@ -108,10 +108,10 @@ class Host(Protocol):
         """Describe the node for `node status`."""
 
     def stay(self) -> None:
-        """Leave no more by itself. Raises UnavailableError where it leaves already."""
+        """Stay, and do not leave when idle any more. Raises UnavailableError if it is leaving already."""
 
     def hand_over(self) -> None:
-        """Begin to leave for another node of this home. Raises AlreadyRunningError where this one stays."""
+        """Begin to leave for another node of this home. Raises AlreadyRunningError if this one is to stay."""
 
     def stop_soon(self, reason: str) -> None:
         """Begin to leave."""
@@ -136,7 +136,7 @@ class Home:
         self.network_error: str | None = None
         """Why it does not listen."""
         self.listen_errors: Mapping[str, str] = {}
-        """Addresses that could not be had, with the reason; they are tried again."""
+        """Addresses that it could not listen at, with the reason; they are tried again."""
         self.duties = Duties(on_lost=on_lost)
         self._config = config
         self._control = control
@@ -172,18 +172,18 @@ class Home:
         return self._opened
 
     async def open(self) -> None:
-        """Open it where it has an identity. Raises StorageError where it cannot be opened."""
+        """Open it if it has an identity. Raises StorageError if it cannot be opened."""
         new_home.discard_half_made(self.path)
         if keyfile.exists(self.path):
             await self._open(keyfile.unlock(self.path))
 
     async def go_online(self) -> None:
-        """Listen and dial where it is open; why it does not listen is kept in `network_error`."""
+        """Listen and dial if it is open; why it does not listen is kept in `network_error`."""
         if self._opened is not None:
             await self._go_online(self._opened)
 
     async def settled(self) -> None:
-        """Wait until it listens, or has said why not; not where there is no identity, nor for ever."""
+        """Wait, for a limited time, until it listens or has said why not. Without an identity, return at once."""
         if self._opened is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SETTLED_S):
@@ -191,7 +191,7 @@ class Home:
 
     async def create_identity(self, name: str) -> None:
         """Make the identity of an empty home and go online: it listens, or has said why not. Raises ExistsError."""
-        # A home that is made is opened too, though whoever asked has hung up.
+        # Even if the client has hung up meanwhile, a home that is made is opened too.
         await self._tasks.to_its_end(self._create_identity(name), name="create-identity")
 
     async def _create_identity(self, name: str) -> None:
@@ -270,7 +270,7 @@ class Home:
             self.network_error = error.message
             log.error("cannot listen: %s", error.message)  # noqa: TRY400 - the reason is the message
             return
-        # What is loaded by now stays: the collector need not look through it, and need not look often.
+        # What is loaded by now stays for ever, so the garbage collector need not look through it, nor run often.
         gc.freeze()
         gc.set_threshold(COLLECT_OBJECTS)
         where = reachable(transport.addresses, self._config.network.announce)
@@ -282,7 +282,7 @@ class Home:
         opened.network.start(transport)
 
     async def _listen_somewhere(self, opened: Opened, module: Any) -> Transport:
-        """Listen where it can be had; the transport goes on trying the rest, and dials meanwhile."""
+        """Listen at those addresses that are free. The transport goes on trying the others, and can dial meanwhile."""
         port = opened.me.row.listen_port
         listen = self._listen or list(self._config.network.listen) or ["/ip4/0.0.0.0/tcp/0"]
         chosen = [_with_port(a, port) for a in listen]
@@ -295,7 +295,7 @@ class Home:
         return transport
 
     async def end_streams(self) -> None:
-        """Cut off what is still being read for a contact, while there is a session to say so."""
+        """Break off the streams that are still being read, while there is a session to tell the contact."""
         if self._opened is not None:
             await self._opened.transfers.streams.stop()
 
@@ -324,6 +324,6 @@ class Home:
 
 
 def _with_port(address: str, port: int) -> str:
-    """Return an address to listen at, with this port where it leaves that open."""
+    """Return an address to listen at, with this port if it names none."""
     where = parse(address, listen=True)
     return replace(where, port=where.port or port).text

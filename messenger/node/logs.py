@@ -14,6 +14,7 @@ from types import TracebackType
 from peerpost.client.logfile import LogFile
 from peerpost.raw_bytes import shown
 
+from . import machine_trace
 from .clock import rfc3339
 from .encoded import encoded
 
@@ -23,7 +24,7 @@ LINES_PER_MIN = 30
 """Lines with the same cause, that is with the same logger and template."""
 MOST_CAUSES = 1024
 _QUIET = ("libp2p", "trio", "multiaddr", "asyncio", "async_service")
-"""Libraries whose messages tell the owner of a node nothing new; only their errors are logged."""
+"""Libraries whose messages are of no use to the owner of a node; only their errors are logged."""
 _ALONE = re.compile("([\ud800-\udfff]+)")
 """Bytes that are no UTF-8, as a path has them."""
 
@@ -67,6 +68,8 @@ class Bounded(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a line is written; the first one of the next minute says how many were not."""
+        if record.name == machine_trace.LOGGER:
+            return True  # Somebody who debugs has asked for all of them.
         cause = (record.name, str(record.msg))
         began_s, count = self._causes.get(cause, (record.created, 0))
         if not 0 <= record.created - began_s < 60:
@@ -110,7 +113,7 @@ def setup(level: str, format_: str, file: LogFile | None = None) -> None:
     handler = logging.StreamHandler(sys.stderr) if file is None else _FileHandler(file)
     handler.addFilter(Bounded())
     handler.setFormatter(_JsonFormatter() if format_ == "json" else _TextFormatter())
-    # What Python would print by itself is a line, or many, that is no object: it is logged.
+    # Python prints warnings and tracebacks as plain text. They are logged instead, so that each line is an object.
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_unexpected
     threading.excepthook = lambda failure: _log_unexpected(*failure[:3])
@@ -119,3 +122,7 @@ def setup(level: str, format_: str, file: LogFile | None = None) -> None:
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.ERROR, root.level))
+    for kind in machine_trace.unknown():
+        logging.getLogger(__name__).warning(
+            "%s=%s: there is no such trace; known: machine", machine_trace.VARIABLE, kind
+        )

@@ -29,7 +29,7 @@ __all__ = ["Me", "load"]
 log = logging.getLogger(__name__)
 
 OVERTAKE_EVERY_S = 60.0
-"""If two homes have the same identity, each publishes a newer statement than the other, for ever. This is how often."""
+"""Two homes with the same identity would answer each other with newer statements for ever. This limits how often."""
 
 
 class Me:
@@ -42,7 +42,7 @@ class Me:
         self.transport = Ed25519KeyPair.from_seed(row.tk_seed)
         self.signed = signed
         self._signing = asyncio.Lock()
-        """One statement is made at a time: two with the same number would look like two faces of one identity."""
+        """One statement is made at a time, because two of the same number would count as equivocation."""
         self._overtook_s: float | None = None
 
     @property

@@ -88,7 +88,7 @@ class Node:
         return self._home.opened()
 
     async def settled(self) -> None:
-        """Wait until it listens, or has said why not; not where there is no identity, nor for ever."""
+        """Wait, for a limited time, until it listens or has said why not. Without an identity, return at once."""
         await self._home.settled()
 
     async def create_identity(self, name: str) -> None:
@@ -151,7 +151,8 @@ class Node:
             self._stopping.set()
 
     async def _close(self) -> None:
-        # Before the socket: what is cut off now is no file, and there is still a session to say so.
+        # Before the socket is closed: a stream that is broken off now must not become a file, and there is still a
+        # session to tell the contact.
         await self._home.end_streams()
         await self._control.stop(self._drain_s)
         await self._tasks.stop()

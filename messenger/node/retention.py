@@ -52,7 +52,7 @@ class Retention:
         return self._everybody.limits or any(keep.limits for _, keep in self._of)
 
     async def follow(self) -> None:
-        """Delete what is too much, again and again. Raises ConfigError if a rule names an unknown contact."""
+        """Delete what exceeds the rules, until cancelled. Raises ConfigError if a rule names an unknown contact."""
         while True:
             for scope, keep in await self._scopes():
                 if keep.limits:

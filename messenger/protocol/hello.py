@@ -49,6 +49,7 @@ from .parties import (
 )
 
 __all__ = [
+    "NEXT",
     "VERSION",
     "Cause",
     "Hello",
@@ -57,6 +58,7 @@ __all__ = [
     "HelloProtocolError",
     "HelloRefusedError",
     "HelloResult",
+    "HelloState",
     "HelloUntrustedError",
     "LocalParty",
     "Role",
@@ -74,13 +76,28 @@ _NO_COMMON_VERSION: Final = wire.Refusal(
 )
 
 
-class _State(enum.Enum):
-    START = enum.auto()
-    AWAIT_FIRST = enum.auto()
-    AWAIT_SECOND = enum.auto()
-    ASKING = enum.auto()
-    DONE = enum.auto()
-    FAILED = enum.auto()
+class HelloState(enum.Enum):
+    """How far HELLO has got, on either side."""
+
+    START = "start"
+    AWAIT_FIRST = "await_first"
+    """Our first flight has gone out, or will as the answer to the peer's."""
+    AWAIT_SECOND = "await_second"
+    ASKING = "asking"
+    """A responder's: the peer has proved itself, and whether to serve it is not decided yet."""
+    DONE = "done"
+    FAILED = "failed"
+
+
+NEXT: Final = {
+    HelloState.START: frozenset({HelloState.AWAIT_FIRST, HelloState.FAILED}),
+    HelloState.AWAIT_FIRST: frozenset({HelloState.AWAIT_SECOND, HelloState.FAILED}),
+    HelloState.AWAIT_SECOND: frozenset({HelloState.ASKING, HelloState.DONE, HelloState.FAILED}),
+    HelloState.ASKING: frozenset({HelloState.DONE, HelloState.FAILED}),
+    HelloState.DONE: frozenset({HelloState.FAILED}),
+    HelloState.FAILED: frozenset[HelloState](),
+}
+"""Which states may follow each; docs/architecture.md draws this table."""
 
 
 @dataclass(slots=True)
@@ -147,7 +164,8 @@ class Hello:
         self._ext = dict(ext or {})
         self._said = _Said()
         self._after_first = b""
-        self._state = _State.START
+        self.state = HelloState.START
+        """How far it has got."""
         self._asked: HelloResult | None = None
         self._done: HelloResult | None = None
         self._farewell = b""
@@ -155,7 +173,7 @@ class Hello:
     @property
     def asked(self) -> HelloResult | None:
         """The peer that has proved itself to a responder, until the responder answers it."""
-        return self._asked if self._state is _State.ASKING else None
+        return self._asked if self.state is HelloState.ASKING else None
 
     @property
     def done(self) -> HelloResult | None:
@@ -169,14 +187,14 @@ class Hello:
 
     def start(self) -> bytes:
         """Return the payload to send first; b"" for the responder, who waits."""
-        if self._state is not _State.START:
+        if self.state is not HelloState.START:
             raise ValueError("HELLO was started before")
         self._said.my_first = wire.encode_hello1(
             wire.Hello1(
                 version_min=VERSION, version_max=VERSION, nonce=self._nonce, epk=self._epk.public
             )
         )
-        self._state = _State.AWAIT_FIRST
+        self._enter(HelloState.AWAIT_FIRST)
         return self._said.my_first if self._role is Role.DIALER else b""
 
     def answer(self, have: Sequence[Watermark] | None = None) -> bytes:
@@ -189,7 +207,7 @@ class Hello:
             raise ValueError("nobody has asked")
         reply = self._second(asked.id_public, have)
         self._done = replace(asked, transcript=self._said.transcript)
-        self._state = _State.DONE
+        self._enter(HelloState.DONE)
         return reply
 
     def refuse(self, refusal: wire.Refusal | None) -> bytes:
@@ -197,9 +215,10 @@ class Hello:
 
         A refusal of None looks like the one that a stranger gets.
         """
-        if self._state not in (_State.ASKING, _State.DONE):
+        if self.state not in (HelloState.ASKING, HelloState.DONE):
             raise ValueError("nobody has proved itself")
-        self._state, self._done = _State.FAILED, None
+        self._enter(HelloState.FAILED)
+        self._done = None
         return wire.encode_refusal(refusal)
 
     def receive(self, payload: bytes) -> bytes:
@@ -207,9 +226,18 @@ class Hello:
 
         Raises HelloProtocolError, HelloUntrustedError, HelloRefusedError; HELLO is over after any.
         """
-        before, self._state = self._state, _State.FAILED
         try:
-            reply, self._state = self._receive(before, payload)
+            reply, after = self._judged(payload)
+        except BaseException:
+            self._enter(HelloState.FAILED)
+            raise
+        self._enter(after)
+        return reply
+
+    def _judged(self, payload: bytes) -> tuple[bytes, HelloState]:
+        """Return what `_receive` does; note the farewell of an error, and make any fault of the format one of HELLO."""
+        try:
+            return self._receive(self.state, payload)
         except HelloUntrustedError:
             if self._role is Role.RESPONDER:
                 self._farewell = wire.REFUSED
@@ -223,28 +251,32 @@ class Hello:
             raise
         except ProtocolError:
             raise HelloProtocolError(Cause.MALFORMED) from None
-        return reply
 
-    def _receive(self, state: _State, payload: bytes) -> tuple[bytes, _State]:
+    def _receive(self, state: HelloState, payload: bytes) -> tuple[bytes, HelloState]:
         self._said.received_bytes += limits.FRAME_HEADER_BYTES + len(payload)
         if self._said.received_bytes > limits.MAX_HELLO_BYTES:
             raise HelloProtocolError(Cause.TOO_LONG)
         dialer = self._role is Role.DIALER
-        if wire.is_refusal(payload) and dialer is not (state is _State.DONE):
+        if wire.is_refusal(payload) and dialer is not (state is HelloState.DONE):
             raise HelloRefusedError(wire.decode_refusal(payload))
-        if state is _State.AWAIT_FIRST:
+        if state is HelloState.AWAIT_FIRST:
             self._take_first(payload)
             reply = self._second(self._policy.expected_id) if dialer else self._said.my_first
-            return reply, _State.AWAIT_SECOND
-        if state is not _State.AWAIT_SECOND:
+            return reply, HelloState.AWAIT_SECOND
+        if state is not HelloState.AWAIT_SECOND:
             raise HelloProtocolError(Cause.OUT_OF_TURN)
         checked = self._take_second(payload)
         result = self._result(checked)
         if not dialer:
             self._asked = result
-            return b"", _State.ASKING
+            return b"", HelloState.ASKING
         self._done = result
-        return b"", _State.DONE
+        return b"", HelloState.DONE
+
+    def _enter(self, state: HelloState) -> None:
+        if state is not self.state and state not in NEXT[self.state]:
+            raise RuntimeError(f"HELLO cannot go from {self.state.value} to {state.value}")
+        self.state = state
 
     # -- first flight
 

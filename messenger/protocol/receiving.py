@@ -42,7 +42,7 @@ from .transfer import (
     clip_reason,
 )
 
-__all__ = ["ReceivePolicy", "Receiving", "State"]
+__all__ = ["NEXT", "ReceivePolicy", "Receiving", "State"]
 
 _BITMAP_BYTES_PER_S: Final = 64 << 10
 """How fast checkpoints may write bitmaps: that of a terabyte has 512 KiB, too much for every second."""
@@ -66,7 +66,7 @@ class State(enum.Enum):
 
 
 _ENDS: Final = frozenset({State.FAILED, State.CANCELLED})
-_NEXT: Final = {
+NEXT: Final = {
     State.IDLE: _ENDS | {State.ACTIVE, State.PAUSED, State.FINISHING},
     State.ACTIVE: _ENDS | {State.IDLE, State.PAUSED, State.FINISHING},
     State.PAUSED: _ENDS | {State.IDLE, State.ACTIVE, State.FINISHING},
@@ -75,7 +75,7 @@ _NEXT: Final = {
     State.FAILED: frozenset[State](),
     State.CANCELLED: frozenset[State](),
 }
-"""The automaton: which state may follow which."""
+"""Which states may follow each; docs/architecture.md draws this table."""
 
 
 class Receiving:
@@ -153,7 +153,7 @@ class Receiving:
     @property
     def ended(self) -> bool:
         """Whether the transfer is over, for whatever reason."""
-        return not _NEXT[self.state]
+        return not NEXT[self.state]
 
     @property
     def wants_care(self) -> bool:
@@ -377,7 +377,7 @@ class Receiving:
         self.cause = cause
 
     def _enter(self, state: State) -> None:
-        if state not in _NEXT[self.state]:
+        if state not in NEXT[self.state]:
             raise RuntimeError(f"a transfer cannot go from {self.state.value} to {state.value}")
         self.state = state
         self._intake.active = state is State.ACTIVE

@@ -40,7 +40,7 @@ from .transfer import (
     clip_reason,
 )
 
-__all__ = ["SendPolicy", "SendState", "Sending"]
+__all__ = ["NEXT", "SendPolicy", "SendState", "Sending"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +78,13 @@ class SendState(enum.Enum):
 _ENDS: Final = frozenset(
     {SendState.DELIVERED, SendState.REFUSED, SendState.CANCELLED, SendState.FAILED}
 )
-_NEXT: Final = {
+NEXT: Final = {
     SendState.OFFERED: _ENDS | {SendState.ACTIVE, SendState.PAUSED},
     SendState.ACTIVE: _ENDS | {SendState.PAUSED},
     SendState.PAUSED: _ENDS | {SendState.ACTIVE, SendState.OFFERED},
     **{end: frozenset[SendState]() for end in _ENDS},
 }
-"""The automaton: which state may follow which."""
+"""Which states may follow each; docs/architecture.md draws this table."""
 
 
 class Sending:
@@ -145,7 +145,7 @@ class Sending:
     @property
     def ended(self) -> bool:
         """Whether the transfer is over, for whatever reason."""
-        return not _NEXT[self.state]
+        return not NEXT[self.state]
 
     @property
     def accepted(self) -> bool:
@@ -397,7 +397,7 @@ class Sending:
         self.cause = cause
 
     def _enter(self, state: SendState) -> None:
-        if state not in _NEXT[self.state]:
+        if state not in NEXT[self.state]:
             raise RuntimeError(f"a transfer cannot go from {self.state.value} to {state.value}")
         self.state = state
 

@@ -39,7 +39,7 @@ class Chaos:
     duplicate: float = 0.0
     reorder: float = 0.0
     flip: float = 0.0
-    """A bit of a chunk's data is flipped; with `flip_control`, of a control message too."""
+    """A bit of a chunk's data is flipped."""
     cut: float = 0.0
     """The session ends; another begins a little later."""
     delay_s: float = 0.002

@@ -12,7 +12,7 @@ import apsw
 from peerpost.crypto import keys
 from peerpost.crypto import statement as statements
 from peerpost.store.db.engine import Store
-from peerpost.store.tables import chains, contacts, identity, outbox
+from peerpost.store.tables import chains, contacts, identity, outbox, states
 from peerpost.wire import inner as wire
 from peerpost.wire.statement import KeyStatement, Signed, TransportKey, encode_statement
 
@@ -68,6 +68,10 @@ class Rig:
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
         return self.read(lambda db: db.execute(sql, values).fetchall())
+
+    def hold_states(self) -> None:
+        """Have every change of a state fail that the tables of `states` do not name."""
+        self.write(_hold_states)
 
     # -- people
 
@@ -129,6 +133,25 @@ class Rig:
             watermark,
             sack,
             NOW_MS + 1,
+        )
+
+
+def _hold_states(db: apsw.Connection) -> None:
+    """Add triggers, which this connection alone has. Of a contact that was removed any entry may become cancelled."""
+    removing = (
+        "new.state = 'cancelled' AND (old.state IN ('refused', 'expired')"
+        " OR NOT EXISTS (SELECT 1 FROM contacts WHERE id = new.contact_id))"
+    )
+    for table, following, besides in (
+        ("outbox", states.ENTRY_NEXT, removing),
+        ("transfers", states.TRANSFER_NEXT, "0"),
+    ):
+        pairs = ", ".join(f"'{a} {b}'" for a, after in following.items() for b in after)
+        db.execute(
+            f"CREATE TEMP TRIGGER held_{table} BEFORE UPDATE OF state ON main.{table}"
+            f" WHEN old.state <> new.state AND NOT ({besides})"
+            f" AND old.state || ' ' || new.state NOT IN ({pairs})"
+            " BEGIN SELECT RAISE(ABORT, 'no state that may follow'); END"
         )
 
 

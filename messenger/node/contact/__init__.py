@@ -1,1 +1,1 @@
-"""Life with contacts: who may come in, how they are reached, what goes back and forth."""
+"""The contacts: who may connect, how they are dialled, and the messages in both directions."""

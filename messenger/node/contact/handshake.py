@@ -18,6 +18,7 @@ from typing import TypeAlias
 from peerpost.crypto import keys as crypto_keys
 from peerpost.errors import ProtocolError, RemoteError, StorageError
 from peerpost.net.interface import Connection, Stream, StreamResetError
+from peerpost.node.machine_trace import traced
 from peerpost.node.session.keys import Keys
 from peerpost.node.session.session import (
     BULK_PROTOCOL,
@@ -81,14 +82,16 @@ async def greet(
     longer than `HELLO_TIMEOUT_S`), UntrustedError, ConnectionLostError, and what `decide` raises.
     """
     epk = crypto_keys.X25519KeyPair.from_seed(secrets.token_bytes(32))
+    role = Role.RESPONDER if connection.inbound else Role.DIALER
     hello = Hello(
-        role=Role.RESPONDER if connection.inbound else Role.DIALER,
+        role=role,
         me=me,
         peer_transport_public=crypto_keys.transport_public(connection.peer_id),
         nonce=secrets.token_bytes(32),
         epk=epk,
         policy=policy,
     )
+    hello = traced(f"hello-{role.name.lower()}", connection.peer_id, hello)
     frames = FrameReader(limits.MAX_HELLO_BYTES)
     try:
         async with asyncio.timeout(HELLO_TIMEOUT_S):

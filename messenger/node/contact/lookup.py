@@ -1,4 +1,4 @@
-"""Whether the names that are announced lead anywhere: they are looked up, and nothing else is sent."""
+"""Checks whether the DNS names that are announced resolve. Nothing is sent but the look-up."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from peerpost.wire.address import Address, dialable
 __all__ = ["LOOK_UP_S", "Found", "look_up_names"]
 
 LOOK_UP_S = 5.0
-"""All names, at once."""
+"""How long looking up all names, in parallel, may take."""
 MOST_NAMES = 16
 
 
 class Found(NamedTuple):
-    """What a name came to."""
+    """What the look-up of a name has found."""
 
     name: str
     ok: bool
@@ -27,7 +27,7 @@ class Found(NamedTuple):
 
 
 async def look_up_names(addresses: Sequence[str], timeout_s: float = LOOK_UP_S) -> list[Found]:
-    """Look up the names of multiaddrs, each once; none of what is an IP address."""
+    """Look up the names in multiaddrs, each once. Addresses that are IP addresses are skipped."""
     named = {a.text: a for a in dialable(addresses) if a.protocol.startswith("dns")}
     wanted = list(named.values())[:MOST_NAMES]
     return list(await asyncio.gather(*(_look_up(address, timeout_s) for address in wanted)))

@@ -57,23 +57,23 @@ class Acquainted(Protocol):
         """Take note of why the contact, who has proved itself, is not served."""
 
     async def attach(self, connection: Connection, greeting: Greeting) -> bool:
-        """Take over a connection whose HELLO is done; False where another one stays."""
+        """Take over a connection whose HELLO is done; return False if another one stays instead."""
 
     async def left_at_the_door(self, error: HelloRefusedError) -> None:
         """Take note that the contact came, saw who we are, and does not go on."""
 
 
 class Book(Protocol):
-    """Who is a contact just now."""
+    """The contacts in memory, as HELLO looks them up."""
 
     def kept(self, contact_id: str) -> Acquainted | None:
-        """Return who has this id, if it is there."""
+        """Return the contact with this id, or None."""
 
     def add(self, contact: contacts.Contact, *, coming: bool = False) -> Acquainted:
-        """Begin to live with a contact that was stored just now, or take what has changed about one."""
+        """Begin to serve a contact that was stored just now, or take what has changed about one."""
 
     def update(self, contact: contacts.Contact) -> Acquainted | None:
-        """Take what has changed about a contact; None where it was removed meanwhile."""
+        """Take what has changed about a contact; return None if it was removed meanwhile."""
 
 
 class Acquaintances(HelloPolicy):
@@ -179,7 +179,7 @@ class Meeting:
     ) -> HelloDeniedError:
         """Use up an invitation whose name another contact has, and tell the user and the guest why.
 
-        To make another ticket is little trouble. To admit the guest under a name that nobody chose might do harm.
+        Making another ticket is little trouble; admitting the guest under a name that nobody chose might do harm.
         """
         store, invite_id = self._services.store, result.invite_id or b""
         why = f"used by another identity ({fingerprint(result.id_public)}), which was turned away"

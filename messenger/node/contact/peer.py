@@ -57,7 +57,7 @@ WARN_EVERY_S = 60.0
 COMING_S = 5.0
 """Longest wait for the session of a contact who joins over a connection of its own: as long as HELLO may take."""
 DIALLED = frozenset({"active", "pending", "removed"})
-"""States of a contact that is called: one that has removed us may take us back, and nothing else would tell us."""
+"""States in which a contact is dialled. One that has removed us may add us again, and only a dial would tell us."""
 STEADY_S = 1.0
 """If a session ends sooner than this, the next one probably will too (for example on a full disk), so there is a wait
 before it."""
@@ -205,7 +205,7 @@ class Peer:
                     await self._dial_once()
                 if self.session is not None:
                     continue
-            # Asked after the dial: before it, a thousand contacts would ask the store at once when the node starts.
+            # Asked only after the dial. Otherwise, when a node starts, a thousand contacts would ask the store at once.
             if not self._queued or not self.attempts % LOOK_AGAIN_DIALS:
                 await self._look_for_work()
             await self._pause(self._backoff, queued=self._queued)
@@ -269,14 +269,14 @@ class Peer:
         await self._heed(error, now_ms())
 
     async def _heed(self, error: HelloRefusedError, asked_ms: int) -> None:
-        """Do what can be done about the contact, who does not serve us."""
+        """Act on a refusal by the contact, and log it if the store cannot note it."""
         try:
             await self._act_upon(error, asked_ms)
         except StorageError as failure:
             log.warning("cannot note that %s refused: %s", self.contact.name, failure.message)
 
     async def _act_upon(self, error: HelloRefusedError, asked_ms: int) -> None:
-        """Act as the contact said when it was asked, at asked_ms."""
+        """Act on what the contact answered to a HELLO of asked_ms."""
         refusal = error.refusal
         if error.is_final and self.contact.state == "pending":
             said = (

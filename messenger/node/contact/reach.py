@@ -1,6 +1,6 @@
 """How a contact is reached: where it is dialled, and the HELLO that proves who is who, on either side.
 
-`Reach` takes a contact and returns a connection with what HELLO has found out; what becomes of it is its caller's.
+`Reach` takes a contact and returns a connection with the result of HELLO. The caller decides what to do with it.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ DIAL_TIMEOUT_S = 10.0
 
 
 def peer_ids(contact: Contact) -> list[str]:
-    """Return the peer ids under which a contact may answer now, current first; former ones count no more."""
+    """Return the peer ids under which a contact may answer now, the current one first; former ones are not valid."""
     return [crypto_keys.peer_id(public) for public in contact.transport_publics]
 
 
 class Reach:
-    """The way to contacts over the transport of now, if there is one."""
+    """Dials contacts over the current transport, if there is one."""
 
     def __init__(
         self, services: Services, me: Me, book: Book, *, knows: Callable[[bytes], bool]
     ) -> None:
         """Take who we are, who is kept in the book, and which identities HELLO may serve."""
         self.transport: Transport | None = None
-        """What listens and dials; set once it does."""
+        """The transport, once it listens."""
         self.dials = DialPace()
         self._services = services
         self._me = me
@@ -70,19 +70,19 @@ class Reach:
     def where(self, contact: Contact) -> tuple[str, ...]:
         """Return the addresses at which a contact is dialled.
 
-        A node that listens on this machine alone dials here too: its user wants it.
+        A node that listens only on this machine also dials contacts on this machine, because its user wants that.
         """
         bound = list(dialable(self.bound))
         return contact.where(local=bool(bound) and all(address.is_local for address in bound))
 
     async def announce(self) -> None:
-        """Sign a new key statement where we listen elsewhere than the last one says. Raises StorageError."""
-        # A laptop answers elsewhere once its network is another one.
+        """Sign a new key statement if we listen at other addresses than the last one says. Raises StorageError."""
+        # A laptop has another address after it has changed its network.
         where = reachable(self.bound, self._services.config.network.announce)
         await self._me.announce(self._services.store, where)
 
     async def overtake(self, refusal: Refusal) -> bool:
-        """Go on after a newer key statement of ours that a refusal shows; return whether there is one to show now."""
+        """Sign a statement newer than one of ours that a refusal shows; return whether there is a new one to show."""
         if refusal.statement is None or refusal.statement_sig is None:
             return False
         kept = Signed(body=refusal.statement, sig=refusal.statement_sig)
@@ -109,7 +109,7 @@ class Reach:
         raise DialError("; ".join(errors) or f"no transport key of {contact.name} is known")
 
     def meeting(self, policy: Acquaintances) -> Meeting:
-        """Return what keeps the verdict on whoever is at the other end, under a policy."""
+        """Return the Meeting that decides, under a policy, about whoever is at the other end."""
         return Meeting(self._services, self._book, policy)
 
     async def prove(self, connection: Connection, meeting: Meeting) -> Greeting:
@@ -123,18 +123,18 @@ class Reach:
         )
 
     async def whom(self, contact: Contact) -> Acquaintances:
-        """Return whom a dialer's HELLO may serve: the contact that it wants."""
+        """Return the policy of a dialer's HELLO: it serves only the contact that it dials."""
         marks = await self._services.store.read(inbox.watermarks, contact.id)
         return Acquaintances(knows=self._knows, invitations={}, marks=marks, expected=contact)
 
 
 @asynccontextmanager
 async def closed_where_it_fails(connection: Connection) -> AsyncIterator[None]:
-    """End a connection where the body of the with block fails."""
+    """End a connection if the body of the with block fails."""
     try:
         yield
     except (HelloDeniedError, StorageError):
-        # Not dropped: why is still on its way.
+        # Closed, not aborted, because the reason is still being sent.
         await connection.close()
         raise
     except BaseException:

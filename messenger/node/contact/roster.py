@@ -42,7 +42,7 @@ class Roster:
             self._claims[peer_id].add(contact.id)
 
     def forget(self, contact_id: str) -> None:
-        """Forget what a contact that was removed was called; not one that has come back."""
+        """Forget the name of a contact that was removed, unless it has been added again."""
         self.former.pop(contact_id, None)
 
     def pop(self, contact_id: str) -> Peer | None:

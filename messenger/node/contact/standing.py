@@ -1,4 +1,4 @@
-"""What keeps a contact from getting anything until somebody does something, in words: the same wherever it is shown."""
+"""Says why a contact gets nothing until somebody acts, in the same words wherever it is shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Obstacle(NamedTuple):
 
 
 def obstacle(contact: Contact) -> Obstacle | None:
-    """Return what stands between a contact and us that time does not mend, or None."""
+    """Return why nothing reaches a contact, if waiting does not help; otherwise None."""
     name = contact.name
     match contact.state:
         case "removed":

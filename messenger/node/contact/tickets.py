@@ -1,4 +1,4 @@
-"""Contacts whose ticket has not been answered yet: how long they are waited for."""
+"""Contacts whose ticket has not been answered yet, and how long to wait for them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXPIRY_CHECK_S = 5.0
 async def expire(
     services: Services, book: Book, contact_id: str, why: str, at_ms: int | None = None
 ) -> None:
-    """End the wait of a contact whose ticket came to nothing, if it still waits."""
+    """Stop waiting for a contact whose ticket failed or expired, if it is still waited for."""
     await take_note(services, book, contacts.expire, contact_id, why, at_ms)
 
 
@@ -48,7 +48,7 @@ async def take_note(
 async def expire_tickets(
     services: Services, book: Book, acquainted: Mapping[str, Acquainted]
 ) -> None:
-    """End the waits whose time has come, for ever."""
+    """Stop waiting for contacts whose tickets have expired; runs until it is cancelled."""
     while True:
         for contact in [someone.contact for someone in acquainted.values()]:
             expires_s = contact.ticket_expires_s

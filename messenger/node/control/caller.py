@@ -1,5 +1,4 @@
-"""One client of the control socket: its lines in, its answers out, its open files, its running
-requests.
+"""One client of the control socket: reads its requests with their open files, runs them and writes the answers.
 
 The bytes are read with recvmsg on the bare socket, since asyncio's streams lose the descriptors
 that come with them.

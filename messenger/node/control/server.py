@@ -187,7 +187,7 @@ class ControlServer:
         return True
 
     def _full(self) -> bytes:
-        """Return what a command hears that finds no place: an error of the connection, which has no id."""
+        """Return the answer to a command that finds no place: an error without an id, for the whole connection."""
         error = UnavailableError(
             f"the node serves {self._max_connections} commands already",
             hint="nothing was done; try again when one has ended, such as a send --wait",

@@ -160,7 +160,7 @@ class Arrived:
         return {"path": found[0], "sealed": False, "blake2b": found[1].hex()}
 
     async def text(self, item: inbox.Item) -> AsyncGenerator[str, None] | None:
-        """Return the pieces of a long text; None if it is no text. All of it is checked before the first piece.
+        """Return the pieces of a long text, or None if it is no text. The whole text is checked before the first piece.
 
         Raises StorageError naming a chunk that is damaged.
         """

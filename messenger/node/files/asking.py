@@ -1,4 +1,4 @@
-"""What is said of a file that waits for its receiver: on the wire a Pause whose reason begins with `asking:`."""
+"""The words for a file that waits for its receiver to accept: on the wire, a Pause whose reason begins `asking:`."""
 
 from __future__ import annotations
 

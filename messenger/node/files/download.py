@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from peerpost.errors import PeerpostError, ProtocolError, StorageError, StoreFullError
 from peerpost.node.clock import now_ms
+from peerpost.node.machine_trace import traced
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.chunk_window import MAX_WINDOW_BYTES
@@ -295,12 +296,12 @@ class Download:
     async def _prepare(self) -> Receiving:
         """Open what an earlier run left and check it: the recorded bitmap is only a hint."""
         row = self._row
-        # This is among the writes, because the thread uses the file even when nobody waits for the result any more.
+        # Counted among the writes, because the thread may use the file after this coroutine was cancelled.
         opening = self._write("open", self._in_thread(self._part.open, row))
         have: bytes = await asyncio.shield(opening)
         if row.name or have:
             log.info("receiving %s: %d chunks are here", row.id, sum(b.bit_count() for b in have))
-        return Receiving(
+        machine = Receiving(
             file_id=row.file_id,
             chunk_log2=row.chunk_log2,
             size=row.size,
@@ -309,6 +310,7 @@ class Download:
             limit_bytes=limits.MAX_FILE_BYTES if row.accepted_bytes is None else row.accepted_bytes,
             allocate=disk.aligned_buffer,
         )
+        return traced("receiving", row.id, machine)
 
     async def _wait(self, machine: Receiving, alarm: Alarm) -> None:
         """Return when something has happened, or the machine's timer is due."""
@@ -317,7 +319,7 @@ class Download:
         self._wake.clear()
         due_s, now_s = machine.next_timer_s, time.monotonic()
         if due_s is not None and due_s <= now_s:
-            machine.on_timer(now_s)  # Not in the timer's callback: here an error is handled.
+            machine.on_timer(now_s)  # Not in the timer's callback: errors are handled here.
 
     async def _carry_out(self, machine: Receiving, command: commands.ReceiveCommand) -> None:
         match command:
@@ -381,7 +383,7 @@ class Download:
         record = (command.have, command.progress_bytes, command.finish)
         try:
             await self._services.store.write(rows.checkpoint, self._row.id, *record)
-        except StoreFullError as error:  # The record may be behind: what was flushed is there.
+        except StoreFullError as error:  # The record may name less than the disk has.
             machine.pause(said(error))
             self._pause(machine, error)
 

@@ -1,4 +1,4 @@
-"""Threads that work for a caller who may be cancelled: they are stopped then, and waited for."""
+"""Stops the work of a thread when its caller is cancelled, and waits until the thread has ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of the home itself, which must never be sent: whoever has the keys in them has the identity."""
+"""The files of the home itself, which must never be sent, because whoever has the keys in them has the identity."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The part of an incoming file that has arrived, on the disk.
-
-`store.blobs` says where it lies.
-"""
+"""The part of an incoming file that has arrived, on the disk; `store.tables.blobs` says where it lies."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Pipe:
     def __init__(self, fd: int) -> None:
         """Take ownership of the descriptor."""
         self.token = secrets.token_hex(8)
-        """By this the command that reads the source refers to the stream."""
+        """What the command that reads the source names the stream by."""
         self.file_id = secrets.token_bytes(16)
         self.key = secrets.token_bytes(32)
         self.source = Source(fd)
@@ -117,12 +117,12 @@ class Pipe:
 
 
 def failed(cause: str) -> str:
-    """Return how the outbox tells of what failed here: a message has no word for it but `refused`."""
+    """Return the reason that the outbox gets for a failure here, as a message has no state for it but `refused`."""
     return f"{_FAILED}{cause}"
 
 
 def cause_of_failure(last_error: str | None) -> str | None:
-    """Return the cause that `failed` was told; None where the contact has refused, or nothing has ended."""
+    """Return the cause that was given to `failed`; None if the contact has refused, or nothing has ended."""
     said = last_error or ""
     return said.removeprefix(_FAILED) if said.startswith(_FAILED) else None
 
@@ -194,7 +194,7 @@ class Pipes:
         self._open[token].confirmed.set()
 
     def of(self, file_id: bytes) -> Pipe | None:
-        """Return the stream that an outgoing file is, while it is one."""
+        """Return the stream that an outgoing file is read from, while it is being read."""
         return next((s for s in self._open.values() if s.file_id == file_id), None)
 
     async def record_end(self, stream: Pipe, transfer_id: str) -> None:
@@ -226,7 +226,7 @@ class Pipes:
             self._places.release()
 
     async def give_up(self, stream: Pipe, error: PeerpostError) -> None:
-        """Stop reading. What was read stays: what sends it says first why there is no more."""
+        """Stop reading. What was read stays, so that its driver can tell the receiver first why there is no more."""
         stream.stop(error)
         await stream.filled.wait()
         self.settle(stream)

@@ -18,7 +18,7 @@ PIECE_BYTES = 1 << 20
 def read_plain(path: str, digest: bytes, take: Callable[[memoryview], object]) -> str:
     """Hand over the bytes of a file; return their BLAKE2b-256 in hex, which is `digest`.
 
-    Raises NoInputError if it is not there; SourceChangedError at the end if the bytes are not those that came.
+    Raises NoInputError if it is not there; and, at the end, SourceChangedError if the bytes are not those that came.
     """
     try:
         fd = disk.open_source(path)

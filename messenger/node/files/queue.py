@@ -160,7 +160,7 @@ class FileQueue:
     async def put_stream(
         self, contact_id: str, stream: Pipe, *, name: str, lane: wire.Lane, expires_ms: int | None
     ) -> outbox.Entry:
-        """Queue a stream: as a file if it has ended already, else with an offer that leaves the size open."""
+        """Queue a stream: as a file if it has ended already, else by an offer without a size."""
         if stream.content is not None and stream.end is not None:
             return await self._queue_spooled(
                 contact_id, stream.content, stream.end, name, lane, expires_ms

@@ -92,7 +92,7 @@ class Reading:
             source = await open_source(self._services, self._spool, self._row, self._stream)
             if self._given_up():
                 source.close()
-                await self._spool.tidy_after([self._row])  # To open it has made its leaves anew.
+                await self._spool.tidy_after([self._row])  # Opening it made its leaves again.
                 raise NoInputError("the transfer was given up")
             if self._source is None:
                 self._source = source

@@ -1,4 +1,4 @@
-"""Puts in order what an earlier run of the node left of files, before any transfer begins."""
+"""Tidies up what an earlier run of the node left of files, before any transfer begins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 async def recover(services: Services, streams: Pipes, spool: Spool, blobs_folder: Path) -> None:
-    """End what was cut off, and what had ended by half; sweep away what no row names."""
+    """End streams that were cut off and transfers that ended only partly; remove files that no row names."""
     await streams.fail_cut_off()
     try:
         if count := await services.store.write(endings.reconcile):

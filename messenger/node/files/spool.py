@@ -1,7 +1,7 @@
 """The spool of one home: contents are put in once, opened for the transfers that need them, and removed at the end.
 
     spool/<content id>.sealed, .leaves      what was spooled, sealed under the keys of the first transfer
-    spool/<file id>.leaves                  leaves of a transfer that seals content anew which lies elsewhere
+    spool/<file id>.leaves                  leaves of a transfer whose content lies elsewhere and is sealed anew
 
 The order makes a crash harmless at any point: the files are on the disk before a row names them, and are removed after
 the last row that does. A crash in between leaves files that no row names, and `sweep` removes these at the next start.
@@ -81,7 +81,7 @@ class Spool:
     ) -> tuple[Content, End]:
         """Seal everything from a source. Afterwards the files are on the disk, and no row names them yet.
 
-        `on_chunks` is as in `store.spool.spool`. A source that may keep its reader waiting gets a `thread` of its
+        `on_chunks` is as in `store.files.spool.spool`. A source that may keep its reader waiting gets a `thread` of its
         own, so that it does not block the node's threads.
 
         Raises NoInputError, StoreFullError or StorageError, with nothing left behind unless `tidy` is false.

@@ -1,10 +1,10 @@
 """Every file that is being transferred: its driver, the decision on its offer, and where its bytes are.
 
     spool/                               what we send, sealed when it was queued (`spool`)
-    blobs/                               what we receive, sealed as it came (`store.blobs`)
+    blobs/                               what we receive, sealed as it came (`store.tables.blobs`)
 
-A session that begins resumes the open transfers of its contact; one that ends suspends them. Whatever is kept only in
-memory about a transfer can be found again after a restart.
+A session that begins resumes the open transfers of its contact; one that ends suspends them. Nothing about a transfer
+is kept only in memory that a restart could not find again.
 """
 
 from __future__ import annotations

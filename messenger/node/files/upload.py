@@ -17,6 +17,7 @@ import apsw
 from peerpost.errors import PeerpostError, RefusedError, TransientError
 from peerpost.node.causes import cause_of
 from peerpost.node.clock import now_ms
+from peerpost.node.machine_trace import traced
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.backoff import Backoff
@@ -65,13 +66,14 @@ class Upload:
         self._services = services
         self._row = row
         self._spool = spool
-        self._machine = Sending(
+        machine = Sending(
             file_id=row.file_id,
             chunk_log2=row.chunk_log2,
             size=row.size,
             finish=row.finish,
             available=None if stream is None else stream.available,
         )
+        self._machine = traced("sending", row.id, machine)
         self._machine.peer_pause = row.peer_pause
         self._stream = stream
         if stream is not None:

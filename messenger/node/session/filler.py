@@ -23,7 +23,7 @@ _DATA_BYTES: Final = (64, 32 << 10)
 """The smallest and the largest segment. Under a limit, a segment is what passes in a tenth of a second, because a
 segment that is begun is always sent whole."""
 _QUEUED_S: Final = 0.1
-"""How much may be queued, in time of the line: this much is still sent after the measurement is over."""
+"""How much may be queued, as the time that the line needs for it. That is still sent after the measurement."""
 _SETTLE_S: Final = 0.5
 """Time at the beginning that is not counted, because the burst of a limit passes in it."""
 _STEP_S: Final = 0.002

@@ -22,21 +22,21 @@ from .turns import Dispatcher
 __all__ = ["Frame", "LaneWriter"]
 
 Frame: TypeAlias = tuple[bytes | memoryview, ...]
-"""A frame with its length, as buffers in order that do not change any more."""
+"""A frame with its length, as consecutive buffers that do not change any more."""
 
 ROOM_BYTES = 1 << 20
 """Bulk producers wait while more than this is queued on their lane."""
 ANSWERS_BYTES = 1 << 20
-"""Control messages queued on a lane before nothing more is read that could ask for others."""
+"""If more control messages than this are queued on a lane, nothing is read that could ask for more answers."""
 
 
 class _Queued(NamedTuple):
     size_bytes: int
     """The size of the frame."""
     inner: bytes
-    """An inner message, which is sealed when it is sent; or empty, and then"""
+    """An inner message, which is sealed when it is sent; empty if `frame` is given."""
     frame: Frame
-    """is a ready frame."""
+    """A frame that is sealed already; empty if `inner` is given."""
     messages: int
     on_left: Callable[[], object] | None = None
 
@@ -66,7 +66,7 @@ class LaneWriter:
         self._queue: deque[_Queued] = deque()
         self._queued_bytes = 0
         self.left_bytes = 0
-        """What has left: the stream took it, and takes no more than its peer and the link do."""
+        """Bytes that the stream has taken. It takes no more than its peer and the link take."""
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()

@@ -94,7 +94,7 @@ class RateLimits:
             self.change(row)
 
     def change(self, row: rows.RateLimit) -> None:
-        """Put one row in force now; that for everybody only as far as the schedule allows."""
+        """Put one row in force now. Where the schedule sets a limit for everybody, the schedule holds."""
         if row.contact_id is None:
             self._stored = row
             row = self.everybody

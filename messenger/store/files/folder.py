@@ -92,7 +92,7 @@ class Archive:
     def _parts(
         self, node: FolderEntry, first: int, stop: int
     ) -> Iterator[tuple[bytes | None, int]]:
-        """Yield what lies from `first` to `stop` of a member: bytes, or None for zeros."""
+        """Yield the part of a member from `first` to `stop`: bytes, or None for zeros."""
         header = self._header(node)
         yield header[first:stop], 0
         data_first = max(0, first - len(header))

@@ -1,4 +1,4 @@
-"""File names from a peer are hostile, and so are links: what a name becomes, which link leads nowhere outside.
+"""Makes hostile file names from a peer safe, and tells which symbolic links stay within their folder.
 
 `safe_name` keeps what a person would recognise and nothing that a file system, a shell, a terminal
 or another operating system reads as more than a name.
@@ -15,7 +15,7 @@ from peerpost.wire.limits import NAME_BYTES
 __all__ = ["FOLDER_SUFFIX", "clip", "numbered", "safe_name", "stays_within"]
 
 FOLDER_SUFFIX: Final = ".tar"
-"""What the name of a folder gets in its offer: who does not know folders sees an archive."""
+"""The ending that a folder gets in its offer. A program that does not know folders shows an archive."""
 _FALLBACK: Final = "file"
 _REPLACEMENT: Final = "_"
 _FORBIDDEN: Final = frozenset('<>:"|?*\\/')
@@ -26,8 +26,8 @@ _DEVICES: Final = frozenset(
 )
 """Names that Windows reads as devices, whatever follows the first dot."""
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Controls, bidi and other format characters, surrogates, private and unassigned code points, line
-separators: none is seen, and several change how the rest is read."""
+"""Controls, bidi and other format characters, surrogates, private and unassigned code points, line separators: they
+are invisible, and several change how the rest is read."""
 _SUFFIX_BYTES: Final = 32
 """Longest ending that is kept whole when a long name is cut."""
 _CUT: Final = "…"
@@ -73,10 +73,10 @@ def clip(name: str, size_bytes: int = NAME_BYTES) -> str:
 
 
 def stays_within(link: str, depth: int) -> bool:
-    """Tell whether a symbolic link can lead nowhere outside a folder, below which its own folder is that deep.
+    """Tell whether a symbolic link stays within a folder; `depth` is how far below that its own folder lies.
 
-    Only leading `..` are taken, and no more than lead to the top: further ones would be resolved
-    after other links, of which this cannot know.
+    `..` is allowed only at the beginning, and only up to the top. A later one would be resolved after other links,
+    which this function does not know.
     """
     steps = link.split("/")
     up = 0
@@ -104,7 +104,7 @@ def _split(name: str) -> tuple[str, str]:
     if not stem or len(suffix.encode()) >= _SUFFIX_BYTES:
         return name, ""
     if stem[1:].lower().endswith(FOLDER_SUFFIX):
-        # What it is packed by goes with it: `backup (1).tar.gz`.
+        # `.tar` belongs to the ending after it: `backup (1).tar.gz`.
         return stem[:-4], stem[-4:] + dot + suffix
     return stem, dot + suffix
 

@@ -102,7 +102,7 @@ class ReferenceSource(ResealedSource):
             raise self._unreadable(error) from error
         now = (status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
         known = self._reference
-        # To delete or replace a file changes its ctime; one that is open is read on as it was.
+        # Deleting or replacing a file changes its ctime too. An open file can still be read as it was.
         unseen = known.ctime_ns is None or not status.st_nlink
         ctime_ns = status.st_ctime_ns if unseen else known.ctime_ns
         was = (known.size, known.mtime_ns, known.inode, ctime_ns)
@@ -120,12 +120,12 @@ class ReferenceSource(ResealedSource):
 
 
 def name_of(path: str) -> str:
-    """Return what a file or folder is called where a contact reads of it: where it lies is nobody's business."""
+    """Return the name of a file or folder as a contact may read it, without the folder that it lies in."""
     return shown(Path(path).name or path)
 
 
 def unreadable(what: str, error: OSError) -> PeerpostError:
-    """Return what says that a file of the user's cannot be read: any more, or for now.
+    """Return the error for a file of the user's that cannot be read, for good or for now.
 
     A contact reads it too, so `what` is a name, and no path.
     """

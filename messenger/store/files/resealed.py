@@ -76,12 +76,12 @@ class ResealedSource(abc.ABC):
         """Return the plaintext of chunks. Raises PeerpostError if it is not what was queued."""
 
     def _read_cached(self, first: int, count: int) -> memoryview | None:  # noqa: ARG002
-        """Do as `_read_plain` does without any wait, in a buffer that is used again; None if it cannot be."""
+        """Do as `_read_plain` does, but from memory only, into a buffer that is used again; None if that cannot be."""
         return None
 
     @abc.abstractmethod
     def _changed(self) -> PeerpostError:
-        """Return what says that a chunk reads differently from the first time."""
+        """Return the error for a chunk that reads differently from the first time."""
 
     @abc.abstractmethod
     def _close_input(self) -> None:
@@ -94,7 +94,7 @@ class ResealedSource(abc.ABC):
         return piece
 
     def read_cached(self, first: int, count: int) -> Piece | None:
-        """Read, hash and seal chunks that are in memory, and wait for nothing; None if they are not.
+        """Read, hash and seal chunks without waiting for the disk; return None if they are not in memory.
 
         Call it on one thread alone, and `note` or `keep` with the piece. Raises SourceChangedError.
         """
@@ -108,7 +108,7 @@ class ResealedSource(abc.ABC):
             return self._read_plain(first, count)
 
     def seal(self, first: int, plain: memoryview) -> Piece:
-        """Hash and seal chunks that were read: this waits for nothing."""
+        """Hash and seal chunks that were read. This does no I/O."""
         count = max(1, -(-len(plain) // self._sealer.chunk_bytes))  # An empty file has one chunk.
         last = first + count == self._count
         leaves = self._sealer.leaves(first, plain, last=last)

@@ -37,9 +37,9 @@ from .chunks import SealedChunk, Sealer
 __all__ = ["End", "SealedFile", "root_of"]
 
 BATCH_BYTES: Final = LANES << CHUNK_LOG2
-"""Read, checked and written at a time: usual chunks, one for each lane of the hash kernel."""
+"""Chunks of the usual size that are read, checked or written at a time: one for each lane of the hash kernel."""
 PAGE_LEAVES: Final = 1 << 15
-"""Leaves read at a time to compute a root: 1 MiB."""
+"""How many leaves are read at a time to compute a root: 1 MiB."""
 _NO_LEAF: Final = bytes(LEAF_BYTES)
 """A hole in the leaves file: no chunk was written there. A real leaf has this value once in 2^256."""
 LEAVES_SUFFIX: Final = ".leaves"

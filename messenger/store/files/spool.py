@@ -31,7 +31,7 @@ _HASH_BYTES: Final = 2 << 20
 
 
 class Hasher(Protocol):
-    """A hash that is fed."""
+    """A hash that takes bytes piece by piece."""
 
     def update(self, data: memoryview, /) -> object:
         """Take more bytes."""

@@ -12,7 +12,7 @@ __all__ = ["given", "last", "put"]
 def last(
     db: apsw.Connection, contact_id: str, outbox_id: bytes, lane: int
 ) -> tuple[int, bytes] | None:
-    """Return the last number of a lane and its link, None where it has given none."""
+    """Return the last number of a lane and its link, or None if it has given no number yet."""
     row: Any = db.execute(
         "SELECT last_seq, link FROM chains WHERE contact_id = ? AND outbox_id = ? AND lane = ?",
         (contact_id, outbox_id, lane),

@@ -400,8 +400,8 @@ def edit(
 def remove(db: apsw.Connection, id_: str) -> None:
     """Forget a contact and everything queued for it. What was exchanged stays, with the name that it had.
 
-    The numbers stay, given and seen: to begin again at 1 would have the peer take what is new for
-    what it has.
+    The numbers that were given and seen stay. If they began again at 1, the peer would take new messages for ones
+    that it has.
     """
     outbox.bury(db, id_)
     former.remember(db, id_)
@@ -428,7 +428,7 @@ def went_back(db: apsw.Connection, id_: str, now_ms: int) -> None:
 def refuses_us(db: apsw.Connection, id_: str, asked_ms: int) -> Contact | None:
     """Note that a contact that we have met serves us no more, as it said when it was asked at asked_ms.
 
-    None where that is known, where its ticket is still tried, or where it has served us since.
+    Return None if that is known, if its ticket is still tried, or if it has served us since.
     """
     db.execute(
         "UPDATE contacts SET removed_us_ms = ?1 WHERE id = ?2 AND state = 'active'"
@@ -459,5 +459,5 @@ def verify(db: apsw.Connection, id_: str, now_ms: int) -> Contact:
 
 
 def set_quota(db: apsw.Connection, id_: str, quota_bytes: int | None) -> None:
-    """Say what one contact may take up; None is what holds for everybody."""
+    """Set how much one contact may take up; None means the general setting."""
     db.execute("UPDATE contacts SET quota_bytes = ? WHERE id = ?", (quota_bytes, id_))

@@ -97,13 +97,13 @@ def add(db: apsw.Connection, content: Content) -> Content:
 
 
 def missing(db: apsw.Connection, ids: Iterable[bytes]) -> list[bytes]:
-    """Return those of some ids that name no content."""
+    """Return which of these ids name no content."""
     query = "SELECT 1 FROM contents WHERE id = ?"
     return [id_ for id_ in ids if db.execute(query, (id_,)).fetchone() is None]
 
 
 def unneeded(db: apsw.Connection, ids: Iterable[bytes]) -> list[bytes]:
-    """Return those of some ids that name neither a content nor an open outgoing file."""
+    """Return which of these ids name neither a content nor an open outgoing file."""
     query = f"SELECT 1 FROM transfers WHERE file_id = ? AND incoming = 0 AND {TRANSFER_OPEN}"  # noqa: S608
     return [id_ for id_ in missing(db, ids) if db.execute(query, (id_,)).fetchone() is None]
 

@@ -11,7 +11,7 @@ __all__ = ["MessageCounts", "count"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageCounts:
-    """How much went to and fro."""
+    """How many messages went each way."""
 
     sent: int
     received: int

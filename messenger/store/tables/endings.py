@@ -13,7 +13,7 @@ from peerpost.wire.inner import Finish
 
 from . import outbox, transfers
 from .outbox import Entry
-from .states import TRANSFER_OPEN
+from .states import ENTRY_NEXT, TRANSFER_OPEN
 
 __all__ = ["delivered", "ended", "reconcile", "source_ended"]
 
@@ -63,7 +63,7 @@ def reconcile(db: apsw.Connection) -> int:
             (row.contact_id, row.file_id),
         ).fetchone()
         state, error = said or ("cancelled", None)
-        if state in ("queued", "sent"):
+        if ENTRY_NEXT[state]:
             continue
         now = ("done", None) if state == "delivered" else ("cancelled", str(error or outbox.TAKEN))
         transfers.end_outgoing(

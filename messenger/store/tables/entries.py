@@ -29,7 +29,7 @@ def list_entries(
 ) -> list[Entry]:
     """Return entries of contacts: the open ones oldest first, or all newest first.
 
-    Where a list goes on, those that follow a row in that order.
+    To continue a list, `beyond_row_id` is its last row: those that follow it in that order.
     """
     order = "ORDER BY row_id" if pending else "ORDER BY row_id DESC"
     follows = "row_id > ?3" if pending else "row_id < ?3"

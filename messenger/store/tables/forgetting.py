@@ -1,7 +1,7 @@
-"""What is forgotten of a contact that was removed, where the user wants its history gone too.
+"""Forgets the history with a contact that was removed, if the user wants that.
 
-Numbers, links and which files have come stay: without them the contact, met again, would take what is new for what it
-has, and send again what was deleted. They say nothing of what was written.
+The numbers, the links and the ids of the files that have come stay; they say nothing of what was written. Without them,
+if the contact is added again, it would take new messages for ones that it has, and send again what was deleted.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ __all__ = ["forget"]
 
 
 def forget(db: apsw.Connection, contact_id: str) -> None:
-    """Forget what was sent to a contact, the names of files that it sent, and its own; its messages are deleted before.
+    """Forget what was sent to a contact, the names of files that it sent, and its own name.
 
-    Raises ExistsError where it is a contact again.
+    Delete its messages before. Raises ExistsError if it is a contact again.
     """
     again = db.execute("SELECT name FROM contacts WHERE id = ?", (contact_id,)).get
     if again is not None:

@@ -1,4 +1,4 @@
-"""What contacts were called that were removed: their history is still found by it."""
+"""The names of contacts that were removed: their history can still be found by them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def remember(db: apsw.Connection, contact_id: str) -> None:
 
 
 def forget(db: apsw.Connection, contact_id: str) -> None:
-    """Forget the name of one that is a contact again, or that nothing is to be left of."""
+    """Forget the name of a removed contact, because it is a contact again or its history shall go."""
     db.execute("DELETE FROM former_contacts WHERE id = ?", (contact_id,))
 
 
 def ids_of(db: apsw.Connection, text: str) -> list[str]:
-    """Return the ids of those of this name or id."""
+    """Return the ids of the removed contacts with this name or id."""
     rows = db.execute("SELECT id FROM former_contacts WHERE name = ?1 OR id = ?1", (text,))
     return [str(id_) for (id_,) in rows]
 
 
 def names(db: apsw.Connection) -> dict[str, str]:
-    """Return what they were called, by their ids."""
+    """Return the names of all removed contacts by their ids."""
     return dict(db.execute("SELECT id, name FROM former_contacts"))

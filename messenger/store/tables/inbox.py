@@ -76,7 +76,7 @@ class Item:
     received_ms: int
     unread: bool
     files: int | None
-    """Of a folder: how many files are in it, as its sender says; None for what is no folder."""
+    """Of a folder: how many files are in it, as its sender says; None if it is no folder."""
     plain_path: str | None = None
     """For a file that was written to the folder of downloads: its path there."""
 
@@ -313,7 +313,7 @@ def add_file(
 def complete_incoming(
     db: apsw.Connection, transfer_id: str, end: wire.Finish, name: str, now_ms: int
 ) -> Item | None:
-    """Show a whole file in the inbox; None where it is there already, or was given up."""
+    """Show a whole file in the inbox; return None if it is there already, or was given up."""
     transfer = transfers.complete(db, transfer_id, end)
     if transfer is None:
         return None
@@ -381,7 +381,7 @@ def mark(db: apsw.Connection, item_ids: Iterable[str], *, unread: bool) -> None:
 
 
 def remove(db: apsw.Connection, item_id: str) -> None:
-    """Take a message out; what is left of it is `deletion`'s to note before."""
+    """Take a message out; `deletion` must have noted before that it was here."""
     db.execute("DELETE FROM inbox WHERE id = ?", (item_id,))
 
 

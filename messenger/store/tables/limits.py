@@ -29,7 +29,7 @@ def list_all(db: apsw.Connection) -> list[RateLimit]:
 
 
 def get(db: apsw.Connection, contact_id: str | None) -> RateLimit:
-    """Return the row of a contact, or everybody's; without limits where there is none."""
+    """Return the row of a contact, or everybody's; if there is none, one without limits."""
     query = f"SELECT {_COLUMNS} FROM rate_limits WHERE contact_id IS ?"  # noqa: S608
     row = db.execute(query, (contact_id,)).fetchone()
     return RateLimit(contact_id=contact_id) if row is None else _row(row)

@@ -21,7 +21,7 @@ def link_of(inner: bytes) -> bytes:
 
 
 def preview_of(inner: bytes) -> str | None:
-    """Return the beginning of the text that a message carries; None of what carries none: an offer, a tombstone."""
+    """Return the beginning of the text that a message carries; None if it carries none, as an offer does."""
     message = wire.decode(inner)
     if not isinstance(message, wire.Message) or message.kind != wire.Kind.TEXT:
         return None

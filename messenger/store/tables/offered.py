@@ -1,4 +1,4 @@
-"""How many files a contact is offered at once. The others wait here, where they are safe, and not there."""
+"""How many files a contact is offered at once. The others wait in our outbox, where they are safe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .states import ENTRY_OPEN
 __all__ = ["MAX_OFFERED", "paced"]
 
 MAX_OFFERED: Final = 256
-"""Files that may be offered to a contact and not ended. A receiver keeps four times as many."""
+"""How many files may be offered to a contact without having ended. A receiver takes four times as many offers."""
 
 
 class _Entry(Protocol):
@@ -26,9 +26,9 @@ E = TypeVar("E", bound=_Entry)
 
 
 def paced(db: apsw.Connection, contact_id: str, after_row_id: int, entries: list[E]) -> list[E]:
-    """Return entries up to the first that would offer a file too many for now.
+    """Return the entries before the first one that would offer one file too many.
 
-    An entry that was sent before is sent again in any case: it is counted already.
+    An entry that was sent before is sent again in any case, because it is counted already.
     """
     if not any(entry.file_id is not None and entry.state == "queued" for entry in entries):
         return entries

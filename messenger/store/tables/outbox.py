@@ -23,7 +23,7 @@ from . import chains, identity, ids, transfers
 from .numbered import link_of, skip_of
 from .offered import paced
 from .served import require_known
-from .states import ENTRY_OPEN
+from .states import ENTRY_NEXT, ENTRY_OPEN
 
 __all__ = [
     "Draft",
@@ -128,7 +128,7 @@ def _get(db: apsw.Connection, row_id: int) -> Entry:
 
 
 def select(db: apsw.Connection, where: str, values: Sequence[Any] = ()) -> list[Entry]:
-    """Return the entries that a condition holds for, which may end with an order and a limit."""
+    """Return the entries that fulfil a condition in SQL, which may end with an order and a limit."""
     rows = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE {where}", values)  # noqa: S608
     return [_entry(row) for row in rows.fetchall()]
 
@@ -342,9 +342,9 @@ def bury(db: apsw.Connection, contact_id: str) -> None:
 
 
 def forget(db: apsw.Connection, contact_id: str) -> None:
-    """Forget what was sent to a contact that was removed; of what it may not have, the numbers stay."""
+    """Forget what was sent to a contact that was removed, except the numbers of entries that it may lack."""
     db.execute("DELETE FROM outbox WHERE contact_id = ? AND settled = 1", (contact_id,))
-    # The contact may not have the number of these: they are tombstones since it was removed.
+    # The contact may lack the numbers of the rest, which have been tombstones since it was removed.
     db.execute(
         "UPDATE outbox SET state = 'cancelled', name = NULL, size = NULL, file_id = NULL,"
         " delivered_ms = NULL, last_error = NULL WHERE contact_id = ?",
@@ -357,7 +357,7 @@ def cancel(db: apsw.Connection, id_: str) -> Entry:
     entry = find(db, id_)
     if entry.state == "cancelled":
         return entry
-    if entry.state not in ("queued", "sent"):
+    if "cancelled" not in ENTRY_NEXT[entry.state]:
         raise NotFoundError(f"{entry.id} is {entry.state} already", hint="see: peerpost sent list")
     return entomb(db, entry, "cancelled", None)
 
@@ -398,7 +398,7 @@ def find(db: apsw.Connection, prefix: str) -> Entry:
 
 
 def set_size(db: apsw.Connection, contact_id: str, file_id: bytes, size: int) -> None:
-    """Note how long a file is that was queued before that was known."""
+    """Note the size of a file that was queued before its size was known."""
     db.execute(
         "UPDATE outbox SET size = ? WHERE contact_id = ? AND file_id = ?",
         (size, contact_id, file_id),
@@ -448,7 +448,7 @@ def any_open(db: apsw.Connection) -> bool:
 
 
 def has_open(db: apsw.Connection, contact_id: str) -> bool:
-    """Return whether anything waits for this contact, tombstones included."""
+    """Return whether anything waits for this contact, including tombstones."""
     return (
         db.execute(
             f"SELECT 1 FROM outbox WHERE contact_id = ? AND {ENTRY_OPEN} LIMIT 1",  # noqa: S608

@@ -20,11 +20,11 @@ __all__ = ["Due", "arrive", "begin", "done", "due", "finished", "forget", "get"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A file that is not there yet, or is there without the store knowing."""
+    """A file that is still to be written plain, or that was written without the store knowing."""
 
     inbox_id: str
     path: str | None
-    """The name that it was about to get, once all of it was written."""
+    """The path recorded for it after all of it was written; None before that."""
     digest: bytes | None
     """BLAKE2b-256 of what was written."""
 

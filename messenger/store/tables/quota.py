@@ -78,7 +78,7 @@ def room(
 
 
 def all_used_up(db: apsw.Connection, default_bytes: int) -> list[str]:
-    """Return the contacts of which not even the longest short text fits into their quota."""
+    """Return the contacts whose quota has no room even for the longest short text."""
     rows = db.execute(
         "SELECT id FROM contacts LEFT JOIN usage ON usage.contact_id = contacts.id"
         " WHERE coalesce(bytes, 0) + ? > coalesce(quota_bytes, ?) OR rows >= ?",

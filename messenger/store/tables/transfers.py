@@ -12,7 +12,7 @@ from peerpost.store.files.names import safe_name
 from peerpost.wire.inner import Finish, Message, Offer, mode_in
 
 from . import ids
-from .states import OPEN_STATES, TRANSFER_OPEN
+from .states import OPEN_STATES, TRANSFER_BEFORE, TRANSFER_OPEN
 
 __all__ = [
     "OPEN_STATES",
@@ -52,7 +52,7 @@ STREAM_SOURCE = '{"stream": true}'
 """`source` of an outgoing file whose end has not been read yet."""
 _COMING = "contact_id = ? AND incoming = 1"
 FORGOTTEN = "forgotten"
-"""In place of an error: the user wants the history with its contact gone, and nothing but its id is left of it."""
+"""Stands in place of an error if the user wants the history with the contact gone: only ids are left then."""
 _COLUMNS = (
     "file_id, incoming, id, contact_id, state, name, as_text, size, chunk_log2, key, finish_size,"
     " finish_count, finish_root, have, progress_bytes, source, outbox_id, lane, seq, sent_ms,"
@@ -178,7 +178,7 @@ def add_incoming(
     files: int | None,
     now_ms: int,
 ) -> bool:
-    """Note a file that is offered by a message; False where it was offered before."""
+    """Note a file that is offered by a message; return False if it was offered before."""
     db.execute(
         "INSERT OR IGNORE INTO transfers (file_id, incoming, id, contact_id, state, name,"
         " as_text, size, chunk_log2, key, outbox_id, lane, seq, sent_ms, created_ms, files, mode,"
@@ -237,7 +237,7 @@ def of_contact(db: apsw.Connection, contact_id: str) -> list[Transfer]:
 def list_transfers(
     db: apsw.Connection, limit: int, after: tuple[int, str] | None = None
 ) -> list[Transfer]:
-    """Return transfers, newest first; where a list goes on, those that follow (created_ms, id)."""
+    """Return transfers, newest first; to continue a list, those that follow (created_ms, id)."""
     created_ms, id_ = (None, "") if after is None else after
     return [
         _transfer(row)
@@ -259,9 +259,9 @@ def list_open(db: apsw.Connection) -> list[Transfer]:
 def set_state(
     db: apsw.Connection, transfer_id: str, state: str, error: str | None = None
 ) -> Transfer:
-    """Move a transfer to another state, unless it has ended, which is final. Return it as it is now."""
+    """Move a transfer to another state, if that may follow; an end is final. Return it as it is now."""
     db.execute(
-        f"UPDATE transfers SET state = ?, error = ? WHERE id = ? AND {TRANSFER_OPEN}",  # noqa: S608
+        f"UPDATE transfers SET state = ?, error = ? WHERE id = ? AND {TRANSFER_BEFORE[state]}",  # noqa: S608
         (state, error, transfer_id),
     )
     return find(db, transfer_id)
@@ -338,7 +338,7 @@ def cut_streams(db: apsw.Connection) -> list[Transfer]:
 
 
 def stream_ended(db: apsw.Connection, transfer_id: str, end: Finish, content_id: bytes) -> Transfer:
-    """Note that a stream has come to its end, and lies whole in the spool; the size of its entry is the caller's."""
+    """Note that a stream has ended and lies whole in the spool. The caller must note the size in its entry."""
     finish(db, transfer_id, end)
     db.execute(
         "UPDATE transfers SET source = NULL, content_id = ? WHERE id = ?", (content_id, transfer_id)
@@ -374,7 +374,7 @@ def checkpoint(
 
 
 def complete(db: apsw.Connection, transfer_id: str, end: Finish) -> Transfer | None:
-    """End an incoming file that is whole; None where it was ended before. The inbox is the caller's to fill."""
+    """End an incoming file that is whole, or return None if it had ended. The caller must add it to the inbox."""
     transfer = find(db, transfer_id)
     if transfer.state not in OPEN_STATES:
         return None
@@ -388,7 +388,7 @@ def complete(db: apsw.Connection, transfer_id: str, end: Finish) -> Transfer | N
 
 
 def forget_key(db: apsw.Connection, contact_id: str, file_id: bytes) -> None:
-    """Forget the key of an incoming file: what the disk keeps of its blob is not to be read by anybody any more."""
+    """Forget the key of an incoming file, so that nobody can read what the disk may still have of its blob."""
     db.execute(
         "UPDATE transfers SET key = x'' WHERE contact_id = ? AND file_id = ? AND incoming = 1",
         (contact_id, file_id),
@@ -405,7 +405,7 @@ def forget_deleted(db: apsw.Connection, contact_id: str, file_id: bytes) -> None
 
 
 def forget_contact(db: apsw.Connection, contact_id: str) -> None:
-    """Forget the transfers with a contact, but for files that have come: without their keys nobody could read them."""
+    """Forget the transfers with a contact, except files that have come: without their keys nobody could read them."""
     db.execute(
         "DELETE FROM transfers WHERE contact_id = ? AND NOT (incoming AND state = 'done')",
         (contact_id,),
@@ -420,7 +420,7 @@ def forget_names(db: apsw.Connection, contact_id: str) -> None:
 
 
 def ask(db: apsw.Connection, contact_id: str, accept_bytes: int | None) -> list[str]:
-    """Have the user asked about what is larger than what is taken unasked (None: about every file); return the ids."""
+    """Have the user asked about each file larger than `accept_bytes` (None: about every file); return the ids."""
     rows = db.execute(
         f"UPDATE transfers SET state = 'asking', error = NULL WHERE {_COMING}"  # noqa: S608
         " AND state = 'offered' AND as_text = 0 AND accepted_bytes IS NULL"
@@ -431,9 +431,9 @@ def ask(db: apsw.Connection, contact_id: str, accept_bytes: int | None) -> list[
 
 
 def unask(db: apsw.Connection, contact_id: str, accept_bytes: int) -> list[str]:
-    """Have what the user was asked about, and is taken unasked by now, wait for its turn; return the ids.
+    """Withdraw the question about files that may be taken without one now: they wait for their turn. Return the ids.
 
-    A stream that was longer than what was accepted goes on where more is accepted now.
+    A stream that was longer than accepted goes on if more is accepted now.
     """
     rows = db.execute(
         "UPDATE transfers SET state = 'offered', error = NULL, accepted_bytes = NULL"  # noqa: S608

@@ -17,6 +17,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     """Return an open store with an identity in it."""
     with Rig(tmp_path) as made:
         made.make_identity()
+        made.hold_states()
         yield made
 
 

@@ -1,10 +1,10 @@
 """The methods of the control socket: one for each command, with its name.
 
-A method is called with the open home and the request, or, where a home without an identity can answer as well, with the
-host and the request; it returns what can be awaited for an `Answer`: a dict, a list of
-dicts, with the keys of docs/cli.md, or an async iterator of events that ends in a `Final`. So it is `async def`, which
-returns the iterator and is none itself; one that is called very often returns a future, which costs no task. Nothing
-here decides anything that lower layers should.
+A method is called with the open home and the request; one that a home without an identity can answer gets the host
+instead of the home. It returns an awaitable of an `Answer`: a dict or a list of dicts with the keys of docs/cli.md, or
+an async iterator of events that ends in a `Final`. So a method is an `async def` that returns such an iterator, not an
+async generator. A method that is called very often returns a future, which costs no task. Nothing is decided here that
+a lower layer should decide.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "doctor": node.doctor,
     "config.show": node.config_show,
 }
-"""What a home without an identity can answer, too."""
+"""The methods that a home without an identity can answer too."""
 
 METHODS: dict[str, Callable[[Opened, Request], Awaitable[Answer]]] = {
     "identity.show": identity.show,
@@ -75,4 +75,4 @@ METHODS: dict[str, Callable[[Opened, Request], Awaitable[Answer]]] = {
     "limits.set": limits.set_,
     "limits.test": limits.test,
 }
-"""What asks for an open home."""
+"""The methods that need an open home."""

@@ -261,7 +261,7 @@ async def edit(opened: Opened, request: Request) -> dict[str, Any]:
     if peer is not None:
         peer.dial_now()
     if params.accept is not None or params.quota is not None:
-        # Offers of it that wait may be acceptable now.
+        # Offers of the contact that wait may be acceptable now.
         opened.transfers.offered(changed.id)
     return {"id": changed.id, "name": changed.name, "state": changed.state}
 
@@ -281,9 +281,9 @@ def _given(contact: store_contacts.Contact, texts: list[str]) -> tuple[str, ...]
 
 @whole
 async def remove(opened: Opened, request: Request) -> dict[str, Any]:
-    """Forget a contact and what was queued for it; what it sent stays in the inbox, unless that is to go as well.
+    """Remove a contact and what was queued for it. What it sent stays in the inbox, except with `forget`.
 
-    To `forget`, one may have been removed before.
+    With `forget`, the contact may have been removed before.
     """
     params = request.params_as(_Remove)
     read = opened.store.read

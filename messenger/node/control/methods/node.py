@@ -54,7 +54,7 @@ async def stay(host: Host, _request: Request) -> dict[str, Any]:
 
 
 async def hand_over(host: Host, _request: Request) -> dict[str, Any]:
-    """Begin to leave for a node that is to stay. Raises AlreadyRunningError where this one is."""
+    """Begin to leave for a node that is to stay. Raises AlreadyRunningError if this one is to stay."""
     host.hand_over()
     return {"state": "stopping", "pid": host.status()["pid"]}
 
@@ -72,7 +72,7 @@ async def config_show(host: Host, _request: Request) -> dict[str, Any]:
 
 
 async def doctor(host: Host, _request: Request) -> list[dict[str, Any]]:
-    """Check this installation and this home; each row says what to do where it is not well."""
+    """Check this installation and this home; each row says what to do if something is wrong."""
     loop = type(asyncio.get_running_loop()).__module__.split(".")[0]
     rows = [
         _row("python", True, platform.python_version()),
@@ -126,12 +126,12 @@ async def doctor(host: Host, _request: Request) -> list[dict[str, Any]]:
 
 
 async def _contacts(host: Host) -> list[dict[str, Any]]:
-    """Return a row for each contact that asks for the user, and for each put-back that was found."""
+    """Return a row for each contact that needs the user to act, and each home that was found put back from a copy."""
     opened = host.opened()
     contacts = {peer.contact.id: peer.contact for peer in opened.network.peers.values()}
     rows = []
     for contact in contacts.values():
-        # Whom the user has blocked asks for nothing.
+        # A contact that the user has blocked needs nothing.
         if contact.state != "blocked" and (stands := obstacle(contact)) is not None:
             hint = (
                 f"{stands.hint}; {_forget(contact)}" if contact.state != "changed" else stands.hint

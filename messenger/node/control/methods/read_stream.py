@@ -87,12 +87,12 @@ async def read_stream(
 
 
 async def _cancel(opened: Opened, stream: Pipe, contact_id: str, reason: str) -> None:
-    """Take it back, before its source says that it has failed: whoever interrupts a command means just that."""
+    """Cancel the entry before the source reports a failure: whoever interrupts a command wants it cancelled."""
     file_id = stream.file_id
     try:
         entry = await opened.store.write(endings.ended, contact_id, file_id, "cancelled", reason)
     except StorageError as error:
-        # It then ends as a failure, which is recorded as soon as the disk allows.
+        # The stream then ends as a failure, which is recorded as soon as the disk allows.
         log.warning("a stream that was interrupted cannot be cancelled: %s", error.message)
         return
     await opened.transfers.cancel_outgoing(contact_id, file_id, reason)
@@ -109,7 +109,7 @@ async def _record_end(opened: Opened, stream: Pipe, entry: outbox.Entry) -> None
 
 
 async def _give_up(opened: Opened, stream: Pipe, contact_id: str, why: PeerpostError) -> None:
-    # Who left may have done so while its entry was on its way into the store: it is there after this.
+    # The client may have left while its entry was being stored. After this, the entry is there.
     await opened.store.behind_what_is_queued()
     if isinstance(why, _InterruptedError):
         await _cancel(opened, stream, contact_id, why.message)

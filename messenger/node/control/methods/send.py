@@ -87,11 +87,11 @@ class _Send(msgspec.Struct, forbid_unknown_fields=True):
     expires_s: Duration | None = None
     wait: bool = False
     timeout_s: Wait | None = None
-    """How long to wait, exactly; without it for as long as something moves (`Deadline`)."""
+    """How long to wait; without it, as long as something moves (`Deadline`)."""
 
 
 def send_net(opened: Opened, request: Request) -> Awaitable[Answer]:
-    """Queue, and return the entry; with `wait` tell it, and how it ends."""
+    """Queue, and return the entry; with `wait`, yield the entry, its progress and how it ends."""
     params = request.params_as(_Send)
     parts = (params.text, params.file, params.stream, params.folder)
     if sum(part is not None for part in parts) != 1:
@@ -140,13 +140,13 @@ async def _wait(
 
 
 async def confirm(opened: Opened, request: Request) -> dict[str, Any]:
-    """Take that the source of a stream has come to its end, and was not cut off."""
+    """Confirm that the source of a stream has come to its end and was not cut off."""
     opened.transfers.streams.confirm(request.params_as(_Token).token)
     return {}
 
 
 async def wait(opened: Opened, request: Request) -> Answer:
-    """Wait until what was queued is delivered, as `send-net` does: for whom another node was asked, which has ended."""
+    """Wait until an entry is delivered, as `send-net` does, for a command whose first node has ended meanwhile."""
     params = request.params_as(_Queued)
     entry = await opened.store.read(store_outbox.find, params.id)
     return _wait(opened, entry, describe(opened, entry), params.timeout_s)
@@ -334,7 +334,7 @@ async def _until_delivered(
 
 
 def _undelivered(entry: store_outbox.Entry) -> PeerpostError:
-    """Return what is to be said of an entry that has ended: what failed here was refused by nobody."""
+    """Return the error for an entry that has ended undelivered. If it failed here, nobody has refused it."""
     cause = cause_of_failure(entry.last_error)
     if cause is None:
         why = entry.last_error or "no reason given"
@@ -355,7 +355,7 @@ async def _how_far(
 
 
 async def _not_yet(opened: Opened, entry: store_outbox.Entry, within: str) -> TimedOutError:
-    """Return what is to be said of an entry that waits: where it stands, and why as far as that is known."""
+    """Return the error for an entry that still waits: its state, and the cause if it is known."""
     (row,) = await describe_all(opened, [entry])
     cause = f": {row['last_error']}" if row["last_error"] else ""
     when = "as soon as that is possible"

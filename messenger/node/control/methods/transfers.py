@@ -105,7 +105,7 @@ async def resume(opened: Opened, request: Request) -> dict[str, Any]:
 
 
 async def follow(opened: Opened, request: Request) -> Answer:
-    """Tell a transfer as often as it changes, until it has ended; without an id all that are open."""
+    """Yield a transfer whenever it changes, until it has ended; without an id, all that are open."""
     params = request.params_as(_Follow)
     wanted = None if params.id is None else (await opened.transfers.find(params.id)).id
     return _follow(opened, wanted)

@@ -1,4 +1,4 @@
-"""`contacts verify|block|unblock`: whom the user trusts, and whom not."""
+"""`contacts verify|block|unblock`: whom the user trusts and whom not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long `send --wait` waits: a time that was given, exactly; else for as long as something moves."""
+"""How long `send --wait` waits: for the time that was given, or else as long as something moves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_S", "Deadline"]
 
 DEFAULT_S = 30.0
-"""How long without a number: for a text from the beginning, for a file from when it moved last."""
+"""How long without a given time: for a text from the beginning, for a file from when it last moved."""
 _HELD_UP = ("paused:", "asking:")
 
 
@@ -36,17 +36,17 @@ class Deadline:
 
     @property
     def within(self) -> str:
-        """Say how long was waited, for an error."""
+        """Return how long it waited, in words for an error."""
         if self._timeout_s is not None or self._entry.file_id is None:
             return f"within {DEFAULT_S if self._timeout_s is None else self._timeout_s:g} s"
         return f"when nothing of it has moved for {DEFAULT_S:g} s"
 
     def left_s(self) -> float:
-        """Return how long to wait yet."""
+        """Return how long to go on waiting."""
         return max(0.0, self._deadline_s - time.monotonic())
 
     def note(self, row: dict[str, Any]) -> None:
-        """Take the entry as it is now: where it moves there is more time, unless one was given."""
+        """Take the entry as it is now. If it has moved, there is more time, unless a time was given."""
         if self._timeout_s is not None or self._entry.file_id is None:
             return
         left, had = self._leaving_bytes(), row["done_bytes"] or 0
@@ -56,7 +56,7 @@ class Deadline:
         self._left_bytes, self._had_bytes = left, max(had, self._had_bytes)
 
     def _leaving_bytes(self) -> int:
-        """Return what has left on the lane of files in the session that there is."""
+        """Return how many bytes have left on the bulk lane of the current session."""
         peer = self._opened.network.peers.get(self._entry.contact_id)
         session = None if peer is None else peer.session
         return 0 if session is None else session.left_bytes(Lane.BULK)

@@ -19,7 +19,7 @@ T = TypeVar("T")
 def whole(
     handler: Callable[[Opened, Request], Coroutine[Any, Any, T]],
 ) -> Callable[[Opened, Request], Awaitable[T]]:
-    """Return a handler that is not cancelled when its client leaves: what it has recorded it also carries out."""
+    """Return a handler that is not cancelled when its client leaves, so that it carries out what it has recorded."""
 
     @functools.wraps(handler)
     async def run(opened: Opened, request: Request) -> T:

@@ -85,6 +85,7 @@ class TwoPeople(RuleBasedStateMachine):
             (self.folder / name).mkdir()
             self.rigs[name] = Rig(self.folder / name, store_class=UnsyncedStore)
             self.rigs[name].make_identity()
+            self.rigs[name].hold_states()
         self.bob = self.rigs["alice"].make_contact("bob").id
         self.alice = self.rigs["bob"].make_contact("alice").id
         self.sent: list[Sent] = []
@@ -228,6 +229,7 @@ class TwoPeople(RuleBasedStateMachine):
         self.calm = 0
         self.rigs[name].close()
         self.rigs[name] = Rig(self.folder / name, store_class=UnsyncedStore)
+        self.rigs[name].hold_states()
 
     @precondition(lambda self: self.calm >= CALM)
     @rule(name=st.sampled_from(["alice", "bob"]))
