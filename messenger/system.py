@@ -26,6 +26,7 @@ __all__ = [
     "fdatasync",
     "fsync_dir",
     "keep_freed_memory",
+    "most_descriptors",
     "pread",
     "pread_cached",
     "private_dir",
@@ -354,3 +355,13 @@ def _started(pid: int) -> str:
         )
         return told.stdout.strip()
     return ""
+
+
+def most_descriptors() -> int:
+    """Return how many files and connections this process may have open at once."""
+    if sys.platform == "win32":
+        return 1 << 16
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if soft == resource.RLIM_INFINITY else soft

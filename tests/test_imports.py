@@ -66,7 +66,7 @@ FOLDERS: dict[str, set[str]] = {
     "node.home": BELOW
     | STORE
     | {"", "net", "client", "node.lobby", "node.session", "node.files", "node.contact"},
-    "node.control": {"errors", "client", "node.lobby"},
+    "node.control": {"errors", "system", "client", "node.lobby"},
     "node.control.methods": BELOW
     | STORE
     | {"client", "node.lobby", "node.session", "node.files", "node.contact", "node.home"},

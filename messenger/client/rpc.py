@@ -8,6 +8,7 @@ and imports nothing that would slow a command down.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -41,6 +42,7 @@ __all__ = [
     "error_object",
     "peer_pid",
     "peer_uid",
+    "too_many_open",
 ]
 
 T = TypeVar("T")
@@ -168,7 +170,17 @@ def error_object(error: BaseException) -> dict[str, Any]:
         return {"code": PEERPOST_ERROR, "message": error.message, "data": data}
     if isinstance(error, RpcError):
         return {"code": error.number, "message": str(error)}
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return error_object(too_many_open())
     return {"code": INTERNAL_ERROR, "message": f"unexpected {type(error).__name__} in the node"}
+
+
+def too_many_open() -> UnavailableError:
+    """Return what is to be said where no descriptor is left for a file."""
+    return UnavailableError(
+        "the node, or this machine, has as many files open as it may",
+        hint="try again in a moment; or start the node with a higher limit (ulimit -n)",
+    )
 
 
 def error_from(answer: object) -> PeerpostError:

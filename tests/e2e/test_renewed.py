@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.nodes import Friend, meet, until
+from tests.support.nodes import Friend, content, meet, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -244,3 +244,45 @@ async def test_the_same_ticket_added_twice_and_by_a_second_command_at_once(pair:
     # Used up, and still no harm: Bob knows who comes.
     assert (await alice.cli("contacts", "add", "bob", made["ticket"])).row["state"] == "active"
     await _arrives(alice, "bob", bob, "again")
+
+
+@pytest.mark.parametrize("invites", ["sender", "receiver"])
+async def test_a_file_under_way_arrives_though_its_receiver_had_removed_the_sender(
+    pair: Pair, invites: str
+) -> None:
+    alice, bob = pair
+    await alice.cli("limits", "set", "--up", "2MB/s")
+    sent = await alice.queue_file("bob", "f", content(8_000_000))
+    asks = await alice.queue_file("bob", "g", content(300_000, 2))
+
+    async def moves() -> bool:
+        return any(row["done_bytes"] for row in await bob.ask("transfers.list"))
+
+    await until(moves)
+    await bob.cli("contacts", "remove", "alice", "--yes")
+    host, guest, name = (alice, bob, "bob") if invites == "sender" else (bob, alice, "alice")
+    made = await _ticket(host, name)
+    await guest.cli("contacts", "add", "alice" if guest is bob else "bob", made["ticket"])
+    await alice.cli("limits", "set", "--up", "off")
+    await alice.delivered(sent)
+    await alice.delivered(asks)
+    found = {row["name"]: row for row in await bob.ask("inbox.list")}
+    assert (found["f"]["size"], found["g"]["size"]) == (8_000_000, 300_000)
+    assert [row["id"] for row in await alice.ask("sent.list")] == [asks, sent]
+
+
+async def test_a_file_of_a_sender_that_has_removed_us_says_so(pair: Pair) -> None:
+    alice, bob = pair
+    await alice.cli("limits", "set", "--up", "1MB/s")
+    await alice.queue_file("bob", "f", content(8_000_000))
+
+    async def moves() -> bool:
+        return any(row["done_bytes"] for row in await bob.ask("transfers.list"))
+
+    await until(moves)
+    await alice.cli("contacts", "remove", "bob", "--yes")
+
+    async def said() -> bool:
+        return all("removed" in (r["error"] or "") for r in await bob.ask("transfers.list"))
+
+    await until(said)

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from peerpost import system
 from peerpost.client.rpc import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
@@ -31,6 +32,7 @@ from peerpost.client.rpc import (
     InvalidParamsError,
     Request,
     error_object,
+    too_many_open,
 )
 from peerpost.node.encoded import encoded
 from peerpost.node.tasks import EndsOwner, Tasks
@@ -43,6 +45,9 @@ MAX_REQUESTS = 64
 """Requests of one connection at once; more wait unread, since each holds a task and perhaps a
 transaction."""
 _READ_BYTES = 1 << 16
+SHORT_PAUSE_S = 0.05
+SHORT_WAIT_S = 30.0
+"""How long at most a client waits for the node to close files, and how often that is looked at."""
 _HANGUP_CHECK_S = 0.5
 """How often to check whether a client is still there that closed its sending side and waits for answers."""
 MAX_UNSENT_BYTES = 1 << 16
@@ -77,6 +82,9 @@ class Caller:
         self._all_sent = asyncio.Event()
         self._all_sent.set()
         self._reading = False
+        self._most_descriptors = system.most_descriptors()
+        self._read_by_s = 0.0
+        """When to read at the latest, though descriptors are short."""
         self._at_end = False
         self._watching = False
         self._closing = False
@@ -146,6 +154,14 @@ class Caller:
     # Reading
 
     def _readable(self) -> None:
+        now_s = self._loop.time()
+        self._read_by_s = self._read_by_s or now_s + SHORT_WAIT_S
+        if now_s < self._read_by_s and self._short_of_descriptors():
+            # Files that come with a request would be lost: let others be closed first.
+            self._stop_reading()
+            self._loop.call_later(SHORT_PAUSE_S, self._read_on)
+            return
+        self._read_by_s = 0.0
         try:
             data, control, flags, _ = self._socket.recvmsg(
                 _READ_BYTES,
@@ -158,13 +174,28 @@ class Caller:
             self._hang_up()
             return
         self._collect_fds(control)
-        if len(self._fds) > MAX_FDS or flags & socket.MSG_CTRUNC:
+        if flags & socket.MSG_CTRUNC and len(self._fds) < MAX_FDS:
+            self._hang_up_with(error_object(too_many_open()))
+        elif len(self._fds) > MAX_FDS or flags & socket.MSG_CTRUNC:
             self._reject(INVALID_REQUEST, f"more than {MAX_FDS} open files")
         elif data:
             self._buffer += data
             self._take_lines()
         else:
             self._end_of_input()
+
+    def _short_of_descriptors(self) -> bool:
+        """Return whether the files of another request might not be opened."""
+        try:
+            lowest = os.dup(self._socket.fileno())
+        except OSError:
+            return True
+        os.close(lowest)
+        return lowest >= self._most_descriptors - min(2 * MAX_FDS, self._most_descriptors // 8)
+
+    def _read_on(self) -> None:
+        if not self._closing and not self._lines and not self._at_end:
+            self.open()
 
     def _collect_fds(self, control: list[tuple[int, int, bytes]]) -> None:
         for level, kind, data in control:
@@ -350,13 +381,15 @@ class Caller:
     # Writing
 
     def _reject(self, number: int, message: str, id_: _Id = None) -> None:
-        """Say what is wrong and hang up: from here on it is not known which files belong to which
-        line.
-        """
+        """Say what is wrong with a request and hang up."""
+        self._hang_up_with({"code": number, "message": message}, id_)
+
+    def _hang_up_with(self, error: dict[str, Any], id_: _Id = None) -> None:
+        """Answer with an error and hang up: from here on it is not known which files belong to which line."""
         self._at_end = True
         self._lines.clear()
         self._stop_reading()
-        answer = {"jsonrpc": "2.0", "id": id_, "error": {"code": number, "message": message}}
+        answer = {"jsonrpc": "2.0", "id": id_, "error": error}
         # The connection closes by itself once nothing runs.
         send = self._send(encoded(answer))
         self._track(self._spawn(send, "reject a connection"), lambda: None)

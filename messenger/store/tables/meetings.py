@@ -10,7 +10,7 @@ from peerpost.crypto.statement import Change, follow, newer
 from peerpost.errors import EquivocationError, RollbackError, UntrustedError
 from peerpost.wire.statement import Signed
 
-from . import contacts, invites
+from . import contacts, invites, outbox
 
 __all__ = ["Met", "met"]
 
@@ -49,6 +49,9 @@ def met(
         return Met(contact=contacts.get(db, contact.id), problem=problem)
     elif invite_id is not None:
         invites.redeem(db, invite_id, id_public, now_ms)
+    if not joined and (invite_id is not None or contact.ticket_secret is not None):
+        # A ticket renews the friendship: perhaps because the other side had removed us, and with us our files.
+        outbox.offer_again(db, contact.id)
     return Met(contact=contacts.proved(db, contact.id, signed, now_ms), joined=joined)
 
 

@@ -43,6 +43,7 @@ __all__ = [
     "load",
     "make_tombstone",
     "mark_sent",
+    "offer_again",
     "open_file",
     "open_files",
     "renumber",
@@ -146,6 +147,7 @@ def enqueue(
     name: str | None = None,
     file_id: bytes | None = None,
     expires_ms: int | None = None,
+    from_reserve: bool = False,
 ) -> Entry:
     """Add an entry with the next number of its lane. Raises as `enqueue_many`."""
     draft = Draft(
@@ -159,6 +161,7 @@ def enqueue(
         name=name,
         file_id=file_id,
         expires_ms=expires_ms,
+        from_reserve=from_reserve,
     )
     return enqueue_many(db, [draft])[0]
 
@@ -350,6 +353,40 @@ def forget(db: apsw.Connection, contact_id: str) -> None:
         " delivered_ms = NULL, last_error = NULL WHERE contact_id = ?",
         (contact_id,),
     )
+
+
+def offer_again(db: apsw.Connection, contact_id: str) -> int:
+    """Offer under new numbers the files that a contact has been offered and has not got; return how many.
+
+    A contact that has removed us knows their numbers and nothing of the files. One that knows them ignores an offer of
+    a file that it has been offered.
+    """
+    offered = select(
+        db,
+        "contact_id = ? AND file_id IS NOT NULL AND settled = 1 AND state = 'sent'",
+        (contact_id,),
+    )
+    for entry in offered:
+        message = wire.decode(entry.inner)
+        if not isinstance(message, wire.Message) or message.kind != wire.Kind.OFFER:
+            continue
+        db.execute("DELETE FROM outbox WHERE row_id = ?", (entry.row_id,))
+        fresh = enqueue(
+            db,
+            contact_id=contact_id,
+            lane=entry.lane,
+            message_kind=wire.Kind.OFFER,
+            body=message.body,
+            kind=entry.kind,
+            size=entry.size,
+            now_ms=entry.created_ms,
+            name=entry.name,
+            file_id=entry.file_id,
+            expires_ms=entry.expires_ms,
+            from_reserve=True,
+        )
+        db.execute("UPDATE outbox SET id = ? WHERE row_id = ?", (entry.id, fresh.row_id))
+    return len(offered)
 
 
 def cancel(db: apsw.Connection, id_: str) -> Entry:

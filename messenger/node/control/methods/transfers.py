@@ -11,6 +11,7 @@ import msgspec
 
 from peerpost.client.rpc import Answer, Final, Request
 from peerpost.node.clock import rfc3339
+from peerpost.node.contact.standing import obstacle
 from peerpost.node.files.asking import asked_here, waits
 from peerpost.node.files.download import Download
 from peerpost.node.files.upload import Upload
@@ -152,6 +153,10 @@ async def _describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
         state, error = "paused", moving.trouble.cause
     elif state == "active" and isinstance(moving, Download):
         error = moving.row.error
+    contact = opened.network.peers.get(row.contact_id)
+    if error is None and state in rows.OPEN_STATES and contact is not None:
+        stands = obstacle(contact.contact)
+        error = None if stands is None else stands.why
     size = row.size if row.finish is None else row.finish.size
     return {
         "id": row.id,
