@@ -41,7 +41,7 @@ FOLDERS: dict[str, set[str]] = {
     "": set(),
     "raw_bytes": set(),
     "errors": {"raw_bytes"},
-    "stdio": {"errors"},
+    "stdio": {"errors", "system"},
     "stopping": set(),
     "system": {"errors"},
     "invisible": set(),
@@ -65,7 +65,7 @@ FOLDERS: dict[str, set[str]] = {
     "node.home": BELOW
     | STORE
     | {"", "net", "client", "node.lobby", "node.session", "node.files", "node.contact"},
-    "node.control": {"errors", "client", "node.lobby"},
+    "node.control": {"errors", "system", "client", "node.lobby"},
     "node.control.methods": BELOW
     | STORE
     | {"client", "node.lobby", "node.session", "node.files", "node.contact", "node.home"},

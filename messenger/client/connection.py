@@ -7,12 +7,13 @@ import functools
 import json
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, TypeVar
 
 from peerpost import __version__, stopping
 from peerpost.errors import LockedError, PeerpostError, UnavailableError
+from peerpost.system import sockets, user_id
+from peerpost.system.sockets import peer_pid, peer_uid
 
 from .backlog import SilentError, connect_in_turn
 from .looking import is_an_act
@@ -22,8 +23,6 @@ from .rpc import (
     METHOD_NOT_FOUND,
     encode_request,
     error_from,
-    peer_pid,
-    peer_uid,
 )
 
 __all__ = [
@@ -173,7 +172,7 @@ class NodeConnection:
 
     def other_version(self) -> UnavailableError | None:
         """Return what is to be said of a node whose version is not ours; None of any other."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = sockets.unix_socket()
         try:
             # Beside this connection, on which answers to other requests may be on their way.
             sock.connect(self._path)
@@ -220,7 +219,7 @@ class NodeConnection:
 
     def _send(self, line: bytes, fds: Sequence[int]) -> None:
         try:
-            first = (lambda: socket.send_fds(self._socket, [line], fds)) if fds else None
+            first = (lambda: sockets.send_with_files(self._socket, line, fds)) if fds else None
             sent = self._patiently(first or (lambda: self._socket.send(line)))
             # Once all is sent, send nothing more, not even zero bytes: the node may have read it and be gone.
             while sent < len(line):
@@ -284,16 +283,12 @@ def dial(
     to take the connection, and then SilentError is raised. Raises LockedError when the socket is someone else's.
     """
     stopping.look()
-    if not hasattr(socket, "AF_UNIX"):
-        raise UnavailableError(
-            f"the control socket needs Unix sockets, which Python lacks on {sys.platform}"
-        )
     paths = HomePaths(home)
     denied = LockedError(
         f"the node of {paths.home} belongs to another user",
         hint="use a home of your own: --home DIR",
     )
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = sockets.unix_socket()
     waiting = None if on_wait is None else _Waiting(paths, on_wait)
     try:
         path = paths.control_path
@@ -308,7 +303,7 @@ def dial(
             tell=None if waiting is None else lambda: waiting.tell(_pid_of(paths)),
             patience_s=patience_s,
         )
-        if peer_uid(sock) != os.geteuid():
+        if peer_uid(sock) != user_id():
             raise denied
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         sock.close()

@@ -6,16 +6,15 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 from peerpost.errors import ConfigError, LockedError, NoIdentityError
+from peerpost.system import data_folder, home_folder
+from peerpost.system.sockets import MAX_SOCKET_PATH_BYTES
 
-__all__ = ["MAX_SOCKET_PATH_BYTES", "HomePaths", "default_home"]
+__all__ = ["HomePaths", "default_home"]
 
 _ANOTHER = "choose a home folder: --home DIR"
-MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
-"""Longest path a Unix socket can have: `sun_path` less its closing NUL (unix(7); macOS has 104)."""
 
 
 class HomePaths:
@@ -124,12 +123,8 @@ def default_home() -> Path:
     given = os.environ.get("PEERPOST_HOME")
     if given:
         return _expanded(given)
-    if sys.platform == "darwin":
-        return _expanded("~/Library/Application Support/peerpost")
-    if sys.platform == "win32":
-        from platformdirs import user_data_path
-
-        return user_data_path("peerpost", appauthor=False)
+    if (usual := data_folder()) is not None:
+        return _expanded(usual) / "peerpost"
     base = os.environ.get("XDG_DATA_HOME", "").strip()
     if not base.startswith(("/", "~")):
         # A path that is not absolute counts as not set (XDG Base Directory Specification).
@@ -142,9 +137,7 @@ def _expanded(path: str) -> Path:
     try:
         if path[:2] in ("~", "~/") and os.environ.get("HOME") == "":
             # An empty HOME counts as not set; Python would take it for the root of the file system.
-            import pwd
-
-            return Path(pwd.getpwuid(os.getuid()).pw_dir, path[2:])
+            return home_folder() / path[2:]
         found = Path(path).expanduser()
     except (RuntimeError, KeyError):
         raise ConfigError(

@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import struct
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
@@ -39,8 +36,6 @@ __all__ = [
     "encode_request",
     "error_from",
     "error_object",
-    "peer_pid",
-    "peer_uid",
 ]
 
 T = TypeVar("T")
@@ -202,27 +197,3 @@ def _known(message: str, data: dict[str, Any]) -> PeerpostError:
     error.code = str(code)
     error.exit_code = exit_code if isinstance(exit_code, int) and 0 < exit_code < 256 else 1
     return error
-
-
-def peer_uid(sock: socket.socket) -> int:
-    """Return the user id at the other end of a Unix socket. Raise OSError if the system does not
-    tell.
-    """
-    if sys.platform == "linux":
-        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        return int(struct.unpack("3i", raw)[1])
-    if sys.platform == "darwin":
-        # struct xucred: version, uid, groups (sys/ucred.h); SOL_LOCAL is 0 and LOCAL_PEERCRED 1.
-        return int(struct.unpack_from("2I", sock.getsockopt(0, 1, 76))[1])
-    raise OSError("this system does not tell who is at the other end of a socket")
-
-
-def peer_pid(sock: socket.socket) -> int | None:
-    """Return the process id at the other end of a Unix socket, if the system tells it; 0 is in another container."""
-    if sys.platform == "linux":
-        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        return int(struct.unpack("3i", raw)[0]) or None
-    if sys.platform == "darwin":
-        # LOCAL_PEERPID (sys/un.h).
-        return sock.getsockopt(0, 2) or None
-    return None

@@ -7,12 +7,10 @@ that come with them.
 
 from __future__ import annotations
 
-import array
 import asyncio
 import contextlib
 import logging
 import os
-import select
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -35,6 +33,7 @@ from peerpost.client.rpc import (
 )
 from peerpost.node.encoded import encoded
 from peerpost.node.tasks import EndsOwner, Tasks
+from peerpost.system.sockets import is_hung_up, receive_with_files
 
 __all__ = ["Caller"]
 
@@ -48,7 +47,6 @@ _HANGUP_CHECK_S = 0.5
 """How often to check whether a client is still there that closed its sending side and waits for answers."""
 MAX_UNSENT_BYTES = 1 << 16
 """Bytes of answers that a client may leave unread before its requests have to wait."""
-_FD_BYTES = array.array("i").itemsize
 
 _Id: TypeAlias = int | str | None
 
@@ -148,31 +146,20 @@ class Caller:
 
     def _readable(self) -> None:
         try:
-            data, control, flags, _ = self._socket.recvmsg(
-                _READ_BYTES,
-                socket.CMSG_SPACE(MAX_FDS * _FD_BYTES),
-                getattr(socket, "MSG_CMSG_CLOEXEC", 0),
-            )
+            data, fds, cut = receive_with_files(self._socket, _READ_BYTES, MAX_FDS)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             self._hang_up()
             return
-        self._collect_fds(control)
-        if len(self._fds) > MAX_FDS or flags & socket.MSG_CTRUNC:
+        self._fds.extend(fds)
+        if len(self._fds) > MAX_FDS or cut:
             self._reject(INVALID_REQUEST, f"more than {MAX_FDS} open files")
         elif data:
             self._buffer += data
             self._take_lines()
         else:
             self._end_of_input()
-
-    def _collect_fds(self, control: list[tuple[int, int, bytes]]) -> None:
-        for level, kind, data in control:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                fds = array.array("i")
-                fds.frombytes(data[: len(data) - len(data) % _FD_BYTES])
-                self._fds.extend(fds)
 
     def _take_lines(self) -> None:
         *lines, rest = self._buffer.split(b"\n")
@@ -206,7 +193,7 @@ class Caller:
         """Finish for a client that sends no more; with `nc -N` or `socat` it may still listen."""
         self._at_end = True
         self._stop_reading()
-        if self._is_gone() or not self._busy:
+        if is_hung_up(self._socket) or not self._busy:
             self._hang_up()
         else:
             self._watch()
@@ -221,16 +208,10 @@ class Caller:
         self._watching = False
         if self._closing or self._reading:
             return
-        if self._is_gone():
+        if is_hung_up(self._socket):
             self._hang_up()
         else:
             self._watch()
-
-    def _is_gone(self) -> bool:
-        """Whether both directions are closed, which poll reports as a hang-up."""
-        poll = select.poll()
-        poll.register(self._socket, 0)
-        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
     # Requests
 

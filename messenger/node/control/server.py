@@ -18,11 +18,13 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from peerpost.client.paths import MAX_SOCKET_PATH_BYTES, HomePaths
-from peerpost.client.rpc import Final, Handler, Request, error_object, peer_uid
+from peerpost.client.paths import HomePaths
+from peerpost.client.rpc import Final, Handler, Request, error_object
 from peerpost.errors import UnavailableError
 from peerpost.node.encoded import encoded
 from peerpost.node.tasks import Tasks
+from peerpost.system import user_id
+from peerpost.system.sockets import MAX_SOCKET_PATH_BYTES, peer_uid, unix_socket
 
 from .caller import Caller
 
@@ -125,7 +127,7 @@ class ControlServer:
         # The temporary name is not longer than the real one, so it fits if that one does.
         draft = path.with_name(f".c{os.getpid():x}")
         draft.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener = unix_socket()
         try:
             listener.bind(os.fspath(draft))
             draft.chmod(0o600)
@@ -173,7 +175,7 @@ class ControlServer:
         except OSError as error:
             log.warning("refused a connection to the control socket: %s", error)
             return False
-        if uid != os.geteuid():
+        if uid != user_id():
             log.warning("refused user %d at the control socket", uid)
             return False
         if len(self._connections) >= self._max_connections:
