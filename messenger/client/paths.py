@@ -12,6 +12,8 @@ from peerpost.errors import ConfigError, LockedError, NoIdentityError
 from peerpost.system import data_folder, home_folder
 from peerpost.system.sockets import MAX_SOCKET_PATH_BYTES
 
+from .loopback import Loopback, read
+
 __all__ = ["HomePaths", "default_home"]
 
 _ANOTHER = "choose a home folder: --home DIR"
@@ -80,14 +82,17 @@ class HomePaths:
 
     @property
     def control_file(self) -> Path:
-        """Says where the control socket is when the home's own path is too long for one."""
+        """Says where the control socket is when the home's own path is too long for one, or it is on the loopback."""
         return self.home / "control.json"
 
     @property
-    def control_path(self) -> str | None:
-        """Where the node of this home listens, or None where nothing says so."""
+    def control(self) -> str | Loopback | None:
+        """Where the node of this home listens: the path of a socket, or a port; None where nothing says so.
+
+        Raises OSError, and LockedError if others may read what says so.
+        """
         try:
-            stored = self.control_file.read_bytes()
+            stored, is_private = read(self.control_file)
         except (FileNotFoundError, NotADirectoryError):
             usual = os.fspath(self.socket)
             return usual if len(os.fsencode(usual)) <= MAX_SOCKET_PATH_BYTES else None
@@ -95,7 +100,16 @@ class HomePaths:
             where = json.loads(stored)
         except ValueError:
             return None
-        path = where.get("unix") if isinstance(where, dict) else None
+        if not isinstance(where, dict):
+            return None
+        if "port" in where:
+            if not is_private:
+                raise LockedError(
+                    f"others may read {self.control_file}, or have made it",
+                    hint="delete it, and the node makes it anew",
+                )
+            return Loopback.parse(where)
+        path = where.get("unix")
         return path if isinstance(path, str) and "\0" not in path else None
 
     @property

@@ -1,7 +1,8 @@
 """What the control socket speaks: JSON-RPC 2.0, one object per line, in UTF-8.
 
 A request may carry open files: they travel beside its first byte (SCM_RIGHTS) and the member
-`"fds": N` says how many of them are its own. A streaming method sends notifications `{"method":
+`"fds": N` says how many of them are its own. On the loopback none can travel, and `"files": [...]`
+says where they are instead (`handover`). A streaming method sends notifications `{"method":
 "<method>.event", "params": {"id", "event"}}` before its result. This module is shared by both ends
 and imports nothing that would slow a command down.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from peerpost import errors
@@ -80,25 +81,41 @@ class Request:
     The server closes the files when the call ends; a handler that needs one for longer duplicates it.
     """
 
-    __slots__ = ("_fds", "method", "params")
+    __slots__ = ("_fds", "_files", "method", "params")
 
-    def __init__(self, method: str, params: dict[str, Any], fds: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        method: str,
+        params: dict[str, Any],
+        fds: Iterable[int] = (),
+        files: Sequence[object] = (),
+    ) -> None:
+        """Take the descriptors that came, or else what was said of `files` that are to be opened here."""
         self.method = method
         self.params = params
-        self._fds = list(fds)
+        self._fds = dict(enumerate(fds))
+        self._files = files
 
-    def fd(self, index: int) -> int:
+    def fd(self, index: int, *, writes: bool = False) -> int:
         """Return descriptor `index`, which stays the request's. Raise InvalidParamsError if there
-        is none.
+        is none, NoInputError or StorageError if the file cannot be opened here, to write to it or to read.
         """
-        if not 0 <= index < len(self._fds):
+        if index not in self._fds and 0 <= index < len(self._files):
+            from .handover import taken_over
+
+            try:
+                self._fds[index] = taken_over(self._files[index], writes=writes)
+            except ValueError as error:
+                raise InvalidParamsError(f"file {index}: {error}") from None
+        if index not in self._fds:
             raise InvalidParamsError(f"no file {index} came with this request")
         return self._fds[index]
 
     def close(self) -> None:
         """Close every descriptor."""
+        self._files = ()
         while self._fds:
-            os.close(self._fds.pop())
+            os.close(self._fds.popitem()[1])
 
     def params_as(self, type_: type[T]) -> T:
         """Return the parameters as a msgspec Struct. Raise InvalidParamsError naming what does not

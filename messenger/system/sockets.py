@@ -15,8 +15,10 @@ __all__ = [
     "MAX_SOCKET_PATH_BYTES",
     "TCP_NOTSENT_LOWAT",
     "TCP_USER_TIMEOUT",
+    "exclusive",
     "is_hung_up",
     "own_address",
+    "passes_files",
     "peer_pid",
     "peer_uid",
     "receive_with_files",
@@ -44,11 +46,17 @@ def unix_socket() -> socket.socket:
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
 
+def exclusive(sock: socket.socket) -> None:
+    """Make sure that no other program shares the port that a socket will listen on."""
+    if sys.platform == "win32":
+        # Without it another one could, even of another user. Elsewhere nobody can.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+
+
 def own_address(sock: socket.socket) -> None:
     """Make the port that a socket will listen on its own; after a crash it may have the same one again."""
-    if sys.platform == "win32":
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-    else:
+    exclusive(sock)
+    if sys.platform != "win32":
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
@@ -74,6 +82,11 @@ def peer_pid(sock: socket.socket) -> int | None:
         # LOCAL_PEERPID (sys/un.h).
         return sock.getsockopt(0, 2) or None
     return None
+
+
+def passes_files(sock: socket.socket) -> bool:
+    """Return whether open files can travel on a socket."""
+    return sys.platform != "win32" and sock.family == socket.AF_UNIX
 
 
 def send_with_files(sock: socket.socket, data: bytes, fds: Sequence[int]) -> int:

@@ -33,7 +33,7 @@ from peerpost.client.rpc import (
 )
 from peerpost.node.encoded import encoded
 from peerpost.node.tasks import EndsOwner, Tasks
-from peerpost.system.sockets import is_hung_up, receive_with_files
+from peerpost.system.sockets import is_hung_up, passes_files, receive_with_files
 
 __all__ = ["Caller"]
 
@@ -63,6 +63,7 @@ class Caller:
         on_closed: Callable[[Caller], None],
     ) -> None:
         self._socket = sock
+        self._passes_files = passes_files(sock)
         self._handler = handler
         self._tasks = tasks
         self._on_closed = on_closed
@@ -237,8 +238,14 @@ class Caller:
             # Which files belong to which request is no longer known.
             self._reject(INVALID_REQUEST, "'fds' is not the number of files that came along", id_)
             return
+        files = message.get("files", [])
+        # Elsewhere a descriptor shows what the caller may open; the node itself may be able to open more.
+        if not isinstance(files, list) or len(files) > (0 if self._passes_files else MAX_FDS):
+            self._reject(INVALID_REQUEST, "'files' is not for this connection", id_)
+            return
         fds = [self._fds.popleft() for _ in range(wanted)]
-        request = Request(message["method"], params if isinstance(params, dict) else {}, fds)
+        given = params if isinstance(params, dict) else {}
+        request = Request(message["method"], given, fds, files)
         silent = "id" not in message  # a notification is answered by nothing
         try:
             if not isinstance(params, dict):
@@ -284,6 +291,8 @@ class Caller:
             except Exception as error:  # noqa: BLE001 - the client hears of it
                 outcome = error
             line = _line_of(id_, request, outcome)
+            # First: on Windows nobody can rename a file that is open here.
+            request.close()
             if not silent:
                 await self._send(line)
 
