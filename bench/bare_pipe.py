@@ -26,7 +26,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from peerpost import fastpath
-from peerpost.system import keep_freed_memory
+from peerpost.system.processes import keep_freed_memory
 
 TAG_BYTES = 16
 RECORD_BYTES = 65535 - TAG_BYTES

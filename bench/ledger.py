@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from peerpost import fastpath
 from peerpost.fastpath import LANES
-from peerpost.system import keep_freed_memory
+from peerpost.system.processes import keep_freed_memory
 
 CHUNK_BYTES = 1 << 18
 RECORD_BYTES = 65519

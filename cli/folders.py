@@ -16,17 +16,12 @@ import stat
 from pathlib import Path
 from typing import Self
 
+from peerpost import system
+
 __all__ = ["Folder"]
 
-_BY_DESCRIPTOR = hasattr(os, "O_DIRECTORY") and os.open in os.supports_dir_fd
-_FOLDER_FLAGS = (
-    os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NOFOLLOW", 0)
-)  # fmt: skip
-_NEW_FLAGS = (
-    os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-)  # fmt: skip
+_FOLDER_FLAGS = os.O_RDONLY | system.O_DIRECTORY | system.O_NOFOLLOW | system.OPEN
+_NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.O_NOFOLLOW | system.OPEN
 _REPARSE_POINT = 0x400
 
 
@@ -41,11 +36,11 @@ class Folder:
     @classmethod
     def open(cls, path: str | Path, *, follow: bool = False) -> Self:
         """Open a folder by the path that the user gave, by default none that is itself a link."""
-        if not _BY_DESCRIPTOR:
+        if not system.BY_FOLDER:
             if not follow:
                 _refuse_link(os.lstat(path), path)
             return cls(None, os.path.abspath(path))  # noqa: PTH100 - it must not resolve links
-        flags = _FOLDER_FLAGS & ~(os.O_NOFOLLOW if follow else 0)
+        flags = _FOLDER_FLAGS & ~(system.O_NOFOLLOW if follow else 0)
         return cls(os.open(path, flags), str(path))
 
     def folder(self, name: str) -> Folder:

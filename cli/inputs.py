@@ -14,6 +14,7 @@ import click
 
 from peerpost.errors import BadInputError, NoInputError
 from peerpost.stdio import inherited, read_up_to
+from peerpost.system import OPEN
 
 __all__ = [
     "AcceptLimit",
@@ -116,7 +117,7 @@ def open_input(path: str, *, folders: bool = False) -> int:
             raise NoInputError(f"{path} is a folder", hint="name a file in it")
         if own is not None:
             return os.dup(own)
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | OPEN)
     except FileNotFoundError:
         raise NoInputError(f"there is no file {path}", hint=nearest(path)) from None
     except PermissionError:

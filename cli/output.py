@@ -85,8 +85,8 @@ def special(out: str, *, force: bool) -> int | None:
                 f"{path} is a link to a pipe or a device",
                 hint=f"name that itself: {path.parent / path.readlink()}; or --force to write to it",
             )
-        flags = os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC
-        fd = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
+        flags = os.O_WRONLY | system.O_NOCTTY | system.OPEN
+        fd = os.open(path, flags if follow else flags | system.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     except (OSError, RuntimeError, ValueError) as error:
@@ -125,7 +125,7 @@ def target(out: str, *, force: bool, mode: int = 0o666) -> Iterator[int]:
     _look_at(path, force=force)
     draft = path.with_name(f".{secrets.token_hex(6)}.peerpost-part")
     try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | system.OPEN
         fd = os.open(draft, flags, mode)
     except OSError as error:
         raise CannotCreateError(f"cannot create {path}: {error.strerror}") from None

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import select
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from peerpost.errors import (
 )
 from peerpost.holes import SparseWriter
 from peerpost.store.files.names import stays_within
+from peerpost.system import Ready
 
 from .flushing import Flusher
 from .folders import Folder
@@ -156,6 +156,7 @@ class _Pipe:
 
     def __init__(self, fd: int, stopped: Callable[[], bool]) -> None:
         self._fd = fd
+        self._ready = Ready(reads=[fd])
         self._stopped = stopped
         self._have = memoryview(b"")
 
@@ -179,8 +180,7 @@ class _Pipe:
 
     def _wait(self) -> None:
         while not self._stopped():
-            # On Windows a pipe cannot be waited for.
-            if os.name == "nt" or select.select([self._fd], [], [], _LOOK_S)[0]:
+            if self._ready.wait(_LOOK_S):
                 return
         raise CutError("interrupted")
 

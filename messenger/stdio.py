@@ -11,12 +11,12 @@ from __future__ import annotations
 import errno
 import io
 import os
-import select
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from .errors import NoInputError, StorageError
+from .system import Ready
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -45,7 +45,7 @@ def write_all(fd: int, data: ReadableBuffer) -> None:
         try:
             left = left[os.write(fd, left) :]
         except BlockingIOError:
-            _wait(fd, select.POLLOUT)
+            Ready(writes=[fd]).wait()
 
 
 def read(fd: int, size_bytes: int) -> bytes:
@@ -54,7 +54,7 @@ def read(fd: int, size_bytes: int) -> bytes:
         try:
             return os.read(fd, size_bytes)
         except BlockingIOError:
-            _wait(fd, select.POLLIN)
+            Ready(reads=[fd]).wait()
         except OSError as error:
             raise NoInputError(f"cannot read the input: {error.strerror or error}") from None
 
@@ -65,12 +65,6 @@ def read_up_to(fd: int, size_bytes: int) -> bytes:
     while len(data) < size_bytes and (part := read(fd, size_bytes - len(data))):
         data += part
     return data
-
-
-def _wait(fd: int, for_what: int) -> None:
-    poll = select.poll()
-    poll.register(fd, for_what)
-    poll.poll()
 
 
 def take_over() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 import time
 
 TYPE_CHECKING = False
@@ -94,7 +95,7 @@ class _State:
 
 
 def _alarm(after_s: float) -> None:
-    if hasattr(signal, "setitimer"):
+    if sys.platform != "win32":
         signal.setitimer(signal.ITIMER_REAL, after_s)
 
 
@@ -111,20 +112,20 @@ def hand_to(handler: Callable[[int, FrameType | None], object] | signal.Handlers
 def quietly() -> None:
     """Have a signal end the process at once and without a word: for as long as it has not begun anything."""
     hand_to(lambda number, _: os._exit(128 + number))
-    if hasattr(signal, "pthread_sigmask"):
+    if sys.platform != "win32":
         # Whoever became this process has held them back until here (`block`).
         signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
 
 
 def block() -> None:
     """Hold signals back, for a process that is about to become another one, which begins with `quietly`."""
-    if hasattr(signal, "pthread_sigmask"):
+    if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
 
 
 def take() -> None:
     """Have the first signal raise Stopped, in the main thread."""
-    if hasattr(signal, "SIGALRM"):
+    if sys.platform != "win32":
         signal.signal(signal.SIGALRM, _state.end)
     hand_to(_state.arrived)
 

@@ -22,7 +22,13 @@ settings.register_profile("peerpost", deadline=None)
 settings.load_profile("peerpost")
 
 # PEERPOST_PURE and the like choose what is tested and stay; these would change what is expected.
-SETTINGS = {"PEERPOST_HOME", "PEERPOST_LOG", "PEERPOST_LOOP", "PEERPOST_PASSPHRASE"}
+SETTINGS = {
+    "PEERPOST_CONTROL",
+    "PEERPOST_HOME",
+    "PEERPOST_LOG",
+    "PEERPOST_LOOP",
+    "PEERPOST_PASSPHRASE",
+}
 SETTINGS |= {"RUST_LOG", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE"}
 HOMES = ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
 

@@ -42,7 +42,7 @@ FOLDERS: dict[str, set[str]] = {
     "": set(),
     "raw_bytes": set(),
     "errors": {"raw_bytes"},
-    "stdio": {"errors"},
+    "stdio": {"errors", "system"},
     "stopping": set(),
     "system": {"errors"},
     "invisible": set(),

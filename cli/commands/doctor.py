@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from peerpost.system import is_mine
+
 from ..app import App, Command, pass_app
 
 __all__ = ["doctor"]
@@ -37,7 +39,7 @@ def _home_rows(home: Path) -> list[dict[str, Any]]:
         return [_row("home", True, f"{home} (not made yet)")]
     rows = [_row("home", os.access(home, os.R_OK | os.W_OK | os.X_OK), str(home), "make it yours")]
     found = home.stat()
-    private = not stat.S_IMODE(found.st_mode) & 0o077 and found.st_uid == os.geteuid()
+    private = is_mine(found)
     mode = f"{stat.S_IMODE(found.st_mode):04o}, owner {found.st_uid}"
     rows.append(_row("permissions", private, mode, f"chmod 700 {home}"))
     return rows

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from typing import TYPE_CHECKING
 
 import click
 
 from peerpost.errors import AlreadyRunningError, UnavailableError
-from peerpost.system import ProcessMark, signal_process
+from peerpost.system.processes import ProcessMark, ask_to_end, wait_for_exit
 
 from ..app import App, Group, pass_app
-from ..process import become, wait_for_exit
+from ..process import become
 
 if TYPE_CHECKING:
     from peerpost.client.connection import NodeConnection
@@ -185,7 +184,7 @@ def stop(app: App) -> None:
         gone = _ask_to_stop(found, mark) or mark is not None
     elif mark is not None:
         # Its socket is gone or full, but it is surely this process: nothing else of this machine has its mark.
-        _signal_to_stop(mark)
+        ask_to_end(mark)
         gone = True
     else:
         raise UnavailableError(
@@ -213,14 +212,8 @@ def _ask_to_stop(found: NodeConnection, mark: ProcessMark | None) -> bool:
             # It is leaving, or does not answer. Even a node whose loop is blocked reacts to a signal.
             if mark is None:
                 return found.wait_closed(STOP_TIMEOUT_S)
-            _signal_to_stop(mark)
+            ask_to_end(mark)
         return mark is None and found.wait_closed(STOP_TIMEOUT_S)
-
-
-def _signal_to_stop(mark: ProcessMark) -> None:
-    signal_process(mark, signal.SIGTERM)
-    # One that was stopped (SIGSTOP) takes it only once it goes on.
-    signal_process(mark, signal.SIGCONT)
 
 
 def _by_force(mark: ProcessMark | None) -> str:

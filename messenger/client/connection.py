@@ -7,23 +7,25 @@ import functools
 import json
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, TypeVar
 
 from peerpost import __version__, stopping
 from peerpost.errors import LockedError, PeerpostError, UnavailableError
+from peerpost.system import sockets, user_id
+from peerpost.system.sockets import peer_pid, peer_uid
 
+from . import loopback
 from .backlog import SilentError, connect_in_turn
+from .handover import handed_over
 from .looking import is_an_act
+from .loopback import Loopback
 from .paths import HomePaths
 from .rpc import (
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
     encode_request,
     error_from,
-    peer_pid,
-    peer_uid,
 )
 
 __all__ = [
@@ -70,11 +72,11 @@ class NodeConnection:
         self,
         sock: socket.socket,
         *,
-        path: str = "",
+        where: str | Loopback = "",
         on_silence: Callable[[], None] | None = None,
     ) -> None:
-        """Take a socket connected to `path`; `on_silence` is called whenever nothing has come for `SILENCE_S`."""
-        self._path = path
+        """Take a socket connected to `where`; `on_silence` is called whenever nothing has come for `SILENCE_S`."""
+        self._where = where
         self._socket = sock
         self._on_silence = on_silence
         if on_silence is not None:
@@ -84,7 +86,7 @@ class NodeConnection:
         self._due: set[int] = set()
         """Acts that were asked for and not answered: a signal waits for them."""
         self._heard = False
-        self.pid = peer_pid(sock)
+        self.pid = where.pid if isinstance(where, Loopback) else peer_pid(sock)
         """The node's process id, if the system tells it and it means the same here."""
 
     def __enter__(self) -> Self:
@@ -138,7 +140,10 @@ class NodeConnection:
             self._due.add(self._last_id)
             stopping.asked()
         request = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params or {}}
-        if fds:
+        if fds and isinstance(self._where, Loopback):
+            request["files"] = [handed_over(fd) for fd in fds]
+            fds = ()
+        elif fds:
             request["fds"] = len(fds)
         self._heard = False
         self._send(encode_request(request), fds)
@@ -173,17 +178,15 @@ class NodeConnection:
 
     def other_version(self) -> UnavailableError | None:
         """Return the error for a node of another version than ours; None if the versions are the same."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # Beside this connection, on which answers to other requests may be on their way.
-            sock.connect(self._path)
-            beside = NodeConnection(sock)
-            beside.give_up_after(PROBE_S)
-            version = beside.call("node.status")["version"]
+            with NodeConnection(
+                _reach(self._where, patience_s=PROBE_S), where=self._where
+            ) as beside:
+                beside.give_up_after(PROBE_S)
+                version = beside.call("node.status")["version"]
         except (PeerpostError, OSError, LookupError, TypeError):
             return None
-        finally:
-            sock.close()
         if version == __version__:
             return None
         return UnavailableError(
@@ -220,7 +223,7 @@ class NodeConnection:
 
     def _send(self, line: bytes, fds: Sequence[int]) -> None:
         try:
-            first = (lambda: socket.send_fds(self._socket, [line], fds)) if fds else None
+            first = (lambda: sockets.send_with_files(self._socket, line, fds)) if fds else None
             sent = self._patiently(first or (lambda: self._socket.send(line)))
             # Once all is sent, send nothing more, not even zero bytes: the node may have read it and be gone.
             while sent < len(line):
@@ -262,8 +265,9 @@ class NodeConnection:
             data = self._patiently(lambda: self._socket.recv(_READ_BYTES))
         except ConnectionResetError:
             # Linux resets a Unix socket that is closed with bytes unread, and one that was never
-            # accepted; what had been read ends in a plain end of file.
-            if not self._heard:
+            # accepted; what had been read ends in a plain end of file. TCP may be reset at any time,
+            # and with that lose an answer that has come: what was done is not known then.
+            if not self._heard and not isinstance(self._where, Loopback):
                 raise UnreadError from None
             data = b""
         self._heard = True
@@ -284,47 +288,55 @@ def dial(
     `patience_s`, SilentError is raised after that time. Raises LockedError when the socket is someone else's.
     """
     stopping.look()
-    if not hasattr(socket, "AF_UNIX"):
-        raise UnavailableError(
-            f"the control socket needs Unix sockets, which Python lacks on {sys.platform}"
-        )
     paths = HomePaths(home)
     denied = LockedError(
         f"the node of {paths.home} belongs to another user",
         hint="use a home of your own: --home DIR",
     )
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     waiting = None if on_wait is None else _Waiting(paths, on_wait)
     try:
-        path = paths.control_path
-        if path is None:
-            sock.close()
+        where = paths.control
+        if where is None:
             return None
-        connect_in_turn(
-            sock,
-            path,
+        sock = _reach(
+            where,
             pid=lambda: _pid_of(paths),
-            told_after_s=SILENCE_S + PROBE_S,
             tell=None if waiting is None else lambda: waiting.tell(_pid_of(paths)),
             patience_s=patience_s,
         )
-        if peer_uid(sock) != os.geteuid():
-            raise denied
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
-        sock.close()
         return None
     except PermissionError:
-        sock.close()
         raise denied from None
     except OSError as error:
-        sock.close()
         raise UnavailableError(
             f"cannot reach the control socket of {paths.home}: {error.strerror or error}"
         ) from None
+    return NodeConnection(sock, where=where, on_silence=None if waiting is None else waiting.look)
+
+
+def _reach(
+    where: str | Loopback,
+    *,
+    pid: Callable[[], int | None] = lambda: None,
+    tell: Callable[[], None] | None = None,
+    patience_s: float | None = None,
+) -> socket.socket:
+    """Return a socket connected to a node of ours. Raises OSError, PermissionError if it is another user's."""
+    told_after_s = SILENCE_S + PROBE_S
+    if isinstance(where, Loopback):
+        return loopback.connect(where, told_after_s=told_after_s, tell=tell, patience_s=patience_s)
+    sock = sockets.unix_socket()
+    try:
+        connect_in_turn(
+            sock, where, pid=pid, told_after_s=told_after_s, tell=tell, patience_s=patience_s
+        )
+        if peer_uid(sock) != user_id():
+            raise PermissionError
     except BaseException:
         sock.close()
         raise
-    return NodeConnection(sock, path=path, on_silence=None if waiting is None else waiting.look)
+    return sock
 
 
 class _Waiting:

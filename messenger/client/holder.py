@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from peerpost.system import ProcessMark
+from peerpost.system import is_locked
+from peerpost.system.processes import ProcessMark
 
 from .paths import HomePaths
 
@@ -40,21 +41,8 @@ def holder_of(home: str | os.PathLike[str]) -> Holder | None:
             # For a process of another machine or container, only the lock itself tells whether it still runs.
             return (
                 Holder(mark, is_here=False)
-                if not mark.is_here and _is_locked(lock.fileno())
+                if not mark.is_here and is_locked(lock.fileno())
                 else None
             )
     except OSError:
         return None
-
-
-def _is_locked(fd: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    fcntl.flock(fd, fcntl.LOCK_UN)
-    return False

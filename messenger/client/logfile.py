@@ -14,6 +14,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from peerpost.system import O_NOFOLLOW, OPEN
+
 __all__ = ["KEPT", "LIMIT_BYTES", "LogFile", "rotate"]
 
 LIMIT_BYTES = 10 << 20
@@ -103,7 +105,7 @@ class LogFile:
         # The new file is made first, under another name: if that fails, the old one must stay in its place.
         draft = self._path.with_name(f"{self._path.name}.new")
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC
-        new = os.open(draft, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        new = os.open(draft, flags | O_NOFOLLOW | OPEN, 0o600)
         try:
             if full and self.is_in_place:
                 rotate(self._path, self._kept)

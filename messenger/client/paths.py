@@ -6,16 +6,17 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 from peerpost.errors import ConfigError, LockedError, NoIdentityError
+from peerpost.system import data_folder, home_folder
+from peerpost.system.sockets import MAX_SOCKET_PATH_BYTES
 
-__all__ = ["MAX_SOCKET_PATH_BYTES", "HomePaths", "default_home"]
+from .loopback import Loopback, read
+
+__all__ = ["HomePaths", "default_home"]
 
 _ANOTHER = "choose a home folder: --home DIR"
-MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
-"""Longest path a Unix socket can have: `sun_path` less its closing NUL (unix(7); macOS has 104)."""
 
 
 class HomePaths:
@@ -81,14 +82,17 @@ class HomePaths:
 
     @property
     def control_file(self) -> Path:
-        """Says where the control socket is when the home's own path is too long for one."""
+        """Says where the control socket is when the home's own path is too long for one, or it is on the loopback."""
         return self.home / "control.json"
 
     @property
-    def control_path(self) -> str | None:
-        """The control socket that the node of this home listens at, or None if none is known."""
+    def control(self) -> str | Loopback | None:
+        """Where the node of this home listens: the path of a socket, or a port; None where nothing says so.
+
+        Raises OSError, and LockedError if others may read what says so.
+        """
         try:
-            stored = self.control_file.read_bytes()
+            stored, is_private = read(self.control_file)
         except (FileNotFoundError, NotADirectoryError):
             usual = os.fspath(self.socket)
             return usual if len(os.fsencode(usual)) <= MAX_SOCKET_PATH_BYTES else None
@@ -96,7 +100,16 @@ class HomePaths:
             where = json.loads(stored)
         except ValueError:
             return None
-        path = where.get("unix") if isinstance(where, dict) else None
+        if not isinstance(where, dict):
+            return None
+        if "port" in where:
+            if not is_private:
+                raise LockedError(
+                    f"others may read {self.control_file}, or have made it",
+                    hint="delete it, and the node makes it anew",
+                )
+            return Loopback.parse(where)
+        path = where.get("unix")
         return path if isinstance(path, str) and "\0" not in path else None
 
     @property
@@ -124,12 +137,8 @@ def default_home() -> Path:
     given = os.environ.get("PEERPOST_HOME")
     if given:
         return _expanded(given)
-    if sys.platform == "darwin":
-        return _expanded("~/Library/Application Support/peerpost")
-    if sys.platform == "win32":
-        from platformdirs import user_data_path
-
-        return user_data_path("peerpost", appauthor=False)
+    if (usual := data_folder()) is not None:
+        return _expanded(usual) / "peerpost"
     base = os.environ.get("XDG_DATA_HOME", "").strip()
     if not base.startswith(("/", "~")):
         # A path that is not absolute counts as not set (XDG Base Directory Specification).
@@ -142,9 +151,7 @@ def _expanded(path: str) -> Path:
     try:
         if path[:2] in ("~", "~/") and os.environ.get("HOME") == "":
             # An empty HOME counts as not set; Python would take it for the root of the file system.
-            import pwd
-
-            return Path(pwd.getpwuid(os.getuid()).pw_dir, path[2:])
+            return home_folder() / path[2:]
         found = Path(path).expanduser()
     except (RuntimeError, KeyError):
         raise ConfigError(

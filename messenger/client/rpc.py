@@ -1,7 +1,8 @@
 """What the control socket speaks: JSON-RPC 2.0, one object per line, in UTF-8.
 
 A request may carry open files: they travel beside its first byte (SCM_RIGHTS) and the member
-`"fds": N` says how many of them are its own. A streaming method sends notifications `{"method":
+`"fds": N` says how many of them are its own. On the loopback none can travel, and `"files": [...]`
+says where they are instead (`handover`). A streaming method sends notifications `{"method":
 "<method>.event", "params": {"id", "event"}}` before its result. This module is shared by both ends
 and imports nothing that would slow a command down.
 """
@@ -11,10 +12,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-import socket
-import struct
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from peerpost import errors
@@ -40,8 +38,6 @@ __all__ = [
     "encode_request",
     "error_from",
     "error_object",
-    "peer_pid",
-    "peer_uid",
     "too_many_open",
 ]
 
@@ -87,25 +83,41 @@ class Request:
     The server closes the files when the call ends; a handler that needs one for longer duplicates it.
     """
 
-    __slots__ = ("_fds", "method", "params")
+    __slots__ = ("_fds", "_files", "method", "params")
 
-    def __init__(self, method: str, params: dict[str, Any], fds: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        method: str,
+        params: dict[str, Any],
+        fds: Iterable[int] = (),
+        files: Sequence[object] = (),
+    ) -> None:
+        """Take the descriptors that came, or else what was said of `files` that are to be opened here."""
         self.method = method
         self.params = params
-        self._fds = list(fds)
+        self._fds = dict(enumerate(fds))
+        self._files = files
 
-    def fd(self, index: int) -> int:
+    def fd(self, index: int, *, writes: bool = False) -> int:
         """Return descriptor `index`, which stays the request's. Raise InvalidParamsError if there
-        is none.
+        is none, NoInputError or StorageError if the file cannot be opened here, to write to it or to read.
         """
-        if not 0 <= index < len(self._fds):
+        if index not in self._fds and 0 <= index < len(self._files):
+            from .handover import taken_over
+
+            try:
+                self._fds[index] = taken_over(self._files[index], writes=writes)
+            except ValueError as error:
+                raise InvalidParamsError(f"file {index}: {error}") from None
+        if index not in self._fds:
             raise InvalidParamsError(f"no file {index} came with this request")
         return self._fds[index]
 
     def close(self) -> None:
         """Close every descriptor."""
+        self._files = ()
         while self._fds:
-            os.close(self._fds.pop())
+            os.close(self._fds.popitem()[1])
 
     def params_as(self, type_: type[T]) -> T:
         """Return the parameters as a msgspec Struct. Raise InvalidParamsError naming what does not
@@ -214,27 +226,3 @@ def _known(message: str, data: dict[str, Any]) -> PeerpostError:
     error.code = str(code)
     error.exit_code = exit_code if isinstance(exit_code, int) and 0 < exit_code < 256 else 1
     return error
-
-
-def peer_uid(sock: socket.socket) -> int:
-    """Return the user id at the other end of a Unix socket. Raise OSError if the system does not
-    tell.
-    """
-    if sys.platform == "linux":
-        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        return int(struct.unpack("3i", raw)[1])
-    if sys.platform == "darwin":
-        # struct xucred: version, uid, groups (sys/ucred.h); SOL_LOCAL is 0 and LOCAL_PEERCRED 1.
-        return int(struct.unpack_from("2I", sock.getsockopt(0, 1, 76))[1])
-    raise OSError("this system does not tell who is at the other end of a socket")
-
-
-def peer_pid(sock: socket.socket) -> int | None:
-    """Return the process id at the other end of a Unix socket, if the system tells it; 0 is in another container."""
-    if sys.platform == "linux":
-        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        return int(struct.unpack("3i", raw)[0]) or None
-    if sys.platform == "darwin":
-        # LOCAL_PEERPID (sys/un.h).
-        return sock.getsockopt(0, 2) or None
-    return None

@@ -8,7 +8,6 @@ inherited files, output to `node.log`.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -18,9 +17,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peerpost import errors
+from peerpost import errors, system
 from peerpost.errors import PeerpostError, StorageError, UnavailableError
-from peerpost.system import private_dir, who_is
+from peerpost.system import private_dir, processes
 
 from .holder import holder_of
 from .logfile import KEPT, LIMIT_BYTES, rotate
@@ -81,7 +80,7 @@ def start(
                 return node
             if time.monotonic() > deadline:
                 holder = holder_of(paths.home)
-                who = "" if holder is None else f" (process {who_is(holder.mark)})"
+                who = "" if holder is None else f" (process {processes.who_is(holder.mark)})"
                 raise errors.AlreadyRunningError(
                     f"another node{who} holds {paths.home} and does not answer",
                     hint="it may be starting or leaving: try again, or end it: peerpost node stop",
@@ -97,7 +96,7 @@ def _arguments(paths: HomePaths, idle_exit: bool, extra: tuple[str, ...]) -> lis
 
 def _open(path: os.PathLike[str], flags: int) -> int:
     try:
-        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        return os.open(path, flags | os.O_CREAT | system.O_NOFOLLOW | system.OPEN, 0o600)
     except PermissionError:
         raise errors.LockedError(
             f"{path} cannot be opened",
@@ -115,10 +114,7 @@ def _spawn_lock(
     lock = _open(paths.spawn_lock, os.O_RDWR)
     try:
         while True:
-            held = False
-            with suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held = True
+            held = system.try_lock(lock)
             node = dial()
             if node is not None or held:
                 break
@@ -152,9 +148,9 @@ def _start_once(
             stdout=log_fd,
             stderr=log_fd,
             close_fds=True,
-            start_new_session=True,
             cwd=paths.home,
             env={name: value for name, value in os.environ.items() if name not in _LEFT_BEHIND},
+            **processes.detached(),
         )
     except OSError as error:
         raise UnavailableError(f"the node cannot be started: {error.strerror}") from None
@@ -190,17 +186,17 @@ def _open_log(paths: HomePaths) -> tuple[int, int]:
         if paths.node_log.stat().st_size > LIMIT_BYTES:
             rotate(paths.node_log, KEPT)
     try:
-        fd = _open(paths.node_log, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+        fd = _open(paths.node_log, os.O_WRONLY | os.O_APPEND | system.O_NONBLOCK)
     except StorageError:
         # If node.log is a link or a pipe, or there is no room for a file, the node runs without a log.
-        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 0
+        return os.open(os.devnull, os.O_WRONLY | system.OPEN), 0
     return fd, os.fstat(fd).st_size
 
 
 def _last_lines(path: Path, before: int) -> list[str]:
     """Return what was written to the log since it had this length; nothing if it is no file."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | system.O_NOFOLLOW | system.O_NONBLOCK | system.OPEN)
         with os.fdopen(fd, "rb") as log:
             end = log.seek(0, os.SEEK_END)
             # It is shorter than before, so it was rotated meanwhile, and all of it is from this start.

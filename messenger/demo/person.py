@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -91,23 +90,23 @@ class Person:
 
     async def kill(self) -> None:
         """End the node as a power cut would: no goodbye."""
-        await self._end(signal.SIGKILL)
+        await self._end(kills=True)
 
     async def stop(self) -> None:
         """Ask the node to leave."""
-        await self._end(signal.SIGTERM)
+        await self._end()
 
     async def close(self) -> None:
         """Stop the node and the link."""
-        await self._end(signal.SIGTERM)
+        await self._end()
         await self.link.stop()
 
-    async def _end(self, number: int) -> None:
+    async def _end(self, *, kills: bool = False) -> None:
         process, self._process = self._process, None
         if process is None:
             return
         if process.returncode is None:
-            process.send_signal(number)
+            process.kill() if kills else process.terminate()
         try:
             async with asyncio.timeout(20):
                 await process.wait()

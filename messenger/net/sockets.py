@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import array
 import asyncio
 import contextlib
 import socket
-import sys
 from typing import Any
 
 from peerpost.errors import BadInputError, UnavailableError
+from peerpost.system import sockets as system_sockets
+from peerpost.system.sockets import TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT, own_address
 from peerpost.wire.address import Address
-
-if sys.platform == "linux":
-    import fcntl
-
-    SIOCOUTQNSD = 0x894B
-    """Of linux/sockios.h."""
 
 __all__ = [
     "bind",
@@ -55,10 +49,7 @@ def bind(address: Address) -> socket.socket:
         raise BadInputError(f"{address}: listen on an IP address")
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        own_address(sock)
         if family is socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((host, port))
@@ -97,8 +88,8 @@ def tune(sock: socket.socket) -> None:
         (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     ]
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        wanted.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS))
+    if TCP_USER_TIMEOUT is not None:
+        wanted.append((socket.IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS))
     for level, option, value in wanted:
         with contextlib.suppress(OSError):
             sock.setsockopt(level, option, value)
@@ -113,9 +104,9 @@ def keep_unsent(transport: asyncio.Transport, size_bytes: int) -> None:
     high_bytes = min(size_bytes, MOST_BUFFERED_BYTES)
     transport.set_write_buffer_limits(high_bytes, high_bytes // 4)
     sock = transport.get_extra_info("socket")
-    if sock is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+    if sock is not None and TCP_NOTSENT_LOWAT is not None:
         with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size_bytes // 2)
+            sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, size_bytes // 2)
 
 
 def unsent_bytes(transport: asyncio.Transport) -> int:
@@ -124,9 +115,4 @@ def unsent_bytes(transport: asyncio.Transport) -> int:
     It may be more than `keep_unsent` allows: Linux fills its next segment up to 64 KiB, whatever the limit.
     """
     sock = transport.get_extra_info("socket")
-    if sys.platform != "linux" or sock is None:
-        return 0
-    answer = array.array("i", [0])
-    with contextlib.suppress(OSError, ValueError):  # The latter where it is closed.
-        fcntl.ioctl(sock.fileno(), SIOCOUTQNSD, answer)
-    return answer[0]
+    return 0 if sock is None else system_sockets.unsent_bytes(sock)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from peerpost.client import config as configuration
@@ -18,7 +18,8 @@ from peerpost.client.paths import HomePaths
 from peerpost.errors import PeerpostError
 from peerpost.stdio import OutputError
 from peerpost.store.homelock import HomeLock
-from peerpost.system import keep_freed_memory, private_dir
+from peerpost.system import private_dir, signals
+from peerpost.system.processes import keep_freed_memory, niceness
 from peerpost.wire import address
 
 from . import logs, surroundings
@@ -47,12 +48,14 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def _runner() -> asyncio.Runner:
-    """Make a runner on uvloop, or on the standard loop if uvloop is not installed."""
-    if os.environ.get("PEERPOST_LOOP") == "asyncio" or sys.platform == "win32":
-        return asyncio.Runner()
-    import uvloop
+    """Make a runner on uvloop, or on the standard loop where there is none or the environment says so."""
+    if os.environ.get("PEERPOST_LOOP") != "asyncio":
+        with contextlib.suppress(ImportError):
+            import uvloop
 
-    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+            return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    # By name: on Windows the usual loop cannot wait for sockets that it has not made.
+    return asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)
 
 
 def main(argv: list[str], node_class: type[Node] = Node) -> int:
@@ -94,13 +97,6 @@ def _prepare(arguments: argparse.Namespace) -> Config:
     return config
 
 
-def _signals() -> Iterator[int]:
-    yield from (signal.SIGINT, signal.SIGTERM)
-    # SIGHUP comes when the terminal closes. Under nohup(1) it is ignored, and stays so.
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        yield signal.SIGHUP
-
-
 async def _serve(
     arguments: argparse.Namespace,
     config: Config,
@@ -118,8 +114,8 @@ async def _serve(
     )
     for what in surroundings.held_back():
         log.warning("the node %s: it has that from whoever started it", what)
-    if (niceness := surroundings.niceness()) > 0:
-        log.warning("the node has niceness %d from whoever started it", niceness)
+    if (nice := niceness()) > 0:
+        log.warning("the node has niceness %d from whoever started it", nice)
     code = 0
     received: list[int] = []
 
@@ -128,7 +124,7 @@ async def _serve(
         node.stop_soon(signal.Signals(number).name)
 
     # This comes before any thread begins: in a thread that exists already, the signals would not be blocked.
-    take_signals(_signals(), stop, watchdog)
+    take_signals(signals.ending(), stop, watchdog)
     watchdog.start(asyncio.get_running_loop())
     await node.run(on_ready=lambda: _announce(node, as_json=arguments.json))
     if received:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Protocol
 from peerpost.errors import AlreadyRunningError
 from peerpost.store.db.engine import Store
 from peerpost.store.homelock import HomeLock
-from peerpost.system import private_dir
+from peerpost.system import is_read_only, private_dir
 
 __all__ = ["CHECK_S", "ControlSocket", "Health"]
 
@@ -139,7 +138,7 @@ class Health:
                 self._mend(found, name, f"{name}/ was deleted")
         if self._control.lost:
             self._mend(found, "control socket", "the control socket was deleted or replaced")
-        if hasattr(os, "ST_RDONLY") and os.statvfs(self._home).f_flag & os.ST_RDONLY:
+        if is_read_only(self._home):
             found["disk"] = "the file system is read-only"
         elif (shortage := self._store.shortage()) is not None:
             found["disk"] = shortage

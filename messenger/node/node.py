@@ -27,6 +27,7 @@ from peerpost.node.control.methods import HOST_METHODS, METHODS
 from peerpost.node.control.server import DRAIN_S, ControlServer
 from peerpost.node.files.transfers import Transfers
 from peerpost.store.homelock import HomeLock
+from peerpost.system.processes import niceness
 
 from . import surroundings
 from .causes import cause_of
@@ -213,6 +214,6 @@ class Node:
             "unwell": dict(home.unwell),
             "failing": home.duties.failing(),
             "stalls": self._stalls(),
-            "niceness": surroundings.niceness(),
+            "niceness": niceness(),
             "held_back": surroundings.held_back(),
         }

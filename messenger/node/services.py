@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from peerpost import system
 from peerpost.client.config import Config
 from peerpost.node.session.rates import RateLimits
 from peerpost.store.db.engine import Store
+from peerpost.system.processes import processors
 
 from .duties import Duties
 from .events import Events
 
 __all__ = ["Services"]
 
-PROCESSORS = system.processors()
+PROCESSORS = processors()
 COMPUTED_BYTES = 1 << 20
 """How much is hashed and encrypted in one turn of the loop. It takes two milliseconds, and is four chunks, which the
 hash kernel processes in parallel."""

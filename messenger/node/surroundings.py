@@ -7,17 +7,11 @@ blocked signals and a umask that takes rights from the owner; what it cannot cor
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-from collections.abc import Iterator
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+from peerpost.system import processes, signals
 
-__all__ = ["held_back", "niceness", "put_right"]
+__all__ = ["held_back", "put_right"]
 
 _LEAST_FILES = 1024
 _LIMITS = {
@@ -38,35 +32,15 @@ def put_right(*, in_background: bool) -> None:
     In the foreground limits stay: a service manager has set them for this node.
     """
     os.umask(os.umask(0o077) & 0o077)
-    if not in_background or resource is None:
-        return
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    for number, _, hard in _limits().values():
-        # On macOS the hard limit for files is higher than what the system gives.
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(number, (hard, hard))
-
-
-def niceness() -> int:
-    """Return the niceness of this process; only root could lower it."""
-    return os.getpriority(os.PRIO_PROCESS, 0) if hasattr(os, "getpriority") else 0
+    if in_background:
+        signals.unblock()
+        processes.lift_limits(_LIMITS)
 
 
 def held_back() -> list[str]:
     """Return which limits hinder this process, in words."""
-    return list(_held_back())
-
-
-def _held_back() -> Iterator[str]:
-    for name, (_, soft, _) in _limits().items():
-        enough = name == "RLIMIT_NOFILE" and soft >= _LEAST_FILES
-        if soft != resource.RLIM_INFINITY and not enough:
-            yield _LIMITS[name].format(soft)
-
-
-def _limits() -> dict[str, tuple[int, int, int]]:
-    """Return number, soft and hard limit of those that this system has."""
-    if resource is None:
-        return {}
-    numbers = {name: getattr(resource, name) for name in _LIMITS if hasattr(resource, name)}
-    return {name: (number, *resource.getrlimit(number)) for name, number in numbers.items()}
+    return [
+        _LIMITS[name].format(soft)
+        for name, soft in processes.limits(_LIMITS).items()
+        if name != "RLIMIT_NOFILE" or soft < _LEAST_FILES
+    ]

@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from peerpost.system import signals
+
 from .clock import now_ms, rfc3339
 
 __all__ = ["Watchdog", "take_signals"]
@@ -149,11 +151,10 @@ def take_signals(
     Call this before any other thread runs, because that thread would get the signals. The process ends if there is no
     loop yet, or the loop does not turn.
     """
-    taken = set(numbers)
-    signal.pthread_sigmask(signal.SIG_BLOCK, taken)
+    next_signal = signals.awaited(numbers)
 
     def serve() -> None:
-        number = int(signal.sigwait(taken))
+        number = next_signal()
         if watchdog.do(lambda: on_signal(number)) is None:
             os._exit(128 + number)
         watchdog.see_to_end(number)

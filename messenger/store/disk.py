@@ -68,8 +68,7 @@ def errors(doing: str) -> Iterator[None]:
 
 def open_private(path: Path, flags: int) -> int:
     """Open a file without following a link. If it is created, it is private to its owner."""
-    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-    return os.open(path, flags | getattr(os, "O_BINARY", 0), 0o600)
+    return os.open(path, flags | system.O_NOFOLLOW | system.OPEN, 0o600)
 
 
 def open_direct(path: Path) -> int | None:
@@ -77,11 +76,10 @@ def open_direct(path: Path) -> int | None:
 
     Every buffer, length and offset must then be a multiple of `BLOCK_BYTES`.
     """
-    direct = getattr(os, "O_DIRECT", 0)
-    if not direct:
+    if not system.O_DIRECT:
         return None
     try:
-        return os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | direct)
+        return os.open(path, os.O_WRONLY | system.O_NOFOLLOW | system.OPEN | system.O_DIRECT)
     except OSError:
         return None
 
@@ -93,8 +91,7 @@ def aligned_buffer(size_bytes: int) -> memoryview:
 
 def open_source(path: str) -> int:
     """Open a file of the user for reading. If a named pipe has taken its place, this does not block."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-    return os.open(path, flags | getattr(os, "O_BINARY", 0))
+    return os.open(path, os.O_RDONLY | system.O_NONBLOCK | system.OPEN)
 
 
 def read_at(fd: int, size_bytes: int, offset: int) -> bytes:
@@ -118,8 +115,7 @@ def forget_cached(fd: int) -> None:
 
     After a failed write, the page cache may keep data as if it were written, although the disk does not have it.
     """
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    system.forget_cached(fd)
 
 
 def write_at(fd: int, buffers: Sequence[memoryview], offset: int) -> None:

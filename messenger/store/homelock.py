@@ -9,6 +9,7 @@ from typing import Self
 
 from peerpost import system
 from peerpost.errors import AlreadyRunningError
+from peerpost.system.processes import ProcessMark, this_process, who_is
 
 from . import disk
 
@@ -44,7 +45,7 @@ class HomeLock:
                         hint="see it with: peerpost node status; end it with: peerpost node stop",
                     )
                 os.ftruncate(fd, 0)
-                os.write(fd, system.this_process().text().encode())
+                os.write(fd, this_process().text().encode())
             except BaseException:
                 os.close(fd)
                 raise
@@ -78,4 +79,4 @@ def _holder(fd: int) -> str:
         text = os.read(fd, 512).decode(errors="replace")
     except OSError:
         text = ""
-    return system.who_is(system.ProcessMark.parse(text))
+    return who_is(ProcessMark.parse(text))

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from peerpost import system
-from peerpost.cli import process
+from peerpost.system import processes
 
 from .conftest import ENTRY, FakeNode, Shell
 
@@ -282,7 +281,7 @@ def test_node_status_and_stop(home: Path, shell: Shell) -> None:
 def test_node_stop_waits(node: FakeNode, shell: Shell) -> None:
     with subprocess.Popen(["sleep", "0.3"]) as child:
         node.answers["node.stop"] = {"state": "stopping", "pid": 1}
-        ours, started = system.this_process(), system._started(child.pid)
+        ours, started = processes.this_process(), processes._started(child.pid)
         mark = dataclasses.replace(ours, pid=child.pid, started=started)
         (node.home / "lock").write_text(mark.text())
         assert json.loads(shell("node", "stop", "--json").out) == {
@@ -295,11 +294,11 @@ def test_node_stop_waits(node: FakeNode, shell: Shell) -> None:
 def test_the_first_process_of_a_container_is_not_to_be_killed(
     node: FakeNode, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not (started := system._started(1)):
+    if not (started := processes._started(1)):
         pytest.skip("nothing tells when the first process has started")
     monkeypatch.setattr("peerpost.cli.commands.node.STOP_TIMEOUT_S", 0.2)
     node.answers["node.stop"] = {"state": "stopping", "pid": 1}
-    first = dataclasses.replace(system.this_process(), pid=1, started=started)
+    first = dataclasses.replace(processes.this_process(), pid=1, started=started)
     (node.home / "lock").write_text(first.text())
     ran = shell("node", "stop")
     assert ran.code == 69
@@ -310,8 +309,8 @@ def test_the_first_process_of_a_container_is_not_to_be_killed(
 def test_what_has_the_number_of_a_node_that_is_gone_is_not_waited_for() -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
         try:
-            gone = dataclasses.replace(system.this_process(), pid=other.pid, started="1")
-            assert process.wait_for_exit(gone, time.monotonic() + 5)
+            gone = dataclasses.replace(processes.this_process(), pid=other.pid, started="1")
+            assert processes.wait_for_exit(gone, time.monotonic() + 5)
             assert other.poll() is None
         finally:
             other.kill()

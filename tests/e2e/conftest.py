@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from tests.support.nodes import Friend, leave_nothing, meet
 
-# The control socket is a Unix socket; where Python has none there is no node to talk to.
+# They stop and kill processes by signals and name pipes, which a system without Unix sockets has not either.
 collect_ignore_glob = [] if hasattr(socket, "AF_UNIX") else ["test_*.py"]
 
 

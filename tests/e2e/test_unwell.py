@@ -19,7 +19,7 @@ from peerpost.client import spawn
 from peerpost.client.paths import HomePaths
 from peerpost.errors import AlreadyRunningError
 from peerpost.store.homelock import HomeLock
-from peerpost.system import ProcessMark, this_process
+from peerpost.system.processes import ProcessMark, this_process
 from tests.support.nodes import Friend, until
 
 pytestmark = pytest.mark.asyncio

@@ -6,12 +6,10 @@ that come with them.
 
 from __future__ import annotations
 
-import array
 import asyncio
 import contextlib
 import logging
 import os
-import select
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -19,7 +17,6 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from peerpost import system
 from peerpost.client.rpc import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
@@ -36,6 +33,7 @@ from peerpost.client.rpc import (
 )
 from peerpost.node.encoded import encoded
 from peerpost.node.tasks import EndsOwner, Tasks
+from peerpost.system.sockets import is_hung_up, most_descriptors, passes_files, receive_with_files
 
 __all__ = ["Caller"]
 
@@ -52,7 +50,6 @@ _HANGUP_CHECK_S = 0.5
 """How often to check whether a client is still there that closed its sending side and waits for answers."""
 MAX_UNSENT_BYTES = 1 << 16
 """Bytes of answers that a client may leave unread before its requests have to wait."""
-_FD_BYTES = array.array("i").itemsize
 
 _Id: TypeAlias = int | str | None
 
@@ -69,6 +66,7 @@ class Caller:
         on_closed: Callable[[Caller], None],
     ) -> None:
         self._socket = sock
+        self._passes_files = passes_files(sock)
         self._handler = handler
         self._tasks = tasks
         self._on_closed = on_closed
@@ -82,7 +80,7 @@ class Caller:
         self._all_sent = asyncio.Event()
         self._all_sent.set()
         self._reading = False
-        self._most_descriptors = system.most_descriptors()
+        self._most_descriptors = most_descriptors()
         self._read_by_s = 0.0
         """When to read at the latest, though descriptors are short."""
         self._at_end = False
@@ -163,20 +161,16 @@ class Caller:
             return
         self._read_by_s = 0.0
         try:
-            data, control, flags, _ = self._socket.recvmsg(
-                _READ_BYTES,
-                socket.CMSG_SPACE(MAX_FDS * _FD_BYTES),
-                getattr(socket, "MSG_CMSG_CLOEXEC", 0),
-            )
+            data, fds, cut = receive_with_files(self._socket, _READ_BYTES, MAX_FDS)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             self._hang_up()
             return
-        self._collect_fds(control)
-        if flags & socket.MSG_CTRUNC and len(self._fds) < MAX_FDS:
+        self._fds.extend(fds)
+        if cut and len(self._fds) < MAX_FDS:
             self._hang_up_with(error_object(too_many_open()))
-        elif len(self._fds) > MAX_FDS or flags & socket.MSG_CTRUNC:
+        elif len(self._fds) > MAX_FDS or cut:
             self._reject(INVALID_REQUEST, f"more than {MAX_FDS} open files")
         elif data:
             self._buffer += data
@@ -196,13 +190,6 @@ class Caller:
     def _read_on(self) -> None:
         if not self._closing and not self._lines and not self._at_end:
             self.open()
-
-    def _collect_fds(self, control: list[tuple[int, int, bytes]]) -> None:
-        for level, kind, data in control:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                fds = array.array("i")
-                fds.frombytes(data[: len(data) - len(data) % _FD_BYTES])
-                self._fds.extend(fds)
 
     def _take_lines(self) -> None:
         *lines, rest = self._buffer.split(b"\n")
@@ -236,7 +223,7 @@ class Caller:
         """Finish for a client that sends no more; with `nc -N` or `socat` it may still listen."""
         self._at_end = True
         self._stop_reading()
-        if self._is_gone() or not self._busy:
+        if is_hung_up(self._socket) or not self._busy:
             self._hang_up()
         else:
             self._watch()
@@ -251,16 +238,10 @@ class Caller:
         self._watching = False
         if self._closing or self._reading:
             return
-        if self._is_gone():
+        if is_hung_up(self._socket):
             self._hang_up()
         else:
             self._watch()
-
-    def _is_gone(self) -> bool:
-        """Whether both directions are closed, which poll reports as a hang-up."""
-        poll = select.poll()
-        poll.register(self._socket, 0)
-        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
     # Requests
 
@@ -286,8 +267,14 @@ class Caller:
             # Which files belong to which request is no longer known.
             self._reject(INVALID_REQUEST, "'fds' is not the number of files that came along", id_)
             return
+        files = message.get("files", [])
+        # Elsewhere a descriptor shows what the caller may open; the node itself may be able to open more.
+        if not isinstance(files, list) or len(files) > (0 if self._passes_files else MAX_FDS):
+            self._reject(INVALID_REQUEST, "'files' is not for this connection", id_)
+            return
         fds = [self._fds.popleft() for _ in range(wanted)]
-        request = Request(message["method"], params if isinstance(params, dict) else {}, fds)
+        given = params if isinstance(params, dict) else {}
+        request = Request(message["method"], given, fds, files)
         silent = "id" not in message  # a notification is answered by nothing
         try:
             if not isinstance(params, dict):
@@ -333,6 +320,8 @@ class Caller:
             except Exception as error:  # noqa: BLE001 - the client hears of it
                 outcome = error
             line = _line_of(id_, request, outcome)
+            # First: on Windows nobody can rename a file that is open here.
+            request.close()
             if not silent:
                 await self._send(line)
 

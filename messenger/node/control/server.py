@@ -1,30 +1,28 @@
 """The node's end of the control socket: for the same user on the same machine, and nobody else.
 
-The socket lies in the home (0700) with mode 0600, and the user id of every connection is checked. It
-is bound under another name and renamed into place. So it is never there with other rights, a symlink
-is replaced and not followed, and the socket of a killed node is replaced. The caller holds the home's
-lock. No error of a handler reaches the loop.
+A door lets them in: `unix_door`, or `loopback_door` where there are no Unix sockets. The caller holds the home's lock.
+No error of a handler reaches the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
-import shutil
 import socket
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from peerpost.client.paths import MAX_SOCKET_PATH_BYTES, HomePaths
-from peerpost.client.rpc import Final, Handler, Request, error_object, peer_uid
+from peerpost.client.paths import HomePaths
+from peerpost.client.rpc import Final, Handler, Request, error_object
 from peerpost.errors import UnavailableError
 from peerpost.node.encoded import encoded
 from peerpost.node.tasks import Tasks
+from peerpost.system.sockets import HAS_UNIX_SOCKETS
 
 from .caller import Caller
+from .loopback_door import LoopbackDoor
+from .unix_door import UnixDoor
 
 __all__ = ["ControlServer", "Final", "Handler", "Request"]
 
@@ -39,7 +37,7 @@ _ACCEPT_PAUSE_S = 0.5
 
 
 class ControlServer:
-    """JSON-RPC over a Unix socket on the running loop."""
+    """JSON-RPC on the running loop, over a Unix socket or the loopback."""
 
     def __init__(
         self, path: Path, handler: Handler, *, max_connections: int = MAX_CONNECTIONS
@@ -47,19 +45,20 @@ class ControlServer:
         """Serve `handler` at `path` (`HomePaths.socket`), or at another place if that is too long for
         a socket.
         """
-        self._wanted = path
         self._handler = handler
         self._max_connections = max_connections
         self._connections: set[Caller] = set()
         self._tasks = Tasks()
         self._listener: socket.socket | None = None
-        self._path = path
-        self._inode = 0
+        if HAS_UNIX_SOCKETS and os.environ.get("PEERPOST_CONTROL") != "tcp":
+            self._door: UnixDoor | LoopbackDoor = UnixDoor(path)
+        else:
+            self._door = LoopbackDoor(HomePaths(path.parent))
 
     @property
     def path(self) -> Path:
-        """Where the socket really is."""
-        return self._path
+        """Where the socket really is, or the file that says where."""
+        return self._door.path
 
     @property
     def requests(self) -> int:
@@ -68,26 +67,20 @@ class ControlServer:
 
     async def start(self) -> None:
         """Listen. Raises OSError when the socket cannot be made."""
-        self._path = self._choose_path()
-        self._listener = self._bind(self._path)
+        self._listener = self._door.listen(self._max_connections)
         asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     @property
     def lost(self) -> bool:
         """Whether the socket is no longer in its place."""
-        if self._listener is None:
-            return False
-        try:
-            return self._path.lstat().st_ino != self._inode
-        except FileNotFoundError:
-            return True
+        return self._listener is not None and self._door.lost
 
     def bind_again(self) -> None:
         """Make the socket again after it was deleted; open connections stay. Raises OSError."""
         old = self._listener
         if old is None:
             return
-        self._listener = self._bind(self._path)
+        self._listener = self._door.listen(self._max_connections)
         loop = asyncio.get_running_loop()
         loop.remove_reader(old)
         old.close()
@@ -100,53 +93,13 @@ class ControlServer:
         Connections with unread requests are reset, which tells their clients to ask the next node.
         """
         if self._listener is not None:
-            self._remove_socket()
+            self._door.remove()
             asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
             self._listener = None
         connections = list(self._connections)
         await asyncio.gather(*(connection.drain(drain_s) for connection in connections))
         await self._tasks.stop()
-
-    def _choose_path(self) -> Path:
-        control_file = HomePaths(self._wanted.parent).control_file
-        if len(os.fsencode(self._wanted)) <= MAX_SOCKET_PATH_BYTES:
-            control_file.unlink(missing_ok=True)
-            return self._wanted
-        path = Path(tempfile.mkdtemp(prefix="peerpost-")) / self._wanted.name
-        draft = control_file.with_suffix(".tmp")
-        draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump({"unix": os.fspath(path)}, file)
-        draft.replace(control_file)
-        return path
-
-    def _bind(self, path: Path) -> socket.socket:
-        # The temporary name is not longer than the real one, so it fits if that one does.
-        draft = path.with_name(f".c{os.getpid():x}")
-        draft.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            listener.bind(os.fspath(draft))
-            draft.chmod(0o600)
-            listener.listen(self._max_connections)
-            listener.setblocking(False)
-            draft.replace(path)
-            self._inode = path.lstat().st_ino
-        except BaseException:
-            listener.close()
-            draft.unlink(missing_ok=True)
-            raise
-        return listener
-
-    def _remove_socket(self) -> None:
-        """Remove the socket if it is still ours."""
-        with suppress(OSError):
-            if self._path.lstat().st_ino == self._inode:
-                self._path.unlink()
-        if self._path != self._wanted:
-            shutil.rmtree(self._path.parent, ignore_errors=True)
-            HomePaths(self._wanted.parent).control_file.unlink(missing_ok=True)
 
     def _accept(self) -> None:
         if self._listener is None:
@@ -159,32 +112,23 @@ class ControlServer:
             log.warning("cannot accept on the control socket: %s", error)
             self._pause()
             return
-        if not self._welcome(sock):
+        self._door.admit(sock, self._serve)
+
+    def _serve(self, sock: socket.socket) -> None:
+        if self._listener is None:
             sock.close()
             return
-        sock.setblocking(False)
-        connection = Caller(sock, self._handler, self._tasks, on_closed=self._connections.discard)
-        self._connections.add(connection)
-        connection.open()
-
-    def _welcome(self, sock: socket.socket) -> bool:
-        try:
-            uid = peer_uid(sock)
-        except OSError as error:
-            log.warning("refused a connection to the control socket: %s", error)
-            return False
-        if uid != os.geteuid():
-            log.warning("refused user %d at the control socket", uid)
-            return False
         if len(self._connections) >= self._max_connections:
             log.warning(
                 "refused a connection to the control socket: %d are open", self._max_connections
             )
             with suppress(OSError):
-                sock.setblocking(False)
                 sock.send(self._full())
-            return False
-        return True
+            sock.close()
+            return
+        connection = Caller(sock, self._handler, self._tasks, on_closed=self._connections.discard)
+        self._connections.add(connection)
+        connection.open()
 
     def _full(self) -> bytes:
         """Return the answer to a command that finds no place: an error without an id, for the whole connection."""

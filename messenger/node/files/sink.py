@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import select
 import stat
 
+from peerpost import system
 from peerpost.errors import ReaderLeftError, UnavailableError
 from peerpost.holes import SparseWriter
 from peerpost.store import disk
@@ -29,9 +28,7 @@ class Sink:
             os.close(self._fd)
             raise
         self._stopped = False
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLOUT)
-        self._poll.register(self._woken, select.POLLIN)
+        self._ready = system.Ready(reads=[self._woken], writes=[self._fd])
         status = os.fstat(self._fd)
         self.may_wait = not stat.S_ISREG(status.st_mode)
         """Whether a write may have to wait for a reader."""
@@ -45,7 +42,7 @@ class Sink:
         with disk.errors("cannot write the file"):
             while data:
                 if self.may_wait:
-                    self._poll.poll()
+                    self._ready.wait()
                 if self._stopped:
                     raise UnavailableError("the node is stopping", hint="try again")
                 if self._sparse is not None:
@@ -77,6 +74,5 @@ class Sink:
 
 def _sparse(fd: int, size_bytes: int) -> SparseWriter | None:
     """Return a writer that leaves holes in a file; None for a file with content, or one opened for appending."""
-    appends = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
     at_end = os.lseek(fd, 0, os.SEEK_CUR) == size_bytes
-    return SparseWriter(fd) if at_end and not appends else None
+    return SparseWriter(fd) if at_end and not system.appends(fd) else None

@@ -143,7 +143,7 @@ class Unsealing:
             size_bytes = 0 if row.finish is None else row.finish.size
             check_space(self._folder, size_bytes, reserve_bytes=reserve_bytes)
             draft.unlink(missing_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.O_NOFOLLOW | system.OPEN
             fd = os.open(draft, flags, _mode(row))
             try:
                 file = SparseWriter(fd)

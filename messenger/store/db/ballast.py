@@ -9,7 +9,6 @@ Nothing else that is new is accepted until there is room to make the ballast aga
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import shutil
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import apsw
 
+from peerpost import system
 from peerpost.errors import StoreFullError
 from peerpost.store import disk
 from peerpost.system import DISK_FULL
@@ -26,8 +26,6 @@ __all__ = ["SHORT_BYTES", "Ballast", "WriteConnection", "require_room", "require
 
 log = logging.getLogger(__name__)
 
-_CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
-"""The errors that say that this file system cannot reserve space."""
 MOST_OF_DISK = 8
 """The reserve takes at most this part of the disk (an eighth), and is made again once there is room for it twice."""
 BLOCK_BYTES = 1 << 20
@@ -202,14 +200,8 @@ def _mib(size_bytes: int) -> str:
 
 def _allocate(fd: int, size_bytes: int) -> None:
     """Allocate the blocks: a sparse file would reserve nothing."""
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(fd, 0, size_bytes)
-        except OSError as error:
-            if error.errno not in _CANNOT:
-                raise
-        else:
-            return
+    if system.allocate(fd, size_bytes):
+        return
     # Random content, because a file system that compresses reserves no room for zeros.
     block = memoryview(os.urandom(BLOCK_BYTES))
     for offset in range(0, size_bytes, BLOCK_BYTES):

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from peerpost import system
 from peerpost.errors import PeerpostError, SourceChangedError
 from peerpost.raw_bytes import shown
 from peerpost.store import disk
@@ -58,7 +59,7 @@ class Archive:
     @classmethod
     def open(cls, path: bytes, manifest: bytes, prefix: str) -> Archive:
         """Open a folder by its path. Raises SourceChangedError, or TransientError if it may be open later."""
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        flags = os.O_RDONLY | system.O_DIRECTORY | system.OPEN
         try:
             fd = os.open(path, flags)
         except OSError as error:
@@ -128,7 +129,7 @@ class Archive:
         return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
     def _data(self, node: FolderEntry, offset: int, size: int) -> bytes:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        flags = os.O_RDONLY | system.O_NOFOLLOW | system.O_NONBLOCK | system.OPEN
         try:
             fd = os.open(node.path, flags, dir_fd=self._folder_fd)
             try:

@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from peerpost import system
 from peerpost.errors import BadInputError, NoInputError
 from peerpost.raw_bytes import shown
 
@@ -144,7 +145,7 @@ def _packed(path: bytes, status: os.stat_result, kind: int, link: bytes = b"") -
 
 
 def _entries(folder_fd: int, folder: bytes) -> list[tuple[bytes, os.stat_result]]:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDONLY | system.O_DIRECTORY | system.O_NOFOLLOW | system.OPEN
     try:
         fd = os.open(folder or b".", flags, dir_fd=folder_fd)
         try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import select
 
+from peerpost import system
 from peerpost.errors import NoInputError
 
 __all__ = ["Source"]
@@ -18,18 +18,16 @@ class Source:
         self._fd = fd
         self._woken, self._waker = os.pipe()
         self._stopped = False
-        self._poll = select.poll()
-        for watched in (fd, self._woken):
-            self._poll.register(watched, select.POLLIN | select.POLLHUP | select.POLLERR)
+        self._ready = system.Ready(reads=[fd, self._woken])
 
     def readinto(self, room: memoryview, /) -> int:
         """Wait for data and take it; 0 is the end. Raises NoInputError, also once it is stopped."""
         while True:
-            self._poll.poll()
+            self._ready.wait()
             if self._stopped:
                 raise NoInputError("the input was given up")
             try:
-                return os.readv(self._fd, [room])
+                return system.readinto(self._fd, room)
             except BlockingIOError:
                 continue
             except OSError as error:

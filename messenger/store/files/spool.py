@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
+from peerpost import system
 from peerpost.errors import BadInputError, NoInputError, StorageError, TransientError
 from peerpost.fastpath import LANES
 from peerpost.store import disk
@@ -189,7 +190,7 @@ def _read_into(source: int | Readable, room: memoryview) -> int:
     if not isinstance(source, int):
         return source.readinto(room)
     try:
-        return os.readv(source, [room])
+        return system.readinto(source, room)
     except OSError as error:
         raise _unreadable(error) from error
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from peerpost import system
 from peerpost.errors import (
     BadInputError,
     ExistsError,
@@ -277,7 +276,7 @@ def test_one_that_cannot_be_written_leaves_nothing(
     def fail(_fd: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(system.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(expected):
         keyfile.create(tmp_path)
     assert list(tmp_path.iterdir()) == []

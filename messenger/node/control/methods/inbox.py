@@ -197,7 +197,7 @@ async def save(opened: Opened, request: Request) -> dict[str, Any]:
     """Write one message's bytes, as they were sent, to the file that came with the request."""
     params = request.params_as(_Save)
     item = await opened.store.read(store_inbox.find, params.id)
-    digest = await opened.transfers.arrived.save(item, request.fd(0))
+    digest = await opened.transfers.arrived.save(item, request.fd(0, writes=True))
     if params.mark:
         await _mark_read(opened, item)
     return {

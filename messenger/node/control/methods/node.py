@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import platform
-import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +17,7 @@ from peerpost.node.contact.lookup import look_up_names
 from peerpost.node.contact.standing import obstacle
 from peerpost.store.db.engine import sqlite_version
 from peerpost.store.tables import agreement, quota
+from peerpost.system import HAS_UVLOOP, PLATFORM
 
 if TYPE_CHECKING:
     from peerpost.node.home import Host
@@ -76,13 +76,13 @@ async def doctor(host: Host, _request: Request) -> list[dict[str, Any]]:
     loop = type(asyncio.get_running_loop()).__module__.split(".")[0]
     rows = [
         _row("python", True, platform.python_version()),
-        _row("platform", True, f"{sys.platform} {platform.machine()}"),
+        _row("platform", True, f"{PLATFORM} {platform.machine()}"),
         _row("sqlite", sqlite_version() >= (3, 51, 3), ".".join(map(str, sqlite_version())),
              "versions before 3.51.3 can corrupt a database: reinstall apsw-sqlite3mc"),
         _row("native code", fastpath.is_native(), fastpath.kernel(),
              "the compiled modules are missing, slower ones in Python serve: install a C compiler "
              "and reinstall peerpost"),
-        _row("loop", loop == "uvloop" or sys.platform == "win32", loop, "reinstall uvloop"),
+        _row("loop", loop == "uvloop" or not HAS_UVLOOP, loop, "reinstall uvloop"),
         _row("libp2p", True, importlib.metadata.version("libp2p")),
     ]  # fmt: skip
     await host.settled()

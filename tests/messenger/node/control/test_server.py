@@ -418,6 +418,6 @@ def test_stop_lets_running_requests_end_and_cancels_the_rest(served: Served) -> 
 
 def test_another_user_is_refused(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     other = os.geteuid() + 1
-    monkeypatch.setattr("peerpost.node.control.server.peer_uid", lambda _: other)
+    monkeypatch.setattr("peerpost.node.control.unix_door.peer_uid", lambda _: other)
     with pytest.raises(UnavailableError), served.connect() as node:
         node.call("echo")

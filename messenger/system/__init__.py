@@ -1,0 +1,77 @@
+"""What differs between operating systems, in one place: nothing else asks which one it runs on.
+
+Linux and macOS are what this is for. What is here for Windows is written and type-checked, and was never run there.
+
+`processes`, `signals` and `sockets` are imported by name: a command that needs none of them does not wait for them.
+"""
+
+from __future__ import annotations
+
+from .files import (
+    BY_FOLDER,
+    DISK_FULL,
+    O_DIRECT,
+    O_DIRECTORY,
+    O_NOCTTY,
+    O_NOFOLLOW,
+    O_NONBLOCK,
+    OPEN,
+    allocate,
+    appends,
+    fdatasync,
+    forget_cached,
+    fsync_dir,
+    is_read_only,
+    path_of,
+    pread,
+    pread_cached,
+    pwritev,
+    readinto,
+    write_file_durably,
+)
+from .locks import is_locked, try_lock
+from .rights import (
+    check_owner,
+    check_private_file,
+    data_folder,
+    home_folder,
+    is_mine,
+    private_dir,
+    user_id,
+)
+from .waiting import HAS_UVLOOP, PLATFORM, Ready
+
+__all__ = [
+    "BY_FOLDER",
+    "DISK_FULL",
+    "HAS_UVLOOP",
+    "OPEN",
+    "O_DIRECT",
+    "O_DIRECTORY",
+    "O_NOCTTY",
+    "O_NOFOLLOW",
+    "O_NONBLOCK",
+    "PLATFORM",
+    "Ready",
+    "allocate",
+    "appends",
+    "check_owner",
+    "check_private_file",
+    "data_folder",
+    "fdatasync",
+    "forget_cached",
+    "fsync_dir",
+    "home_folder",
+    "is_locked",
+    "is_mine",
+    "is_read_only",
+    "path_of",
+    "pread",
+    "pread_cached",
+    "private_dir",
+    "pwritev",
+    "readinto",
+    "try_lock",
+    "user_id",
+    "write_file_durably",
+]

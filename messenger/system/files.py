@@ -1,0 +1,197 @@
+"""Files: how they are opened, read and written at a position, flushed, and found again by a path."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+__all__ = [
+    "BY_FOLDER",
+    "DISK_FULL",
+    "OPEN",
+    "O_DIRECT",
+    "O_DIRECTORY",
+    "O_NOCTTY",
+    "O_NOFOLLOW",
+    "O_NONBLOCK",
+    "allocate",
+    "appends",
+    "fdatasync",
+    "forget_cached",
+    "fsync_dir",
+    "is_read_only",
+    "path_of",
+    "pread",
+    "pread_cached",
+    "pwritev",
+    "readinto",
+    "write_file_durably",
+]
+
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Error numbers by which the system says that a disk, a quota or a limit is full."""
+OPEN: Final[int] = (
+    getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0)
+)
+"""What every file is opened with: no child gets the descriptor, and Windows leaves line ends as they are."""
+# What a system lacks is 0 there, and changes nothing.
+O_DIRECT: Final[int] = getattr(os, "O_DIRECT", 0)
+O_DIRECTORY: Final[int] = getattr(os, "O_DIRECTORY", 0)
+O_NOCTTY: Final[int] = getattr(os, "O_NOCTTY", 0)
+O_NOFOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
+O_NONBLOCK: Final[int] = getattr(os, "O_NONBLOCK", 0)
+BY_FOLDER: Final = O_DIRECTORY != 0 and os.open in os.supports_dir_fd
+"""Whether a folder can be opened, and what is in it be named from there."""
+
+_SEEK_LOCK = threading.Lock()
+"""Without positioned I/O, nothing may come between seek and read."""
+_CANNOT_ALLOCATE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+_MAX_WINDOWS_PATH = 1 << 15
+
+
+def pread(fd: int, size_bytes: int, offset: int) -> bytes:
+    """Read up to size_bytes at offset, without moving the file's position where the system can."""
+    if sys.platform != "win32":
+        return os.pread(fd, size_bytes, offset)
+    with _SEEK_LOCK:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, size_bytes)
+
+
+def pread_cached(fd: int, buffer: memoryview, offset: int) -> int:
+    """Read what is in the page cache at offset, and wait for no disk; return how many bytes that were.
+
+    Also 0 if the system or the file system does not support such reads, or the file cannot be read at all.
+    """
+    if sys.platform != "linux" or not hasattr(os, "RWF_NOWAIT"):
+        return 0
+    try:
+        return os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
+    except OSError:
+        return 0
+
+
+def readinto(fd: int, room: memoryview) -> int:
+    """Read up to as much as there is room for, from the file's position; return how many bytes that were."""
+    if sys.platform != "win32":
+        return os.readv(fd, [room])
+    data = os.read(fd, len(room))
+    room[: len(data)] = data
+    return len(data)
+
+
+def pwritev(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
+    """Write buffers one after another at offset; return how many bytes were written."""
+    if sys.platform != "win32":
+        # macOS has it since 11; before, Python leaves it out.
+        if hasattr(os, "pwritev"):
+            return os.pwritev(fd, buffers, offset)
+        return os.pwrite(fd, buffers[0], offset)
+    with _SEEK_LOCK:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.write(fd, buffers[0])
+
+
+def fdatasync(fd: int) -> None:
+    """Make a file's content survive a power cut."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        # fsync there leaves the data in the drive's cache (fsync(2), Darwin).
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    elif sys.platform != "win32":
+        os.fdatasync(fd)
+    else:
+        os.fsync(fd)
+
+
+def fsync_dir(folder: Path) -> None:
+    """Make the names in a folder survive a power cut; Windows does that by itself."""
+    if sys.platform == "win32":
+        return
+    fd = os.open(folder, os.O_RDONLY | O_DIRECTORY | OPEN)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def forget_cached(fd: int) -> None:
+    """Drop the file's clean pages from the page cache, so that the next read comes from the disk."""
+    if sys.platform == "linux":
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def allocate(fd: int, size_bytes: int) -> bool:
+    """Reserve blocks for the beginning of a file; return False where the system cannot. Raises OSError."""
+    if sys.platform != "linux":
+        return False
+    try:
+        os.posix_fallocate(fd, 0, size_bytes)
+    except OSError as error:
+        if error.errno not in _CANNOT_ALLOCATE:
+            raise
+        return False
+    return True
+
+
+def is_read_only(path: Path) -> bool:
+    """Return whether the file system that a path is on is mounted for reading alone."""
+    return sys.platform != "win32" and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def appends(fd: int) -> bool:
+    """Return whether every write to a descriptor goes to the end of its file; Windows does not tell."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
+
+
+def path_of(fd: int) -> str | None:
+    """Return a path that an open file or folder has now; None if it has none, or the system does not tell."""
+    if sys.platform == "win32":
+        import ctypes
+        import msvcrt
+
+        room = ctypes.create_unicode_buffer(_MAX_WINDOWS_PATH)
+        handle = ctypes.c_void_p(msvcrt.get_osfhandle(fd))
+        length = ctypes.windll.kernel32.GetFinalPathNameByHandleW(handle, room, len(room), 0)
+        return room.value if 0 < length < len(room) else None
+    found: str | None = None
+    with contextlib.suppress(OSError):
+        if sys.platform == "darwin":
+            import fcntl
+
+            raw = fcntl.fcntl(fd, fcntl.F_GETPATH, bytes(1024))
+            found = os.fsdecode(raw.partition(b"\0")[0])
+        else:
+            found = str(Path(f"/proc/self/fd/{fd}").readlink())
+        # Its name may be gone, or be another file's by now.
+        if not os.path.samestat(os.stat(found), os.fstat(fd)):  # noqa: PTH116 - a text, as it came
+            found = None
+        return found
+    return None
+
+
+def write_file_durably(path: Path, data: bytes) -> None:
+    """Write a private file so that after a power cut it is complete, or as it was before."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | OPEN, 0o600)
+    try:
+        with contextlib.closing(os.fdopen(fd, "wb")) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    fsync_dir(path.parent)

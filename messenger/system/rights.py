@@ -1,0 +1,144 @@
+"""Whose folders and files are, and that nobody else may read them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+from pathlib import Path
+
+from peerpost.errors import CannotCreateError, LockedError
+
+__all__ = [
+    "check_owner",
+    "check_private_file",
+    "data_folder",
+    "home_folder",
+    "is_mine",
+    "private_dir",
+    "user_id",
+]
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def user_id() -> int:
+    """Return the number of the user whose rights this process has; Windows has none, and 0 stands for it."""
+    if sys.platform == "win32":
+        return 0
+    return os.geteuid()
+
+
+def is_mine(status: os.stat_result) -> bool:
+    """Return whether a file or folder is this user's and closed to others; on Windows its place says so."""
+    if sys.platform == "win32":
+        return True
+    return status.st_uid == os.geteuid() and not status.st_mode & _OTHERS
+
+
+def data_folder() -> str | None:
+    """Return where programs keep what is theirs, where that is fixed; None where the environment says (XDG)."""
+    if sys.platform == "darwin":
+        return "~/Library/Application Support"
+    if sys.platform == "win32":
+        return os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    return None
+
+
+def home_folder() -> Path:
+    """Return this user's folder as the system knows it, whatever HOME says. Raises KeyError."""
+    if sys.platform == "win32":
+        return Path.home()
+    import pwd
+
+    return Path(pwd.getpwuid(os.getuid()).pw_dir)
+
+
+def private_dir(path: Path) -> None:
+    """Make a folder for this user alone, or check one that is there.
+
+    Raises LockedError if others may read it or own it, CannotCreateError if it cannot be made.
+    """
+    check_owner(path)
+    try:
+        _make_private(path)
+    except OSError as error:
+        raise CannotCreateError(
+            f"cannot make the folder {path}: {error.strerror}",
+            hint="choose another with --home DIR or PEERPOST_HOME",
+        ) from None
+    if sys.platform == "win32":
+        return
+    status = path.stat()
+    if status.st_mode & _OTHERS:
+        raise LockedError(
+            f"others may read the folder {path}", hint=f"close it with: chmod 700 {path}"
+        )
+
+
+def check_owner(path: Path) -> None:
+    """Check that a folder is ours, or would be ours if we made it. Touches nothing.
+
+    Root may write anywhere, but the owner of a home could not open what root made in it. Raises LockedError.
+    """
+    if sys.platform == "win32":
+        return
+    there = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
+    try:
+        owner, mine = there.stat().st_uid, os.geteuid()
+    except OSError:
+        # Making the folder will fail and say why.
+        return
+    if owner != mine and (there == path or mine == 0):
+        name = _name_of(owner)
+        who = f", and this is {_name_of(mine)}" if mine == 0 else ""
+        again = f"run it as {name} (sudo -u {name} peerpost ...)"
+        if owner == 0:
+            # Most likely it was made by a command under sudo.
+            again = f"if it is to be yours: sudo chown -R {_name_of(mine)} {there}"
+        raise LockedError(
+            f"the folder {there} belongs to another user ({name}){who}",
+            hint=f"{again}; or choose a home of your own: --home DIR",
+        )
+
+
+def _name_of(number: int) -> str:
+    if sys.platform == "win32":
+        return str(number)
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"#{number}"
+
+
+def _make_private(path: Path) -> None:
+    """Make a folder, and those above it that are missing, for this user alone, whatever the umask."""
+    if path.is_dir():
+        return
+    if not path.parent.exists():
+        _make_private(path.parent)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+        path.chmod(0o700)
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+def check_private_file(path: Path) -> None:
+    """Check that a file is a plain one, ours and closed to others.
+
+    Raises LockedError, FileNotFoundError.
+    """
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise LockedError(f"{path} is not a plain file")
+    if sys.platform == "win32":
+        return
+    if status.st_uid != os.geteuid():
+        raise LockedError(f"{path} belongs to another user")
+    if status.st_mode & _OTHERS:
+        raise LockedError(f"others may read {path}", hint=f"close it with: chmod 600 {path}")

@@ -1,0 +1,36 @@
+"""Waiting until descriptors can be read or written. On Windows nothing but a socket can be waited for."""
+
+from __future__ import annotations
+
+import select
+import sys
+from collections.abc import Iterable
+
+__all__ = ["HAS_UVLOOP", "PLATFORM", "Ready"]
+
+PLATFORM = sys.platform
+"""The name of this system, for people: to decide by it is the business of this package."""
+HAS_UVLOOP = sys.platform != "win32"
+"""Whether there is a uvloop for this system."""
+
+
+class Ready:
+    """Descriptors that are waited for together: pipes, terminals, sockets, processes. Any number is possible."""
+
+    def __init__(self, *, reads: Iterable[int] = (), writes: Iterable[int] = ()) -> None:
+        if sys.platform == "win32":
+            return
+        self._poll = select.poll()
+        for fd in reads:
+            self._poll.register(fd, select.POLLIN)
+        for fd in writes:
+            self._poll.register(fd, select.POLLOUT)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until one is ready, closed or broken; return False if none is in time.
+
+        On Windows this returns True at once: there a descriptor blocks by itself.
+        """
+        if sys.platform == "win32":
+            return True
+        return bool(self._poll.poll(None if timeout_s is None else timeout_s * 1000))
