@@ -387,7 +387,7 @@ def test_numbers_rise_and_are_never_given_twice(rig: Rig) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
     rig.write(lambda db: db.execute("DELETE FROM changes") and None)
     rig.make_contact("carol")
-    assert [row.id for row in rows(rig)] == [numbers[-1] + 1]
+    assert [row.id for row in rows(rig)] == [numbers[-1], numbers[-1] + 1]
 
 
 # -- it stays short
@@ -429,7 +429,8 @@ def test_old_rows_go_and_new_ones_stay(rig: Rig) -> None:
     bob = rig.read(contacts.list_all)[0].id
     for number in range(follower.PRUNE_COMMITS):
         rig.write(contacts.edit, bob, note=f"{number}")
-    assert [row.id for row in rows(rig)] == [
+    # The newest of that time may stay, for the sake of its number.
+    assert [row.id for row in rows(rig) if row.id != count] == [
         count + 1 + number for number in range(follower.PRUNE_COMMITS)
     ]
 
@@ -441,7 +442,7 @@ def test_a_history_that_is_forgotten_leaves_the_journal(rig: Rig) -> None:
     rig.write(contacts.remove, bob)
     before = rig.read(journal.newest)
     rig.write(forgetting.forget, bob)
-    assert {row.contact_id for row in rows(rig) if row.id <= before} == {carol}
+    assert {row.contact_id for row in rows(rig) if row.id < before} == {carol}
     # That it was forgotten is told.
     assert [(row.subject, row.after) for row in rows(rig, before)] == [(entry.id, None)]
 
