@@ -1,23 +1,25 @@
-"""What happens in the node, told to whoever waits: a send with --wait, a watcher of the inbox.
+"""What happens in the node, told to whoever waits: a send with --wait, a writer of downloads.
 
-Events are hints to look again, never the only record: what they report is in the store before they are published, so a
-listener that misses one loses only time.
+The journal of the store is the record of it. After each commit the store hands over the new rows, which is the one
+source of events, besides who is online: that is recorded nowhere. An event is a hint to look again, so a listener that
+misses one loses only time.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from peerpost.store.tables.outbox import Entry
+from peerpost.store.db.engine import Store
+from peerpost.store.db.journal import Change
 
-__all__ = ["Event", "Events", "Subscription"]
+__all__ = ["LOOK", "Event", "Events", "Subscription"]
 
 _BACKLOG = 1024
-"""Events that a slow listener may leave unread. Older ones are dropped; the store still has what they reported."""
+"""Events that a slow listener may leave unread. After that, one event stands for all of them: LOOK."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +27,19 @@ class Event:
     """One thing that happened."""
 
     kind: str
-    """`entry` (outbox entry changed), `item` (inbox item arrived), `transfer`, `contact`."""
+    """As in the journal; `presence` of a contact that came or went."""
     id: str
     """The id that the command line shows for it."""
-    state: str = ""
-    entry: Entry | None = None
-    """The outbox entry itself, if the publisher has it."""
+    state: str | None = None
+    """Its state now; None if it was deleted."""
+    what: str | None = None
+    """What else has changed than the state."""
+    at_ms: int = 0
+    """When; 0 of what is not in the journal."""
+
+
+LOOK = Event(kind="", id="")
+"""Some events were not told one by one: look at everything again."""
 
 
 class Subscription:
@@ -40,9 +49,11 @@ class Subscription:
         self._queue: asyncio.Queue[Event] = asyncio.Queue(_BACKLOG)
 
     def push(self, event: Event) -> None:
-        """Add an event; if the listener is too slow, the oldest is dropped."""
+        """Add an event; if the listener is too slow, LOOK takes the place of those it has not read."""
         if self._queue.full():
-            self._queue.get_nowait()
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            event = LOOK
         self._queue.put_nowait(event)
 
     async def next(self) -> Event:
@@ -53,17 +64,41 @@ class Subscription:
 class Events:
     """The node's event bus, on its loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store) -> None:
+        """Take what the store tells from now on."""
         self._subscriptions: defaultdict[str | None, set[Subscription]] = defaultdict(set)
+        store.follower.followed = lambda: bool(self._subscriptions)
+        store.follower.tell = self._committed
 
-    def publish(self, kind: str, id_: str, state: str = "", entry: Entry | None = None) -> None:
-        """Tell the listeners to everything and the listeners to this id."""
-        for key in (None, id_):
-            listening = self._subscriptions.get(key)
-            if listening:
-                event = Event(kind=kind, id=id_, state=state, entry=entry)
+    def presence(self, contact_id: str, state: str) -> None:
+        """Tell that a contact is `online` or `offline`."""
+        self._publish(Event(kind="presence", id=contact_id, state=state))
+
+    def _committed(self, changes: Sequence[Change] | None) -> None:
+        if not self._subscriptions:
+            return
+        if changes is None:
+            # Somebody began to listen while the commit was under way, or it changed too much to be told.
+            for listening in self._subscriptions.values():
                 for subscription in listening:
-                    subscription.push(event)
+                    subscription.push(LOOK)
+            return
+        for change in changes:
+            self._publish(
+                Event(
+                    kind=change.kind,
+                    id=change.subject,
+                    state=change.after,
+                    what=change.what,
+                    at_ms=change.at_ms,
+                )
+            )
+
+    def _publish(self, event: Event) -> None:
+        """Tell the listeners to everything and the listeners to this id."""
+        for key in (None, event.id):
+            for subscription in self._subscriptions.get(key, ()):
+                subscription.push(event)
 
     @contextmanager
     def subscribe(self, id_: str | None = None) -> Iterator[Subscription]:

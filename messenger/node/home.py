@@ -229,7 +229,7 @@ class Home:
             home=self.path,
             store=store,
             config=self._config,
-            events=Events(),
+            events=Events(store),
             threads=ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files"),
             limits=RateLimits(),
             duties=self.duties,

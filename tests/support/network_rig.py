@@ -99,7 +99,7 @@ async def _somebody(
             home=home,
             store=store,
             config=Config(),
-            events=Events(),
+            events=Events(store),
             threads=threads,
             limits=RateLimits(),
         )

@@ -59,7 +59,7 @@ def services_of(home: Path, store: Store) -> Services:
         home=home,
         store=store,
         config=Config(),
-        events=Events(),
+        events=Events(store),
         threads=ThreadPoolExecutor(2),
         limits=RateLimits(),
     )

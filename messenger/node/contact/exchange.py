@@ -221,9 +221,7 @@ class Exchange:
                 self._left.set()
             if not row_ids:
                 continue
-            changed = await self._written(functools.partial(outbox.mark_sent, row_ids=row_ids))
-            for entry in changed:
-                self._services.events.publish("entry", entry.id, entry.state, entry)
+            await self._written(functools.partial(outbox.mark_sent, row_ids=row_ids))
 
     def _take_receipts(self) -> None:
         """Settle what receipts cover. Of receipts that arrive meanwhile, the last of each lane covers the others."""
@@ -286,7 +284,6 @@ class Exchange:
             self._windows[wire.Lane(entry.lane)].settled(entry.row_id)
             self._unmarked.discard(entry.row_id)
             self._just_left.discard(entry.row_id)
-            self._services.events.publish("entry", entry.id, entry.state, entry)
         for lane, window in self._windows.items():
             if settled and window.end is None:
                 self._pump_wake[lane].set()
@@ -382,8 +379,6 @@ class Exchange:
         self._send_receipts(received.marks)
         self._tell_again(received.ended)
         self._commit_arrivals()
-        for item in received.items:
-            self._services.events.publish("item", item.id)
         if received.held:
             # These are more at once than a sender may have open by the protocol.
             self._ask_to_wait("too many files are open", "too many open offers")

@@ -168,7 +168,6 @@ class Meeting:
             raise HelloDeniedError("the contact comes or goes just now", told)
         if before != contact.state:
             log.info("%s is %s", contact.name, contact.state)
-            self._services.events.publish("contact", contact.id, contact.state)
         if met.problem is not None:
             raise self._denied(peer, met.problem)
         self._peer = peer
@@ -185,7 +184,6 @@ class Meeting:
         why = f"used by another identity ({fingerprint(result.id_public)}), which was turned away"
         name = await store.write(invites.burn, invite_id, now_ms(), why)
         log.warning("an invitation for %s was %s", name, why)
-        self._services.events.publish("invite", invite_id.hex(), "refused")
         reason = (
             "the invitation renews a contact that has another identity: ask for one for yourself"
         )

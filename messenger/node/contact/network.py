@@ -212,7 +212,6 @@ class Network:
     async def _expire_messages(self) -> None:
         while True:
             for entry in await self.services.store.write(outbox.expire, now_ms()):
-                self.services.events.publish("entry", entry.id, entry.state)
                 self.poke(entry.contact_id)
                 if entry.file_id is not None:
                     await self.transfers.cancel_outgoing(

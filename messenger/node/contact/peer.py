@@ -313,7 +313,7 @@ class Peer:
             self._require_served()
             if self._prefers(connection):
                 self._take(connection, streams, greeting)
-                self._services.events.publish("contact", self.contact.id, "online")
+                self._services.events.presence(self.contact.id, "online")
                 return True
         await connection.close()
         return False
@@ -393,4 +393,4 @@ class Peer:
             await self._services.store.write_lazily(contacts.touch, self.contact.id, now_ms())
         except StorageError as error:
             log.warning("cannot note when %s was here: %s", self.contact.name, error.message)
-        self._services.events.publish("contact", self.contact.id, "offline")
+        self._services.events.presence(self.contact.id, "offline")

@@ -41,8 +41,8 @@ async def take_note(
 ) -> None:
     """Have the store note something of a contact, and take what has changed about it, if anything."""
     changed = await services.store.write(work, *args, **kwargs)
-    if changed is not None and book.update(changed) is not None:
-        services.events.publish("contact", changed.id, changed.state)
+    if changed is not None:
+        book.update(changed)
 
 
 async def expire_tickets(

@@ -339,7 +339,6 @@ class Download:
                     rows.set_state, self._row.id, "asking", command.cause
                 )
                 self._exceeded = True
-                self._services.events.publish("transfer", self._row.id, "asking")
             case commands.Stalled():
                 await self._trouble(command.cause)
             case commands.Failed():
@@ -391,7 +390,7 @@ class Download:
         end = End(size=finish.size, count=finish.count, root=finish.root)
         try:
             await self._in_thread(self._part.finish, end)
-            item = await self._services.store.write(
+            await self._services.store.write(
                 plain.arrive, self._row, finish, now_ms(), plainly=self._services.plainly
             )
         except ProtocolError as error:
@@ -403,9 +402,6 @@ class Download:
             self._pause(machine, error)
         else:
             machine.finalized()
-            if item is not None:
-                self._services.events.publish("item", item.id)
-            self._services.events.publish("transfer", self._row.id, "done")
         self._wake.set()
 
     def _pause(self, machine: Receiving, error: StorageError) -> None:
@@ -430,15 +426,12 @@ class Download:
             await self._services.store.write(rows.set_state, self._row.id, "active", cause)
         except StorageError as error:
             log.warning("%s: not recorded: %s", self._row.id, error.message)
-            return
-        self._services.events.publish("transfer", self._row.id, "active")
 
     async def _end(self, state: str, cause: str) -> None:
         log.warning("%s %s: %s", self._row.id, state, cause)
         # The sender surely knows of the end only if it caused it.
         knows = state == "cancelled" and self._cancel_reason is None
         await self._services.store.write(rows.end, self._row.id, state, cause, peer_knows=knows)
-        self._services.events.publish("transfer", self._row.id, state)
         await self._writes.join()
         await self._in_thread(self._part.discard)
 

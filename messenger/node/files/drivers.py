@@ -153,7 +153,6 @@ class Drivers:
         for row in gone:
             if row.incoming:
                 await self._services.in_thread(blobs.discard, self._folder, row)
-            self._services.events.publish("transfer", row.id, "cancelled")
         await self._spool.tidy_after([row for row in gone if not row.incoming])
 
 

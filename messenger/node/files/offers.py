@@ -135,16 +135,14 @@ class Offers:
     async def _ask(self, contact_id: str, most_bytes: int | None) -> None:
         """Mark offers larger than that as to be asked about, and smaller ones as not to be."""
 
-        def work(db: apsw.Connection) -> tuple[list[str], list[str]]:
+        def work(db: apsw.Connection) -> list[str]:
             asked = rows.ask(db, contact_id, most_bytes)
-            return asked, [] if most_bytes is None else rows.unask(db, contact_id, most_bytes)
+            if most_bytes is not None:
+                rows.unask(db, contact_id, most_bytes)
+            return asked
 
-        asked, fits = await self._services.store.write(work)
-        for id_ in asked:
+        for id_ in await self._services.store.write(work):
             log.info("%s asks to be accepted", id_)
-            self._services.events.publish("transfer", id_, "asking")
-        for id_ in fits:
-            self._services.events.publish("transfer", id_, "offered")
 
     async def _tell_asking(self, contact_id: str) -> None:
         """Tell the sender which files wait for our user, once in each session."""
@@ -186,8 +184,7 @@ class Offers:
             return True
         if row.error != cause or row.state != "offered":
             log.warning("%s has to wait: %s", row.id, cause)
-            changed = await store.write(rows.set_state, row.id, "offered", cause)
-            self._services.events.publish("transfer", row.id, changed.state)
+            await store.write(rows.set_state, row.id, "offered", cause)
         self._tell(row, cause)
         return False
 

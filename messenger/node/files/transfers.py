@@ -247,10 +247,10 @@ class Transfers:
                 await self._services.in_thread(self._discard_part, row)
                 self._offers.look(contact_id)
             else:
-                entry = await self._services.store.write(
+                await self._services.store.write(
                     endings.ended, contact_id, file_id, "refused", reason, peer_knows=True
                 )
-                await self._gone(row, "cancelled", entry)
+                await self._gone(row)
 
     async def _peer_paused(self, contact_id: str, message: wire.Pause) -> None:
         key = (contact_id, message.file_id)
@@ -266,7 +266,6 @@ class Transfers:
             reason = message.reason if message.paused else None
             if row is not None and row.state in rows.OPEN_STATES and row.peer_pause != reason:
                 await self._services.store.write(rows.set_peer_pause, row.id, reason)
-                self._services.events.publish("transfer", row.id, row.state)
         for side in sides:
             # A driver that began meanwhile had read its row before the change.
             begun = self._drivers.of(*key, incoming=side)
@@ -294,7 +293,6 @@ class Transfers:
 
     async def _refuse(self, row: rows.Transfer, session: Session | None, reason: str) -> None:
         await self._services.store.write(rows.end, row.id, "cancelled", reason, peer_knows=False)
-        self._services.events.publish("transfer", row.id, "cancelled")
         if session is not None:
             refusal = wire.Refuse(file_id=row.file_id, reason=reason)
             session.send(wire.Lane.URGENT, wire.encode(refusal))
@@ -304,9 +302,7 @@ class Transfers:
         blobs.discard(self._folders["blobs"], row)
 
     async def _set_state(self, row: rows.Transfer, state: str, error: str | None) -> rows.Transfer:
-        changed = await self._services.store.write(rows.set_state, row.id, state, error)
-        self._services.events.publish("transfer", row.id, state)
-        return changed
+        return await self._services.store.write(rows.set_state, row.id, state, error)
 
     # -- outgoing
 
@@ -324,13 +320,10 @@ class Transfers:
             session.send(wire.Lane.URGENT, cancel_of(file_id, reason))
         row = await self._services.store.read(rows.get, contact_id, file_id, incoming=False)
         if row is not None:
-            await self._gone(row, row.state, None)
+            await self._gone(row)
 
-    async def _gone(self, row: rows.Transfer, state: str, entry: outbox.Entry | None) -> None:
+    async def _gone(self, row: rows.Transfer) -> None:
         """Clean up after a file of ours that ended while it had no driver."""
-        self._services.events.publish("transfer", row.id, state)
-        if entry is not None:
-            self._services.events.publish("entry", entry.id, entry.state)
         await self.spool.tidy_after([row])
         self.on_ended(row.contact_id)
 

@@ -25,6 +25,7 @@ from peerpost.errors import (
     TransientError,
 )
 from peerpost.holes import SparseWriter
+from peerpost.node.events import LOOK
 from peerpost.store import disk
 from peerpost.store.files.names import FOLDER_SUFFIX, numbered
 from peerpost.store.files.space import check_space
@@ -44,7 +45,7 @@ __all__ = ["Unsealing"]
 log = logging.getLogger(__name__)
 
 LOOK_S = 60.0
-"""How often to check without an event, because some events may be dropped."""
+"""How often to check without an event: what could not be written may be possible now."""
 MAX_TRIES = 10_000
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
@@ -72,7 +73,7 @@ class Unsealing:
                     self.busy = False
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
-                        while (await events.next()).kind != "item":
+                        while (await events.next()).kind not in ("item", LOOK.kind):
                             pass
 
     def _tidy(self, finished: list[str]) -> None:

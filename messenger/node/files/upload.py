@@ -22,7 +22,7 @@ from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.backoff import Backoff
 from peerpost.protocol.sending import Sending
-from peerpost.store.tables import endings, outbox
+from peerpost.store.tables import endings
 from peerpost.store.tables import transfers as rows
 from peerpost.wire import inner as wire
 from peerpost.wire.segment import Segment
@@ -199,7 +199,6 @@ class Upload:
 
     async def _activate(self) -> None:
         await self._services.store.write_lazily(rows.activate, self._row.id)
-        self._services.events.publish("transfer", self._row.id, "active")
 
     def on_pause(self, message: wire.Pause) -> None:
         """Note that the receiver has paused, or goes on."""
@@ -260,7 +259,7 @@ class Upload:
         if self._machine.ended:
             return
         self._machine.cancel(reason)
-        self._clearing = self._keep("clear-up", lambda: self._clear_up("cancelled", reason, None))
+        self._clearing = self._keep("clear-up", lambda: self._clear_up("cancelled", reason))
         self._wake.set()
 
     # -- the machine
@@ -389,7 +388,6 @@ class Upload:
         log.warning("%s is suspended, again in %.1f s: %s", self._row.id, wait_s, cause_of(error))
         self.trouble = Trouble(cause_of(error), time.monotonic() + wait_s)
         self._keep("try-again", lambda: self._try_again(wait_s))
-        self._services.events.publish("transfer", self._row.id, "paused")
 
     async def _try_again(self, wait_s: float) -> None:
         self._hurry.clear()
@@ -409,42 +407,38 @@ class Upload:
 
     async def _delivered(self) -> None:
         row = self._row
-        entry = await self._recorded(
+        await self._recorded(
             lambda db: endings.delivered(db, row.contact_id, row.file_id, now_ms())
         )
-        self._clearing = self._keep("clear-up", lambda: self._clear_up("done", None, entry))
+        self._clearing = self._keep("clear-up", lambda: self._clear_up("done", None))
 
     async def _end(
         self, state: str, cause: str, said: str | None = None, *, peer_knows: bool
     ) -> None:
         """End it in the store, and only then clean up. `said` is the reason for the outbox entry, if it differs."""
         row = self._row
-        entry = await self._recorded(
+        await self._recorded(
             lambda db: endings.ended(
                 db, row.contact_id, row.file_id, "refused", said or cause,
                 transfer=(state, cause), peer_knows=peer_knows,
             )
         )  # fmt: skip
-        self._clearing = self._keep("clear-up", lambda: self._clear_up(state, cause, entry))
+        self._clearing = self._keep("clear-up", lambda: self._clear_up(state, cause))
 
-    async def _recorded(
-        self, work: Callable[[apsw.Connection], outbox.Entry | None]
-    ) -> outbox.Entry | None:
+    async def _recorded(self, work: Callable[[apsw.Connection], object]) -> None:
         """Record how it ended, as soon as the disk allows: nobody will tell us again."""
         wait_s, longest_s = RETRY_S
         while True:
             try:
-                return await self._services.store.write(work)
+                await self._services.store.write(work)
+                return
             except Exception as error:  # noqa: BLE001 - whatever it was, the end must be recorded
                 log.warning("%s: not recorded: %s", self._row.id, error)
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, longest_s)
 
-    async def _clear_up(self, state: str, cause: str | None, entry: outbox.Entry | None) -> None:
+    async def _clear_up(self, state: str, cause: str | None) -> None:
         row = self._row
-        self._services.events.publish("transfer", row.id, state)
-        if entry is not None:
-            self._services.events.publish("entry", entry.id, entry.state)
         if self._stream is not None and not self._stream.settled:
             self._stream.stop(RefusedError(f"it was {state}: {cause}"))
         await self._reads.join()

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -25,6 +25,8 @@ from peerpost.errors import DamagedError, StorageError, StoreFullError, Transien
 from .ballast import Ballast, WriteConnection
 from .database import located
 from .failure import explain, is_damage, is_full
+from .follower import Follower
+from .journal import Change
 from .opening import prepare, unlock
 from .operations import Done, Operation, deliver, settle, units
 
@@ -83,6 +85,8 @@ class Store:
         """Why what is written now would be lost, if the file is no longer in its place."""
         self.look: Callable[[], str | None] = lambda: None
         """Returns the current `lost`, from any thread; called before a commit is answered."""
+        self.follower = Follower()
+        """Tells what each commit has changed."""
         self.damaged: str | None = None
         """What SQLite said when it first found a damaged page."""
         self._lazy = False
@@ -353,9 +357,14 @@ class Store:
             self._roll_back(connection, batch, error, again=again)
             if not again:
                 break
+        changes = self.follower.changes if error is None else ()
         # If the loop has ended, nobody waits any more; what was committed stays committed.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(deliver, batch)
+            self._loop.call_soon_threadsafe(self._deliver, batch, changes)
+
+    def _deliver(self, batch: list[Operation], changes: Sequence[Change] | None) -> None:
+        deliver(batch)
+        self.follower.tell(changes)
 
     def _try(self, connection: WriteConnection, batch: list[Operation]) -> BaseException | None:
         """Commit a batch; return the error that prevented it, if any."""
@@ -367,9 +376,12 @@ class Store:
             connection.low = self._ballast.low()
             self._set_synchronous(connection, lazy=all(operation.lazy for operation in batch))
             connection.execute("BEGIN IMMEDIATE")
+            self.follower.begin(connection)
             for unit in units(batch):
                 self._run(connection, unit)
+            self.follower.read(connection)
             connection.execute("COMMIT")
+            self.follower.committed()
             if (lost := self.look()) is not None:
                 raise TransientError(f"nothing can be kept: {lost}", hint="see: peerpost doctor")
             self._unsynced = self._lazy

@@ -40,9 +40,9 @@ __all__ = [
 ]
 
 _COLUMNS = (
-    "id, name, state, id_public, statement_body, statement_sig, transport_public, addresses,"
+    "id, name, shown_state, id_public, statement_body, statement_sig, transport_public, addresses,"
     " ticket_secret, ticket_expires_s, note, accept, verified_at_ms, added_ms, last_seen_ms,"
-    " conflict_body, conflict_sig, went_back_ms, why, removed_us_ms"
+    " conflict_body, conflict_sig, went_back_ms, why"
 )
 
 REMEMBERED = 4096
@@ -138,11 +138,7 @@ def _dialable(told: tuple[str, ...], given: tuple[str, ...], *, local: bool) -> 
 def _contact(row: tuple[object, ...]) -> Contact:
     (id_, name, state, id_public, body, sig, transport, addresses, *rest) = row
     secret, expires_s, note, accept, verified, added, seen, *later = rest
-    other, other_sig, back, why, removed_us = later
-    if other is not None and state != "blocked":
-        state = "changed"
-    elif removed_us is not None and state == "active":
-        state = "removed"
+    other, other_sig, back, why = later
     return Contact(
         id=id_,  # type: ignore[arg-type]
         name=name,  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import apsw
 
 from peerpost.errors import ExistsError
+from peerpost.store.db import journal
 
 from . import former, outbox, transfers
 
@@ -23,6 +24,8 @@ def forget(db: apsw.Connection, contact_id: str) -> None:
     again = db.execute("SELECT name FROM contacts WHERE id = ?", (contact_id,)).get
     if again is not None:
         raise ExistsError(f"{again} is a contact again", hint="remove it once more")
+    # What is forgotten now is journalled after that.
+    journal.forget(db, contact_id)
     outbox.forget(db, contact_id)
     transfers.forget_names(db, contact_id)
     former.forget(db, contact_id)

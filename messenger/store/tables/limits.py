@@ -37,9 +37,11 @@ def get(db: apsw.Connection, contact_id: str | None) -> RateLimit:
 
 def put(db: apsw.Connection, limit: RateLimit) -> None:
     """Replace a row."""
-    db.execute("DELETE FROM rate_limits WHERE contact_id IS ?", (limit.contact_id,))
     db.execute(
-        f"INSERT INTO rate_limits ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608
+        f"INSERT INTO rate_limits ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)"  # noqa: S608
+        " ON CONFLICT (ifnull(contact_id, '')) DO UPDATE SET up_bytes_s = excluded.up_bytes_s,"
+        " down_bytes_s = excluded.down_bytes_s, messages_s = excluded.messages_s,"
+        " burst_bytes = excluded.burst_bytes",
         (
             limit.contact_id,
             limit.up_bytes_s,

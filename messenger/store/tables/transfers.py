@@ -430,16 +430,14 @@ def ask(db: apsw.Connection, contact_id: str, accept_bytes: int | None) -> list[
     return [str(row[0]) for row in rows]
 
 
-def unask(db: apsw.Connection, contact_id: str, accept_bytes: int) -> list[str]:
-    """Withdraw the question about files that may be taken without one now: they wait for their turn. Return the ids.
+def unask(db: apsw.Connection, contact_id: str, accept_bytes: int) -> None:
+    """Withdraw the question about files that may be taken without one now: they wait for their turn.
 
     A stream that was longer than accepted goes on if more is accepted now.
     """
-    rows = db.execute(
+    db.execute(
         "UPDATE transfers SET state = 'offered', error = NULL, accepted_bytes = NULL"  # noqa: S608
         f" WHERE {_COMING} AND state = 'asking' AND CASE WHEN coalesce(finish_size, size) IS NULL"
-        " THEN coalesce(accepted_bytes, -1) < ?2 ELSE coalesce(finish_size, size) <= ?2 END"
-        " RETURNING id",
+        " THEN coalesce(accepted_bytes, -1) < ?2 ELSE coalesce(finish_size, size) <= ?2 END",
         (contact_id, accept_bytes),
     )
-    return [str(row[0]) for row in rows]

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from peerpost.errors import DamagedError, TransientError
 from peerpost.store.db.engine import Store
+from tests.support import replay
 from tests.support.powercut import VFS_NAME, Disk
 from tests.support.store_rig import Rig
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    """Return an open store with an identity in it."""
+    """Return an open store with an identity in it. Whatever a test does to it, the journal must have."""
     with Rig(tmp_path) as made:
         made.make_identity()
         made.hold_states()
         yield made
+        if not made.renamed and not made.loop.is_closed():
+            with suppress(
+                TransientError, DamagedError
+            ):  # where a test has closed it, or damaged it
+                made.read(replay.check)
 
 
 class RecordedStore(Store):

@@ -108,7 +108,6 @@ async def cancel(opened: Opened, request: Request) -> dict[str, Any]:
             entry.contact_id, entry.file_id, "cancelled by the sender"
         )
     opened.network.poke(entry.contact_id)
-    opened.events.publish("entry", cancelled.id, cancelled.state)
     return describe(opened, cancelled)
 
 

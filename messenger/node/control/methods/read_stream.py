@@ -98,7 +98,6 @@ async def _cancel(opened: Opened, stream: Pipe, contact_id: str, reason: str) ->
     await opened.transfers.cancel_outgoing(contact_id, file_id, reason)
     if entry is not None:
         opened.network.poke(contact_id)
-        opened.events.publish("entry", entry.id, entry.state)
 
 
 async def _record_end(opened: Opened, stream: Pipe, entry: outbox.Entry) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import stat
@@ -297,12 +298,16 @@ def _queue_text(
 async def _next_state(
     opened: Opened, entry: store_outbox.Entry, events: Subscription, look_again_s: float
 ) -> store_outbox.Entry:
-    """Wait for an event of the entry; also check now and then, because events may be dropped."""
+    """Wait for an event of the entry; also check now and then, because it may have ended before we listened."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(look_again_s):
             event = await events.next()
-        if event.entry is not None:
-            return event.entry
+        # What changes of a text on its way is in the event, which saves a look for each.
+        if entry.file_id is None and event.kind == "entry":
+            if event.state == "delivered":
+                return dataclasses.replace(entry, state="delivered", delivered_ms=event.at_ms)
+            if event.state in ("queued", "sent"):
+                return dataclasses.replace(entry, state=event.state)
     return await opened.store.read(store_outbox.find, entry.id)
 
 

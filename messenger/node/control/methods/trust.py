@@ -82,7 +82,6 @@ async def _set(opened: Opened, request: Request, change: Any) -> dict[str, Any]:
 def _take(opened: Opened, contact: store_contacts.Contact) -> None:
     """Act on the recorded state: end the session of a contact that is not served, dial one that is."""
     peer = opened.network.update(contact)
-    opened.events.publish("contact", contact.id, contact.state)
     if peer is not None and contact.served:
         peer.dial_now()
 

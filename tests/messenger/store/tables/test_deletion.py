@@ -86,6 +86,7 @@ def test_all_or_none(rig: Rig, bob: str) -> None:
         with pytest.raises(NotFoundError):
             rig.write(deletion.delete, ids, contact_id, NOW_MS)
     rig.write(lambda db: db.execute("UPDATE inbox SET id = 'same' || row_id"))
+    rig.renamed = True
     with pytest.raises(AmbiguousError):
         rig.write(deletion.delete, ["same"], None, NOW_MS)
     assert len(items(rig)) == 3

@@ -316,6 +316,7 @@ def test_an_entry_is_found_by_any_unique_beginning(rig: Rig, bob: str) -> None:
             db.execute("UPDATE outbox SET id = ? WHERE row_id = ?", (id_, entry.row_id))
 
     rig.write(rename)
+    rig.renamed = True
     assert rig.read(outbox.find, " AAAAB ").row_id == entries[0].row_id
     assert rig.read(outbox.find, "aaaa").row_id == entries[2].row_id
     with pytest.raises(AmbiguousError) as ambiguous:

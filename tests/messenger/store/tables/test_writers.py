@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[4]
 WRITERS: dict[str, str | None] = {
     "beyond": "lanes",
     "chains": "chains",
+    "changes": "journal",  # triggers of the schema add the rows
     "contacts": "contacts",
     "contents": "contents",
     "contents_key": "contents",
