@@ -59,6 +59,7 @@ class App:
         self.spawn = True
         self.has_acted = False
         """Whether something was done that a second run would do twice."""
+        self._has_started_node = False
         self.code = 0
         """The exit code if everything was done and not everything could be printed."""
 
@@ -94,9 +95,20 @@ class App:
             node_args=self.node_args(),
             on_event=on_event,
             on_wait=self.waits,
+            on_start=self._node_started,
         )
         self.has_acted = self.has_acted or not only_looks(method, params)
         return answer
+
+    def _node_started(self) -> None:
+        self._has_started_node = True
+
+    def say_just_started(self) -> None:
+        """Say, where this command has started the node, that nothing can have come from the contacts yet."""
+        if self._has_started_node:
+            self.terminal.note(
+                "Your node was started only now, and is calling your contacts: look again in a moment."
+            )
 
     def other_version(self) -> PeerpostError | None:
         """Return what is to be said where the node is of another version than this command, and runs."""

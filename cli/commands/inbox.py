@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from peerpost.errors import UsageError
+from peerpost.errors import NotFoundError, UsageError
 
 from ..app import App, Group, pass_app
 from ..completing import MOST, complete_contacts, complete_files, complete_ids
@@ -89,6 +89,7 @@ def list_(
         app, "inbox.list", params, _COLUMNS, limit=limit, empty="Nothing here.", shown=_for_people
     )
     say_asking(app, contact)
+    app.say_just_started()
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +118,11 @@ def show(app: App, id_: str, peek: bool) -> None:
             shown = event["item"] if app.terminal.json else _about(event["item"])
             long.append(app.terminal.long_record(shown, "body"))
 
-    item = app.call("inbox.read", {"id": id_, "peek": True}, on_event=on_event)
+    try:
+        item = app.call("inbox.read", {"id": id_, "peek": True}, on_event=on_event)
+    except NotFoundError:
+        app.say_just_started()
+        raise
     if long:
         long[0].end()
     else:
