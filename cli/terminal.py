@@ -96,6 +96,14 @@ class Terminal:
         else:
             self.note(empty)
 
+    def row(self, value: Mapping[str, Any], columns: Sequence[Column]) -> None:
+        """Print what an act has made of one object: as JSON, or as the row of a table."""
+        try:
+            self.records([value], columns, empty="")
+        except OutputError as error:
+            error.line = as_json(value)
+            raise
+
     def text(self, text: str) -> None:
         """Print a block of text that may have been received."""
         self._data(safe_block(text).removesuffix("\n"))
