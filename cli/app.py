@@ -232,9 +232,18 @@ def _global_options(*, hidden: bool) -> list[click.Option]:
         option("-q", "--quiet", name="quiet", is_flag=True, help="Only data and errors."),
         option("-v", name="verbose", count=True, help="A node started here logs more; -vv: all."),
         option("--log-level", name="log_level", type=levels, help="What a node started here logs."),
-        option("--log-format", name="log_format", type=click.Choice(["text", "json"])),
         option(
-            "--color", name="color", type=click.Choice(["auto", "always", "never"]), default="auto"
+            "--log-format",
+            name="log_format",
+            type=click.Choice(["text", "json"]),
+            help="How a node started here logs.",
+        ),
+        option(
+            "--color",
+            name="color",
+            type=click.Choice(["auto", "always", "never"]),
+            default="auto",
+            help="When to colour; auto: on a terminal.",
         ),
         option("--no-spawn", name="no_spawn", is_flag=True, help="Start no node; exit 69 instead."),
         option("--debug", name="debug", is_flag=True, help="Show tracebacks."),

@@ -20,7 +20,7 @@ __all__ = ["identity"]
     """,
 )
 def identity() -> None:
-    """Make and show this home's identity: the keys that say who you are."""
+    """Make and show this home's identity: your keys."""
 
 
 @identity.command(
@@ -93,5 +93,5 @@ def _login_name() -> str:
 )
 @pass_app
 def show(app: App) -> None:
-    """Show the identity: its id, fingerprint, addresses and public keys."""
+    """Show the id, fingerprint, addresses and public keys."""
     app.terminal.record(app.call("identity.show"))

@@ -131,7 +131,10 @@ def _draw(app: App, ticket: str, after: list[str]) -> list[str]:
 )
 @pass_app
 def invites(app: App, id_: str | None) -> None:
-    """List the tickets that may still be used, and those that came to something else; or take one back."""
+    """List the tickets that you gave out, or take one back.
+
+    Those that may still be used, and those that came to something else than a new contact.
+    """
     if id_ is not None:
         gone: dict[str, Any] = app.call("contacts.withdraw", {"id": id_})
         app.terminal.record(gone, human=f"{gone['id']}  {gone['name']}  withdrawn")

@@ -36,7 +36,9 @@ ANSWER_TIMEOUT_S = 5.0
     """,
 )
 def node() -> None:
-    """Run the node: the one process that holds a home, listens and delivers.
+    """Run and stop the node, which listens and delivers.
+
+    It is the one process that holds a home.
 
     Any command starts it for as long as there is something to do. Start it yourself to be reachable
     at all times.
@@ -53,7 +55,7 @@ def node() -> None:
 @click.option("--listen", multiple=True, metavar="MULTIADDR", help="Where to listen, this time.")
 @pass_app
 def run(app: App, listen: tuple[str, ...]) -> None:
-    """Run the node in the foreground until it is stopped, as a service manager wants it."""
+    """Run the node in the foreground, as systemd wants it."""
     _need_identity(app)
     become(
         "peerpost.node",
@@ -70,7 +72,7 @@ def run(app: App, listen: tuple[str, ...]) -> None:
 @click.option("--listen", multiple=True, metavar="MULTIADDR", help="Where to listen, this time.")
 @pass_app
 def start(app: App, listen: tuple[str, ...]) -> None:
-    """Start the node in the background, where it stays until it is stopped."""
+    """Start the node in the background, to stay."""
     from peerpost.client.paths import HomePaths
     from peerpost.client.spawn import start as spawn
 
@@ -147,7 +149,7 @@ def _need_identity(app: App) -> None:
 @node.command(examples="peerpost node status\npeerpost --json node status")
 @pass_app
 def status(app: App) -> None:
-    """Show whether the node runs, where it listens and who is connected."""
+    """Show whether it runs, where, and who is connected."""
     from peerpost.client.holder import holder_of
 
     row = app.call("node.status", spawn=False)

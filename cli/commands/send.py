@@ -89,9 +89,10 @@ def send(
     timeout: float | None,
     expires: float | None,
 ) -> None:
-    """Send a text, files, folders, or what comes on stdin ('-') to a contact.
+    """Send a text, files, folders or stdin to a contact.
 
-    The id is printed when the message is safely queued on this disk; delivery follows as soon as
+    '-' is stdin. The id is printed when the message is safely queued on this disk;
+    delivery follows as soon as
     the contact can be reached, also when this command has ended.
     """
     if contact is None:
