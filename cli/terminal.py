@@ -166,13 +166,13 @@ class Terminal:
         """Whether stdout is read by a person."""
         return sys.stdout.isatty() and not self.json
 
-    def time(self, text: str) -> str:
-        """Return an RFC 3339 time as a note says it: relative for a person, absolute in a log and for a program."""
+    def deadline(self, text: str) -> str:
+        """Return an RFC 3339 time that was set just now: relative for a person, absolute in a log and for a program."""
         if self.json or not sys.stderr.isatty():
             return text
-        from .times import relative
+        from .times import relative_to_just_now
 
-        return relative(text)
+        return relative_to_just_now(text)
 
     def can_ask(self) -> bool:
         """Whether somebody is there to answer a question."""

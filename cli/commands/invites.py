@@ -82,7 +82,7 @@ def _notes(name: str, made: dict[str, Any], terminal: Terminal, *, pasted: bool)
         f" to take it back: peerpost contacts invites --withdraw {other}"
         for other in made.get("others", ())
     ]
-    until = terminal.time(made["expires"])
+    until = terminal.deadline(made["expires"])
     ends = f"until {until}" if until == made["expires"] else f"and expires {until}"
     how = f"Give this line to {name}." if pasted else f"{name} runs: {_to_run(made, 'TICKET')}"
     notes.append(f"{how} It works once, {ends}.")
