@@ -59,6 +59,7 @@ class App:
         self.spawn = True
         self.has_acted = False
         """Whether something was done that a second run would do twice."""
+        self._has_started_node = False
         self.code = 0
         """The exit code if everything was done and not everything could be printed."""
 
@@ -94,9 +95,20 @@ class App:
             node_args=self.node_args(),
             on_event=on_event,
             on_wait=self.waits,
+            on_start=self._node_started,
         )
         self.has_acted = self.has_acted or not only_looks(method, params)
         return answer
+
+    def _node_started(self) -> None:
+        self._has_started_node = True
+
+    def say_just_started(self) -> None:
+        """Say, where this command has started the node, that nothing can have come from the contacts yet."""
+        if self._has_started_node:
+            self.terminal.note(
+                "Your node was started only now, and is calling your contacts: look again in a moment."
+            )
 
     def other_version(self) -> PeerpostError | None:
         """Return what is to be said where the node is of another version than this command, and runs."""
@@ -220,9 +232,18 @@ def _global_options(*, hidden: bool) -> list[click.Option]:
         option("-q", "--quiet", name="quiet", is_flag=True, help="Only data and errors."),
         option("-v", name="verbose", count=True, help="A node started here logs more; -vv: all."),
         option("--log-level", name="log_level", type=levels, help="What a node started here logs."),
-        option("--log-format", name="log_format", type=click.Choice(["text", "json"])),
         option(
-            "--color", name="color", type=click.Choice(["auto", "always", "never"]), default="auto"
+            "--log-format",
+            name="log_format",
+            type=click.Choice(["text", "json"]),
+            help="How a node started here logs.",
+        ),
+        option(
+            "--color",
+            name="color",
+            type=click.Choice(["auto", "always", "never"]),
+            default="auto",
+            help="When to colour; auto: on a terminal.",
         ),
         option("--no-spawn", name="no_spawn", is_flag=True, help="Start no node; exit 69 instead."),
         option("--debug", name="debug", is_flag=True, help="Show tracebacks."),

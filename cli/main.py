@@ -168,5 +168,10 @@ def _usage_hint(error: click.UsageError) -> str | None:
     if error.ctx is None:
         return None
     see = f"see: {error.ctx.command_path} --help"
-    is_text = isinstance(error, click.NoSuchOption) and error.ctx.info_name in ("send", "send-net")
-    return f"a text that begins with - goes after --; {see}" if is_text else see
+    if not isinstance(error, click.NoSuchOption) or error.ctx.info_name not in ("send", "send-net"):
+        return see
+    from .misread import meant_option
+
+    meant_here = meant_option(error.option_name)
+    text = f"a text that begins with - goes after --; {see}"
+    return text if meant_here is None else f"did you mean {meant_here}? {text}"

@@ -13,8 +13,23 @@ from .app import App
 from .inputs import nearest
 from .safe import safe
 
-__all__ = ["is_meant_as_file", "needs_contact", "one_text", "require_files"]
+__all__ = ["is_meant_as_file", "meant_option", "needs_contact", "one_text", "require_files"]
 
+_ELSEWHERE = {
+    "-f": "--file PATH",
+    "--attach": "--file PATH",
+    "--attachment": "--file PATH",
+    "--files": "--file PATH",
+    "-a": "--file PATH",
+    "-t": "--contact NAME",
+    "--to": "--contact NAME",
+    "-r": "--contact NAME",
+    "--recipient": "--contact NAME",
+    "--receiver": "--contact NAME",
+    "-m": "the text itself, as an argument",
+    "--message": "the text itself, as an argument",
+}
+"""What other programs call what `send` calls differently."""
 MAX_WORDS = 8
 """Words of a command line that a hint repeats."""
 
@@ -59,15 +74,27 @@ def one_text(words: tuple[str, ...]) -> UsageError:
     return UsageError("a text is one argument", hint=f'quote it: "{" ".join(words)[:60]}"')
 
 
-def require_files(words: tuple[str, ...], contact: str) -> None:
+def require_files(files: tuple[str, ...], words: tuple[str, ...], contact: str) -> None:
     """Raise NoInputError where what stands behind `--file PATH` is no file, and most likely a text to go with it."""
-    for word in words:
-        if word != "-" and not _is_here(word):
-            near = nearest(word)
-            text = f"a text goes by itself: peerpost send --contact {_quoted((contact,))} {_quoted((word,))}"
-            raise NoInputError(
-                f"there is no file {word}", hint=f"{near or ''}{' ' if near else ''}{text}"
-            )
+    if all(word == "-" or _is_here(word) for word in words):
+        return
+    gone = [name for name in (*files, *words) if name != "-" and not _is_here(name)]
+    hints = [near for near in (nearest(name) for name in gone) if near]
+    if len(gone) == 1:
+        text = f"peerpost send --contact {_quoted((contact,))} {_quoted((gone[0],))}"
+        hints.append(f"a text goes by itself: {text}")
+    raise _no_files(gone, hints)
+
+
+def _no_files(names: list[str], hints: list[str]) -> NoInputError:
+    """Return the error for files that are not there: all of them are named, so that one look is enough."""
+    what = f"is no file {names[0]}" if len(names) == 1 else f"are no files {', '.join(names)}"
+    return NoInputError(f"there {what}", hint=" ".join(dict.fromkeys(hints)) or None)
+
+
+def meant_option(option: str) -> str | None:
+    """Return the option of `send` that is called like this in other programs."""
+    return _ELSEWHERE.get(option)
 
 
 def needs_contact(words: tuple[str, ...], files: tuple[str, ...]) -> UsageError:

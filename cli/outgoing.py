@@ -15,6 +15,7 @@ from peerpost import stdio
 from peerpost.errors import NoInputError, PeerpostError, UnavailableError
 from peerpost.stopping import Stopped
 
+from .accepting import see_whether_asking
 from .app import App
 from .inputs import open_input
 from .progress import Progress
@@ -56,6 +57,8 @@ def deliver(app: App, items: list[Outgoing], common: dict[str, Any]) -> None:
                 _send_one(app, items[0], common, watch)
             else:
                 _send_many(app, items, common, watch)
+            if not common.get("wait"):
+                see_whether_asking(app, progress, watch.queued_rows)
         except UnavailableError:
             # The node has ended: another one will deliver what is queued.
             if not watch.all_wait(len(items)):
@@ -82,11 +85,15 @@ class _Watch:
         """What was handed to the node, which has not said anything of it."""
         self._confirmed = False
         self._queued: set[int] = set()
+        self.queued_rows: list[dict[str, Any]] = []
+        """What was printed as queued."""
         self._under_way: dict[int, dict[str, Any]] = {}
         self._began_s = time.monotonic()
         self._wait = wait
         self._has_warned = False
         """Whether it was said that time alone brings the contact nothing: once for all that is sent."""
+        self._has_said_why = False
+        """Whether it was said why the contact has not got it yet: once for all that is sent."""
         self.failures: list[PeerpostError] = []
 
     def is_queued(self, request: int) -> bool:
@@ -106,7 +113,23 @@ class _Watch:
         if request not in self._queued:
             self._queued.add(request)
             self._print(row)
+        elif self._wait and row.get("delayed"):
+            self._say_why(row)
         self._progress.update(row)
+
+    def _say_why(self, row: dict[str, Any]) -> None:
+        """Say once why nothing has come of it for some seconds. Of a file that moves or asks, progress says more."""
+        why = str(row.get("last_error") or "")
+        if self._has_said_why or row.get("done_bytes") or why.startswith(("asking:", "paused:")):
+            return
+        self._has_said_why = True
+        contact = row["contact"]
+        with self._progress.aside():
+            self._app.terminal.note(
+                f"{contact} cannot be reached yet: {why}; waiting."
+                if why
+                else f"{contact} has not answered yet; waiting."
+            )
 
     def result(self, request: int, row: dict[str, Any]) -> None:
         """Take the last row of a request: news, unless it only says that a stream is read."""
@@ -204,8 +227,10 @@ class _Watch:
                     self._app.terminal.record(
                         row, human=f"{row['id']}  {row['state']}  {what}  to {row['contact']}"
                     )
+            if row["state"] == "queued":
+                self.queued_rows.append(row)
             if row["state"] == "queued" and row.get("hint") and not self._has_warned:
-                self._has_warned = True
+                self._has_warned = self._has_said_why = True
                 self._app.terminal.warn(
                     f"It is queued, and waits: {row['last_error']}. {_sentence(row['hint'])}."
                 )

@@ -61,7 +61,7 @@ class Progress:
         """Take a row of `send-net`, `queue` or `transfers`."""
         if row.get("kind") == "text" or self._terminal.quiet:
             return
-        self._say_asking(row)
+        self.tell_asking(row)
         if self._terminal.can_draw():
             self._draw(row)
         elif row.get("state") in _MOVING:
@@ -88,7 +88,7 @@ class Progress:
             }
             self._bars.start()
 
-    def _say_asking(self, row: Mapping[str, Any]) -> None:
+    def tell_asking(self, row: Mapping[str, Any]) -> None:
         """Say at once that a file waits to be accepted: until somebody does that, nothing moves."""
         id_ = str(row["id"])
         if not _asks(row):
@@ -204,7 +204,9 @@ def say_asking(app: App, contact: str | None) -> None:
         else:
             size = "a stream" if row["size"] is None else format_size(row["size"])
             what = f"{row['name'] or 'a text'} ({size}) from {row['contact'] or 'somebody'}"
-            app.terminal.note(f"{what} asks to be taken: peerpost transfers accept {row['id']}")
+            app.terminal.note(
+                f"{what} waits for you to accept it: peerpost transfers accept {row['id']}"
+            )
 
 
 def _label(row: Mapping[str, Any]) -> str:

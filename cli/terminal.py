@@ -96,6 +96,14 @@ class Terminal:
         else:
             self.note(empty)
 
+    def row(self, value: Mapping[str, Any], columns: Sequence[Column]) -> None:
+        """Print what an act has made of one object: as JSON, or as the row of a table."""
+        try:
+            self.records([value], columns, empty="")
+        except OutputError as error:
+            error.line = as_json(value)
+            raise
+
     def text(self, text: str) -> None:
         """Print a block of text that may have been received."""
         self._data(safe_block(text).removesuffix("\n"))
@@ -157,6 +165,14 @@ class Terminal:
     def out_is_terminal(self) -> bool:
         """Whether stdout is read by a person."""
         return sys.stdout.isatty() and not self.json
+
+    def deadline(self, text: str) -> str:
+        """Return an RFC 3339 time that was set just now: relative for a person, absolute in a log and for a program."""
+        if self.json or not sys.stderr.isatty():
+            return text
+        from .times import relative_to_just_now
+
+        return relative_to_just_now(text)
 
     def can_ask(self) -> bool:
         """Whether somebody is there to answer a question."""

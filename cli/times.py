@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-__all__ = ["ago_ms", "moment_ms", "relative"]
+__all__ = ["ago_ms", "moment_ms", "relative", "relative_to_just_now"]
 
 _DAY_S = 86400
+_JUST_S = 20.0
+"""Longer than a command takes, which may have to start the node."""
+_JUST_SHARE = 0.01
+"""And no more than this share of what is left."""
 
 
 def relative(text: str, now: datetime | None = None) -> str:
@@ -27,6 +31,16 @@ def relative(text: str, now: datetime | None = None) -> str:
             count = f"{int(distance // length)} {unit}"
             return f"{count} ago" if seconds > 0 else f"in {count}"
     return "now"
+
+
+def relative_to_just_now(text: str, now: datetime | None = None) -> str:
+    """Return how far ahead a time is that was set some seconds ago: "in 1 d" for 24 h, and not "in 23 h"."""
+    now = now or datetime.now(UTC)
+    try:
+        ahead_s = (datetime.fromisoformat(text) - now).total_seconds()
+    except (ValueError, TypeError):
+        return text
+    return relative(text, now - timedelta(seconds=min(_JUST_S, max(0.0, _JUST_SHARE * ahead_s))))
 
 
 def ago_ms(duration_s: float) -> int:

@@ -78,11 +78,11 @@ def add(
     id_: str | None,
     address: str | None,
 ) -> None:
-    """Add a contact NAME with the TICKET they gave you ('-' reads it from stdin).
+    """Add a contact NAME with the TICKET they gave you.
 
-    NAME is what you call them. Where they cannot be reached now, the contact stays pending and is
-    tried until the ticket expires; what you send meanwhile is queued. A new ticket of a contact that
-    you have renews the friendship: what is queued and was sent stays.
+    '-' reads the ticket from stdin. NAME is what you call them. Where they cannot be reached now,
+    the contact stays pending and is tried until the ticket expires; what you send meanwhile is
+    queued. A new ticket of a contact that you have renews the friendship: what is queued and was sent stays.
     """
     name, ticket = in_order(name, ticket)
     params: dict[str, Any] = {"name": name}
@@ -178,7 +178,7 @@ def edit(
     accept: int | str | None,
     quota: int | str | None,
 ) -> None:
-    """Change what you call a contact, your note, where it is reached, or what you take from it."""
+    """Change a contact's name, note, address or limits."""
     changes = {
         "rename": rename,
         "note": note,
@@ -206,7 +206,7 @@ def edit(
 @click.argument("safety_number", nargs=-1)
 @pass_app
 def verify(app: App, name: str, safety_number: tuple[str, ...]) -> None:
-    """Compare the SAFETY_NUMBER that NAME reads to you, and mark NAME as verified.
+    """Compare safety numbers, and mark NAME as verified.
 
     Without a number, print it. A contact that is 'changed' is served again once it is verified.
     """
@@ -224,7 +224,10 @@ def verify(app: App, name: str, safety_number: tuple[str, ...]) -> None:
 @click.argument("name", shell_complete=complete_contacts)
 @pass_app
 def block(app: App, name: str) -> None:
-    """Cut off NAME, who is then served like a stranger; what is queued stays queued."""
+    """Cut off NAME, who is then served like a stranger.
+
+    What is queued stays queued.
+    """
     _changed(app, app.call("contacts.block", {"name": name}))
 
 
@@ -253,7 +256,9 @@ def _changed(app: App, row: dict[str, Any]) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
 def remove(app: App, name: str, forget: bool, yes: bool) -> None:
-    """Forget a contact and what is queued for it; what it sent and was sent stays, unless --forget.
+    """Forget a contact, and what is queued for it.
+
+    What it sent and was sent stays, unless --forget.
 
     Without a terminal, where nobody can be asked, it wants --yes.
     """

@@ -24,7 +24,9 @@ __all__ = ["demo"]
 @click.option("--keep", is_flag=True, help="Keep the temporary folder.")
 @pass_app
 def demo(app: App, path: str | None, keep: bool) -> None:
-    """See two nodes exchange a text and a file, and what can go wrong on the way.
+    """See two nodes exchange a text and a file.
+
+    It shows what can go wrong on the way, too.
 
     Exit code 0 only if the bytes that arrived are those that were sent.
     """

@@ -22,7 +22,9 @@ _COLUMNS = (("CHECK", "check"), ("OK", "ok"), ("FOUND", "found"), ("HINT", "hint
 @click.pass_context
 @pass_app
 def doctor(app: App, ctx: click.Context) -> None:
-    """Check this installation and this home, with a hint for each thing that is not well.
+    """Check this installation and this home.
+
+    There is a hint for each thing that is not well.
 
     Exit code 1 where something is not.
     """

@@ -20,7 +20,7 @@ __all__ = ["identity"]
     """,
 )
 def identity() -> None:
-    """Make and show this home's identity: the keys that say who you are."""
+    """Make and show this home's identity: your keys."""
 
 
 @identity.command(
@@ -38,17 +38,21 @@ def new(app: App, name: str | None, no_passphrase: bool) -> None:
     The home is not protected by a passphrase: whoever can read the folder can read and send in your
     name. Passphrases come with a later version, and can then be set for this home too.
     """
-    if no_passphrase:
-        _say_unprotected(app)
-    else:
+    if not no_passphrase:
         _confirm_unprotected(app)
     made = app.call(
         "identity.new", {"name": _login_name() if name is None else name, "protect": "none"}
     )
-    app.terminal.record(made)
-    app.terminal.note(f"This is {made['name']}, in {app.home}.")
+    if app.terminal.json:
+        app.terminal.record(made)
+    else:
+        short = {key: made[key] for key in ("name", "fingerprint", "addresses") if key in made}
+        app.terminal.record(short | {"home": str(app.home)})
     app.terminal.note("Next, where somebody gave you a ticket: peerpost contacts add NAME TICKET")
     app.terminal.note("else give them one:                     peerpost contacts invite NAME")
+    app.terminal.note("To stay reachable when no command runs: peerpost node start")
+    if no_passphrase:
+        _say_unprotected(app)
 
 
 def _confirm_unprotected(app: App) -> None:
@@ -89,5 +93,5 @@ def _login_name() -> str:
 )
 @pass_app
 def show(app: App) -> None:
-    """Show the identity: its id, fingerprint, addresses and public keys."""
+    """Show the id, fingerprint, addresses and public keys."""
     app.terminal.record(app.call("identity.show"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from peerpost.errors import UsageError
+from peerpost.errors import NotFoundError, UsageError
 
 from ..app import App, Group, pass_app
 from ..completing import MOST, complete_contacts, complete_files, complete_ids
@@ -66,7 +66,9 @@ class _Moment(click.ParamType[int]):
     peerpost inbox list --unread --oldest --limit 1 --json
     """,
 )
-@click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
+@click.option(
+    "--contact", "-c", metavar="NAME", shell_complete=complete_contacts, help="Only what NAME sent."
+)
 @click.option("--unread", is_flag=True, help="Only what was not read yet.")
 @limit_option
 @after_option
@@ -89,6 +91,7 @@ def list_(
         app, "inbox.list", params, _COLUMNS, limit=limit, empty="Nothing here.", shown=_for_people
     )
     say_asking(app, contact)
+    app.say_just_started()
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +120,11 @@ def show(app: App, id_: str, peek: bool) -> None:
             shown = event["item"] if app.terminal.json else _about(event["item"])
             long.append(app.terminal.long_record(shown, "body"))
 
-    item = app.call("inbox.read", {"id": id_, "peek": True}, on_event=on_event)
+    try:
+        item = app.call("inbox.read", {"id": id_, "peek": True}, on_event=on_event)
+    except NotFoundError:
+        app.say_just_started()
+        raise
     if long:
         long[0].end()
     else:
@@ -187,7 +194,7 @@ def save(
     move: bool,
     force: bool,
 ) -> None:
-    """Write messages' bytes as they were sent, of files and texts; a folder is unpacked.
+    """Save files and texts, byte for byte; unpack folders.
 
     Without --out, with several, and with --out DIR/ each gets its own name, or one with a number
     where that is taken. FILE appears only when it is whole. What is in a folder comes to lie in
@@ -233,10 +240,11 @@ def save(
 def delete(
     app: App, ids: tuple[str, ...], older_than: float | None, contact: str | None, yes: bool
 ) -> None:
-    """Delete messages, and what they take up on the disk: for good, and here alone.
+    """Delete messages for good, here alone.
 
-    By ID, all of them or, where one is not there, none; or by age. What was deleted is not shown
-    again, also where its sender sends it again. --older-than asks where it is more than one message.
+    What they take up on the disk is free then. By ID, all of them or, where one is not there, none;
+    or by age. What was deleted is not shown again, also where its sender sends it again.
+    --older-than asks where it is more than one message.
     """
     from ..times import ago_ms
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from typing import Any
@@ -12,7 +13,7 @@ from ..app import App, Command, pass_app
 from ..completing import complete_ids
 from ..inputs import Duration
 from ..safe import safe
-from ..terminal import width
+from ..terminal import Terminal, width
 
 __all__ = ["invite", "invites"]
 
@@ -51,16 +52,26 @@ def invite(app: App, name: str, expires: float, no_qr: bool) -> None:
     contact that you have it renews the friendship, and admits nobody else.
     """
     made = app.call("contacts.invite", {"name": name, "expires_s": int(expires)})
-    terminal, notes = app.terminal, _notes(name, made)
-    if terminal.out_is_terminal() and not no_qr:
-        _draw(app, made["ticket"], [made["ticket"], *notes])
-    terminal.record(made, human=made["ticket"])
+    terminal = app.terminal
+    person = terminal.out_is_terminal()
+    # Who reads it on a screen copies a line that can be run; what is redirected is the ticket itself.
+    line = _to_run(made) if person else made["ticket"]
+    notes = _notes(name, made, terminal, pasted=person)
+    if person and not no_qr:
+        notes += _draw(app, made["ticket"], [line, *notes])
+    terminal.record(made, human=line)
     for note in notes:
         terminal.note(note)
 
 
-def _notes(name: str, made: dict[str, Any]) -> list[str]:
-    """Return what is to be known about a ticket."""
+def _to_run(made: dict[str, Any], ticket: str | None = None) -> str:
+    """Return the command of whoever gets the ticket, who may call us what we call ourselves."""
+    name = shlex.quote(made.get("inviter") or "YOURNAME")
+    return f"peerpost contacts add {name} {ticket or made['ticket']}"
+
+
+def _notes(name: str, made: dict[str, Any], terminal: Terminal, *, pasted: bool) -> list[str]:
+    """Return what is to be known about a ticket; `pasted` where the whole command stands above."""
     notes = []
     if made.get("renews"):
         notes.append(
@@ -71,13 +82,16 @@ def _notes(name: str, made: dict[str, Any]) -> list[str]:
         f" to take it back: peerpost contacts invites --withdraw {other}"
         for other in made.get("others", ())
     ]
-    notes.append(f"Give it to {name}, who runs: peerpost contacts add YOURNAME TICKET")
-    notes.append(f"It works once, until {made['expires']}.")
+    until = terminal.deadline(made["expires"])
+    ends = f"until {until}" if until == made["expires"] else f"and expires {until}"
+    how = f"Give this line to {name}." if pasted else f"{name} runs: {_to_run(made, 'TICKET')}"
+    notes.append(f"{how} It works once, {ends}.")
+    notes.append("Your node answers until then; `peerpost node start` keeps it after that.")
     return notes
 
 
-def _draw(app: App, ticket: str, after: list[str]) -> None:
-    """Draw the ticket as a QR code in half blocks where all of it stays in sight above `after`; else say why not.
+def _draw(app: App, ticket: str, after: list[str]) -> list[str]:
+    """Draw the ticket as a QR code in half blocks where all of it stays in sight above `after`; else return why not.
 
     One that is cut off, wrapped, or without its margin, which readers look for, is of no use.
     """
@@ -92,14 +106,13 @@ def _draw(app: App, ticket: str, after: list[str]) -> None:
     below = sum(-(-width(safe(text)) // room.columns) for text in told) if room.columns else 0
     lines = (height + 1) // 2 + below + _PROMPT_LINES
     if (room.columns and columns > room.columns) or (room.lines and lines > room.lines):
-        app.terminal.note(
-            f"No QR code: with what stands below, it takes {columns} columns and {lines} lines, and this"
-            f" terminal has {room.columns} and {room.lines}. Make it larger, or its letters smaller."
-        )
-        return
+        return [
+            f"No QR code: it takes {columns} columns and {lines} lines; here are {room.columns} and {room.lines}."
+        ]
     out = io.StringIO()
     code.terminal(out, compact=True, border=_QUIET_ZONE)
     app.terminal.drawing(out.getvalue().removesuffix("\n"))
+    return []
 
 
 @click.command(
@@ -118,7 +131,10 @@ def _draw(app: App, ticket: str, after: list[str]) -> None:
 )
 @pass_app
 def invites(app: App, id_: str | None) -> None:
-    """List the tickets that may still be used, and those that came to something else; or take one back."""
+    """List the tickets that you gave out, or take one back.
+
+    Those that may still be used, and those that came to something else than a new contact.
+    """
     if id_ is not None:
         gone: dict[str, Any] = app.call("contacts.withdraw", {"id": id_})
         app.terminal.record(gone, human=f"{gone['id']}  {gone['name']}  withdrawn")

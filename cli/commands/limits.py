@@ -74,23 +74,38 @@ class Count(OrOff):
     """,
 )
 def limits() -> None:
-    """See and change how fast the node sends and receives, while it runs.
+    """See and change how fast the node sends and receives.
 
     A contact's limits hold under everybody's. Text goes before files under a limit too.
     """
 
 
 @limits.command(examples="peerpost limits show\npeerpost limits show --contact nas")
-@click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
+@click.option(
+    "--contact",
+    "-c",
+    metavar="NAME",
+    shell_complete=complete_contacts,
+    help="Of this contact alone.",
+)
 @pass_app
 def show(app: App, contact: str | None) -> None:
-    """Show the limits in force; the row without a contact is everybody's."""
+    """Show the limits in force.
+
+    The row without a contact is everybody's.
+    """
     params = {"contact": contact} if contact else {}
     app.terminal.records(app.call("limits.show", params), _COLUMNS, empty="Nothing is limited.")
 
 
 @limits.command("set", examples="peerpost limits set --up 5MB/s --messages 50/s")
-@click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
+@click.option(
+    "--contact",
+    "-c",
+    metavar="NAME",
+    shell_complete=complete_contacts,
+    help="Of this contact alone.",
+)
 @click.option("--up", type=RateOption(), metavar="RATE|off", help="Bytes per second sent.")
 @click.option("--down", type=RateOption(), metavar="RATE|off", help="Bytes per second received.")
 @click.option("--messages", type=Count(), metavar="N|off", help="Messages per second, each way.")
@@ -104,7 +119,10 @@ def set_(
     messages: int | str | None,
     burst: int | str | None,
 ) -> None:
-    """Change limits; what is not named stays, and takes effect at once."""
+    """Change limits, at once.
+
+    What is not named stays.
+    """
     wanted = {"up_bytes_s": up, "down_bytes_s": down, "messages_s": messages, "burst_bytes": burst}
     params: dict[str, Any] = {
         key: None if value == OFF else value for key, value in wanted.items() if value is not None
@@ -113,7 +131,7 @@ def set_(
         raise click.UsageError("name a limit: --up, --down, --messages or --burst")
     if contact:
         params["contact"] = contact
-    app.terminal.record(app.call("limits.set", params))
+    app.terminal.row(app.call("limits.set", params), _COLUMNS)
     for way, rate in (("up", up), ("down", down)):
         if isinstance(rate, int):
             app.terminal.note(in_full(way, rate, "/s"))
@@ -121,7 +139,13 @@ def set_(
 
 @limits.command(examples="peerpost limits test --size 1GB\npeerpost limits test --contact nas")
 @click.option("--size", type=Size(), metavar="SIZE", help="Tell how long so much takes at best.")
-@click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
+@click.option(
+    "--contact",
+    "-c",
+    metavar="NAME",
+    shell_complete=complete_contacts,
+    help="Of this contact alone.",
+)
 @click.option(
     "--seconds",
     type=Duration(1, 60),
@@ -132,7 +156,9 @@ def set_(
 )
 @pass_app
 def test(app: App, size: int | None, contact: str | None, seconds: float) -> None:
-    """Tell how long SIZE takes under the limits in force, or measure what a contact gets.
+    """Tell how long SIZE takes, or measure a contact's pace.
+
+    With --size, how long it takes at best under the limits in force.
 
     Without --size, filler that the contact drops is sent for some seconds as a file would be, beside
     whatever else is under way, and the pace is shown next to the limit.

@@ -35,7 +35,9 @@ ANSWER_TIMEOUT_S = 5.0
     """,
 )
 def node() -> None:
-    """Run the node: the one process that holds a home, listens and delivers.
+    """Run and stop the node, which listens and delivers.
+
+    It is the one process that holds a home.
 
     Any command starts it for as long as there is something to do. Start it yourself to be reachable
     at all times.
@@ -52,7 +54,7 @@ def node() -> None:
 @click.option("--listen", multiple=True, metavar="MULTIADDR", help="Where to listen, this time.")
 @pass_app
 def run(app: App, listen: tuple[str, ...]) -> None:
-    """Run the node in the foreground until it is stopped, as a service manager wants it."""
+    """Run the node in the foreground, as systemd wants it."""
     _need_identity(app)
     become(
         "peerpost.node",
@@ -69,7 +71,7 @@ def run(app: App, listen: tuple[str, ...]) -> None:
 @click.option("--listen", multiple=True, metavar="MULTIADDR", help="Where to listen, this time.")
 @pass_app
 def start(app: App, listen: tuple[str, ...]) -> None:
-    """Start the node in the background, where it stays until it is stopped."""
+    """Start the node in the background, to stay."""
     from peerpost.client.paths import HomePaths
     from peerpost.client.spawn import start as spawn
 
@@ -146,7 +148,7 @@ def _need_identity(app: App) -> None:
 @node.command(examples="peerpost node status\npeerpost --json node status")
 @pass_app
 def status(app: App) -> None:
-    """Show whether the node runs, where it listens and who is connected."""
+    """Show whether it runs, where, and who is connected."""
     from peerpost.client.holder import holder_of
 
     row = app.call("node.status", spawn=False)

@@ -41,7 +41,13 @@ def queue() -> None:
 
 
 @queue.command("list", examples="peerpost queue list\npeerpost queue list --contact bob --json")
-@click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
+@click.option(
+    "--contact",
+    "-c",
+    metavar="NAME",
+    shell_complete=complete_contacts,
+    help="Only what goes to NAME.",
+)
 @limit_option
 @after_option
 @pass_app
@@ -64,7 +70,7 @@ def show(app: App, id_: str) -> None:
 @click.argument("id_", metavar="ID", shell_complete=_IDS)
 @pass_app
 def retry(app: App, id_: str) -> None:
-    """Try to deliver it now instead of waiting for the next attempt."""
+    """Try to deliver it now, without waiting."""
     _print(app, app.call("queue.retry", {"id": id_}))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from peerpost.errors import BadInputError, UsageError
+from peerpost.errors import BadInputError, NoInputError, UsageError
 from peerpost.stdio import inherited, read_up_to
 
 from ..app import App, Command, pass_app
@@ -89,9 +89,10 @@ def send(
     timeout: float | None,
     expires: float | None,
 ) -> None:
-    """Send a text, files, folders, or what comes on stdin ('-') to a contact.
+    """Send a text, files, folders or stdin to a contact.
 
-    The id is printed when the message is safely queued on this disk; delivery follows as soon as
+    '-' is stdin. The id is printed when the message is safely queued on this disk;
+    delivery follows as soon as
     the contact can be reached, also when this command has ended.
     """
     if contact is None:
@@ -109,7 +110,7 @@ def send(
         if not files and not as_text and is_meant_as_file(app, text):
             files, text = text, ()
         if files:
-            require_files(text, contact)
+            require_files(files, text, contact)
         items = _files((*files, *text), name) if files else [_text(app, text, name)]
     deliver(app, items, common)
 
@@ -120,7 +121,20 @@ def _files(paths: tuple[str, ...], name: str | None) -> list[Outgoing]:
         raise UsageError("--name is for one file", hint="send them one by one, or without --name")
     if paths.count("-") > 1:
         raise UsageError("stdin can be sent once")
-    return [_stdin(name or "stdin") if path == "-" else _file(path, name) for path in paths]
+    items, problems = [], []
+    for path in paths:
+        try:
+            items.append(_stdin(name or "stdin") if path == "-" else _file(path, name))
+        except NoInputError as error:
+            problems.append(error)
+    if len(problems) > 1:
+        hints = dict.fromkeys(error.hint for error in problems if error.hint)
+        raise NoInputError(
+            "; ".join(str(error.message) for error in problems), hint=" ".join(hints) or None
+        )
+    if problems:
+        raise problems[0]
+    return items
 
 
 def _file(path: str, name: str | None) -> Outgoing:

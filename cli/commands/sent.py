@@ -30,7 +30,13 @@ def sent() -> None:
 
 
 @sent.command("list", examples="peerpost sent list\npeerpost sent list --contact bob --limit 20")
-@click.option("--contact", "-c", metavar="NAME", shell_complete=complete_contacts)
+@click.option(
+    "--contact",
+    "-c",
+    metavar="NAME",
+    shell_complete=complete_contacts,
+    help="Only what goes to NAME.",
+)
 @limit_option
 @after_option
 @pass_app

@@ -41,7 +41,7 @@ _COLUMNS = (
     """,
 )
 def transfers() -> None:
-    """See files under way, stop and continue them; accept or reject those that ask."""
+    """See, pause, accept and reject files under way."""
 
 
 @transfers.command("list", examples="peerpost transfers list\npeerpost transfers list --follow")
@@ -50,7 +50,10 @@ def transfers() -> None:
 @after_option
 @pass_app
 def list_(app: App, follow: bool, limit: int | None, after: str | None) -> None:
-    """List files under way and arrived, in both directions, newest first."""
+    """List files in both directions, newest first.
+
+    Those under way, and those that have arrived.
+    """
     empty = "No files are under way."
     if not follow:
         show_list(app, "transfers.list", {"after": after}, _COLUMNS, limit=limit, empty=empty)
@@ -99,7 +102,7 @@ def _follow(app: App, progress: Progress, row: dict[str, Any]) -> None:
 @click.argument("id_", metavar="ID", shell_complete=_IDS)
 @pass_app
 def pause(app: App, id_: str) -> None:
-    """Stop a file that comes in or goes out, until it is resumed here.
+    """Stop a file until it is resumed here.
 
     The other side is told, and waits. ID is the transfer's, or that of the message that sends it.
     """
@@ -110,7 +113,7 @@ def pause(app: App, id_: str) -> None:
 @click.argument("id_", metavar="ID", shell_complete=_IDS)
 @pass_app
 def resume(app: App, id_: str) -> None:
-    """Go on with a file that was paused here, from where it stopped."""
+    """Go on with a file that was paused here."""
     _print(app, app.call("transfers.resume", {"id": id_}))
 
 
@@ -126,7 +129,10 @@ def accept(app: App, id_: str) -> None:
 @click.argument("id_", metavar="ID", shell_complete=_IDS)
 @pass_app
 def reject(app: App, id_: str) -> None:
-    """Refuse a file, or give up one that is coming in; the sender is told."""
+    """Refuse a file, also one that is coming in.
+
+    The sender is told.
+    """
     _print(app, app.call("transfers.reject", {"id": id_}))
 
 

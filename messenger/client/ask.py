@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from peerpost.errors import UnavailableError
@@ -39,12 +39,13 @@ def connect(
     node_args: Sequence[str] = (),
     on_wait: OnWait | None = None,
     patience_s: float | None = None,
+    on_start: Callable[[], None] | None = None,
 ) -> NodeConnection:
     """Connect to the node of a home, starting one where none runs and `spawn` allows it.
 
     With `identity`, a home that has none raises NoIdentityError and starts nothing. `node_args` go
-    to a node that is started here; `on_wait` and `patience_s` are those of `dial`. Raises
-    UnavailableError when no node runs and none may be started, and what keeps the node from starting.
+    to a node that is started here, and then `on_start` is called; `on_wait` and `patience_s` are those
+    of `dial`. Raises UnavailableError when no node runs and none may be started, and what keeps the node from starting.
     """
     paths = HomePaths(home)
     node = dial(paths.home, on_wait=on_wait, patience_s=patience_s)
@@ -57,7 +58,10 @@ def connect(
     from .spawn import start
 
     dials = functools.partial(dial, paths.home, on_wait=on_wait, patience_s=patience_s)
-    return start(paths, dial=dials, extra=tuple(node_args))
+    node = start(paths, dial=dials, extra=tuple(node_args))
+    if on_start is not None:
+        on_start()
+    return node
 
 
 def _not_there(paths: HomePaths) -> UnavailableError:
@@ -88,16 +92,23 @@ def call(
     node_args: Sequence[str] = (),
     on_event: OnEvent | None = None,
     on_wait: OnWait | None = None,
+    on_start: Callable[[], None] | None = None,
 ) -> Any:
     """Ask the node of a home, starting it where needed, and return the result.
 
-    `on_wait` is called if it does not answer. Raises what `connect` and `NodeConnection.call` raise.
+    `on_wait` is called if it does not answer, `on_start` if one was started. Raises what `connect`
+    and `NodeConnection.call` raise.
     """
     identity = method not in STARTS_WITHOUT_IDENTITY
     for _ in range(_TRIES):
         try:
             connected = connect(
-                home, spawn=spawn, identity=identity, node_args=node_args, on_wait=on_wait
+                home,
+                spawn=spawn,
+                identity=identity,
+                node_args=node_args,
+                on_wait=on_wait,
+                on_start=on_start,
             )
             with connected as node:
                 return node.call(method, params, fds=fds, on_event=on_event)

@@ -24,6 +24,7 @@ from types import FrameType
 from peerpost import stdio
 from peerpost.errors import NoInputError, PeerpostError, ReaderLeftError
 from peerpost.stdio import OutputError
+from peerpost.stopping import Stopped
 
 from .program import Program
 from .stage import Stage
@@ -127,6 +128,10 @@ def main() -> int:
         return 1
     else:
         if stop.number is not None:
+            if not kept:
+                # Removed before it is said to be gone.
+                shutil.rmtree(folder, ignore_errors=True)
+            program.stopped(Stopped(stop.number, in_doubt=False).word, kept=kept)
             return 128 + stop.number
         took_s = time.monotonic() - started
         program.result(f"All that Bob has equals what Alice sent. {took_s:.1f} s in all.")

@@ -55,6 +55,14 @@ class Program:
         if error.hint:
             self.line(error.hint)
 
+    def stopped(self, word: str, *, kept: bool) -> None:
+        """Show that a signal has ended it, and what is left: on stderr, as every command does."""
+        left = "its folder is kept" if kept else "nothing is left of it"
+        text = f"{word.replace('_', ' ').capitalize()}; {left}"
+        about = {"error": {"code": word, "message": text, "hint": None}}
+        sys.stderr.write((json.dumps(about) if self._json else f"{text}.") + "\n")
+        sys.stderr.flush()
+
     @staticmethod
     def size(size_bytes: int) -> str:
         """Return a size in decimal units."""

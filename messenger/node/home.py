@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import apsw
+
 from peerpost.client import schedule
 from peerpost.client.config import Config
 from peerpost.client.paths import HomePaths
@@ -30,11 +32,12 @@ from peerpost.node.session.session import BULK_PROTOCOL, HELLO_PROTOCOL, URGENT_
 from peerpost.store import disk, keyfile
 from peerpost.store.db.engine import Store
 from peerpost.store.homelock import HomeLock
+from peerpost.store.tables import contacts, invites, outbox
 from peerpost.store.tables import limits as rate_limits
-from peerpost.store.tables import outbox
 from peerpost.wire.address import parse
 
 from . import new_home
+from .clock import now_ms
 from .duties import Duties
 from .events import Events
 from .health import ControlSocket, Health
@@ -313,14 +316,19 @@ class Home:
             await opened.store.close()
 
     async def has_work(self) -> bool:
-        """Tell whether something is under way or waits to leave."""
+        """Tell whether something is under way, waits to leave, or was promised to whoever holds a ticket."""
         if self._opened is None:
             return False
-        waits = await self._opened.store.read(outbox.any_open)
+        waits = await self._opened.store.read(_any_open, now_ms())
         return waits or self._opened.transfers.busy
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks.keep(name, work, self.duties)
+
+
+def _any_open(db: apsw.Connection, now_ms: int) -> bool:
+    """Tell whether the store has a duty left. A ticket is one on either side: it needs both nodes at the same time."""
+    return outbox.any_open(db) or invites.any_open(db, now_ms) or contacts.any_joining(db, now_ms)
 
 
 def _with_port(address: str, port: int) -> str:

@@ -22,10 +22,18 @@ from .conftest import ENTRY, FakeNode, Shell
 
 
 def test_identity_new(node: FakeNode, shell: Shell) -> None:
-    node.answers["identity.new"] = {"id": "ab", "name": "alice", "fingerprint": "F"}
+    made = {"id": "ab", "name": "alice", "fingerprint": "F", "addresses": ["/ip4/192.0.2.7"]}
+    node.answers["identity.new"] = made
     ran = shell("identity", "new", "--name", "alice", "--no-passphrase")
     assert node.params == {"name": "alice", "protect": "none"}
-    assert "fingerprint  F" in ran.out
+    assert ran.out.splitlines() == [
+        "name         alice",
+        "fingerprint  F",
+        "addresses    /ip4/192.0.2.7",
+        f"home         {node.home}",
+    ]
+    assert "passphrase" in ran.err.splitlines()[-2], "what matters most stands last"
+    assert json.loads(shell("identity", "new", "--no-passphrase", "--json").out) == made
     assert "contacts invite NAME" in ran.err
     assert "contacts add NAME TICKET" in ran.err
     shell("identity", "new", "--no-passphrase")

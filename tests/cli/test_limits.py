@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from .conftest import FakeNode, Shell
+
+SET = ("limits", "set", "--down", "20MB/s")
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +39,23 @@ def test_what_was_set_is_said_in_full(
     noted = json.loads(shell("--json", "limits", "set", "--down", rate).err)["note"]
     assert noted.startswith(said.replace("up:", "down:"))
     assert shell("--quiet", "limits", "set", "--up", rate).err == ""
+
+
+def test_what_was_set_is_a_row_of_the_table(node: FakeNode, shell: Shell) -> None:
+    row = {"contact": "nas", "up_bytes_s": None, "down_bytes_s": 20_000_000, "schedule": None}
+    node.answers |= {"limits.set": row, "limits.show": [row]}
+    done = shell("limits", "set", "--contact", "nas", "--down", "20MB/s")
+    assert done.out == shell("limits", "show", "--contact", "nas").out
+    assert "DOWN B/S" in done.out
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        unprinted = subprocess.run(
+            [sys.executable, "-m", "peerpost.cli", "--home", str(node.home), *SET],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert unprinted.returncode == 79
+    assert b"20000000" in unprinted.stderr, "what was done is said where it cannot be printed"
 
 
 def test_no_limit_needs_no_words(shell: Shell) -> None:

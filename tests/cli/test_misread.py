@@ -130,3 +130,37 @@ def test_a_text_beside_a_file(node: FakeNode, shell: Shell, word: str) -> None:
     assert ran.code == 66
     assert "a text goes by itself: peerpost send --contact bob" in ran.err
     assert not node.asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("-c", "bob", "-f", "a.jpg"), "--file PATH"),
+        (("-c", "bob", "--attach=a.jpg"), "--file PATH"),
+        (("-t", "bob", "hi"), "--contact NAME"),
+        (("--to", "bob", "hi"), "--contact NAME"),
+        (("--recipient", "bob", "hi"), "--contact NAME"),
+        (("-c", "bob", "-m", "hi"), "the text itself"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_an_option_as_other_programs_call_it(
+    node: FakeNode, shell: Shell, arguments: tuple[str, ...], meant: str
+) -> None:
+    ran = shell("send", *arguments)
+    assert ran.code == 2
+    assert f"did you mean {meant}" in ran.err
+    assert not node.asked
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--file", "gone", "a.jpg", "lost"), ("--file", "gone", "--file", "lost")]
+)
+@pytest.mark.usefixtures("here")
+def test_every_file_that_is_missing_is_named(
+    node: FakeNode, shell: Shell, arguments: tuple[str, ...]
+) -> None:
+    ran = shell("send", "-c", "bob", *arguments)
+    assert ran.code == 66
+    assert all(name in ran.err.splitlines()[0] for name in ("gone", "lost"))
+    assert not node.asked

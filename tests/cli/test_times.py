@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from peerpost.cli.times import moment_ms, relative
+from peerpost.cli.times import moment_ms, relative, relative_to_just_now
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 
@@ -25,6 +25,20 @@ NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 )
 def test_relative(text: str, said: str) -> None:
     assert relative(text, NOW) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("2026-11-25T11:59:57Z", "in 1 d"),
+        ("2026-11-24T12:59:58Z", "in 1 h"),
+        ("2026-11-24T12:00:30Z", "in 30 s"),
+        ("2026-11-25T11:50:00Z", "in 23 h"),
+        ("garbage", "garbage"),
+    ],
+)
+def test_what_was_set_just_now(text: str, said: str) -> None:
+    assert relative_to_just_now(text, NOW) == said
 
 
 def test_moments() -> None:

@@ -49,6 +49,19 @@ async def _cli(one: Friend, *arguments: str) -> tuple[int, str, str]:
     return process.returncode or 0, out.decode(), err.decode()
 
 
+async def test_who_does_not_wait_is_told_too(pair: tuple[Friend, Friend]) -> None:
+    alice, bob = pair
+    await bob.cli("contacts", "edit", "alice", "--accept", "1kB")
+    (alice.home.parent / "large").write_bytes(content(SIZE))
+    sent = await alice.cli("send", "-c", "bob", "--file", f"{alice.home.parent}/large")
+    assert sent.row["state"] == "queued"
+    (event,) = _events(sent.err)
+    assert "bob has to accept it first" in event["last_error"]
+    await bob.stop()
+    sent = await alice.cli("send", "-c", "bob", "--file", f"{alice.home.parent}/large")
+    assert _events(sent.err) == [], "nobody can have answered"
+
+
 async def test_both_sides_say_what_waits_for_whom(pair: tuple[Friend, Friend]) -> None:
     alice, bob = pair
     await bob.cli("contacts", "edit", "alice", "--accept", "1MB")
@@ -66,11 +79,11 @@ async def test_both_sides_say_what_waits_for_whom(pair: tuple[Friend, Friend]) -
     (event,) = _events(sent.err)
     assert (event["id"], command in event["last_error"]) == (id_, True)
     assert command in sent.error["message"]
-    assert "once bob has taken it" in sent.error["hint"]
+    assert "once bob has accepted it" in sent.error["hint"]
     for arguments in (("queue", "list"), ("queue", "show", id_)):
         row = (await alice.cli(*arguments)).row
         assert row["last_error"].startswith("asking: ")
-        assert command in row["last_error"]
+        assert f"bob has to accept it first, and runs: {command}" in row["last_error"]
     row = (await alice.cli("transfers", "list")).row
     assert (row["state"], command in row["error"]) == ("asking", True)
     # Also after either node was begun again.
@@ -89,8 +102,7 @@ async def test_both_sides_say_what_waits_for_whom(pair: tuple[Friend, Friend]) -
     (event,) = _events(listed.err)
     assert (event["id"], event["contact"], event["size"]) == (waiting["id"], "alice", SIZE)
     _, _, err = await _cli(bob, "inbox", "list", "--contact", "alice")
-    assert "dump.sql" in err
-    assert command in err
+    assert f"dump.sql (2.9 MiB) from alice waits for you to accept it: {command}" in err
     _, _, err = await _cli(bob, "inbox", "list", "--quiet")
     assert err == ""
 

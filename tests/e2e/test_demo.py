@@ -41,8 +41,10 @@ def test_no_process_and_no_folder_is_left(folder: Path, number: int, until: str)
         demo.send_signal(number)
     else:
         demo.send_signal(number)
-    demo.communicate(timeout=WAIT_S)
+    _, err = demo.communicate(timeout=WAIT_S)
     assert demo.returncode == 128 + number
+    word = "Interrupted" if number == signal.SIGINT else "Terminated"
+    assert err == f"{word}; nothing is left of it.\n"
     assert list(folder.iterdir()) == []
     assert list(processes_in(folder)) == []
 

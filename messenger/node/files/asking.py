@@ -7,11 +7,13 @@ from peerpost.store.tables import transfers as rows
 __all__ = ["asked_here", "asks_there", "waits", "waits_in_words"]
 
 _ASKING = "asking:"
+_RECEIVER = "the receiver"
+"""As the receiver calls itself. Only the sender knows by which name its user knows it."""
 
 
 def asks_there(row: rows.Transfer) -> str:
     """Return what the sender reads about a file that our user is asked about: which command to run, and where."""
-    return f"{_ASKING} it waits to be taken by the receiver; to run there: peerpost transfers accept {row.id}"
+    return f"{_ASKING} {_RECEIVER} has to accept it first, and runs: peerpost transfers accept {row.id}"
 
 
 def asked_here(row: rows.Transfer) -> str:
@@ -25,8 +27,8 @@ def waits(reason: str) -> str:
     return "asking" if reason.startswith(_ASKING) else "paused"
 
 
-def waits_in_words(reason: str) -> str:
-    """Return why the receiver has paused a file, as `last_error` says it."""
+def waits_in_words(reason: str, contact: str | None) -> str:
+    """Return why a contact has paused a file, as `last_error` says it."""
     if waits(reason) == "asking":
-        return reason
+        return reason.replace(_RECEIVER, contact or _RECEIVER, 1)
     return f"paused: {reason or 'by the other side'}"

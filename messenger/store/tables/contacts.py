@@ -17,6 +17,7 @@ from . import former, ids, outbox, transfers
 __all__ = [
     "Contact",
     "add",
+    "any_joining",
     "block",
     "by_name",
     "by_public",
@@ -343,6 +344,16 @@ def expire(db: apsw.Connection, id_: str, why: str, now_ms: int | None = None) -
         (why, id_, now_ms),
     )
     return get(db, id_) if db.changes() else None
+
+
+def any_joining(db: apsw.Connection, now_ms: int) -> bool:
+    """Tell whether a ticket that was added is still to be used: it may have been given out by somebody who is away."""
+    found = db.execute(
+        "SELECT 1 FROM contacts WHERE state = 'pending' AND ticket_secret IS NOT NULL"
+        " AND ticket_expires_s * 1000 > ? LIMIT 1",
+        (now_ms,),
+    )
+    return found.get is not None
 
 
 def block(db: apsw.Connection, id_: str) -> Contact:

@@ -17,6 +17,7 @@ from . import contacts
 __all__ = [
     "AnotherGuestError",
     "Invite",
+    "any_open",
     "burn",
     "create",
     "list_all",
@@ -72,6 +73,11 @@ def create(
 def secrets(db: apsw.Connection, now_ms: int) -> dict[bytes, bytes]:
     """Return the secrets of the live invitations by their ids."""
     return dict(db.execute(f"SELECT invite_id, secret FROM invites WHERE {_LIVE} ?", (now_ms,)))  # noqa: S608
+
+
+def any_open(db: apsw.Connection, now_ms: int) -> bool:
+    """Tell whether a ticket that was given out may still be used."""
+    return db.execute(f"SELECT 1 FROM invites WHERE {_LIVE} ? LIMIT 1", (now_ms,)).get is not None  # noqa: S608
 
 
 def list_all(db: apsw.Connection, now_ms: int) -> list[Invite]:

@@ -60,6 +60,7 @@ async def invite(opened: Opened, request: Request) -> dict[str, Any]:
     )
     return {
         "name": name,
+        "inviter": opened.me.name,
         "ticket": ticket.encode(),
         "expires": rfc3339(expires_s * 1000),
         "id": invite_id.hex(),

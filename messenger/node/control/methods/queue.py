@@ -149,7 +149,7 @@ def describe(
     if moving is not None and pending:
         paused = moving.peer_pause
     if paused is not None:
-        last_error = waits_in_words(paused)
+        last_error = waits_in_words(paused, opened.network.name_of(entry.contact_id))
     if pending and isinstance(moving, Upload) and moving.trouble is not None:
         try_s, last_error = moving.trouble.next_try_s, f"paused: {moving.trouble.cause}"
     wait_ms = None if try_s is None else int((try_s - time.monotonic()) * 1000)

@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import os
 import stat
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,6 +50,8 @@ T = TypeVar("T")
 LOOK_AGAIN_S = 1.0
 PROGRESS_S = 0.5
 """How often to report the progress of a file."""
+DELAYED_S = 2.0
+"""After so long a row says how things stand, though nothing has changed: else who waits would not know why."""
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -318,10 +321,18 @@ async def _until_delivered(
     told = describe(opened, entry)
     look_again_s = LOOK_AGAIN_S if entry.file_id is None else PROGRESS_S
     patience = Deadline(opened, entry, timeout_s)
+    delayed_s: float | None = time.monotonic() + DELAYED_S
     try:
         while entry.state in ("queued", "sent"):
+            next_look_s = look_again_s
+            if delayed_s is not None:
+                next_look_s = min(look_again_s, max(0.0, delayed_s - time.monotonic()))
             async with asyncio.timeout(patience.left_s()):
-                entry = await _next_state(opened, entry, events, look_again_s)
+                entry = await _next_state(opened, entry, events, next_look_s)
+            if delayed_s is not None and time.monotonic() >= delayed_s:
+                delayed_s = None
+                if entry.state in ("queued", "sent"):
+                    yield (await describe_all(opened, [entry]))[0] | {"delayed": True}
             row = await _how_far(opened, entry, told)
             patience.note(row)
             if row != told and row["state"] in ("queued", "sent"):
@@ -365,7 +376,7 @@ async def _not_yet(opened: Opened, entry: store_outbox.Entry, within: str) -> Ti
     cause = f": {row['last_error']}" if row["last_error"] else ""
     when = "as soon as that is possible"
     if str(row["last_error"]).startswith("asking:"):
-        when = f"once {row['contact']} has taken it"
+        when = f"once {row['contact']} has accepted it"
     elif row["progress"] and not cause:
         return TimedOutError(
             f"{entry.id} is on its way, {row['progress']:.0%} of it, and not whole {within}",

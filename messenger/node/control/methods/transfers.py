@@ -12,7 +12,7 @@ import msgspec
 from peerpost.client.rpc import Answer, Final, Request
 from peerpost.node.clock import rfc3339
 from peerpost.node.contact.standing import obstacle
-from peerpost.node.files.asking import asked_here, waits
+from peerpost.node.files.asking import asked_here, waits, waits_in_words
 from peerpost.node.files.download import Download
 from peerpost.node.files.upload import Upload
 from peerpost.store.tables import contacts, entries, offers
@@ -147,6 +147,8 @@ async def _describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
     peer_pause = row.peer_pause if moving is None else moving.peer_pause
     if state in ("offered", "active") and peer_pause is not None:
         state, error = waits(peer_pause), peer_pause or "paused by the other side"
+        if state == "asking":
+            error = waits_in_words(peer_pause, opened.network.name_of(row.contact_id))
     elif state == "asking":
         error = asked_here(row)
     elif state in ("offered", "active") and isinstance(moving, Upload) and moving.trouble:
