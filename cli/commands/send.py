@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from peerpost.client.own_files import require_not_own
 from peerpost.errors import BadInputError, UsageError
 from peerpost.stdio import inherited, read_up_to
 
@@ -110,17 +111,17 @@ def send(
             files, text = text, ()
         if files:
             require_files(text, contact)
-        items = _files((*files, *text), name) if files else [_text(app, text, name)]
+        items = _files(app, (*files, *text), name) if files else [_text(app, text, name)]
     deliver(app, items, common)
 
 
-def _files(paths: tuple[str, ...], name: str | None) -> list[Outgoing]:
+def _files(app: App, paths: tuple[str, ...], name: str | None) -> list[Outgoing]:
     """Look at every file before any is sent, so that a typo in the last sends nothing."""
     if name is not None and len(paths) > 1:
         raise UsageError("--name is for one file", hint="send them one by one, or without --name")
     if paths.count("-") > 1:
         raise UsageError("stdin can be sent once")
-    return [_stdin(name or "stdin") if path == "-" else _file(path, name) for path in paths]
+    return [_stdin(app, name or "stdin") if path == "-" else _file(path, name) for path in paths]
 
 
 def _file(path: str, name: str | None) -> Outgoing:
@@ -163,7 +164,7 @@ def _text(app: App, words: tuple[str, ...], name: str | None) -> Outgoing:
     if words[0] == "-":
         if sys.stdin.isatty():
             app.terminal.note("Type the message; end it with Ctrl-D on a line of its own.")
-        return _stdin(name)
+        return _stdin(app, name)
     if name is not None:
         raise UsageError("--name is for files and stdin")
     if not words[0]:
@@ -171,9 +172,10 @@ def _text(app: App, words: tuple[str, ...], name: str | None) -> Outgoing:
     return Outgoing(params={"text": words[0]})
 
 
-def _stdin(name: str | None) -> Outgoing:
+def _stdin(app: App, name: str | None) -> Outgoing:
     """Return stdin as a text if it is one and short, else as a stream the node reads itself."""
     fd = sys.stdin.fileno()
+    require_not_own(app.home, fd)
     if name is not None:
         return Outgoing(params=_stream(_utf8(name)), fd=os.dup(fd), copied=os.isatty(fd))
     head = read_up_to(fd, MAX_TEXT_BYTES + 1)

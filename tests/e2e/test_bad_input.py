@@ -220,6 +220,12 @@ async def test_the_keys_of_a_home_are_sent_to_nobody(pair: tuple[Friend, Friend]
         for more in ((), ("--spool",)):
             told = await alice.cli("send", "-c", "bob", "--file", str(path), *more, code=65)
             assert "your Peerpost home" in told.error["message"]
+    for path in ("keyfile", "config.toml", "../link", "../linked"):
+        for more in (("-",), ("--name", "x", "-"), ("--file", "-"), ("--file", "/dev/stdin")):
+            shell = ("sh", "-c", f'exec "$@" < "{alice.home}/{path}"', "sh")
+            told = await alice.cli("send", "-c", "bob", *more, code=65, wrap=shell)
+            assert "your Peerpost home" in told.error["message"]
+    assert await alice.ask("queue.list") == await alice.ask("sent.list") == []
     # A folder that holds the home goes without it.
     holds = alice.home.parent / "holds"
     holds.mkdir()
