@@ -26,6 +26,7 @@ __all__ = [
     "fdatasync",
     "fsync_dir",
     "keep_freed_memory",
+    "open_private",
     "pread",
     "pread_cached",
     "private_dir",
@@ -45,6 +46,7 @@ _SEEK_LOCK = threading.Lock()
 """Without positioned I/O, nothing may come between seek and read."""
 _KEPT_BYTES = 32 << 20
 """The most that mallopt(3) takes as a threshold."""
+_OWN = stat.S_IRUSR | stat.S_IWUSR
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -216,6 +218,22 @@ def _make_private(path: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
 
 
+def open_private(path: Path, flags: int) -> int:
+    """Open a file without following a link. If it is created, its owner alone may use it, whatever the umask.
+
+    Raises OSError.
+    """
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    fd = os.open(path, flags | getattr(os, "O_BINARY", 0), _OWN)
+    if flags & os.O_CREAT and hasattr(os, "fchmod"):
+        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        if mode & _OWN != _OWN:
+            # The umask took it; whoever opens the file next could not. A file of another user stays as it is.
+            with contextlib.suppress(PermissionError):
+                os.fchmod(fd, mode | _OWN)
+    return fd
+
+
 def check_private_file(path: Path) -> None:
     """Check that a file is a plain one, ours and closed to others.
 
@@ -235,7 +253,7 @@ def check_private_file(path: Path) -> None:
 def write_file_durably(path: Path, data: bytes) -> None:
     """Write a private file so that after a power cut it is complete, or as it was before."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
+    fd = open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         with contextlib.closing(os.fdopen(fd, "wb")) as file:
             file.write(data)

@@ -21,7 +21,6 @@ __all__ = [
     "forget_cached",
     "is_gone",
     "open_direct",
-    "open_private",
     "open_source",
     "read_at",
     "read_cached",
@@ -64,12 +63,6 @@ def errors(doing: str) -> Iterator[None]:
         if is_gone(error):
             raise StorageError(cause) from error
         raise TransientError(cause) from error
-
-
-def open_private(path: Path, flags: int) -> int:
-    """Open a file without following a link. If it is created, it is private to its owner."""
-    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-    return os.open(path, flags | getattr(os, "O_BINARY", 0), 0o600)
 
 
 def open_direct(path: Path) -> int | None:
