@@ -16,6 +16,7 @@ from peerpost.errors import BadInputError, NoInputError
 from peerpost.stdio import inherited, read_up_to
 
 __all__ = [
+    "MAX_SIZE_BYTES",
     "AcceptLimit",
     "Duration",
     "Quota",
@@ -29,8 +30,8 @@ __all__ = [
 
 MAX_TICKET_FILE_BYTES = 64 << 10
 """A ticket has 200 characters; a larger file than this is something else."""
-
-
+MAX_SIZE_BYTES = (1 << 50) - 1
+"""The largest size or rate that the node takes."""
 LONGEST_NAME_CHARS = 64
 """Of a contact."""
 
@@ -56,6 +57,8 @@ class Duration(click.ParamType[float]):
             seconds = parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if math.isinf(self._most_s) and seconds < self._least_s:
+            self.fail(f"{value!r} is too short: the least is {self._least_s:g}s", param, ctx)
         if not self._least_s <= seconds <= self._most_s:
             self.fail(f"{value!r} is not from {self._least_s:g}s to {self._most_s:g}s", param, ctx)
         return seconds
@@ -66,6 +69,9 @@ class Size(click.ParamType[int]):
 
     name = "size"
 
+    def __init__(self, most_bytes: float = MAX_SIZE_BYTES) -> None:
+        self._most_bytes = most_bytes
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return bytes."""
         from peerpost.client.units import parse_size
@@ -73,9 +79,12 @@ class Size(click.ParamType[int]):
         if isinstance(value, int):
             return value
         try:
-            return parse_size(value)
+            size = parse_size(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if size > self._most_bytes:
+            self.fail(f"{value!r} is too large: the most is 1024 TiB", param, ctx)
+        return size
 
 
 class AcceptLimit(click.ParamType[int | str]):

@@ -75,7 +75,9 @@ def _complete_more_files(
     metavar="DURATION",
     help="With --wait: exit 75 after this.  [30s, or 30s in which nothing of a file moves]",
 )
-@click.option("--expires", type=Duration(), metavar="DURATION", help="Give up after this long.")
+@click.option(
+    "--expires", type=Duration(least_s=0.001), metavar="DURATION", help="Give up after this long."
+)
 @pass_app
 def send(
     app: App,
