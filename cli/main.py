@@ -111,8 +111,11 @@ def _failed(app: App, error: BaseException) -> int:
             terminal.leave_question()
             return INTERRUPTED
         case click.exceptions.NoArgsIsHelpError():
-            # This is no error to report; the help page is printed where errors go.
-            terminal.trace(error.format_message())
+            if terminal.json:
+                terminal.error("usage", "missing command", _usage_hint(error))
+            else:
+                # The help page is of more use than an error; it is printed where errors go.
+                terminal.trace(error.format_message())
             return 2
         case click.UsageError():
             terminal.error("usage", _sentence(error), _usage_hint(error))
