@@ -151,6 +151,8 @@ class App:
             by.tell("It may have been done: the node had not answered", _WHERE_TO_LOOK)
         elif self.has_acted and not by.told:
             by.tell("It may have been done, in part or as a whole", _WHERE_TO_LOOK)
+        elif not by.has_asked and not by.told:
+            by.tell("Nothing was done")
         self.terminal.leave_question()
         for sentence, hint in by.told:
             self.terminal.stopped(by.word, sentence, hint)

@@ -134,6 +134,7 @@ class NodeConnection:
         """Ask without waiting. Return the id that its answers will have."""
         stopping.look()
         self._last_id += 1
+        stopping.begun()
         if is_an_act(method, params):
             self._due.add(self._last_id)
             stopping.asked()
