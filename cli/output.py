@@ -26,6 +26,7 @@ from peerpost.errors import (
     UsageError,
 )
 from peerpost.stdio import inherited
+from peerpost.system import FILE_LIMIT_HINT
 
 __all__ = ["is_stdout", "raw_on_terminal", "settle", "special", "target", "unwritten"]
 
@@ -39,6 +40,10 @@ def raw_on_terminal() -> UsageError:
 
 def unwritten(path: Path, error: OSError) -> PeerpostError:
     """Return what is to be said where a file cannot be written."""
+    if error.errno == errno.EFBIG:
+        return StoreFullError(
+            f"{path} would be longer than a file may be here", hint=FILE_LIMIT_HINT
+        )
     if error.errno in system.DISK_FULL:
         return StoreFullError(f"no space left for {path}")
     return StorageError(f"cannot write {path}: {error.strerror}")

@@ -21,6 +21,7 @@ from .errors import CannotCreateError, LockedError
 __all__ = [
     "DISK_FULL",
     "ProcessMark",
+    "FILE_LIMIT_HINT",
     "check_owner",
     "check_private_file",
     "fdatasync",
@@ -45,6 +46,11 @@ DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _SEEK_LOCK = threading.Lock()
 """Without positioned I/O, nothing may come between seek and read."""
 _KEPT_BYTES = 32 << 20
+FILE_LIMIT_HINT: Final = (
+    "look at `ulimit -f` where it was started, and at the largest file of the file system"
+)
+"""What may be done about EFBIG."""
+
 """The most that mallopt(3) takes as a threshold."""
 _OWN = stat.S_IRUSR | stat.S_IWUSR
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO

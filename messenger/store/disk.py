@@ -12,7 +12,7 @@ from typing import Final
 
 from peerpost import system
 from peerpost.errors import StorageError, StoreFullError, TransientError
-from peerpost.system import DISK_FULL
+from peerpost.system import DISK_FULL, FILE_LIMIT_HINT
 
 __all__ = [
     "BLOCK_BYTES",
@@ -58,6 +58,8 @@ def errors(doing: str) -> Iterator[None]:
         yield
     except OSError as error:
         cause = f"{doing}: {error.strerror or error}"
+        if error.errno == errno.EFBIG:
+            raise StoreFullError(cause, hint=f"{FILE_LIMIT_HINT}; nothing was lost") from error
         if error.errno in DISK_FULL:
             raise StoreFullError(cause, hint="free some space; nothing was lost") from error
         if is_gone(error):
