@@ -127,12 +127,21 @@ def open_input(path: str, *, folders: bool = False) -> int:
             return os.dup(own)
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise NoInputError(f"there is no file {path}", hint=nearest(path)) from None
+        raise _not_there(path) from None
     except PermissionError:
         raise NoInputError(f"{path} may not be read", hint="look at its rights: ls -l") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise NoInputError(f"{path} cannot be read: {reason}") from None
+
+
+def _not_there(path: str) -> NoInputError:
+    where = Path(path)
+    try:
+        end = where.readlink()
+    except (OSError, ValueError):
+        return NoInputError(f"there is no file {path}", hint=nearest(path))
+    return NoInputError(f"{path} is a link to {end}, and there is nothing", hint="see: ls -l")
 
 
 def nearest(path: str) -> str | None:
@@ -144,7 +153,8 @@ def nearest(path: str) -> str | None:
         names = [entry.name for entry in wanted.parent.iterdir()]
     except OSError:
         return f"there is no folder {wanted.parent}"
-    near = difflib.get_close_matches(wanted.name, names, n=1)
+    # What has this very name is there: it is no other spelling.
+    near = difflib.get_close_matches(wanted.name, set(names) - {wanted.name}, n=1)
     return f"did you mean {wanted.with_name(near[0])}?" if near else None
 
 

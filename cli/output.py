@@ -12,7 +12,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -66,11 +66,12 @@ def settle(fd: int, out: str) -> None:
             raise StorageError(f"cannot write {out}: {error.strerror}") from None
 
 
-def special(out: str, *, force: bool) -> int | None:
+def special(out: str, *, force: bool, before: Callable[[], object] = lambda: None) -> int | None:
     """Open something existing that is written to as it is: a pipe, a device, a descriptor of this process.
 
-    Return None if there is none, so that a file must be made. A named pipe is opened once somebody reads it. Raises
-    ExistsError for a link to one, unless `force`; UsageError for a terminal; CannotCreateError.
+    Return None if there is none, so that a file must be made. `before` is called before anything is opened. A named
+    pipe is opened once somebody reads it. Raises ExistsError for a link to one, unless `force`; UsageError for a
+    terminal; CannotCreateError.
     """
     own = inherited(out)
     if own is None and force and Path(out).is_symlink():
@@ -78,6 +79,7 @@ def special(out: str, *, force: bool) -> int | None:
     if own is not None:
         if os.isatty(own):
             raise raw_on_terminal()
+        before()
         return os.dup(own)
     path = Path(out)
     try:
@@ -90,6 +92,7 @@ def special(out: str, *, force: bool) -> int | None:
                 f"{path} is a link to a pipe or a device",
                 hint=f"name that itself: {path.parent / path.readlink()}; or --force to write to it",
             )
+        before()
         flags = os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC
         fd = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
     except FileNotFoundError:

@@ -79,6 +79,21 @@ def cases(folder: Path) -> list[Case]:
             None,
         ),
     ]
+    (folder / "dangling").symlink_to("nowhere")
+    dangling = f"{folder}/dangling is a link to nowhere, and there is nothing"
+    files += [
+        ((*SEND, "--file", f"{folder}/dangling"), 66, "no_input", dangling, "ls -l"),
+        ((*SEND, "--file", f"{folder}/danglin"), 66, "no_input", "no file", "did you mean"),
+        (
+            ("contacts", "add", "eve", "--ticket-file", f"{folder}/dangling"),
+            66,
+            "no_input",
+            dangling,
+            None,
+        ),
+        (("inbox", "save", "x", "--out", ""), 2, "usage", "--out is empty", None),
+        (("inbox", "save", "--all", "--out", ""), 2, "usage", "--out is empty", None),
+    ]
     if Path("/proc/self/mem").exists():
         unreadable = (*SEND, "--file", "/proc/self/mem")  # opens, and gives an error when read
         files.append((unreadable, 66, "no_input", "cannot read the input", None))
