@@ -215,7 +215,8 @@ def _global_options(*, hidden: bool) -> list[click.Option]:
         )
 
     levels = click.Choice(["debug", "info", "warning", "error"])
-    home = _Folder(path_type=Path, file_okay=False)
+    # Whether it may be read is checked where its owner is, for a home from the environment too.
+    home = _Folder(path_type=Path, file_okay=False, readable=False)
     return [
         option("--home", name="given_home", type=home, metavar="DIR", help="Where all state lies."),
         option("--json", name="json", is_flag=True, help="One JSON object per line."),

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import shlex
 import signal
 import stat
 import subprocess
@@ -20,13 +21,15 @@ from .errors import CannotCreateError, LockedError
 
 __all__ = [
     "DISK_FULL",
-    "ProcessMark",
     "FILE_LIMIT_HINT",
+    "ProcessMark",
+    "check_access",
     "check_owner",
     "check_private_file",
     "fdatasync",
     "fsync_dir",
     "keep_freed_memory",
+    "no_access",
     "open_private",
     "pread",
     "pread_cached",
@@ -43,14 +46,14 @@ __all__ = [
 DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Error numbers by which the system says that a disk, a quota or a limit is full."""
 
-_SEEK_LOCK = threading.Lock()
-"""Without positioned I/O, nothing may come between seek and read."""
-_KEPT_BYTES = 32 << 20
 FILE_LIMIT_HINT: Final = (
     "look at `ulimit -f` where it was started, and at the largest file of the file system"
 )
 """What may be done about EFBIG."""
 
+_SEEK_LOCK = threading.Lock()
+"""Without positioned I/O, nothing may come between seek and read."""
+_KEPT_BYTES = 32 << 20
 """The most that mallopt(3) takes as a threshold."""
 _OWN = stat.S_IRUSR | stat.S_IWUSR
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -157,7 +160,8 @@ def try_lock(fd: int) -> bool:
 def private_dir(path: Path) -> None:
     """Make a folder for this user alone, or check one that is there.
 
-    Raises LockedError if others may read it or own it, CannotCreateError if it cannot be made.
+    Raises LockedError if others may read it or own it, or this user may not use it, and CannotCreateError if it cannot
+    be made.
     """
     check_owner(path)
     try:
@@ -174,6 +178,28 @@ def private_dir(path: Path) -> None:
         raise LockedError(
             f"others may read the folder {path}", hint=f"close it with: chmod 700 {path}"
         )
+    check_access(path)
+
+
+def check_access(path: Path) -> None:
+    """Check that this user may list, change and enter a folder that is there.
+
+    Raises LockedError. On a file system that is read-only it is not the rights that are missing: that passes.
+    """
+    if sys.platform == "win32" or (why := no_access(path)) is None:
+        return
+    raise LockedError(why, hint=f"open it to you: chmod u+rwx {shlex.quote(os.fspath(path))}")
+
+
+def no_access(path: Path) -> str | None:
+    """Return in words which right is missing to use a folder; None if none is, or it is not there."""
+    rights = ((os.R_OK, "read"), (os.W_OK, "written"), (os.X_OK, "entered"))
+    missing = [word for right, word in rights if not os.access(path, right)]
+    if not missing or not os.path.isdir(path):  # noqa: PTH112 - which fails where a folder above is closed
+        return None
+    if missing == ["written"] and os.statvfs(path).f_flag & os.ST_RDONLY:
+        return None
+    return f"the folder {path} may not be {' or '.join(missing)}"
 
 
 def check_owner(path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 from peerpost import __version__, stopping
 from peerpost.errors import LockedError, PeerpostError, UnavailableError
+from peerpost.system import check_access, check_owner
 
 from .backlog import SilentError, connect_in_turn
 from .looking import is_an_act
@@ -133,8 +134,8 @@ class NodeConnection:
     ) -> int:
         """Ask without waiting. Return the id that its answers will have."""
         stopping.look()
-        self._last_id += 1
         stopping.begun()
+        self._last_id += 1
         if is_an_act(method, params):
             self._due.add(self._last_id)
             stopping.asked()
@@ -316,6 +317,8 @@ def dial(
         return None
     except PermissionError:
         sock.close()
+        check_owner(paths.home)
+        check_access(paths.home)
         raise denied from None
     except OSError as error:
         sock.close()

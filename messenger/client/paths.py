@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -53,7 +54,8 @@ class HomePaths:
         except OSError as error:
             raise LockedError(
                 f"cannot look into the home folder {self.home}: {error.strerror}",
-                hint=f"it must be yours; {_ANOTHER}",
+                hint=f"it must be yours and open to you: chmod u+rwx {shlex.quote(os.fspath(self.home))}; or"
+                f" {_ANOTHER}",
             ) from None
         return True
 

@@ -104,6 +104,58 @@ async def test_whatever_the_umask_nothing_is_closed_to_the_owner(folder: Path, u
     assert (await alice.cli("inbox", "list", wrap=wrap)).rows == []
 
 
+@pytest.mark.parametrize(
+    ("where", "mode"),
+    [("", 0o500), ("blobs", 0), ("spool", 0), ("spool", 0o500), ("", 0), ("", 0o300)],
+)
+async def test_a_folder_without_rights_is_named_with_what_opens_it(
+    folder: Path, where: str, mode: int
+) -> None:
+    alice = Friend("alice", folder)
+    alice.home = folder / "a b"
+    await alice.cli(*NEW)
+    await alice.cli("node", "stop")
+    closed = alice.home / where
+    closed.chmod(mode)
+    wrap = powerless()
+    refused = await alice.cli("inbox", "list", code=77, wrap=wrap)
+    _, _, rest = refused.error["hint"].partition(": ")
+    command = rest.partition("; or")[0]
+    assert command == f"chmod u+rwx '{closed}'"
+    assert await (await asyncio.create_subprocess_shell(command)).wait() == 0
+    assert (await alice.cli("inbox", "list", wrap=wrap)).rows == []
+
+
+async def test_doctor_names_a_folder_that_a_running_node_may_not_use(folder: Path) -> None:
+    alice = Friend("alice", folder)
+    wrap = powerless()
+    await alice.cli(*NEW, wrap=wrap)
+    await alice.cli("node", "start", wrap=wrap)
+    for name in ("blobs", "spool", ""):
+        closed = alice.home / name
+        closed.chmod(0o500)
+
+        async def said(check: str = f"home {name or 'folder'}") -> bool:
+            rows = (await alice.cli("doctor", code=None, wrap=wrap)).rows
+            found = [row for row in rows if row["check"] == check and not row["ok"]]
+            return bool(found) and "chmod u+rwx" in found[0]["hint"]
+
+        await until(said)
+        closed.chmod(0o700)
+
+
+@as_root
+async def test_the_home_of_somebody_else_is_named_however_it_is_given(folder: Path) -> None:
+    home = folder / "theirs"
+    home.mkdir(0o700)
+    give_away(home)
+    wrap = powerless()
+    for given, env in ((str(home), {}), ("", {"PEERPOST_HOME": str(home)})):
+        said = await without_home(given, "inbox", "list", wrap=wrap, **env)
+        assert said.startswith("77 "), said
+        assert f"the folder {home} belongs to another user" in said
+
+
 async def test_what_is_closed_to_the_owner_is_opened_by_the_hint(folder: Path) -> None:
     alice = Friend("alice", folder)
     alice.home = folder / "a b"

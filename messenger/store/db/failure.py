@@ -45,4 +45,9 @@ def explain(error: BaseException, connection: apsw.Connection | None = None) -> 
         )
     if isinstance(error, apsw.CorruptError):
         return DamagedError(f"the store is damaged: {error}")
+    if isinstance(error, apsw.ReadOnlyError):
+        return TransientError(
+            "the store may not be written: its folder, a file of it or the disk is read-only",
+            hint="give yourself the rights (chmod -R u+rwX the home folder); see: peerpost doctor",
+        )
     return TransientError(f"the store failed: {error}", hint="see: peerpost doctor")
