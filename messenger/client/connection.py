@@ -13,7 +13,6 @@ from typing import Any, Self, TypeVar
 
 from peerpost import __version__, stopping
 from peerpost.errors import LockedError, PeerpostError, UnavailableError
-from peerpost.system import check_access, check_owner
 
 from .backlog import SilentError, connect_in_turn
 from .looking import is_an_act
@@ -317,6 +316,9 @@ def dial(
         return None
     except PermissionError:
         sock.close()
+        # Imported only if something is wrong, because every command pays for an import.
+        from peerpost.system import check_access, check_owner
+
         check_owner(paths.home)
         check_access(paths.home)
         raise denied from None
