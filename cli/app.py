@@ -163,6 +163,8 @@ class App:
             by.tell("It may have been done: the node had not answered", _WHERE_TO_LOOK)
         elif self.has_acted and not by.told:
             by.tell("It may have been done, in part or as a whole", _WHERE_TO_LOOK)
+        elif not by.has_asked and not by.told:
+            by.tell("Nothing was done")
         self.terminal.leave_question()
         for sentence, hint in by.told:
             self.terminal.stopped(by.word, sentence, hint)
@@ -225,7 +227,8 @@ def _global_options(*, hidden: bool) -> list[click.Option]:
         )
 
     levels = click.Choice(["debug", "info", "warning", "error"])
-    home = _Folder(path_type=Path, file_okay=False)
+    # Whether it may be read is checked where its owner is, for a home from the environment too.
+    home = _Folder(path_type=Path, file_okay=False, readable=False)
     return [
         option("--home", name="given_home", type=home, metavar="DIR", help="Where all state lies."),
         option("--json", name="json", is_flag=True, help="One JSON object per line."),

@@ -17,6 +17,7 @@ from peerpost.stdio import inherited, read_up_to
 from peerpost.system import OPEN
 
 __all__ = [
+    "MAX_SIZE_BYTES",
     "AcceptLimit",
     "Duration",
     "Quota",
@@ -30,8 +31,8 @@ __all__ = [
 
 MAX_TICKET_FILE_BYTES = 64 << 10
 """A ticket has 200 characters; a larger file than this is something else."""
-
-
+MAX_SIZE_BYTES = (1 << 50) - 1
+"""The largest size or rate that the node takes."""
 LONGEST_NAME_CHARS = 64
 """Of a contact."""
 
@@ -57,6 +58,8 @@ class Duration(click.ParamType[float]):
             seconds = parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if math.isinf(self._most_s) and seconds < self._least_s:
+            self.fail(f"{value!r} is too short: the least is {self._least_s:g}s", param, ctx)
         if not self._least_s <= seconds <= self._most_s:
             self.fail(f"{value!r} is not from {self._least_s:g}s to {self._most_s:g}s", param, ctx)
         return seconds
@@ -67,6 +70,9 @@ class Size(click.ParamType[int]):
 
     name = "size"
 
+    def __init__(self, most_bytes: float = MAX_SIZE_BYTES) -> None:
+        self._most_bytes = most_bytes
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return bytes."""
         from peerpost.client.units import parse_size
@@ -74,9 +80,12 @@ class Size(click.ParamType[int]):
         if isinstance(value, int):
             return value
         try:
-            return parse_size(value)
+            size = parse_size(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if size > self._most_bytes:
+            self.fail(f"{value!r} is too large: the most is 1024 TiB", param, ctx)
+        return size
 
 
 class AcceptLimit(click.ParamType[int | str]):
@@ -119,12 +128,21 @@ def open_input(path: str, *, folders: bool = False) -> int:
             return os.dup(own)
         return os.open(path, os.O_RDONLY | OPEN)
     except FileNotFoundError:
-        raise NoInputError(f"there is no file {path}", hint=nearest(path)) from None
+        raise _not_there(path) from None
     except PermissionError:
         raise NoInputError(f"{path} may not be read", hint="look at its rights: ls -l") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise NoInputError(f"{path} cannot be read: {reason}") from None
+
+
+def _not_there(path: str) -> NoInputError:
+    where = Path(path)
+    try:
+        end = where.readlink()
+    except (OSError, ValueError):
+        return NoInputError(f"there is no file {path}", hint=nearest(path))
+    return NoInputError(f"{path} is a link to {end}, and there is nothing", hint="see: ls -l")
 
 
 def nearest(path: str) -> str | None:
@@ -136,7 +154,8 @@ def nearest(path: str) -> str | None:
         names = [entry.name for entry in wanted.parent.iterdir()]
     except OSError:
         return f"there is no folder {wanted.parent}"
-    near = difflib.get_close_matches(wanted.name, names, n=1)
+    # What has this very name is there: it is no other spelling.
+    near = difflib.get_close_matches(wanted.name, set(names) - {wanted.name}, n=1)
     return f"did you mean {wanted.with_name(near[0])}?" if near else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,8 +19,28 @@ PAGE_ROWS = 1000
 limit_option = click.option(
     "--limit", type=click.IntRange(1, 1 << 32), metavar="N", help="At most so many."
 )
+
+
+class _Cursor(click.ParamType[str]):
+    name = "cursor"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from peerpost.client.rpc import CURSOR
+
+        if re.fullmatch(CURSOR, str(value)) is None:
+            self.fail(
+                f"{value!r} is no cursor; write what --limit has named, or a row's cursor (--json)",
+                param,
+                ctx,
+            )
+        return str(value)
+
+
 after_option = click.option(
-    "--after", metavar="CURSOR", help="Go on behind a row: what --limit left, or a row's cursor."
+    "--after",
+    type=_Cursor(),
+    metavar="CURSOR",
+    help="Go on behind a row: what --limit left, or a row's cursor.",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 import click
@@ -63,17 +64,17 @@ def root() -> None:
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
     stdio.take_over()
-    stopping.take()
-    code = run(sys.argv[1:])
+    code = run(sys.argv[1:], begin=stopping.take)
     stopping.over(code)
     sys.exit(code)
 
 
-def run(arguments: list[str]) -> int:
-    """Run one command. Return its exit code; errors were printed."""
+def run(arguments: list[str], *, begin: Callable[[], object] = lambda: None) -> int:
+    """Run one command, after `begin`. Return its exit code; errors were printed."""
     app = App()
     _read_ahead(app, arguments)
     try:
+        begin()
         code = root.main(args=arguments, prog_name="peerpost", standalone_mode=False, obj=app)
         sys.stdout.flush()
         _end_if_stopped(app)
@@ -111,8 +112,11 @@ def _failed(app: App, error: BaseException) -> int:
             terminal.leave_question()
             return INTERRUPTED
         case click.exceptions.NoArgsIsHelpError():
-            # This is no error to report; the help page is printed where errors go.
-            terminal.trace(error.format_message())
+            if terminal.json:
+                terminal.error("usage", "missing command", _usage_hint(error))
+            else:
+                # The help page is of more use than an error; it is printed where errors go.
+                terminal.trace(error.format_message())
             return 2
         case click.UsageError():
             terminal.error("usage", _sentence(error), _usage_hint(error))

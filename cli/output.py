@@ -12,7 +12,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from peerpost.errors import (
     UsageError,
 )
 from peerpost.stdio import inherited
+from peerpost.system import FILE_LIMIT_HINT
 
 __all__ = ["is_stdout", "raw_on_terminal", "settle", "special", "target", "unwritten"]
 
@@ -39,6 +40,10 @@ def raw_on_terminal() -> UsageError:
 
 def unwritten(path: Path, error: OSError) -> PeerpostError:
     """Return what is to be said where a file cannot be written."""
+    if error.errno == errno.EFBIG:
+        return StoreFullError(
+            f"{path} would be longer than a file may be here", hint=FILE_LIMIT_HINT
+        )
     if error.errno in system.DISK_FULL:
         return StoreFullError(f"no space left for {path}")
     return StorageError(f"cannot write {path}: {error.strerror}")
@@ -61,11 +66,12 @@ def settle(fd: int, out: str) -> None:
             raise StorageError(f"cannot write {out}: {error.strerror}") from None
 
 
-def special(out: str, *, force: bool) -> int | None:
+def special(out: str, *, force: bool, before: Callable[[], object] = lambda: None) -> int | None:
     """Open something existing that is written to as it is: a pipe, a device, a descriptor of this process.
 
-    Return None if there is none, so that a file must be made. A named pipe is opened once somebody reads it. Raises
-    ExistsError for a link to one, unless `force`; UsageError for a terminal; CannotCreateError.
+    Return None if there is none, so that a file must be made. `before` is called before anything is opened. A named
+    pipe is opened once somebody reads it. Raises ExistsError for a link to one, unless `force`; UsageError for a
+    terminal; CannotCreateError.
     """
     own = inherited(out)
     if own is None and force and Path(out).is_symlink():
@@ -73,6 +79,7 @@ def special(out: str, *, force: bool) -> int | None:
     if own is not None:
         if os.isatty(own):
             raise raw_on_terminal()
+        before()
         return os.dup(own)
     path = Path(out)
     try:
@@ -85,6 +92,7 @@ def special(out: str, *, force: bool) -> int | None:
                 f"{path} is a link to a pipe or a device",
                 hint=f"name that itself: {path.parent / path.readlink()}; or --force to write to it",
             )
+        before()
         flags = os.O_WRONLY | system.O_NOCTTY | system.OPEN
         fd = os.open(path, flags if follow else flags | system.O_NOFOLLOW)
     except FileNotFoundError:

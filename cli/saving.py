@@ -71,7 +71,10 @@ class Saving:
             return
         rows = [self.app.call("inbox.peek", {"id": id_}) for id_ in ids]
         one = self.out if len(ids) == 1 else None
-        if one is not None and (there := special(one, force=self.force)) is not None:
+        if (
+            one is not None
+            and (there := special(one, force=self.force, before=self._require_kept)) is not None
+        ):
             self._write_into(rows[0]["id"], one, there)
         elif len(ids) > 1 or self._is_folder(rows[0]):
             self.save_each([row["id"] for row in rows])
@@ -129,7 +132,6 @@ class Saving:
     def _write_into(self, id_: str, out: str, fd: int) -> None:
         """Write to something existing; for a folder, its archive, as with `-`."""
         try:
-            self._require_kept()
             saved = self._write_to(id_, fd)
             settle(fd, out)
             in_data = is_stdout(fd)

@@ -80,7 +80,7 @@ class Terminal:
             else:
                 self._fields(value)
         except OutputError as error:
-            error.line = as_json(value) if human is None else human
+            error.line = as_json(value) if self.json else human or self._in_a_line(value)
             raise
 
     def records(
@@ -219,6 +219,14 @@ class Terminal:
             self._data(f"{head}  {lines[0]}".rstrip())
             for line in lines[1:]:
                 self._data(f"{'':{column}}  {line}")
+
+    def _in_a_line(self, value: Mapping[str, Any]) -> str:
+        """Return the fields of an object as a person may read them in a sentence."""
+        fields = (
+            f"{key.replace('_', ' ')} {', '.join(self._lines(key, item))}"
+            for key, item in value.items()
+        )
+        return "; ".join(fields)
 
     def _lines(self, key: str, item: Any) -> list[str]:
         if isinstance(item, list) and item:

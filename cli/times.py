@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 __all__ = ["ago_ms", "moment_ms", "relative", "relative_to_just_now"]
@@ -11,6 +12,9 @@ _JUST_S = 20.0
 """Longer than a command takes, which may have to start the node."""
 _JUST_SHARE = 0.01
 """And no more than this share of what is left."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MS = 253_402_300_799_999
+"""The end of the year 9999."""
 
 
 def relative(text: str, now: datetime | None = None) -> str:
@@ -25,7 +29,9 @@ def relative(text: str, now: datetime | None = None) -> str:
     if distance < 5:
         return "now"
     if distance > 7 * _DAY_S:
-        return moment.astimezone().strftime("%Y-%m-%d")
+        with suppress(OverflowError, ValueError, OSError):
+            moment = moment.astimezone()
+        return moment.date().isoformat()
     for unit, length in (("d", _DAY_S), ("h", 3600), ("min", 60), ("s", 1)):
         if distance >= length:
             count = f"{int(distance // length)} {unit}"
@@ -64,5 +70,14 @@ def moment_ms(text: str, now: datetime | None = None) -> int:
             raise ValueError(
                 f"{text!r} is not a time; write 2026-11-23, 2026-11-23T15:00:00Z or 2h (ago)"
             ) from None
-        return int(((now or datetime.now(UTC)).timestamp() - ago_s) * 1000)
-    return int(moment.astimezone(UTC).timestamp() * 1000)
+        return max(0, int(((now or datetime.now(UTC)).timestamp() - ago_s) * 1000))
+    try:
+        # The first and the last day of the calendar have no local time.
+        exact = moment if moment.tzinfo else moment.astimezone()
+        ms = (exact - _EPOCH) // timedelta(milliseconds=1)
+        if not -_DAY_S * 1000 <= ms <= _LAST_MS:
+            raise OverflowError
+    except (OverflowError, ValueError, OSError):
+        raise ValueError(f"{text!r} is out of range: a time is from 1970 to 9999") from None
+    # East of Greenwich 1970 began in 1969.
+    return max(0, ms)

@@ -27,6 +27,7 @@ __all__ = [
     "Stopped",
     "answered",
     "asked",
+    "begun",
     "block",
     "hand_to",
     "look",
@@ -49,12 +50,14 @@ mean that it takes too long to end."""
 class Stopped(SystemExit):
     """A signal ends this command: the exit code is 128 and its number."""
 
-    def __init__(self, number: int, *, in_doubt: bool) -> None:
+    def __init__(self, number: int, *, in_doubt: bool, has_asked: bool = True) -> None:
         super().__init__(128 + number)
         self.word = WORDS[signal.Signals(number).name]
         """The stable word of it (docs/cli.md)."""
         self.in_doubt = in_doubt
         """Whether the node was asked to do something and has not answered."""
+        self.has_asked = has_asked
+        """Whether the node was asked for anything, be it only to look."""
         self.told: list[tuple[str, str | None]] = []
         """What whoever knows more says of it: sentences, each with a hint."""
 
@@ -71,6 +74,7 @@ class _State:
     came_s = 0.0
     raised_s: float | None = None
     unanswered = 0
+    has_asked = False
 
     def arrived(self, number: int, _frame: FrameType | None) -> None:
         """Be the handler."""
@@ -91,7 +95,11 @@ class _State:
         """Raise what ends the command."""
         _alarm(0)
         self.raised_s = time.monotonic()
-        raise Stopped(self.number or signal.SIGINT, in_doubt=self.unanswered > 0)
+        raise Stopped(
+            self.number or signal.SIGINT,
+            in_doubt=self.unanswered > 0,
+            has_asked=self.has_asked,
+        )
 
 
 def _alarm(after_s: float) -> None:
@@ -109,9 +117,17 @@ def hand_to(handler: Callable[[int, FrameType | None], object] | signal.Handlers
             signal.signal(number, handler)
 
 
-def quietly() -> None:
-    """Have a signal end the process at once and without a word: for as long as it has not begun anything."""
-    hand_to(lambda number, _: os._exit(128 + number))
+def quietly(say: Callable[[str], object] = lambda _: None) -> None:
+    """Have a signal end the process at once: for as long as it has not begun anything.
+
+    `say` is called with the stable word of the signal before that.
+    """
+
+    def end(number: int, _: FrameType | None) -> NoReturn:
+        say(WORDS[signal.Signals(number).name])
+        os._exit(128 + number)
+
+    hand_to(end)
     if sys.platform != "win32":
         # Whoever became this process has held them back until here (`block`).
         signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
@@ -135,6 +151,11 @@ def over(code: int) -> None:
     hand_to(lambda *_: os._exit(code))
     # As one of its last steps Python gives signals their usual effect back: they would end it with another code.
     atexit.register(hand_to, signal.SIG_IGN)
+
+
+def begun() -> None:
+    """Take that the node is asked for something, be it only to look."""
+    _state.has_asked = True
 
 
 def asked() -> None:

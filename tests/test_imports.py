@@ -61,7 +61,7 @@ FOLDERS: dict[str, set[str]] = {
     "client": {"", "errors", "raw_bytes", "stopping", "system", "wire"},
     "node.session": BELOW | STORE | {"net", "client", "node.clock"},
     "node.lobby": BELOW | STORE | {"client", "node.session.rates"},
-    "node.files": BELOW | STORE | {"node.lobby", "node.session"},
+    "node.files": BELOW | STORE | {"client", "node.lobby", "node.session"},
     "node.contact": BELOW | STORE | {"net", "node.lobby", "node.session", "node.files"},
     "node.home": BELOW
     | STORE

@@ -206,6 +206,8 @@ def save(
         raise UsageError("either ID... or --all says what to save", hint="ids: peerpost inbox list")
     if (contact is not None or unread or files) and not every:
         raise UsageError("--contact, --unread and --files go with --all")
+    if out == "":
+        raise UsageError("--out is empty: name a file or a folder")
     saving = Saving(app=app, out=out, force=force, move=move)
     if not every:
         saving.save(list(ids))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ import click
 from ..app import App, Group, pass_app
 from ..completing import complete_contacts
 from ..in_full import in_full
-from ..inputs import Duration, Size
+from ..inputs import MAX_SIZE_BYTES, Duration, Size
 
 __all__ = ["limits"]
 
@@ -28,7 +29,7 @@ class OrOff(click.ParamType[int | str]):
     """100MiB, off: a size or the word."""
 
     name = "size"
-    unit: click.ParamType[int] = Size()
+    unit: click.ParamType[int] = Size(math.inf)
     per = ""
     """What may stand behind the number."""
     is_not: str | None = None
@@ -41,11 +42,15 @@ class OrOff(click.ParamType[int | str]):
         if value == OFF:
             return OFF
         try:
-            return int(self.unit.convert(str(value).removesuffix(self.per), param, ctx))
+            number = int(self.unit.convert(str(value).removesuffix(self.per), param, ctx))
         except click.BadParameter:
             if self.is_not is None:
                 raise
             self.fail(f"{str(value)!r} {self.is_not}", param, ctx)
+        if not 1 <= number <= MAX_SIZE_BYTES:
+            least = f"from 1 to {MAX_SIZE_BYTES}; for no limit write {OFF}"
+            self.fail(f"{str(value)!r} is no limit: it is {least}", param, ctx)
+        return number
 
 
 class RateOption(OrOff):

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from peerpost.client.own_files import require_not_own
 from peerpost.errors import BadInputError, NoInputError, UsageError
 from peerpost.stdio import inherited, read_up_to
 
@@ -74,7 +75,9 @@ def _complete_more_files(
     metavar="DURATION",
     help="With --wait: exit 75 after this.  [30s, or 30s in which nothing of a file moves]",
 )
-@click.option("--expires", type=Duration(), metavar="DURATION", help="Give up after this long.")
+@click.option(
+    "--expires", type=Duration(least_s=0.001), metavar="DURATION", help="Give up after this long."
+)
 @pass_app
 def send(
     app: App,
@@ -111,11 +114,11 @@ def send(
             files, text = text, ()
         if files:
             require_files(files, text, contact)
-        items = _files((*files, *text), name) if files else [_text(app, text, name)]
+        items = _files(app, (*files, *text), name) if files else [_text(app, text, name)]
     deliver(app, items, common)
 
 
-def _files(paths: tuple[str, ...], name: str | None) -> list[Outgoing]:
+def _files(app: App, paths: tuple[str, ...], name: str | None) -> list[Outgoing]:
     """Look at every file before any is sent, so that a typo in the last sends nothing."""
     if name is not None and len(paths) > 1:
         raise UsageError("--name is for one file", hint="send them one by one, or without --name")
@@ -124,7 +127,7 @@ def _files(paths: tuple[str, ...], name: str | None) -> list[Outgoing]:
     items, problems = [], []
     for path in paths:
         try:
-            items.append(_stdin(name or "stdin") if path == "-" else _file(path, name))
+            items.append(_stdin(app, name or "stdin") if path == "-" else _file(path, name))
         except NoInputError as error:
             problems.append(error)
     if len(problems) > 1:
@@ -177,7 +180,7 @@ def _text(app: App, words: tuple[str, ...], name: str | None) -> Outgoing:
     if words[0] == "-":
         if sys.stdin.isatty():
             app.terminal.note("Type the message; end it with Ctrl-D on a line of its own.")
-        return _stdin(name)
+        return _stdin(app, name)
     if name is not None:
         raise UsageError("--name is for files and stdin")
     if not words[0]:
@@ -185,9 +188,10 @@ def _text(app: App, words: tuple[str, ...], name: str | None) -> Outgoing:
     return Outgoing(params={"text": words[0]})
 
 
-def _stdin(name: str | None) -> Outgoing:
+def _stdin(app: App, name: str | None) -> Outgoing:
     """Return stdin as a text if it is one and short, else as a stream the node reads itself."""
     fd = sys.stdin.fileno()
+    require_not_own(app.home, fd)
     if name is not None:
         return Outgoing(params=_stream(_utf8(name)), fd=os.dup(fd), copied=os.isatty(fd))
     head = read_up_to(fd, MAX_TEXT_BYTES + 1)

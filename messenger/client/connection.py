@@ -135,6 +135,7 @@ class NodeConnection:
     ) -> int:
         """Ask without waiting. Return the id that its answers will have."""
         stopping.look()
+        stopping.begun()
         self._last_id += 1
         if is_an_act(method, params):
             self._due.add(self._last_id)
@@ -307,6 +308,11 @@ def dial(
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         return None
     except PermissionError:
+        # Imported only if something is wrong, because every command pays for an import.
+        from peerpost.system import check_access, check_owner
+
+        check_owner(paths.home)
+        check_access(paths.home)
         raise denied from None
     except OSError as error:
         raise UnavailableError(

@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from peerpost.system import O_NOFOLLOW, OPEN
+from peerpost.system import open_private
 
 __all__ = ["KEPT", "LIMIT_BYTES", "LogFile", "rotate"]
 
@@ -104,8 +104,7 @@ class LogFile:
         """Make the next line go to a new file. Raises OSError, with everything as it was."""
         # The new file is made first, under another name: if that fails, the old one must stay in its place.
         draft = self._path.with_name(f"{self._path.name}.new")
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC
-        new = os.open(draft, flags | O_NOFOLLOW | OPEN, 0o600)
+        new = open_private(draft, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
         try:
             if full and self.is_in_place:
                 rotate(self._path, self._kept)

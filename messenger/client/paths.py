@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 
 from peerpost.errors import ConfigError, LockedError, NoIdentityError
@@ -54,7 +55,8 @@ class HomePaths:
         except OSError as error:
             raise LockedError(
                 f"cannot look into the home folder {self.home}: {error.strerror}",
-                hint=f"it must be yours; {_ANOTHER}",
+                hint=f"it must be yours and open to you: chmod u+rwx {shlex.quote(os.fspath(self.home))}; or"
+                f" {_ANOTHER}",
             ) from None
         return True
 

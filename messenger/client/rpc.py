@@ -20,6 +20,7 @@ from peerpost.errors import BadInputError, PeerpostError, UnavailableError, Usag
 from peerpost.raw_bytes import shown
 
 __all__ = [
+    "CURSOR",
     "INTERNAL_ERROR",
     "INVALID_PARAMS",
     "INVALID_REQUEST",
@@ -46,6 +47,8 @@ T = TypeVar("T")
 MAX_REQUEST_BYTES = 1 << 20
 """Longest request line. A long text is at most 60 KiB here and files come as descriptors, so 1 MiB
 is ample."""
+CURSOR = r"[0-9]{1,18}(-[a-z0-9]{1,32})?"
+"""What says where a list goes on."""
 MAX_FDS = 8
 """Open files that one connection may have handed over and not yet used; commands send one at a
 time."""

@@ -9,6 +9,7 @@ inherited files, output to `node.log`.
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from peerpost import errors, system
 from peerpost.errors import PeerpostError, StorageError, UnavailableError
-from peerpost.system import private_dir, processes
+from peerpost.system import open_private, private_dir, processes
 
 from .holder import holder_of
 from .logfile import KEPT, LIMIT_BYTES, rotate
@@ -94,13 +95,13 @@ def _arguments(paths: HomePaths, idle_exit: bool, extra: tuple[str, ...]) -> lis
     return [*command, "--background", *(["--idle-exit"] if idle_exit else []), *extra]
 
 
-def _open(path: os.PathLike[str], flags: int) -> int:
+def _open(path: Path, flags: int) -> int:
     try:
-        return os.open(path, flags | os.O_CREAT | system.O_NOFOLLOW | system.OPEN, 0o600)
+        return open_private(path, flags | os.O_CREAT)
     except PermissionError:
         raise errors.LockedError(
             f"{path} cannot be opened",
-            hint="the home folder must be yours and writable: chmod -R u+rwX",
+            hint=f"the home folder must be yours and writable: chmod -R u+rwX {shlex.quote(os.fspath(path.parent))}",
         ) from None
     except OSError as error:
         raise StorageError(f"cannot open {path}: {error.strerror}") from None

@@ -17,7 +17,7 @@ from typing import Protocol
 from peerpost.errors import AlreadyRunningError
 from peerpost.store.db.engine import Store
 from peerpost.store.homelock import HomeLock
-from peerpost.system import is_read_only, private_dir
+from peerpost.system import is_read_only, no_access, private_dir
 
 __all__ = ["CHECK_S", "ControlSocket", "Health"]
 
@@ -144,6 +144,9 @@ class Health:
             found["disk"] = shortage
         elif shutil.disk_usage(self._home).free < LEAST_FREE_BYTES:
             found["disk"] = "the disk is full"
+        for name in ("", *_FOLDERS):
+            if (why := no_access(self._home / name)) is not None:
+                found[name or "folder"] = why
         for name in found.keys() - self.unwell.keys():
             log.error("the home is unwell: %s", found[name])
         self.unwell = found

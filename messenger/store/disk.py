@@ -12,7 +12,7 @@ from typing import Final
 
 from peerpost import system
 from peerpost.errors import StorageError, StoreFullError, TransientError
-from peerpost.system import DISK_FULL
+from peerpost.system import DISK_FULL, FILE_LIMIT_HINT
 
 __all__ = [
     "BLOCK_BYTES",
@@ -21,7 +21,6 @@ __all__ = [
     "forget_cached",
     "is_gone",
     "open_direct",
-    "open_private",
     "open_source",
     "read_at",
     "read_cached",
@@ -59,16 +58,13 @@ def errors(doing: str) -> Iterator[None]:
         yield
     except OSError as error:
         cause = f"{doing}: {error.strerror or error}"
+        if error.errno == errno.EFBIG:
+            raise StoreFullError(cause, hint=f"{FILE_LIMIT_HINT}; nothing was lost") from error
         if error.errno in DISK_FULL:
             raise StoreFullError(cause, hint="free some space; nothing was lost") from error
         if is_gone(error):
             raise StorageError(cause) from error
         raise TransientError(cause) from error
-
-
-def open_private(path: Path, flags: int) -> int:
-    """Open a file without following a link. If it is created, it is private to its owner."""
-    return os.open(path, flags | system.O_NOFOLLOW | system.OPEN, 0o600)
 
 
 def open_direct(path: Path) -> int | None:

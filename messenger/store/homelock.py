@@ -37,7 +37,7 @@ class HomeLock:
         Raises AlreadyRunningError if another node has it, or StorageError.
         """
         with disk.errors(f"cannot lock the home by {self._path}"):
-            fd = disk.open_private(self._path, os.O_RDWR | os.O_CREAT)
+            fd = system.open_private(self._path, os.O_RDWR | os.O_CREAT)
             try:
                 if not system.try_lock(fd):
                     raise AlreadyRunningError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from .files import (
     BY_FOLDER,
     DISK_FULL,
+    FILE_LIMIT_HINT,
     O_DIRECT,
     O_DIRECTORY,
     O_NOCTTY,
@@ -22,6 +23,7 @@ from .files import (
     forget_cached,
     fsync_dir,
     is_read_only,
+    open_private,
     path_of,
     pread,
     pread_cached,
@@ -31,11 +33,13 @@ from .files import (
 )
 from .locks import is_locked, try_lock
 from .rights import (
+    check_access,
     check_owner,
     check_private_file,
     data_folder,
     home_folder,
     is_mine,
+    no_access,
     private_dir,
     user_id,
 )
@@ -44,6 +48,7 @@ from .waiting import HAS_UVLOOP, PLATFORM, Ready
 __all__ = [
     "BY_FOLDER",
     "DISK_FULL",
+    "FILE_LIMIT_HINT",
     "HAS_UVLOOP",
     "OPEN",
     "O_DIRECT",
@@ -55,6 +60,7 @@ __all__ = [
     "Ready",
     "allocate",
     "appends",
+    "check_access",
     "check_owner",
     "check_private_file",
     "data_folder",
@@ -65,6 +71,8 @@ __all__ = [
     "is_locked",
     "is_mine",
     "is_read_only",
+    "no_access",
+    "open_private",
     "path_of",
     "pread",
     "pread_cached",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 import threading
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Final
 __all__ = [
     "BY_FOLDER",
     "DISK_FULL",
+    "FILE_LIMIT_HINT",
     "OPEN",
     "O_DIRECT",
     "O_DIRECTORY",
@@ -26,6 +28,7 @@ __all__ = [
     "forget_cached",
     "fsync_dir",
     "is_read_only",
+    "open_private",
     "path_of",
     "pread",
     "pread_cached",
@@ -34,8 +37,13 @@ __all__ = [
     "write_file_durably",
 ]
 
+_OWN = stat.S_IRUSR | stat.S_IWUSR
 DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Error numbers by which the system says that a disk, a quota or a limit is full."""
+FILE_LIMIT_HINT: Final = (
+    "look at `ulimit -f` where it was started, and at the largest file of the file system"
+)
+"""What may be done about EFBIG."""
 OPEN: Final[int] = (
     getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0)
 )
@@ -181,10 +189,25 @@ def path_of(fd: int) -> str | None:
     return None
 
 
+def open_private(path: Path, flags: int) -> int:
+    """Open a file without following a link. If it is created, its owner alone may use it, whatever the umask.
+
+    Raises OSError.
+    """
+    fd = os.open(path, flags | O_NOFOLLOW | OPEN, _OWN)
+    if flags & os.O_CREAT and sys.platform != "win32":
+        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        if mode & _OWN != _OWN:
+            # The umask took it; whoever opens the file next could not. A file of another user stays as it is.
+            with contextlib.suppress(PermissionError):
+                os.fchmod(fd, mode | _OWN)
+    return fd
+
+
 def write_file_durably(path: Path, data: bytes) -> None:
     """Write a private file so that after a power cut it is complete, or as it was before."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | OPEN, 0o600)
+    fd = open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         with contextlib.closing(os.fdopen(fd, "wb")) as file:
             file.write(data)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
 import sys
 from pathlib import Path
 
 from peerpost.errors import CannotCreateError, LockedError
 
+from .files import is_read_only
+
 __all__ = [
+    "check_access",
     "check_owner",
     "check_private_file",
     "data_folder",
     "home_folder",
     "is_mine",
+    "no_access",
     "private_dir",
     "user_id",
 ]
@@ -59,7 +64,8 @@ def home_folder() -> Path:
 def private_dir(path: Path) -> None:
     """Make a folder for this user alone, or check one that is there.
 
-    Raises LockedError if others may read it or own it, CannotCreateError if it cannot be made.
+    Raises LockedError if others may read it or own it, or this user may not use it, and CannotCreateError if it cannot
+    be made.
     """
     check_owner(path)
     try:
@@ -76,6 +82,29 @@ def private_dir(path: Path) -> None:
         raise LockedError(
             f"others may read the folder {path}", hint=f"close it with: chmod 700 {path}"
         )
+    check_access(path)
+
+
+def check_access(path: Path) -> None:
+    """Check that this user may list, change and enter a folder that is there.
+
+    Raises LockedError. On a file system that is read-only it is not the rights that are missing: that passes.
+    """
+    why = no_access(path)
+    if why is None or sys.platform == "win32":
+        return
+    raise LockedError(why, hint=f"open it to you: chmod u+rwx {shlex.quote(os.fspath(path))}")
+
+
+def no_access(path: Path) -> str | None:
+    """Return in words which right is missing to use a folder; None if none is, or it is not there."""
+    rights = ((os.R_OK, "read"), (os.W_OK, "written"), (os.X_OK, "entered"))
+    missing = [word for right, word in rights if not os.access(path, right)]
+    if not missing or not os.path.isdir(path):  # noqa: PTH112 - which fails where a folder above is closed
+        return None
+    if missing == ["written"] and is_read_only(path):
+        return None
+    return f"the folder {path} may not be {' or '.join(missing)}"
 
 
 def check_owner(path: Path) -> None:

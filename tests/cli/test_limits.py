@@ -82,6 +82,54 @@ def test_the_others_get_their_own(node: FakeNode, shell: Shell, option: str, for
     assert not node.asked
 
 
+@pytest.mark.parametrize("option", ["--up", "--down", "--messages", "--burst"])
+@pytest.mark.parametrize("text", ["0", "1125899906842624"])
+def test_a_limit_out_of_range_is_named(
+    node: FakeNode, shell: Shell, option: str, text: str
+) -> None:
+    ran = shell("limits", "set", option, text)
+    assert ran.code == 2
+    assert "from 1 to 1125899906842623; for no limit write off" in ran.err
+    assert not node.asked
+
+
+def test_a_negative_number_of_messages_is_named(node: FakeNode, shell: Shell) -> None:
+    for text in ("-1", "-1/s", "9" * 30):
+        ran = shell("limits", "set", "--messages", text)
+        assert (ran.code, "for no limit write off" in ran.err) == (2, True), ran.err
+    assert not node.asked
+
+
+@pytest.mark.parametrize("command", ["inbox", "sent", "queue", "transfers"])
+@pytest.mark.parametrize("cursor", ["-1", "x", "", "1" * 19, "5-", "5-A", "5\n"])
+def test_what_is_no_cursor_is_named(
+    node: FakeNode, shell: Shell, command: str, cursor: str
+) -> None:
+    ran = shell(command, "list", "--after", cursor)
+    assert ran.code == 2
+    assert "is no cursor; write what --limit has named" in ran.err
+    assert not node.asked
+
+
+@pytest.mark.parametrize("text", ["0", "0s", "0.0001s"])
+def test_what_expires_at_once_is_not_sent(node: FakeNode, shell: Shell, text: str) -> None:
+    ran = shell("send", "-c", "bob", "hi", "--expires", text)
+    assert (ran.code, "is too short: the least is 0.001s" in ran.err) == (2, True), ran.err
+    assert not node.asked
+
+
+@pytest.mark.parametrize("text", ["1024TiB", "1125899906842624", "4000000TB"])
+def test_a_size_out_of_range_is_named(node: FakeNode, shell: Shell, text: str) -> None:
+    for command in (
+        ("limits", "test", "--size", text),
+        ("contacts", "edit", "nas", "--accept", text),
+        ("contacts", "edit", "nas", "--quota", text),
+    ):
+        ran = shell(*command)
+        assert (ran.code, "too large" in ran.err) == (2, True), ran.err
+    assert not node.asked
+
+
 @pytest.mark.parametrize(
     ("size", "said"),
     [("5", "5 bytes. That is very little"), ("50GiB", "53,687,091,200 bytes (50 GiB).")],

@@ -135,6 +135,19 @@ def test_no_arguments_show_the_help_page(capsys: pytest.CaptureFixture[str]) -> 
     assert captured.err.startswith("Usage: peerpost")
 
 
+@pytest.mark.parametrize("group", [(), ("inbox",), ("contacts",), ("limits",), ("node",)])
+def test_a_program_that_forgets_the_command_gets_an_error(
+    capsys: pytest.CaptureFixture[str], group: tuple[str, ...]
+) -> None:
+    for arguments in (["--json", *group], [*group, "--json"]):
+        assert run(arguments) == 2
+        captured = capsys.readouterr()
+        error = json.loads(captured.err)["error"]
+        assert (captured.out, error["code"]) == ("", "usage")
+        assert error["message"] == "missing command"
+        assert error["hint"] == f"see: {' '.join(('peerpost', *group))} --help"
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert re.fullmatch(r"peerpost \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import stat
 import subprocess
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from peerpost.cli.output import target
 from peerpost.client.rpc import Request
 from peerpost.errors import StoreFullError
+from peerpost.store import disk
 
 from .conftest import FakeNode, Shell
 
@@ -238,3 +241,20 @@ def test_save_to_stdout(node: FakeNode, shell: Shell, monkeypatch: pytest.Monkey
     ran = shell("inbox", "save", "k3", "--out", "-")
     assert ran.code == 2
     assert "terminal" in ran.err
+
+
+def test_a_limit_on_the_size_of_files_is_no_full_disk(tmp_path: Path) -> None:
+    was = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, was[1]))
+    try:
+        with pytest.raises(StoreFullError) as found, target(str(tmp_path / "x"), force=False) as fd:
+            os.pwrite(fd, b"x", 4096)
+        fd = os.open(tmp_path / "y", os.O_WRONLY | os.O_CREAT)
+        with pytest.raises(StoreFullError) as deeper, disk.errors("cannot write a sealed file"):
+            os.pwrite(fd, b"x", 4096)
+        os.close(fd)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, was)
+    for error in (found.value, deeper.value):
+        assert "ulimit -f" in str(error.hint)
+        assert "space" not in error.message

@@ -164,6 +164,9 @@ def test_what_goes_into_a_device_is_not_moved(node: FakeNode, shell: Shell, work
     for out in ("/dev/null", "fifo"):
         assert shell("inbox", "save", "aa1", "--out", out, "--move").code == 2
     os.close(reader)
+    # Nobody reads it now: opening it would wait for ever.
+    done = shell.process("inbox", "save", "aa1", "--out", str(work / "fifo"), "--move")
+    assert (done.returncode, b"--move goes with a file" in done.stderr) == (2, True)
     assert not [method for method, _ in node.asked if method in ("inbox.save", "inbox.delete")]
 
 

@@ -109,6 +109,7 @@ def test_what_was_made_is_said_whole(node: FakeNode, json_: str) -> None:
     done = sh(node.home, f"peerpost identity new --no-passphrase {json_} >&-")
     assert done.returncode == 79
     assert b"abc def" in done.stderr
+    assert (b"{" in done.stderr) == (json_ == "--json")
 
 
 @pytest.mark.parametrize("streams", [">&-", "1</dev/null", ">/dev/full"])

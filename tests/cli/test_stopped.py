@@ -59,8 +59,12 @@ def asked(node: FakeNode) -> bool:
 @pytest.mark.parametrize(
     "modules", [("peerpost.cli", "click"), ("peerpost.cli", "json"), ("peerpost.node", "argparse")]
 )
+@pytest.mark.parametrize(
+    "options",
+    [("--help",), ("--json", "inbox", "list"), ("send", "--json"), ("send", "--", "--json")],
+)
 def test_no_traceback_while_modules_are_loaded(
-    tmp_path: Path, number: signal.Signals, modules: tuple[str, str]
+    tmp_path: Path, number: signal.Signals, modules: tuple[str, str], options: tuple[str, ...]
 ) -> None:
     # A module that takes as long to load as a cold disk makes it.
     program, slow = modules
@@ -69,7 +73,7 @@ def test_no_traceback_while_modules_are_loaded(
         f"import pathlib, time\npathlib.Path({str(mark)!r}).touch()\nwhile True: time.sleep(0.05)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", program, "--help"],
+        [sys.executable, "-m", program, *options],
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
     )
@@ -79,7 +83,41 @@ def test_no_traceback_while_modules_are_loaded(
         _, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert (process.returncode, err) == (128 + number, b"")
+    assert process.returncode == 128 + number
+    if program == "peerpost.node":
+        assert err == b""
+    elif "--json" in options and "--" not in options:
+        said = {"code": WORDS[number], "message": "Nothing was done", "hint": None}
+        assert json.loads(err) == {"error": said}
+    else:
+        assert err == b"Interrupted. Nothing was done\n"
+
+
+@pytest.mark.parametrize("options", [("--json",), ()])
+def test_a_command_that_has_asked_for_nothing_says_so(
+    home: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    # The module of the command takes as long to load as a cold disk makes it.
+    mark = tmp_path / "loading"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, pathlib, time\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'peerpost.cli.commands.inbox':\n"
+        f"            pathlib.Path({str(mark)!r}).touch()\n"
+        "            while True: time.sleep(0.05)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+    )
+    path = os.environ | {"PYTHONPATH": str(tmp_path)}
+    with started(home, *options, "inbox", "list", env=path) as process:
+        until(mark.exists)
+        process.send_signal(signal.SIGTERM)
+        code, _, err = ended(process)
+    assert code == 143
+    if options:
+        assert json.loads(err)["error"]["message"] == "Nothing was done"
+    else:
+        assert err == "Interrupted. Nothing was done\n"
 
 
 def test_the_installed_command_begins_where_signals_are_heeded_first() -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from peerpost.cli.times import moment_ms, relative, relative_to_just_now
 
+from .conftest import FakeNode, Shell
+
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 
 
@@ -49,3 +51,25 @@ def test_moments() -> None:
     assert moment_ms("2026-11-24") % 1000 == 0
     with pytest.raises(ValueError, match="not a time"):
         moment_ms("yesterday")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00", "0001-01-01", "1969-12-30"),
+        *("9999-12-31T23:59:59.999999-23:59", "0001-01-01T00:00:00+23:59", "0001-01-01T00:00Z"),
+        "1900-01-01T00:00:00",
+    ],
+)
+def test_a_moment_out_of_range_is_named(text: str, node: FakeNode, shell: Shell) -> None:
+    ran = shell("inbox", "list", "--since", text)
+    assert ran.code == 2
+    assert "is out of range: a time is from 1970 to 9999" in ran.err
+    assert not node.asked
+
+
+def test_moments_at_the_ends_of_the_range() -> None:
+    assert moment_ms("1970-01-01T00:00+14:00") == moment_ms("36500d", NOW) == 0
+    assert moment_ms("9999-12-31T23:59:59.999Z") == 253_402_300_799_999
+    for text in ("0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00"):
+        assert relative(text, NOW) == text[:10]

@@ -79,6 +79,21 @@ def cases(folder: Path) -> list[Case]:
             None,
         ),
     ]
+    (folder / "dangling").symlink_to("nowhere")
+    dangling = f"{folder}/dangling is a link to nowhere, and there is nothing"
+    files += [
+        ((*SEND, "--file", f"{folder}/dangling"), 66, "no_input", dangling, "ls -l"),
+        ((*SEND, "--file", f"{folder}/danglin"), 66, "no_input", "no file", "did you mean"),
+        (
+            ("contacts", "add", "eve", "--ticket-file", f"{folder}/dangling"),
+            66,
+            "no_input",
+            dangling,
+            None,
+        ),
+        (("inbox", "save", "x", "--out", ""), 2, "usage", "--out is empty", None),
+        (("inbox", "save", "--all", "--out", ""), 2, "usage", "--out is empty", None),
+    ]
     if Path("/proc/self/mem").exists():
         unreadable = (*SEND, "--file", "/proc/self/mem")  # opens, and gives an error when read
         files.append((unreadable, 66, "no_input", "cannot read the input", None))
@@ -220,6 +235,12 @@ async def test_the_keys_of_a_home_are_sent_to_nobody(pair: tuple[Friend, Friend]
         for more in ((), ("--spool",)):
             told = await alice.cli("send", "-c", "bob", "--file", str(path), *more, code=65)
             assert "your Peerpost home" in told.error["message"]
+    for path in ("keyfile", "config.toml", "../link", "../linked"):
+        for more in (("-",), ("--name", "x", "-"), ("--file", "-"), ("--file", "/dev/stdin")):
+            shell = ("sh", "-c", f'exec "$@" < "{alice.home}/{path}"', "sh")
+            told = await alice.cli("send", "-c", "bob", *more, code=65, wrap=shell)
+            assert "your Peerpost home" in told.error["message"]
+    assert await alice.ask("queue.list") == await alice.ask("sent.list") == []
     # A folder that holds the home goes without it.
     holds = alice.home.parent / "holds"
     holds.mkdir()

@@ -56,6 +56,16 @@ def standard_streams(pid: int) -> list[Path]:
     return [Path(f"/proc/{pid}/fd/{number}").readlink() for number in range(3)]
 
 
+def powerless() -> tuple[str, ...]:
+    """Return what runs a command without root's power over every file, as anybody's else is run."""
+    if os.geteuid() != 0:
+        return ()
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("root may read every file, and there is no setpriv to give that up with")
+    return (setpriv, "--bounding-set=-all", "--inh-caps=-all")
+
+
 def everything_in(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*"))
 
@@ -78,6 +88,85 @@ async def test_whatever_the_umask_nothing_is_open_to_others(folder: Path) -> Non
     (alice.home / "store.db").chmod(0o666)
     await alice.cli("inbox", "list")
     assert not any(rights(folder / "a").values())
+
+
+@pytest.mark.parametrize("umask", ["0777", "0700", "0277"])
+async def test_whatever_the_umask_nothing_is_closed_to_the_owner(folder: Path, umask: str) -> None:
+    alice = Friend("alice", folder)
+    alice.home = folder / "a" / "alice"
+    wrap = ("sh", "-c", f'umask {umask}; exec "$@"', "sh")
+    await alice.cli(*NEW, wrap=wrap)
+    await alice.cli("node", "start", wrap=wrap)
+    everything = [alice.home, *alice.home.rglob("*")]
+    modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in everything}
+    assert {"spawn.lock", "node.log", "store.db", "keyfile", "lock"} <= modes.keys()
+    assert not [name for name, mode in modes.items() if mode & 0o600 != 0o600], modes
+    assert (await alice.cli("inbox", "list", wrap=wrap)).rows == []
+
+
+@pytest.mark.parametrize(
+    ("where", "mode"),
+    [("", 0o500), ("blobs", 0), ("spool", 0), ("spool", 0o500), ("", 0), ("", 0o300)],
+)
+async def test_a_folder_without_rights_is_named_with_what_opens_it(
+    folder: Path, where: str, mode: int
+) -> None:
+    alice = Friend("alice", folder)
+    alice.home = folder / "a b"
+    await alice.cli(*NEW)
+    await alice.cli("node", "stop")
+    closed = alice.home / where
+    closed.chmod(mode)
+    wrap = powerless()
+    refused = await alice.cli("inbox", "list", code=77, wrap=wrap)
+    _, _, rest = refused.error["hint"].partition(": ")
+    command = rest.partition("; or")[0]
+    assert command == f"chmod u+rwx '{closed}'"
+    assert await (await asyncio.create_subprocess_shell(command)).wait() == 0
+    assert (await alice.cli("inbox", "list", wrap=wrap)).rows == []
+
+
+async def test_doctor_names_a_folder_that_a_running_node_may_not_use(folder: Path) -> None:
+    alice = Friend("alice", folder)
+    wrap = powerless()
+    await alice.cli(*NEW, wrap=wrap)
+    await alice.cli("node", "start", wrap=wrap)
+    for name in ("blobs", "spool", ""):
+        closed = alice.home / name
+        closed.chmod(0o500)
+
+        async def said(check: str = f"home {name or 'folder'}") -> bool:
+            rows = (await alice.cli("doctor", code=None, wrap=wrap)).rows
+            found = [row for row in rows if row["check"] == check and not row["ok"]]
+            return bool(found) and "chmod u+rwx" in found[0]["hint"]
+
+        await until(said)
+        closed.chmod(0o700)
+
+
+@as_root
+async def test_the_home_of_somebody_else_is_named_however_it_is_given(folder: Path) -> None:
+    home = folder / "theirs"
+    home.mkdir(0o700)
+    give_away(home)
+    wrap = powerless()
+    for given, env in ((str(home), {}), ("", {"PEERPOST_HOME": str(home)})):
+        said = await without_home(given, "inbox", "list", wrap=wrap, **env)
+        assert said.startswith("77 "), said
+        assert f"the folder {home} belongs to another user" in said
+
+
+async def test_what_is_closed_to_the_owner_is_opened_by_the_hint(folder: Path) -> None:
+    alice = Friend("alice", folder)
+    alice.home = folder / "a b"
+    await alice.cli(*NEW)
+    await alice.cli("node", "stop")
+    (alice.home / "spawn.lock").chmod(0)
+    wrap = powerless()
+    refused = await alice.cli("inbox", "list", code=77, wrap=wrap)
+    _, _, command = refused.error["hint"].partition(": ")
+    assert await (await asyncio.create_subprocess_shell(command)).wait() == 0
+    assert (await alice.cli("inbox", "list", wrap=wrap)).rows == []
     await alice.cli("node", "stop")
     # Nor is a home without any rights for its owner made, which nobody could use.
     alice.home = folder / "c" / "alice"

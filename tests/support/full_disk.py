@@ -38,14 +38,14 @@ def make_room(folder: Path) -> None:
     (folder / FILLER).unlink()
 
 
-def queue_until_full(rig: Rig, contact_id: str) -> list[outbox.Entry]:
-    """Queue until the disk is full; return what was answered."""
+def queue_until_full(rig: Rig, contact_id: str, hint: str = "space") -> list[outbox.Entry]:
+    """Queue until the disk is full, which is said with this in the hint; return what was answered."""
     answered: list[outbox.Entry] = []
     for _ in range(1000):
         try:
             answered.append(rig.queue(contact_id, f"{len(answered)} {TEXT}"))
         except StoreFullError as error:
-            if error.exit_code != 74 or "space" not in str(error.hint):
+            if error.exit_code != 74 or hint not in str(error.hint):
                 raise
             return answered
     raise AssertionError("the disk was never full")
@@ -242,7 +242,7 @@ def limited(folder: Path) -> None:
         bob = rig.make_contact("bob").id
         was = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, was[1]))
-        answered = queue_until_full(rig, bob)
+        answered = queue_until_full(rig, bob, "ulimit -f")
         hold(rig, bob, answered)
         resource.setrlimit(resource.RLIMIT_FSIZE, was)
         answered.append(rig.queue(bob))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import apsw
 
+from peerpost.client.own_files import identities, require_not_own
 from peerpost.errors import NoInputError, PeerpostError
 from peerpost.node.clock import now_ms
 from peerpost.raw_bytes import shown
@@ -28,8 +29,6 @@ from peerpost.store.tables import transfers as rows
 from peerpost.store.tables.contents import Content
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
-
-from .own_files import identities, require_not_own
 
 if TYPE_CHECKING:
     from peerpost.node.services import Services

@@ -20,8 +20,10 @@ from peerpost.errors import NotFoundError, UsageError
 from peerpost.node.session.session import Session
 from peerpost.node.tasks import Tasks
 from peerpost.protocol.transfer import clip_reason
+from peerpost.store import disk
 from peerpost.store.tables import blobs, endings, outbox
 from peerpost.store.tables import transfers as rows
+from peerpost.system import check_access
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from peerpost.wire.segment import Segment
@@ -61,7 +63,9 @@ class Transfers:
         self._services = services
         self._folders = {name: services.home / name for name in ("spool", "blobs")}
         for folder in self._folders.values():
-            folder.mkdir(mode=0o700, exist_ok=True)
+            with disk.errors(f"cannot make {folder}"):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            check_access(folder)
         self._sessions: dict[str, Session] = {}
         self._tasks = Tasks()
         self.on_ended: Callable[[str], object] = lambda _: None

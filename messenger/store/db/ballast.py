@@ -20,7 +20,7 @@ import apsw
 from peerpost import system
 from peerpost.errors import StoreFullError
 from peerpost.store import disk
-from peerpost.system import DISK_FULL
+from peerpost.system import DISK_FULL, open_private
 
 __all__ = ["SHORT_BYTES", "Ballast", "WriteConnection", "require_room", "require_space"]
 
@@ -178,7 +178,7 @@ class Ballast:
             free_bytes = shutil.disk_usage(self._path.parent).free
             if free_bytes < missing_bytes + spare_bytes:
                 return False
-        fd = disk.open_private(self._path, os.O_RDWR | os.O_CREAT)
+        fd = open_private(self._path, os.O_RDWR | os.O_CREAT)
         try:
             if missing_bytes < 0:
                 os.ftruncate(fd, self._size_bytes)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+
 import apsw
 
 from peerpost.errors import DamagedError, StorageError, StoreFullError, TransientError
-from peerpost.system import DISK_FULL
+from peerpost.system import DISK_FULL, FILE_LIMIT_HINT
 
 __all__ = ["explain", "is_damage", "is_full"]
 
@@ -31,6 +33,10 @@ def is_damage(error: BaseException) -> bool:
 def explain(error: BaseException, connection: apsw.Connection | None = None) -> StorageError:
     """Return the error of ours that stands for one of SQLite's."""
     if is_full(error, connection):
+        if connection is not None and connection.system_errno == errno.EFBIG:
+            return StoreFullError(
+                "the store has reached the longest that a file may be here", hint=FILE_LIMIT_HINT
+            )
         return StoreFullError("the disk is full", hint=_FULL_HINT)
     if isinstance(error, apsw.NotADBError):
         return StorageError(
@@ -39,4 +45,9 @@ def explain(error: BaseException, connection: apsw.Connection | None = None) -> 
         )
     if isinstance(error, apsw.CorruptError):
         return DamagedError(f"the store is damaged: {error}")
+    if isinstance(error, apsw.ReadOnlyError):
+        return TransientError(
+            "the store may not be written: its folder, a file of it or the disk is read-only",
+            hint="give yourself the rights (chmod -R u+rwX the home folder); see: peerpost doctor",
+        )
     return TransientError(f"the store failed: {error}", hint="see: peerpost doctor")

@@ -18,6 +18,7 @@ from typing import Final
 from peerpost.errors import NoInputError, PeerpostError
 from peerpost.fastpath import LANES
 from peerpost.store import disk
+from peerpost.system import open_private
 from peerpost.wire.geometry import Geometry
 from peerpost.wire.limits import LEAF_BYTES
 
@@ -69,7 +70,7 @@ class ResealedSource(abc.ABC):
         self._users = 0
         with disk.errors("cannot open a leaf list"):
             # Leaves that an earlier run left there are not trusted; they are written again.
-            self._leaves_fd = disk.open_private(leaves_path, os.O_RDWR | os.O_CREAT)
+            self._leaves_fd = open_private(leaves_path, os.O_RDWR | os.O_CREAT)
 
     @abc.abstractmethod
     def _read_plain(self, first: int, count: int) -> memoryview:

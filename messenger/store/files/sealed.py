@@ -29,6 +29,7 @@ from peerpost.crypto.labels import PERSON_ROOT
 from peerpost.errors import ProtocolError, StorageError
 from peerpost.fastpath import LANES
 from peerpost.store import disk
+from peerpost.system import open_private
 from peerpost.wire.geometry import Geometry
 from peerpost.wire.limits import CHUNK_LOG2, LEAF_BYTES
 
@@ -101,9 +102,9 @@ class SealedFile:
     @classmethod
     def _open(cls, path: Path, sealer: Sealer, flags: int) -> SealedFile:
         with disk.errors(f"cannot open the sealed file {path.name}"):
-            data_fd = disk.open_private(path, flags)
+            data_fd = open_private(path, flags)
             try:
-                leaves_fd = disk.open_private(path.with_suffix(LEAVES_SUFFIX), flags)
+                leaves_fd = open_private(path.with_suffix(LEAVES_SUFFIX), flags)
             except OSError:
                 os.close(data_fd)
                 if flags & os.O_CREAT:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["config_show", "doctor", "hand_over", "ready", "status", "stay", "stop"]
 
 HOME_HINT = "stop the node, and put the home back from a backup"
+RIGHTS_HINT = "open that folder to you: chmod u+rwx FOLDER; what waits goes on by itself"
 DISK_HINT = "make room on the disk; all that waits goes on by itself"
 ANNOUNCE_HINT = "contacts dial this name: correct it where it is kept (DNS), or [network] announce in config.toml"
 STALLS_HINT = "a defect: the log of the node says where it was; peerpost node stop begins anew"
@@ -113,7 +114,8 @@ async def doctor(host: Host, _request: Request) -> list[dict[str, Any]]:
     if status["niceness"] > 0:
         rows.append(_row("niceness", True, str(status["niceness"])))
     for what, found in status["unwell"].items():
-        rows.append(_row(f"home {what}", False, found, DISK_HINT if what == "disk" else HOME_HINT))
+        hint = DISK_HINT if what == "disk" else RIGHTS_HINT if "may not be" in found else HOME_HINT
+        rows.append(_row(f"home {what}", False, found, hint))
     for failing in status["failing"]:
         found = f"{failing['error']} (since {failing['since']}, {failing['failures']} times)"
         hint = f"tried again in {failing['next_try_s']} s; see the log of the node"

@@ -9,6 +9,8 @@ from typing import Annotated, Final
 
 import msgspec
 
+from peerpost.client.rpc import CURSOR
+
 __all__ = ["Bytes", "Cursor", "Duration", "Index", "Limit", "Rate", "TimeMs", "Wait", "row_of"]
 
 YEARS_100_S: Final = 100 * 366 * 86_400
@@ -27,7 +29,7 @@ Duration = Annotated[float, msgspec.Meta(gt=0, le=YEARS_100_S)]
 """Seconds until something ends, up to a hundred years."""
 Wait = Annotated[float, msgspec.Meta(ge=0, le=YEARS_100_S)]
 """Seconds that a caller waits."""
-Cursor = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[0-9]{1,18}(-[a-z0-9]{1,32})?\Z")]
+Cursor = Annotated[str, msgspec.Meta(max_length=64, pattern=rf"^{CURSOR}\Z")]
 """Where a list goes on: the `cursor` of the last row that was shown."""
 
 

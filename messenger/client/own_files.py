@@ -1,4 +1,8 @@
-"""The files of the home itself, which must never be sent, because whoever has the keys in them has the identity."""
+"""The files of the home itself, which must never be sent, because whoever has the keys in them has the identity.
+
+The node looks at every descriptor that it is handed. The command line looks at stdin before it makes a text of it: the
+node would get the text alone, which does not show where it comes from.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from pathlib import Path
 
 from peerpost.errors import BadInputError
 
+from .paths import HomePaths
+
 __all__ = ["identities", "require_not_own"]
 
 
@@ -18,7 +24,12 @@ def identities(home: Path) -> frozenset[tuple[int, int]]:
 
 
 def _each(home: Path) -> Iterator[tuple[int, int]]:
-    for path in (home, *home.iterdir()):
+    named = HomePaths(home)
+    # Also where the folder may be entered and not be listed.
+    paths = {home, named.keyfile, named.store}
+    with suppress(OSError):
+        paths.update(home.iterdir())
+    for path in paths:
         with suppress(OSError):
             found = path.stat()
             yield found.st_dev, found.st_ino
