@@ -133,8 +133,7 @@ class HomePaths:
 def default_home() -> Path:
     """Return `PEERPOST_HOME`, or the platform's data folder for this user.
 
-    On Linux and macOS the folder is worked out here, as platformdirs does it, because importing
-    that costs 14 ms of every command; elsewhere it is asked.
+    The folder is worked out here, because importing platformdirs for it costs 14 ms of every command.
     """
     given = os.environ.get("PEERPOST_HOME")
     if given:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from peerpost.store.db.engine import Store
-from peerpost.store.db.journal import Change
+from peerpost.store.db.journal import Transition
 
 __all__ = ["LOOK", "Event", "Events", "Subscription"]
 
@@ -74,7 +74,7 @@ class Events:
         """Tell that a contact is `online` or `offline`."""
         self._publish(Event(kind="presence", id=contact_id, state=state))
 
-    def _committed(self, changes: Sequence[Change] | None) -> None:
+    def _committed(self, changes: Sequence[Transition] | None) -> None:
         if not self._subscriptions:
             return
         if changes is None:

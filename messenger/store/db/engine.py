@@ -26,7 +26,7 @@ from .ballast import Ballast, WriteConnection
 from .database import located
 from .failure import explain, is_damage, is_full
 from .follower import Follower
-from .journal import Change
+from .journal import Transition
 from .opening import prepare, unlock
 from .operations import Done, Operation, deliver, settle, units
 
@@ -362,7 +362,7 @@ class Store:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._deliver, batch, changes)
 
-    def _deliver(self, batch: list[Operation], changes: Sequence[Change] | None) -> None:
+    def _deliver(self, batch: list[Operation], changes: Sequence[Transition] | None) -> None:
         deliver(batch)
         self.follower.tell(changes)
 

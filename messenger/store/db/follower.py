@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import apsw
 
 from . import journal
-from .journal import Change
+from .journal import Transition
 
 __all__ = ["Follower"]
 
@@ -22,7 +22,7 @@ TOLD_ROWS = 1024
 """The most changes that are told one by one; if there are more, whoever follows looks at everything."""
 
 
-def _nobody(_: Sequence[Change] | None) -> None:
+def _nobody(_: Sequence[Transition] | None) -> None:
     """Take no changes."""
 
 
@@ -32,10 +32,10 @@ class Follower:
     def __init__(self) -> None:
         self.followed: Callable[[], bool] = lambda: False
         """Returns whether anybody wants to be told, from any thread."""
-        self.tell: Callable[[Sequence[Change] | None], None] = _nobody
+        self.tell: Callable[[Sequence[Transition] | None], None] = _nobody
         """Takes the changes since those that it took last, on the loop, after the results of each commit. None stands
         for any: nobody followed when the commit began, or there are too many."""
-        self.changes: list[Change] | None = None
+        self.changes: list[Transition] | None = None
         """What is to be told of the last transaction, once it is committed."""
         self._following = False
         self._cursor: int | None = None

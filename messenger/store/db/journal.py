@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import apsw
 
-__all__ = ["KEPT_MS", "KEPT_ROWS", "Change", "after", "forget", "newest", "prune"]
+__all__ = ["KEPT_MS", "KEPT_ROWS", "Transition", "after", "forget", "newest", "prune"]
 
 KEPT_ROWS: Final = 100_000
 """How many rows are kept: about 8 MB, and a day of a text each second, for whoever reads them late."""
@@ -23,7 +23,7 @@ PRUNED_ROWS: Final = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Transition:
     """One transition."""
 
     id: int
@@ -47,7 +47,7 @@ def newest(db: apsw.Connection) -> int:
     return number
 
 
-def after(db: apsw.Connection, cursor: int, limit: int = -1) -> list[Change]:
+def after(db: apsw.Connection, cursor: int, limit: int = -1) -> list[Transition]:
     """Return the changes after a cursor, oldest first, at most `limit` unless it is negative."""
     rows: Any = db.execute(
         "SELECT id, at_ms, kind, subject, contact_id, before, after, what FROM changes"
@@ -55,7 +55,7 @@ def after(db: apsw.Connection, cursor: int, limit: int = -1) -> list[Change]:
         (cursor, limit),
     )
     return [
-        Change(
+        Transition(
             id=id_,
             at_ms=at_ms,
             kind=kind,
