@@ -275,7 +275,7 @@ async def test_a_command_says_that_it_waits_for_a_node_that_is_stopped(
     slow = await alice.cli(
         *("send-net", "--contact", "bob", "hi", "--wait", "--timeout", "7s"), code=75
     )
-    assert "waiting" not in slow.err
+    assert '"event": "waiting"' not in slow.err
     # It does not answer, and so cannot be asked: it is told by a signal, and to go on by another.
     process.send_signal(signal.SIGSTOP)
     assert (await alice.cli("node", "stop")).row["pid"] == process.pid

@@ -154,7 +154,7 @@ class Caller:
     def _readable(self) -> None:
         now_s = self._loop.time()
         self._read_by_s = self._read_by_s or now_s + SHORT_WAIT_S
-        if now_s < self._read_by_s and self._short_of_descriptors():
+        if now_s < self._read_by_s and self._short_of_descriptors() and self._brings_files():
             # Files that come with a request would be lost: let others be closed first.
             self._stop_reading()
             self._loop.call_later(SHORT_PAUSE_S, self._read_on)
@@ -186,6 +186,13 @@ class Caller:
             return True
         os.close(lowest)
         return lowest >= self._most_descriptors - min(2 * MAX_FDS, self._most_descriptors // 8)
+
+    def _brings_files(self) -> bool:
+        """Return whether files come with what is to be read next."""
+        try:
+            return b'"fds"' in self._socket.recv(_READ_BYTES, socket.MSG_PEEK)
+        except OSError:
+            return False  # Reading it says what is wrong.
 
     def _read_on(self) -> None:
         if not self._closing and not self._lines and not self._at_end:

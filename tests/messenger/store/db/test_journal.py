@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from peerpost.store.db import follower, journal
-from peerpost.store.db.journal import Change
+from peerpost.store.db.journal import Transition
 from peerpost.store.tables import (
     contacts,
     deletion,
@@ -34,7 +34,7 @@ INVITE = bytes(range(8))
 Row = tuple[str, str | None, str | None, str | None]
 
 
-def rows(rig: Rig, after: int = 0) -> list[Change]:
+def rows(rig: Rig, after: int = 0) -> list[Transition]:
     return rig.read(journal.after, after)
 
 
@@ -72,7 +72,7 @@ def test_a_text_that_we_send(rig: Rig) -> None:
     bob = rig.make_contact("bob").id
     first, second, third = (rig.queue(bob, expires_ms=NOW_MS + 1) for _ in range(3))
     (*_, row) = rows(rig)
-    assert row == Change(
+    assert row == Transition(
         id=row.id, at_ms=row.at_ms, kind="entry", subject=third.id, contact_id=bob,
         before=None, after="queued", what=None,
     )  # fmt: skip
@@ -455,16 +455,16 @@ class Listener:
 
     def __init__(self, rig: Rig) -> None:
         self.wants = True
-        self.told: list[Sequence[Change] | None] = []
+        self.told: list[Sequence[Transition] | None] = []
         self._rig = rig
         rig.store.follower.followed = lambda: self.wants
         rig.store.follower.tell = self._take
 
-    def _take(self, changes: Sequence[Change] | None) -> None:
+    def _take(self, changes: Sequence[Transition] | None) -> None:
         assert threading.current_thread() is threading.main_thread()
         self.told.append(changes)
 
-    def since(self) -> list[Change] | None:
+    def since(self) -> list[Transition] | None:
         """Return what was told since the last time, in one; None if anything may have changed."""
         # What is told after a commit comes behind its result.
         self._rig.run(self._rig.store.behind_what_is_queued())
