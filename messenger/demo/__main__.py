@@ -12,6 +12,7 @@ if __name__ == "__main__":
 
 import argparse
 import asyncio
+import logging
 import os
 import shutil
 import sys
@@ -111,6 +112,8 @@ def main() -> int:
     except NoInputError as error:
         program.failed(error)
         return error.exit_code
+    # A process that is being made while a signal comes is killed, and asyncio would report its end to a closed loop.
+    logging.getLogger("asyncio").addHandler(logging.NullHandler())
     stop, kept = _Stop(), True
     folder = Path(tempfile.mkdtemp(prefix="peerpost-demo-"))
     try:
