@@ -96,7 +96,11 @@ async def test_both_sides_say_what_waits_for_whom(pair: tuple[Friend, Friend]) -
     _, _, err = await _cli(alice, "send", "--contact", "bob", "--wait", "--timeout", "2", "hello")
     assert "asking" not in err  # a text has nothing to wait for
 
-    # The receiver, where it looks for what came.
+    # The receiver, where it looks for what came. The end of a stream is told again once a session begins.
+    async def sized() -> bool:
+        return bool((await bob.ask("transfers.list"))[0]["size"] == SIZE)
+
+    await until(sized)
     listed = await bob.cli("inbox", "list")
     assert [row["kind"] for row in listed.rows] == ["text"]
     (event,) = _events(listed.err)
