@@ -53,6 +53,11 @@ async def test_who_does_not_wait_is_told_too(pair: tuple[Friend, Friend]) -> Non
     alice, bob = pair
     await bob.cli("contacts", "edit", "alice", "--accept", "1kB")
     (alice.home.parent / "large").write_bytes(content(SIZE))
+
+    async def online() -> bool:
+        return bool((await alice.ask("contacts.show", {"name": "bob"}))["online"])
+
+    await until(online)  # Nobody waits for the answer of who is away.
     sent = await alice.cli("send", "-c", "bob", "--file", f"{alice.home.parent}/large")
     assert sent.row["state"] == "queued"
     (event,) = _events(sent.err)
@@ -137,7 +142,11 @@ async def test_a_stream_that_grew_too_long_goes_on_once_more_is_taken(
     await process.stdin.drain()
     waiting = await _asking(bob)
     await _told(alice)
-    assert waiting["done_bytes"] > 0
+
+    async def some() -> bool:
+        return bool((await bob.ask("transfers.list"))[0]["done_bytes"])
+
+    await until(some)
     await bob.cli("contacts", "edit", "alice", "--accept", "ask")
     await asyncio.sleep(0.3)
     assert (await bob.ask("transfers.list"))[0]["state"] == "asking"
