@@ -40,8 +40,8 @@ def _once_known(app: App, row: dict[str, Any], until_s: float) -> dict[str, Any]
     """Return the row as it is when the contact has answered, or at the end of the moment."""
     while True:
         now: dict[str, Any] = app.call("sent.show", {"id": row["id"]})
-        if now["state"] != "queued" or now["last_error"] or now["done_bytes"]:
-            return now
-        if time.monotonic() > until_s:
+        # That the offer was sent is no answer to it: what is asked, or the first bytes, come a moment later.
+        is_open = now["state"] in ("queued", "sent")
+        if not is_open or now["last_error"] or now["done_bytes"] or time.monotonic() > until_s:
             return now
         time.sleep(_POLL_S)
