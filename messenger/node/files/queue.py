@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -29,6 +30,8 @@ from peerpost.store.tables import transfers as rows
 from peerpost.store.tables.contents import Content
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
+
+from .descriptors import once_there_are_descriptors
 
 if TYPE_CHECKING:
     from peerpost.node.services import Services
@@ -76,6 +79,26 @@ class FileQueue:
         is sealed into the spool before this returns, unless the same bytes are there already. Raises
         NoInputError, StoreFullError, StorageError.
         """
+
+        async def put() -> outbox.Entry:
+            return await self._put(contact_id, fd, name, path_hint, lane, expires_ms)
+
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return await put()  # What was read of a pipe cannot be read again.
+        start = os.lseek(fd, 0, os.SEEK_CUR)
+        return await once_there_are_descriptors(
+            put, again=functools.partial(os.lseek, fd, start, os.SEEK_SET)
+        )
+
+    async def _put(
+        self,
+        contact_id: str,
+        fd: int,
+        name: str,
+        path_hint: bytes | None,
+        lane: wire.Lane,
+        expires_ms: int | None,
+    ) -> outbox.Entry:
         traits = _traits(os.fstat(fd))
         require_not_own(self._services.home, fd)
         reference = await self._services.with_file(fd, self._reference, path_hint)
@@ -111,6 +134,21 @@ class FileQueue:
         list of its contents is; the files are read from `path` while they are pulled. Raises NoInputError,
         BadInputError, StoreFullError, StorageError.
         """
+        return await once_there_are_descriptors(
+            lambda: self._put_folder(contact_id, fd, name, path, lane, expires_ms, copy=copy)
+        )
+
+    async def _put_folder(
+        self,
+        contact_id: str,
+        fd: int,
+        name: str,
+        path: bytes,
+        lane: wire.Lane,
+        expires_ms: int | None,
+        *,
+        copy: bool,
+    ) -> tuple[outbox.Entry, list[str]]:
         prefix = clip(safe_name(name), limits.NAME_BYTES - len(FOLDER_SUFFIX))
         require_not_own(self._services.home, fd)
         found = await self._services.with_file(fd, scan, identities(self._services.home))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import socket
@@ -26,7 +27,8 @@ from peerpost.errors import (
     UnavailableError,
     UsageError,
 )
-from peerpost.node.control.caller import MAX_REQUESTS
+from peerpost.node.control import caller
+from peerpost.node.control.caller import MAX_REQUESTS, Caller
 from peerpost.node.control.server import ControlServer
 
 
@@ -420,4 +422,57 @@ def test_another_user_is_refused(served: Served, monkeypatch: pytest.MonkeyPatch
     other = os.geteuid() + 1
     monkeypatch.setattr("peerpost.node.control.unix_door.peer_uid", lambda _: other)
     with pytest.raises(UnavailableError), served.connect() as node:
+        node.call("echo")
+
+
+def test_files_wait_for_descriptors_and_nothing_else_does(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = threading.Event()
+    short.set()
+    monkeypatch.setattr(Caller, "_short_of_descriptors", lambda _: short.is_set())
+    (tmp_path / "a").write_text("inside")
+    with served.connect() as plain:
+        assert plain.call("echo", {"a": 1}) == {"a": 1}
+    with served.connect() as node, (tmp_path / "a").open() as file:
+        asking = threading.Thread(target=node.call, args=("keep",), kwargs={"fds": [file.fileno()]})
+        asking.start()
+        with served.connect() as plain:
+            assert plain.call("echo", {"a": 2}) == {"a": 2}
+        assert served.fake.kept == []
+        short.clear()
+        asking.join(20)
+    (kept,) = served.fake.kept
+    assert os.pread(kept, 100, 0) == b"inside"
+    os.close(kept)
+
+
+def test_files_that_the_system_dropped_are_no_mistake_of_the_client(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = caller.receive_with_files
+
+    def dropped(*args: Any) -> Any:
+        data, fds, _ = really(*args)
+        for fd in fds:
+            os.close(fd)
+        return data, [], bool(fds)
+
+    monkeypatch.setattr(caller, "receive_with_files", dropped)
+    (tmp_path / "a").write_text("inside")
+    with (
+        served.connect() as node,
+        (tmp_path / "a").open() as file,
+        pytest.raises(UnavailableError, match="as many files open as it may") as raised,
+    ):
+        node.call("read", fds=[file.fileno()])
+    assert "ulimit -n" in str(raised.value.hint)
+
+
+def test_a_method_that_finds_no_descriptor_is_no_bug(served: Served) -> None:
+    async def lacks(_request: Request) -> object:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    served.server._handler = lacks  # type: ignore[assignment]
+    with served.connect() as node, pytest.raises(UnavailableError, match="as many files open"):
         node.call("echo")
