@@ -300,7 +300,7 @@ class Home:
     async def end_streams(self) -> None:
         """Break off the streams that are still being read, while there is a session to tell the contact."""
         if self._opened is not None:
-            await self._opened.transfers.streams.stop()
+            await self._opened.transfers.pipes.stop()
 
     async def close(self) -> None:
         """Close it: sessions end, what is written is on the disk, and nothing of it runs any more."""

@@ -145,7 +145,7 @@ async def _wait(
 
 async def confirm(opened: Opened, request: Request) -> dict[str, Any]:
     """Confirm that the source of a stream has come to its end and was not cut off."""
-    opened.transfers.streams.confirm(request.params_as(_Token).token)
+    opened.transfers.pipes.confirm(request.params_as(_Token).token)
     return {}
 
 
