@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from peerpost.errors import UnavailableError
 
-__all__ = ["Patience", "SilentError", "connect_in_turn"]
+__all__ = ["ConnectPatience", "SilentError", "connect_in_turn"]
 
 _PAUSE_S = 0.05
 """Between two tries."""
@@ -30,7 +30,7 @@ class SilentError(UnavailableError):
         )
 
 
-class Patience:
+class ConnectPatience:
     """How long a command waits for a connection, from now on."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Patience:
             self._tell = None
 
 
-def connect_in_turn(sock: socket.socket, path: str, patience: Patience) -> None:
+def connect_in_turn(sock: socket.socket, path: str, patience: ConnectPatience) -> None:
     """Connect once there is room. Raises SilentError when the patience is over, and the OSError of connect."""
     sock.setblocking(False)
     while True:

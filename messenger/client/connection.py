@@ -16,7 +16,7 @@ from peerpost.system import sockets, user_id
 from peerpost.system.sockets import peer_pid, peer_uid
 
 from . import loopback
-from .backlog import Patience, SilentError, connect_in_turn
+from .backlog import ConnectPatience, SilentError, connect_in_turn
 from .handover import handed_over
 from .looking import is_an_act
 from .loopback import Loopback
@@ -172,7 +172,7 @@ class NodeConnection:
                 yield id_, "event", params.get("event")
 
     def error(self, answer: dict[str, Any]) -> PeerpostError:
-        """Return the error of an answer; if a node of another version does not know the request, the error says that."""
+        """Return the error of an answer; if a node of another version does not know the request, say that."""
         if answer.get("code") in (INVALID_PARAMS, METHOD_NOT_FOUND):
             return self.other_version() or error_from(answer)
         return error_from(answer)
@@ -329,7 +329,7 @@ def _reach(
     patience_s: float | None = None,
 ) -> socket.socket:
     """Return a socket connected to a node of ours. Raises OSError, PermissionError if it is another user's."""
-    patience = Patience(
+    patience = ConnectPatience(
         pid=(lambda: where.pid) if isinstance(where, Loopback) else pid,
         told_after_s=SILENCE_S + PROBE_S,
         tell=tell,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from peerpost.system import O_NOFOLLOW, OPEN, is_mine
 
-from .backlog import Patience
+from .backlog import ConnectPatience
 
 __all__ = ["GREETING_BYTES", "HOST", "Loopback", "connect", "is_same", "read"]
 
@@ -72,7 +72,7 @@ def is_same(said: bytes, secret: str) -> bool:
     return hmac.compare_digest(said, secret.encode() + b"\n")
 
 
-def connect(where: Loopback, patience: Patience) -> socket.socket:
+def connect(where: Loopback, patience: ConnectPatience) -> socket.socket:
     """Connect, show the token and await the proof.
 
     Raises ConnectionRefusedError if this node is not there any more, SilentError when the patience is over.
@@ -99,7 +99,7 @@ def connect(where: Loopback, patience: Patience) -> socket.socket:
             return sock
 
 
-def _greet(sock: socket.socket, where: Loopback, patience: Patience) -> None:
+def _greet(sock: socket.socket, where: Loopback, patience: ConnectPatience) -> None:
     sock.sendall(where.token.encode() + b"\n")
     said = b""
     while len(said) < GREETING_BYTES:

@@ -54,7 +54,7 @@ class Pipe:
     def __init__(self, fd: int) -> None:
         """Take ownership of the descriptor."""
         self.token = secrets.token_hex(8)
-        """What the command that reads the source names the stream by."""
+        """The name by which the command that reads the source confirms its end."""
         self.file_id = secrets.token_bytes(16)
         self.key = secrets.token_bytes(32)
         self.source = Source(fd)

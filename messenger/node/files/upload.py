@@ -117,7 +117,7 @@ class Upload:
 
     @property
     def size(self) -> int | None:
-        """Bytes of the file, where its end is known."""
+        """Bytes of the file, if its end is known."""
         finish = self._machine.finish
         return self._row.size if finish is None else finish.size
 
