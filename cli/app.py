@@ -58,7 +58,7 @@ class App:
         self.debug = False
         self.spawn = True
         self.has_acted = False
-        """Whether something was done that a second run would do twice."""
+        """Whether something was done that a second run would do again."""
         self._has_started_node = False
         self.code = 0
         """The exit code if everything was done and not everything could be printed."""
@@ -104,14 +104,14 @@ class App:
         self._has_started_node = True
 
     def say_just_started(self) -> None:
-        """Say, where this command has started the node, that nothing can have come from the contacts yet."""
+        """If this command has started the node, say that nothing can have arrived from the contacts yet."""
         if self._has_started_node:
             self.terminal.note(
                 "Your node was started only now, and is calling your contacts: look again in a moment."
             )
 
     def other_version(self) -> PeerpostError | None:
-        """Return what is to be said where the node is of another version than this command, and runs."""
+        """Return the error for a running node of another version than this command; None if there is none."""
         from peerpost.client.connection import dial
 
         try:
@@ -148,7 +148,7 @@ class App:
 
     @contextmanager
     def so_far(self, sentence: str) -> Iterator[None]:
-        """Have it said where a signal, or the end of input at a question, ends the command: `Nothing was sent`."""
+        """Give the sentence to say if a signal, or the end of input at a question, ends the command."""
         try:
             yield
         except Stopped as stopped:
@@ -158,7 +158,7 @@ class App:
             raise Stopped(signal.SIGINT, in_doubt=False).tell(sentence) from at_end
 
     def stopped(self, by: Stopped) -> int:
-        """Say what is known of a command that a signal has ended. Return the exit code."""
+        """Say what is known about a command that a signal has ended. Return the exit code."""
         if by.in_doubt and not by.told:
             by.tell("It may have been done: the node had not answered", _WHERE_TO_LOOK)
         elif self.has_acted and not by.told:
@@ -227,7 +227,7 @@ def _global_options(*, hidden: bool) -> list[click.Option]:
         )
 
     levels = click.Choice(["debug", "info", "warning", "error"])
-    # Whether it may be read is checked where its owner is, for a home from the environment too.
+    # Whether it may be read is checked later, together with its owner, so that this covers a home from the environment.
     home = _Folder(path_type=Path, file_okay=False, readable=False)
     return [
         option("--home", name="given_home", type=home, metavar="DIR", help="Where all state lies."),

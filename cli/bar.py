@@ -1,6 +1,6 @@
-"""One line about a file that is under way, in whatever room: what matters least gives way first.
+"""One line about a file that is under way, made to fit any width. The least important parts are left out first.
 
-First the bar, then the end of a long name, then figures from the least important on; a reason is cut last.
+The bar goes first, then the end of a long name, then figures, the least important first; a reason is cut last.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _GAP = 2
 
 
 class BarPart(NamedTuple):
-    """A figure, and how soon it may be left out: the highest first, 0 never."""
+    """A figure, and how dispensable it is: the highest is left out first, 0 never."""
 
     text: str
     dispensable: int = 0
@@ -32,7 +32,7 @@ def line(
     *,
     ascii_only: bool = False,
 ) -> str:
-    """Return name, bar and figures in at most `room` columns. A share of None is an empty bar: nothing is known."""
+    """Return name, bar and figures in at most `room` columns. A share of None (not known) gives an empty bar."""
     kept = list(parts)
     while _taken(label, kept) > room:
         if width(label) > LEAST_LABEL:
@@ -61,14 +61,14 @@ def _taken(label: str, parts: Sequence[BarPart]) -> int:
 
 
 def _bar(share: float | None, columns: int, ascii_only: bool) -> str:
-    """Return a bar that is full only where all is there, and whose rest looks like none on any terminal."""
+    """Return a bar that is full only if everything is there. Its empty part looks empty on any terminal."""
     full, rest = ("#", ".") if ascii_only else ("━", "┄")
     done = int(columns * min(1.0, max(0.0, share or 0.0)))
     return full * done + rest * (columns - done)
 
 
 def _cut(text: str, room: int, ascii_only: bool) -> str:
-    """Return a text that takes at most `room` columns; an ellipsis says that there was more."""
+    """Return a text cut to at most `room` columns; an ellipsis shows that there was more."""
     if width(text) <= room:
         return text
     more = "..." if ascii_only else "…"

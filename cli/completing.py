@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -13,7 +13,7 @@ from peerpost.errors import PeerpostError
 from .app import App
 from .safe import safe
 
-__all__ = ["asked", "complete_contacts", "complete_files", "complete_ids"]
+__all__ = ["asked", "complete_contacts", "complete_files", "complete_ids", "contact_option"]
 
 MOST = 200
 """How many ids are offered: more than anybody reads, and few enough to be fetched at each Tab."""
@@ -21,6 +21,7 @@ PATIENCE_S = 2.0
 """How long completion waits for a node: the user must get the prompt back."""
 _HELP_CHARS = 60
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 
 
 def asked(
@@ -73,9 +74,16 @@ def _about(row: dict[str, Any]) -> str:
 def complete_contacts(
     ctx: click.Context, _: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Complete the name of a contact; start the node where none runs, ask nothing."""
+    """Complete the name of a contact; a node is started if none runs, without a question."""
     return [
         CompletionItem(contact["name"])
         for contact in asked(ctx, "contacts.list")
         if contact["name"].startswith(incomplete) and contact.get("state") != "invited"
     ]
+
+
+def contact_option(help_: str) -> Callable[[F], F]:
+    """Return the option that names one contact of a list."""
+    return click.option(
+        "--contact", "-c", metavar="NAME", shell_complete=complete_contacts, help=help_
+    )

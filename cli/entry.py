@@ -5,7 +5,7 @@ import sys
 
 
 def _unbegun(word: str) -> None:
-    """Say that a signal has ended the command before it began: without a module that might not be loaded yet."""
+    """Say that a signal has ended the command before it began. Uses no module that might not be loaded yet."""
     options = sys.argv[1 : sys.argv.index("--") if "--" in sys.argv else None]
     said = "Interrupted. Nothing was done"
     if "--json" in options:

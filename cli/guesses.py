@@ -1,4 +1,4 @@
-"""What an unknown command was probably meant to be: another spelling or word, or one that stands elsewhere."""
+"""What an unknown command was probably meant to be: another spelling or word, or a command of another group."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import click
 __all__ = ["ELSEWHERE", "UnknownCommandError", "meant"]
 
 MOST = 4
-"""Commands that a hint names."""
+"""How many commands a hint names at most."""
 _TYPING = 0.75
-"""Likeness of a slip of the fingers, which counts more than another word for the same."""
+"""The least similarity of a typing error. A typing error is more likely than another word for the same."""
 _VAGUE = 0.5
 _SAME = (
     ("remove", "delete", "cancel", "reject", "rm", "del", "forget", "drop", "erase", "revoke"),
@@ -27,7 +27,7 @@ _SAME = (
     ("verify", "trust", "compare", "fingerprint"),
     ("block", "ban", "mute"),
 )
-"""Words for one thing; of those that are commands the first are likelier."""
+"""Words with the same meaning, the likelier commands first."""
 ELSEWHERE = {
     "whoami": "identity show",
     "me": "identity show",
@@ -70,7 +70,7 @@ ELSEWHERE = {
     "settings": "config show",
     "version": "--version",
 }
-"""What is no other word for a command, and is typed for one all the same."""
+"""Words that are no synonyms of a command's name, but are typed for it."""
 
 
 class UnknownCommandError(click.UsageError):
@@ -82,8 +82,9 @@ class UnknownCommandError(click.UsageError):
 
 
 def meant(name: str, group: click.Group, ctx: click.Context) -> list[str]:
-    """Return the commands that may have been meant, the likeliest first: those of the group as they are called in
-    it, others as a whole line.
+    """Return the commands that may have been meant, the likeliest first.
+
+    A command of the group is returned by its name, any other as a whole line.
     """
     name = name.casefold()
     here = group.list_commands(ctx)
@@ -116,7 +117,7 @@ def _synonyms(name: str, among: list[str]) -> list[str]:
 
 
 def _everywhere(root: click.Context) -> list[str]:
-    """Return the paths of all commands of groups; only here is every one of them imported."""
+    """Return the paths of all commands of groups. This imports every group, so it is only done for a hint."""
     paths: list[str] = []
     command = root.command
     if not isinstance(command, click.Group):

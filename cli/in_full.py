@@ -1,15 +1,15 @@
-"""What a number of bytes was taken for: one without a unit is bytes, and is seldom meant so."""
+"""Repeats a size in full: a number without a unit means bytes, which is seldom what the user meant."""
 
 from __future__ import annotations
 
 __all__ = ["in_full"]
 
 LEAST_LIKELY_BYTES = 1000
-"""Less than this is most often a number whose unit was forgotten."""
+"""A smaller number is most likely one whose unit was forgotten."""
 
 
 def in_full(option: str, size_bytes: int, per: str = "") -> str:
-    """Return what `--option` was set to, in bytes `per` time, and the form that may have been meant instead."""
+    """Return what `--option` was set to, in bytes `per` time; if that is very little, also what was probably meant."""
     from peerpost.client.units import format_size
 
     unit = "byte" if size_bytes == 1 else "bytes"

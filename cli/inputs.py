@@ -34,7 +34,7 @@ MAX_TICKET_FILE_BYTES = 64 << 10
 MAX_SIZE_BYTES = (1 << 50) - 1
 """The largest size or rate that the node takes."""
 LONGEST_NAME_CHARS = 64
-"""Of a contact."""
+"""The longest name of a contact."""
 
 
 class Duration(click.ParamType[float]):
@@ -146,7 +146,7 @@ def _not_there(path: str) -> NoInputError:
 
 
 def nearest(path: str) -> str | None:
-    """Return a hint with the file's nearest neighbour in name, where there is one."""
+    """Return a hint with the name in the folder that is most like this one, if any is."""
     import difflib
 
     wanted = Path(path)
@@ -154,18 +154,18 @@ def nearest(path: str) -> str | None:
         names = [entry.name for entry in wanted.parent.iterdir()]
     except OSError:
         return f"there is no folder {wanted.parent}"
-    # What has this very name is there: it is no other spelling.
+    # Exclude the name itself: it may be there, for example as a dangling link.
     near = difflib.get_close_matches(wanted.name, set(names) - {wanted.name}, n=1)
     return f"did you mean {wanted.with_name(near[0])}?" if near else None
 
 
 def is_like_ticket(text: str) -> bool:
-    """Tell whether a text must have a ticket in it and is no name: none of that length is."""
+    """Return whether a text contains a ticket and cannot be a name, because it is too long for one."""
     return len(text) > LONGEST_NAME_CHARS and "PP1" in text.upper()
 
 
 def in_order(name: str, ticket: str | None) -> tuple[str, str | None]:
-    """Return the name and the ticket in this order, however they were given: neither can be taken for the other."""
+    """Return the name and the ticket in this order, even if they were given the other way round."""
     swapped = ticket is not None and not is_like_ticket(ticket) and ticket != "-"
     return (
         (ticket, name)

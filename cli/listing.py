@@ -40,7 +40,7 @@ after_option = click.option(
     "--after",
     type=_Cursor(),
     metavar="CURSOR",
-    help="Go on behind a row: what --limit left, or a row's cursor.",
+    help="Go on after a row: what --limit left, or a row's cursor.",
 )
 
 

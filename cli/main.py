@@ -84,7 +84,7 @@ def run(arguments: list[str], *, begin: Callable[[], object] = lambda: None) -> 
 
 
 def _end_if_stopped(app: App) -> None:
-    """Raise Stopped where a signal came while the last answer was due."""
+    """Raise Stopped if a signal came while the last answer was awaited."""
     try:
         stopping.look()
     except Stopped as stopped:
@@ -136,7 +136,7 @@ def _failed(app: App, error: BaseException) -> int:
             return StorageError.exit_code
     _trace(app, error)
     if isinstance(error, LookupError | TypeError) and (other := app.other_version()) is not None:
-        # An answer that is not as this version has it.
+        # The answer has another form than in this version.
         terminal.error(other.code, other.message, other.hint)
         return other.exit_code
     terminal.error(

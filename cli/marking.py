@@ -1,4 +1,4 @@
-"""Marks a message as read, once it was shown or saved and not before."""
+"""Marks a message as read, after it was shown or saved."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _ELSEWHERE = {
     "-m": "the text itself, as an argument",
     "--message": "the text itself, as an argument",
 }
-"""What other programs call what `send` calls differently."""
+"""Options that other programs have, and what `send` has for them."""
 MAX_WORDS = 8
 """Words of a command line that a hint repeats."""
 
@@ -57,7 +57,7 @@ def is_meant_as_file(app: App, words: tuple[str, ...]) -> bool:
 
 
 def _is_first(said: str, first: str, second: str) -> bool:
-    """Tell which of two words was said, by its beginning. Raises UsageError, and then it is asked again."""
+    """Return whether the answer is the beginning of the first word. Raises UsageError, upon which click asks again."""
     said = said.strip().casefold()
     if said and first.startswith(said) is not second.startswith(said):
         return first.startswith(said)
@@ -75,7 +75,7 @@ def one_text(words: tuple[str, ...]) -> UsageError:
 
 
 def require_files(files: tuple[str, ...], words: tuple[str, ...], contact: str) -> None:
-    """Raise NoInputError where what stands behind `--file PATH` is no file, and most likely a text to go with it."""
+    """Raise NoInputError if a word after `--file PATH` is no file: it is most likely a text to go with the file."""
     if all(word == "-" or _is_here(word) for word in words):
         return
     gone = [name for name in (*files, *words) if name != "-" and not _is_here(name)]
@@ -87,7 +87,7 @@ def require_files(files: tuple[str, ...], words: tuple[str, ...], contact: str) 
 
 
 def _no_files(names: list[str], hints: list[str]) -> NoInputError:
-    """Return the error for files that are not there: all of them are named, so that one look is enough."""
+    """Return the error for files that do not exist. It names all of them, so that the user can correct all at once."""
     what = f"is no file {names[0]}" if len(names) == 1 else f"are no files {', '.join(names)}"
     return NoInputError(f"there {what}", hint=" ".join(dict.fromkeys(hints)) or None)
 

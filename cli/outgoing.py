@@ -18,7 +18,7 @@ from peerpost.stopping import Stopped
 from .accepting import see_whether_asking
 from .app import App
 from .inputs import open_input
-from .progress import Progress
+from .progress import Progress, waits_for_somebody
 
 __all__ = ["Outgoing", "deliver"]
 
@@ -82,18 +82,18 @@ class _Watch:
         self._items = items
         self._begun = 0
         self._open: Outgoing | None = None
-        """What was handed to the node, which has not said anything of it."""
+        """The item that was handed to the node and not answered yet."""
         self._confirmed = False
         self._queued: set[int] = set()
         self.queued_rows: list[dict[str, Any]] = []
-        """What was printed as queued."""
+        """The rows that were printed as queued."""
         self._under_way: dict[int, dict[str, Any]] = {}
         self._began_s = time.monotonic()
         self._wait = wait
         self._has_warned = False
-        """Whether it was said that time alone brings the contact nothing: once for all that is sent."""
+        """Whether the user was warned that waiting alone will not deliver anything: once for all items."""
         self._has_said_why = False
-        """Whether it was said why the contact has not got it yet: once for all that is sent."""
+        """Whether the user was told why nothing was delivered yet: once for all items."""
         self.failures: list[PeerpostError] = []
 
     def is_queued(self, request: int) -> bool:
@@ -118,9 +118,9 @@ class _Watch:
         self._progress.update(row)
 
     def _say_why(self, row: dict[str, Any]) -> None:
-        """Say once why nothing has come of it for some seconds. Of a file that moves or asks, progress says more."""
+        """Say once why nothing was delivered for some seconds, unless a file moves or asks: the progress says that."""
         why = str(row.get("last_error") or "")
-        if self._has_said_why or row.get("done_bytes") or why.startswith(("asking:", "paused:")):
+        if self._has_said_why or row.get("done_bytes") or waits_for_somebody(row):
             return
         self._has_said_why = True
         contact = row["contact"]
@@ -132,7 +132,7 @@ class _Watch:
             )
 
     def result(self, request: int, row: dict[str, Any]) -> None:
-        """Take the last row of a request: news, unless it only says that a stream is read."""
+        """Take the last row of a request, and print it unless it only repeats what was printed."""
         self._open = None
         self._under_way.pop(request, None)
         self._progress.update(row)
@@ -145,7 +145,7 @@ class _Watch:
         return self._wait and whole and len(self._queued) == count
 
     def go_on(self, timeout_s: float | None) -> None:
-        """Wait with the node that there is now."""
+        """Wait with the node that runs now."""
         deadline_s = None if timeout_s is None else self._began_s + timeout_s
         for request, row in list(self._under_way.items()):
             params = {"id": row["id"]}
@@ -161,22 +161,22 @@ class _Watch:
                 self.result(request, row)
 
     def begin(self, item: Outgoing) -> None:
-        """Take that the next item is handed to the node."""
+        """Note that the next item is handed to the node."""
         self._begun += 1
         self._open, self._confirmed = item, False
 
     def failed(self, error: PeerpostError) -> None:
-        """Take that the node has refused the last item, or that a later answer to another is a failure."""
+        """Note an error answer: to the item that was handed over last, or a later one to another item."""
         self._open = None
         self.failures.append(error)
 
     def skip(self, error: PeerpostError) -> None:
-        """Take that the next item is not there any more."""
+        """Note that the next item does not exist any more."""
         self._begun += 1
         self.failures.append(error)
 
     def stopped(self, by: Stopped, *, copies: bool) -> None:
-        """Tell what becomes of each item, now that a signal ends the command: what is known of it, and no more."""
+        """Say what becomes of each item now that a signal ends the command, as far as that is known."""
         for error in self.failures:
             self._app.terminal.error(error.code, error.message, error.hint)
         for row in self._under_way.values():
@@ -202,10 +202,10 @@ class _Watch:
             by.tell(f"{unsent} of {len(self._items)} were not sent")
 
     def _is_in_doubt(self, by: Stopped, *, copies: bool) -> bool:
-        """Tell whether something may be queued of which no row has come."""
+        """Return whether an item may be queued although no row of it has come."""
         if self._open is None:
             return False
-        # Of a stream nothing is queued without a row before it was said to be whole, unless it was to be copied.
+        # A stream is not queued without a row before its end was confirmed, unless it is copied first.
         is_stream = "stream" in self._open.params
         return by.in_doubt or (is_stream and (copies or self._confirmed))
 
@@ -219,7 +219,7 @@ class _Watch:
     def _print(self, row: dict[str, Any]) -> None:
         what = row.get("name") or row["kind"]
         self._app.has_acted = True
-        # From cron, what is printed becomes a mail: where nothing went wrong there is none.
+        # With cron, output becomes a mail, so there must be none if nothing went wrong.
         silent = self._app.terminal.quiet and not self._app.terminal.json
         with self._progress.aside():
             with self._app.going_on():

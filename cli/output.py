@@ -39,7 +39,7 @@ def raw_on_terminal() -> UsageError:
 
 
 def unwritten(path: Path, error: OSError) -> PeerpostError:
-    """Return what is to be said where a file cannot be written."""
+    """Return the error for a file that cannot be written."""
     if error.errno == errno.EFBIG:
         return StoreFullError(
             f"{path} would be longer than a file may be here", hint=FILE_LIMIT_HINT

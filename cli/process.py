@@ -15,7 +15,7 @@ def become(module: str, *arguments: str) -> NoReturn:
     """Replace this process by `python -m module`, so that signals and the exit code are those of that program."""
     sys.stdout.flush()
     sys.stderr.flush()
-    # A signal that comes while the other program is loaded waits for it: nothing is lost, and nobody sees a traceback.
+    # A signal that comes while the other program is loaded waits for it, so it is not lost and causes no traceback.
     stopping.block()
     # -P: modules come from where Peerpost is installed, never from the folder we are in.
     processes.become([sys.executable, "-P", "-m", module, *arguments])

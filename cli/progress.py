@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .app import App
 
-__all__ = ["Progress", "in_words", "say_asking"]
+__all__ = ["Progress", "in_words", "say_asking", "waits_for_somebody"]
 
 WORTH_DRAWING_BYTES = 1 << 20
 """A smaller file has arrived before anybody could read a bar, and loading Rich takes 80 ms."""
@@ -78,7 +78,7 @@ class Progress:
         try:
             yield
         finally:
-            # Begun again, the old ones would go up as many lines as they had, over what was printed now.
+            # The old bars, if started again, would move up as many lines as they had, over what was just printed.
             self._bars = _new_bars(self._terminal)
             self._tasks = {
                 id_: self._bars.add_task(task.description, **task.fields)
@@ -129,7 +129,7 @@ class Progress:
             self._tasks[id_] = self._bars.add_task(safe(_label(row)), share=None, parts=())
             self._bars.start()
         if self._bars is not None:
-            # What is to be run was said beside the bars, where it is not cut.
+            # The command to run was printed beside the bars, where it is not cut.
             parts = [BarPart("asking")] if _asks(row) else _parts(row)
             self._bars.update(
                 self._tasks[id_],
@@ -139,11 +139,11 @@ class Progress:
 
 
 def _share(row: Mapping[str, Any]) -> float | None:
-    """Return how much of a file is there, 1 only where it is whole; None where nobody knows how large it is."""
+    """Return how much of a file is there: 1 only if it is whole, None if its size is not known."""
     if row.get("state") in ("done", "delivered"):
         return 1.0
     share = row.get("progress")
-    # Of nothing all is there by arithmetic, and nothing is by what one sees.
+    # An empty file has a progress of 1 from the start, but the bar must not be full before it has arrived.
     return None if share is None or not row.get("size") else float(share)
 
 
@@ -165,11 +165,11 @@ def _parts(row: Mapping[str, Any]) -> list[BarPart]:
     if row.get("progress") is not None:
         parts.append(BarPart(f"{int(100 * row['progress'])} %"))
     amount = format_size(done)
-    # Where the share is known the amount says little more.
+    # If the share is known, the amount adds little.
     parts.append(
         BarPart(amount) if size is None else BarPart(f"{amount} of {format_size(size)}", 3)
     )
-    if state in ("paused", "asking") or _waits(row):
+    if state in ("paused", "asking") or waits_for_somebody(row):
         parts.append(BarPart(_why(row) or state))
     elif row.get("rate_bytes_s"):
         parts.append(BarPart(f"{format_size(row['rate_bytes_s'])}/s", 2))
@@ -183,7 +183,7 @@ def _why(row: Mapping[str, Any]) -> str:
     return str(row.get("error") or row.get("last_error") or "")
 
 
-def _waits(row: Mapping[str, Any]) -> bool:
+def waits_for_somebody(row: Mapping[str, Any]) -> bool:
     """Return whether the row of a message says that its file waits for somebody."""
     return str(row.get("last_error")).startswith(("paused:", "asking:"))
 
@@ -224,7 +224,7 @@ def _new_bars(terminal: Terminal) -> Bars:
     console = Console(stderr=True, no_color=not terminal.colored(sys.stderr), highlight=False)
 
     class Line(ProgressColumn):
-        """All of a line: Rich gives columns their room by their place, and not by what matters."""
+        """The whole line in one column, because Rich would share out the width by position and not by importance."""
 
         def render(self, task: Task) -> Text:
             fields, ascii_only = task.fields, not console.encoding.startswith("utf")

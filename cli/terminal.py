@@ -97,7 +97,7 @@ class Terminal:
             self.note(empty)
 
     def row(self, value: Mapping[str, Any], columns: Sequence[Column]) -> None:
-        """Print what an act has made of one object: as JSON, or as the row of a table."""
+        """Print an object that was changed: as JSON, or as a table with one row."""
         try:
             self.records([value], columns, empty="")
         except OutputError as error:
@@ -130,7 +130,7 @@ class Terminal:
             self._say(json.dumps({"note": message}) if self.json else safe(message))
 
     def warn(self, message: str) -> None:
-        """Say what --quiet does not silence: that what was asked for comes to nothing unless somebody acts."""
+        """Say, even with --quiet, that nothing will come of the command unless somebody acts."""
         self._say(json.dumps({"note": message}) if self.json else safe(message))
 
     def event(self, value: Mapping[str, Any]) -> None:
@@ -147,12 +147,12 @@ class Terminal:
             self._say(self._style("hint:  ", _CYAN, sys.stderr) + safe(hint))
 
     def leave_question(self) -> None:
-        """Begin a line of its own behind a question, and behind what a terminal shows of Ctrl-C."""
+        """Begin a new line after a question, and after the ^C that a terminal shows."""
         if sys.stderr.isatty() and not self.json:
             self._say("")
 
     def stopped(self, word: str, sentence: str, hint: str | None) -> None:
-        """Say what becomes of something after a signal; also with --quiet, for it ends with an exit code."""
+        """Say what becomes of something after a signal; also with --quiet, because the exit code is not 0."""
         if self.json:
             self.error(word, sentence, hint and f"see: {hint}")
         else:

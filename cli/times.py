@@ -9,9 +9,9 @@ __all__ = ["ago_ms", "moment_ms", "relative", "relative_to_just_now"]
 
 _DAY_S = 86400
 _JUST_S = 20.0
-"""Longer than a command takes, which may have to start the node."""
+"""How much may have passed since the time was set: a command may have to start the node first."""
 _JUST_SHARE = 0.01
-"""And no more than this share of what is left."""
+"""The same as a share of the time left; the smaller of the two counts."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MS = 253_402_300_799_999
 """The end of the year 9999."""
@@ -72,12 +72,12 @@ def moment_ms(text: str, now: datetime | None = None) -> int:
             ) from None
         return max(0, int(((now or datetime.now(UTC)).timestamp() - ago_s) * 1000))
     try:
-        # The first and the last day of the calendar have no local time.
+        # On the first and last day of the calendar, the conversion to local time fails.
         exact = moment if moment.tzinfo else moment.astimezone()
         ms = (exact - _EPOCH) // timedelta(milliseconds=1)
         if not -_DAY_S * 1000 <= ms <= _LAST_MS:
             raise OverflowError
     except (OverflowError, ValueError, OSError):
         raise ValueError(f"{text!r} is out of range: a time is from 1970 to 9999") from None
-    # East of Greenwich 1970 began in 1969.
+    # East of Greenwich, the local 1970-01-01 begins before the epoch.
     return max(0, ms)

@@ -2,7 +2,7 @@
 
 A process begins with `quietly`, before it imports anything that takes time. A command goes on with `take`: from then
 on a signal raises Stopped, which ends the command through its finally clauses. What was asked of the node and not
-answered yet is waited for a little longer, for otherwise nobody knows whether it was done.
+answered yet is waited for a little longer, because otherwise nobody would know whether it was done.
 
 A signal that is ignored when the process begins stays ignored, as under nohup(1) and in the background of a script.
 """
@@ -16,9 +16,8 @@ import sys
 import time
 
 TYPE_CHECKING = False
-if (
-    TYPE_CHECKING
-):  # Without an import of `typing`: until the end of this module a signal is not heeded.
+# Not imported from `typing`, which takes time: until the end of this module a signal has its usual effect.
+if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
     from typing import NoReturn, Self
@@ -41,10 +40,10 @@ NUMBERS = tuple(
 )
 WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung_up"}
 ANSWER_S = 2.0
-"""How long an answer is waited for that is due when a signal comes."""
+"""How long to wait for an answer that is still missing when a signal comes."""
 GRACE_S = 1.0
-"""Signals that come so soon after the one that ends a command say the same: timeout(1) always sends two. Later ones
-mean that it takes too long to end."""
+"""A signal within this time after the one that ends a command is a repetition of it: timeout(1) always sends two. A
+later one means that ending takes too long, so it ends the process at once."""
 
 
 class Stopped(SystemExit):
@@ -53,22 +52,22 @@ class Stopped(SystemExit):
     def __init__(self, number: int, *, in_doubt: bool, has_asked: bool = True) -> None:
         super().__init__(128 + number)
         self.word = WORDS[signal.Signals(number).name]
-        """The stable word of it (docs/cli.md)."""
+        """The stable word for this signal (docs/cli.md)."""
         self.in_doubt = in_doubt
         """Whether the node was asked to do something and has not answered."""
         self.has_asked = has_asked
-        """Whether the node was asked for anything, be it only to look."""
+        """Whether the node was asked for anything, even if only to look."""
         self.told: list[tuple[str, str | None]] = []
-        """What whoever knows more says of it: sentences, each with a hint."""
+        """What became of the things that the command was about: sentences, each with a hint."""
 
     def tell(self, sentence: str, hint: str | None = None) -> Self:
-        """Add what becomes of what the command was about."""
+        """Add a sentence about what became of one of them."""
         self.told.append((sentence, hint))
         return self
 
 
 class _State:
-    """The signal that has come to this process, and what is due."""
+    """The signal that has come to this process, and how many answers are missing."""
 
     number: int | None = None
     came_s = 0.0
@@ -111,16 +110,16 @@ _state = _State()
 
 
 def hand_to(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
-    """Have a handler called for, or that done with, each of the signals that are heeded here."""
+    """Set the handler of each signal that this module handles, except for those that are ignored."""
     for number in NUMBERS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
 
 
 def quietly(say: Callable[[str], object] = lambda _: None) -> None:
-    """Have a signal end the process at once: for as long as it has not begun anything.
+    """Make a signal end the process at once. For the time before it has begun anything.
 
-    `say` is called with the stable word of the signal before that.
+    Before the end, `say` is called with the stable word of the signal.
     """
 
     def end(number: int, _: FrameType | None) -> NoReturn:
@@ -129,46 +128,46 @@ def quietly(say: Callable[[str], object] = lambda _: None) -> None:
 
     hand_to(end)
     if sys.platform != "win32":
-        # Whoever became this process has held them back until here (`block`).
+        # The program that became this process has blocked them until here (`block`).
         signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
 
 
 def block() -> None:
-    """Hold signals back, for a process that is about to become another one, which begins with `quietly`."""
+    """Block signals, in a process that is about to become another program, which begins with `quietly`."""
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
 
 
 def take() -> None:
-    """Have the first signal raise Stopped, in the main thread."""
+    """Make the first signal raise Stopped, in the main thread."""
     if sys.platform != "win32":
         signal.signal(signal.SIGALRM, _state.end)
     hand_to(_state.arrived)
 
 
 def over(code: int) -> None:
-    """Have a signal change nothing any more but to end the process at once, with the code that it has."""
+    """From now on, a signal ends the process at once with this exit code: there is nothing left to interrupt."""
     hand_to(lambda *_: os._exit(code))
-    # As one of its last steps Python gives signals their usual effect back: they would end it with another code.
+    # In one of its last steps Python gives signals their usual effect back, and then one would change the exit code.
     atexit.register(hand_to, signal.SIG_IGN)
 
 
 def begun() -> None:
-    """Take that the node is asked for something, be it only to look."""
+    """Note that the node is asked for something, even if only to look."""
     _state.has_asked = True
 
 
 def asked() -> None:
-    """Take that the node is asked to do something: a signal waits for its answer, but no longer than ANSWER_S."""
+    """Note that the node is asked to do something. A signal now waits for the answer, but no longer than ANSWER_S."""
     _state.unanswered += 1
 
 
 def answered() -> None:
-    """Take that one of the answers is here, or will never be. What it says may be printed; then `look`."""
+    """Note that an answer has come, or never will. Afterwards it may be printed; then call `look`."""
     _state.unanswered -= 1
 
 
 def look() -> None:
-    """Raise Stopped where a signal has waited for an answer, and nothing is in its way any more."""
+    """Raise Stopped if a signal has come that waited for an answer, and no answer is missing any more."""
     if _state.number is not None and _state.raised_s is None and not _state.unanswered:
         _state.end()

@@ -79,7 +79,7 @@ def path(app: App) -> None:
 @config.command(examples="peerpost config check")
 @pass_app
 def check(app: App) -> None:
-    """Check the configuration. Exit code 78 where it is wrong, naming the key."""
+    """Check the configuration. If it is wrong, name the key and exit with 78."""
     from peerpost.client.config import read
     from peerpost.client.paths import HomePaths
 

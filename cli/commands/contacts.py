@@ -30,7 +30,7 @@ _COLUMNS = (
 
 
 _NO_CONTACTS = (
-    "No contacts yet. Add who gave you a ticket: peerpost contacts add NAME TICKET; or give one:"
+    "No contacts yet. If somebody gave you a ticket: peerpost contacts add NAME TICKET; to give them one:"
     " peerpost contacts invite NAME"
 )
 
@@ -80,7 +80,7 @@ def add(
 ) -> None:
     """Add a contact NAME with the TICKET they gave you.
 
-    '-' reads the ticket from stdin. NAME is what you call them. Where they cannot be reached now,
+    '-' reads the ticket from stdin. NAME is what you call them. If they cannot be reached now,
     the contact stays pending and is tried until the ticket expires; what you send meanwhile is
     queued. A new ticket of a contact that you have renews the friendship: what is queued and was sent stays.
     """
@@ -88,7 +88,7 @@ def add(
     params: dict[str, Any] = {"name": name}
     if is_like_ticket(name):
         raise UsageError(
-            "this is a ticket, and its contact has no name yet",
+            "this is a ticket, and the name of the contact is missing",
             hint="say what you call them: peerpost contacts add NAME TICKET",
         )
     if (id_ is None) != (address is None):
@@ -128,7 +128,7 @@ def list_(app: App) -> None:
     rows = app.call("contacts.list")
     app.terminal.records(rows, _COLUMNS, empty=_NO_CONTACTS)
     for row in rows:
-        # A blocked one is as the user wants it. A program has it in its row.
+        # A blocked contact is as the user wants it. With --json, the hint is in the row.
         if row.get("hint") and row["state"] != "blocked" and not app.terminal.json:
             app.terminal.note(row["hint"])
 
@@ -251,7 +251,7 @@ def _changed(app: App, row: dict[str, Any]) -> None:
 )
 @click.argument("name", shell_complete=complete_contacts)
 @click.option(
-    "--forget", is_flag=True, help="Delete the history too: all that it sent and was sent."
+    "--forget", is_flag=True, help="Delete the history too: everything sent and received."
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
@@ -276,13 +276,13 @@ def remove(app: App, name: str, forget: bool, yes: bool) -> None:
 
 
 def _lost(app: App, name: str, *, forget: bool) -> str:
-    """Return what a removal takes, in words."""
+    """Return in words what a removal deletes."""
     history = " and all that was sent and received" if forget else ""
     try:
         contact = app.call("contacts.show", {"name": name})
     except NotFoundError:
         if not forget:
             raise
-        return f"{name}{history}"  # Removed before: then its history alone.
+        return f"{name}{history}"  # The contact was removed before; only its history is left.
     queued = f" and {contact['queued']} queued" if contact.get("queued") else ""
     return f"{contact['name']}{queued}{history}"

@@ -24,9 +24,7 @@ _COLUMNS = (("CHECK", "check"), ("OK", "ok"), ("FOUND", "found"), ("HINT", "hint
 def doctor(app: App, ctx: click.Context) -> None:
     """Check this installation and this home.
 
-    There is a hint for each thing that is not well.
-
-    Exit code 1 where something is not.
+    There is a hint for each problem. The exit code is 1 if there is one.
     """
     rows = [*_home_rows(app.home), *app.call("doctor")]
     shown = [row for row in rows if not (app.terminal.quiet and row["ok"])]

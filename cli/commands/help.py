@@ -1,4 +1,4 @@
-"""`peerpost help`: the page of a command, for who asks before the command and not behind it."""
+"""`peerpost help COMMAND`: the same page as `peerpost COMMAND --help`."""
 
 from __future__ import annotations
 

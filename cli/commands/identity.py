@@ -48,8 +48,8 @@ def new(app: App, name: str | None, no_passphrase: bool) -> None:
     else:
         short = {key: made[key] for key in ("name", "fingerprint", "addresses") if key in made}
         app.terminal.record(short | {"home": str(app.home)})
-    app.terminal.note("Next, where somebody gave you a ticket: peerpost contacts add NAME TICKET")
-    app.terminal.note("else give them one:                     peerpost contacts invite NAME")
+    app.terminal.note("Next, if somebody gave you a ticket: peerpost contacts add NAME TICKET")
+    app.terminal.note("otherwise give them one:            peerpost contacts invite NAME")
     app.terminal.note("To stay reachable when no command runs: peerpost node start")
     if no_passphrase:
         _say_unprotected(app)

@@ -9,7 +9,7 @@ import click
 from peerpost.errors import NotFoundError, UsageError
 
 from ..app import App, Group, pass_app
-from ..completing import MOST, complete_contacts, complete_files, complete_ids
+from ..completing import MOST, complete_files, complete_ids, contact_option
 from ..inputs import Duration
 from ..listing import PAGE_ROWS, after_option, limit_option, show_list
 from ..marking import mark_read
@@ -66,9 +66,7 @@ class _Moment(click.ParamType[int]):
     peerpost inbox list --unread --oldest --limit 1 --json
     """,
 )
-@click.option(
-    "--contact", "-c", metavar="NAME", shell_complete=complete_contacts, help="Only what NAME sent."
-)
+@contact_option("Only what NAME sent.")
 @click.option("--unread", is_flag=True, help="Only what was not read yet.")
 @limit_option
 @after_option
@@ -130,7 +128,7 @@ def show(app: App, id_: str, peek: bool) -> None:
     else:
         _print(app, item)
     if not peek and item.get("unread", True):
-        # Marked only now: what nobody has seen stays unread, and retention does not delete that.
+        # Marked only now: a message that nobody has seen must stay unread, because retention keeps unread messages.
         mark_read(app, item["id"])
 
 
@@ -175,9 +173,7 @@ def _about(item: dict[str, Any]) -> dict[str, Any]:
     help="Where to; '-' is stdout.",
 )
 @click.option("--all", "every", is_flag=True, help="All that is in the inbox.")
-@click.option(
-    "--contact", "-c", metavar="NAME", shell_complete=complete_contacts, help="Of --all, NAME's."
-)
+@contact_option("Of --all, NAME's.")
 @click.option("--unread", is_flag=True, help="Of --all, what was not read or saved yet.")
 @click.option("--files", is_flag=True, help="Of --all, files and folders, and no texts.")
 @click.option("--move", is_flag=True, help="Delete each message once it is safely saved.")
@@ -230,13 +226,7 @@ def save(
     metavar="DURATION",
     help="What was received longer ago than this.",
 )
-@click.option(
-    "--contact",
-    "-c",
-    metavar="NAME",
-    shell_complete=complete_contacts,
-    help="Only what NAME sent.",
-)
+@contact_option("Only what NAME sent.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
 def delete(
@@ -244,9 +234,9 @@ def delete(
 ) -> None:
     """Delete messages for good, here alone.
 
-    What they take up on the disk is free then. By ID, all of them or, where one is not there, none;
-    or by age. What was deleted is not shown again, also where its sender sends it again.
-    --older-than asks where it is more than one message.
+    This frees their space on the disk. By ID, all are deleted or, if one does not exist, none;
+    or by age. A deleted message is not shown again, even if its sender sends it again.
+    --older-than asks if it is more than one message.
     """
     from ..times import ago_ms
 

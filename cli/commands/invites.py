@@ -28,7 +28,7 @@ _COLUMNS = (
 _QUIET_ZONE = 4
 """Light modules around a QR code: with fewer some readers do not find it."""
 _PROMPT_LINES = 1
-"""Of the shell, once all is printed."""
+"""Lines that the prompt of the shell takes when everything is printed."""
 
 
 @click.command(
@@ -54,7 +54,7 @@ def invite(app: App, name: str, expires: float, no_qr: bool) -> None:
     made = app.call("contacts.invite", {"name": name, "expires_s": int(expires)})
     terminal = app.terminal
     person = terminal.out_is_terminal()
-    # Who reads it on a screen copies a line that can be run; what is redirected is the ticket itself.
+    # A person at a terminal copies a line that can be run; into a file or pipe goes the ticket alone.
     line = _to_run(made) if person else made["ticket"]
     notes = _notes(name, made, terminal, pasted=person)
     if person and not no_qr:
@@ -65,13 +65,13 @@ def invite(app: App, name: str, expires: float, no_qr: bool) -> None:
 
 
 def _to_run(made: dict[str, Any], ticket: str | None = None) -> str:
-    """Return the command of whoever gets the ticket, who may call us what we call ourselves."""
+    """Return the command for the person who gets the ticket, with our own name as a suggestion for theirs."""
     name = shlex.quote(made.get("inviter") or "YOURNAME")
     return f"peerpost contacts add {name} {ticket or made['ticket']}"
 
 
 def _notes(name: str, made: dict[str, Any], terminal: Terminal, *, pasted: bool) -> list[str]:
-    """Return what is to be known about a ticket; `pasted` where the whole command stands above."""
+    """Return notes about a ticket; `pasted` if the whole command was printed above them."""
     notes = []
     if made.get("renews"):
         notes.append(
@@ -91,9 +91,9 @@ def _notes(name: str, made: dict[str, Any], terminal: Terminal, *, pasted: bool)
 
 
 def _draw(app: App, ticket: str, after: list[str]) -> list[str]:
-    """Draw the ticket as a QR code in half blocks where all of it stays in sight above `after`; else return why not.
+    """Draw the ticket as a QR code in half blocks if it fits on the screen above `after`; otherwise return why not.
 
-    One that is cut off, wrapped, or without its margin, which readers look for, is of no use.
+    A code that is cut off, wrapped, or without the margin that readers look for is of no use.
     """
     import io
 
@@ -101,7 +101,7 @@ def _draw(app: App, ticket: str, after: list[str]) -> list[str]:
 
     code = segno.make(ticket, error="l", micro=False, boost_error=False)
     columns, height = code.symbol_size(border=_QUIET_ZONE)
-    room = shutil.get_terminal_size((0, 0))  # Zeros where nobody knows.
+    room = shutil.get_terminal_size((0, 0))  # Zeros if not known.
     told = after[: None if sys.stderr.isatty() and not app.terminal.quiet else 1]
     below = sum(-(-width(safe(text)) // room.columns) for text in told) if room.columns else 0
     lines = (height + 1) // 2 + below + _PROMPT_LINES
@@ -133,7 +133,7 @@ def _draw(app: App, ticket: str, after: list[str]) -> list[str]:
 def invites(app: App, id_: str | None) -> None:
     """List the tickets that you gave out, or take one back.
 
-    Those that may still be used, and those that came to something else than a new contact.
+    Listed are those that may still be used, and those that ended without a new contact.
     """
     if id_ is not None:
         gone: dict[str, Any] = app.call("contacts.withdraw", {"id": id_})

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..app import App, Group, pass_app
-from ..completing import complete_contacts
+from ..completing import contact_option
 from ..in_full import in_full
 from ..inputs import MAX_SIZE_BYTES, Duration, Size
 
@@ -31,9 +31,9 @@ class OrOff(click.ParamType[int | str]):
     name = "size"
     unit: click.ParamType[int] = Size(math.inf)
     per = ""
-    """What may stand behind the number."""
+    """What may follow the number."""
     is_not: str | None = None
-    """What is to be said of anything else, where the unit's own words do not fit."""
+    """The error for anything else, if the unit's own does not fit."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -49,7 +49,7 @@ class OrOff(click.ParamType[int | str]):
             self.fail(f"{str(value)!r} {self.is_not}", param, ctx)
         if not 1 <= number <= MAX_SIZE_BYTES:
             least = f"from 1 to {MAX_SIZE_BYTES}; for no limit write {OFF}"
-            self.fail(f"{str(value)!r} is no limit: it is {least}", param, ctx)
+            self.fail(f"{str(value)!r} is not possible: a limit is {least}", param, ctx)
         return number
 
 
@@ -86,13 +86,7 @@ def limits() -> None:
 
 
 @limits.command(examples="peerpost limits show\npeerpost limits show --contact nas")
-@click.option(
-    "--contact",
-    "-c",
-    metavar="NAME",
-    shell_complete=complete_contacts,
-    help="Of this contact alone.",
-)
+@contact_option("Of this contact alone.")
 @pass_app
 def show(app: App, contact: str | None) -> None:
     """Show the limits in force.
@@ -104,13 +98,7 @@ def show(app: App, contact: str | None) -> None:
 
 
 @limits.command("set", examples="peerpost limits set --up 5MB/s --messages 50/s")
-@click.option(
-    "--contact",
-    "-c",
-    metavar="NAME",
-    shell_complete=complete_contacts,
-    help="Of this contact alone.",
-)
+@contact_option("Of this contact alone.")
 @click.option("--up", type=RateOption(), metavar="RATE|off", help="Bytes per second sent.")
 @click.option("--down", type=RateOption(), metavar="RATE|off", help="Bytes per second received.")
 @click.option("--messages", type=Count(), metavar="N|off", help="Messages per second, each way.")
@@ -144,13 +132,7 @@ def set_(
 
 @limits.command(examples="peerpost limits test --size 1GB\npeerpost limits test --contact nas")
 @click.option("--size", type=Size(), metavar="SIZE", help="Tell how long so much takes at best.")
-@click.option(
-    "--contact",
-    "-c",
-    metavar="NAME",
-    shell_complete=complete_contacts,
-    help="Of this contact alone.",
-)
+@contact_option("Of this contact alone.")
 @click.option(
     "--seconds",
     type=Duration(1, 60),

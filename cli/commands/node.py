@@ -127,7 +127,7 @@ def _stays_now(app: App, *, asked: bool, as_it_is: bool) -> bool:
 
 
 def _dialled(app: App) -> NodeConnection | None:
-    """Connect to the node that is there; one that does not take connections is not the one that was started."""
+    """Connect to the node, or return None. One that takes no connections cannot be the node that was just started."""
     from peerpost.client.backlog import SilentError
     from peerpost.client.connection import dial
 

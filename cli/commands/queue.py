@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..app import App, Group, pass_app
-from ..completing import MOST, complete_contacts, complete_ids
+from ..completing import MOST, complete_ids, contact_option
 from ..listing import after_option, limit_option, show_list
 
 __all__ = ["queue"]
@@ -41,13 +41,7 @@ def queue() -> None:
 
 
 @queue.command("list", examples="peerpost queue list\npeerpost queue list --contact bob --json")
-@click.option(
-    "--contact",
-    "-c",
-    metavar="NAME",
-    shell_complete=complete_contacts,
-    help="Only what goes to NAME.",
-)
+@contact_option("Only what goes to NAME.")
 @limit_option
 @after_option
 @pass_app

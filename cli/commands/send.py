@@ -15,7 +15,7 @@ from peerpost.errors import BadInputError, NoInputError, UsageError
 from peerpost.stdio import inherited, read_up_to
 
 from ..app import App, Command, pass_app
-from ..completing import complete_contacts, complete_files
+from ..completing import complete_files, contact_option
 from ..inputs import Duration, open_input
 from ..misread import is_meant_as_file, needs_contact, one_text, require_files
 from ..outgoing import Outgoing, deliver
@@ -45,13 +45,7 @@ def _complete_more_files(
     """,
 )
 @click.argument("text", nargs=-1, metavar="[TEXT | -]", shell_complete=_complete_more_files)
-@click.option(
-    "--contact",
-    "-c",
-    metavar="NAME",
-    shell_complete=complete_contacts,
-    help="To whom.",
-)
+@contact_option("To whom.")
 @click.option(
     "--file",
     "files",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..app import App, Group, pass_app
-from ..completing import MOST, complete_contacts, complete_ids
+from ..completing import MOST, complete_ids, contact_option
 from ..listing import after_option, limit_option, show_list
 
 __all__ = ["sent"]
@@ -30,13 +30,7 @@ def sent() -> None:
 
 
 @sent.command("list", examples="peerpost sent list\npeerpost sent list --contact bob --limit 20")
-@click.option(
-    "--contact",
-    "-c",
-    metavar="NAME",
-    shell_complete=complete_contacts,
-    help="Only what goes to NAME.",
-)
+@contact_option("Only what goes to NAME.")
 @limit_option
 @after_option
 @pass_app

@@ -1,8 +1,8 @@
 """A command's end of the control socket: blocking, standard library only, quick to import.
 
 `call` is all that most commands need. It finds the node of a home, starts one where none runs,
-asks, and raises what the node raised. A request that no node has read is asked again; one that was
-read and not answered never is, so that nothing is done twice.
+asks, and raises what the node raised. A request that no node has read is sent again. One that was
+read and not answered is sent again only if it changes nothing, so that nothing is done twice.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from peerpost.errors import UnavailableError
 
 from .connection import NodeConnection, OnEvent, OnWait, UnansweredError, UnreadError, dial
+from .looking import may_be_repeated
 from .paths import HomePaths
 
 __all__ = ["call", "connect"]
@@ -24,11 +25,10 @@ _TRIES = 4
 """How often a request is sent again because the node left before it read the request. Each time, that
 is a node that was idle."""
 _PAUSE_S = 0.05
-_READ_ONLY = (".list", ".show", ".status", ".ready", ".wait")
-"""Methods that may be asked twice, so a node that died over one of them is no reason to give up."""
+"""The pause before such a try: a node that is leaving needs a moment to remove its socket."""
 
 STARTS_WITHOUT_IDENTITY = frozenset({"identity.new", "doctor"})
-"""What makes sense in a home that has no identity yet."""
+"""Methods that make sense in a home that has no identity yet."""
 
 
 def connect(
@@ -41,7 +41,7 @@ def connect(
     patience_s: float | None = None,
     on_start: Callable[[], None] | None = None,
 ) -> NodeConnection:
-    """Connect to the node of a home, starting one where none runs and `spawn` allows it.
+    """Connect to the node of a home, and start one if none runs and `spawn` allows it.
 
     With `identity`, a home that has none raises NoIdentityError and starts nothing. `node_args` go
     to a node that is started here, and then `on_start` is called; `on_wait` and `patience_s` are those
@@ -94,7 +94,7 @@ def call(
     on_wait: OnWait | None = None,
     on_start: Callable[[], None] | None = None,
 ) -> Any:
-    """Ask the node of a home, starting it where needed, and return the result.
+    """Ask the node of a home, start it if needed, and return the result.
 
     `on_wait` is called if it does not answer, `on_start` if one was started. Raises what `connect`
     and `NodeConnection.call` raise.
@@ -115,7 +115,7 @@ def call(
         except UnreadError:
             time.sleep(_PAUSE_S)
         except UnansweredError:
-            if not method.endswith(_READ_ONLY):
+            if not may_be_repeated(method, params):
                 raise
     raise UnavailableError(
         "the node keeps leaving before it answers", hint="see node.log in the home folder"

@@ -16,7 +16,7 @@ from peerpost.system import sockets, user_id
 from peerpost.system.sockets import peer_pid, peer_uid
 
 from . import loopback
-from .backlog import SilentError, connect_in_turn
+from .backlog import ConnectPatience, SilentError, connect_in_turn
 from .handover import handed_over
 from .looking import is_an_act
 from .loopback import Loopback
@@ -172,7 +172,7 @@ class NodeConnection:
                 yield id_, "event", params.get("event")
 
     def error(self, answer: dict[str, Any]) -> PeerpostError:
-        """Return what an error answer stands for, or that the node is of another version and knows other things."""
+        """Return the error of an answer; if a node of another version does not know the request, say that."""
         if answer.get("code") in (INVALID_PARAMS, METHOD_NOT_FOUND):
             return self.other_version() or error_from(answer)
         return error_from(answer)
@@ -180,7 +180,7 @@ class NodeConnection:
     def other_version(self) -> UnavailableError | None:
         """Return the error for a node of another version than ours; None if the versions are the same."""
         try:
-            # Beside this connection, on which answers to other requests may be on their way.
+            # A second connection, because answers to other requests may still arrive on this one.
             with NodeConnection(
                 _reach(self._where, patience_s=PROBE_S), where=self._where
             ) as beside:
@@ -235,7 +235,7 @@ class NodeConnection:
             raise UnreadError from None
 
     def _take_leave(self) -> None:
-        """Raise what the node said of the connection before it hung up, if it did."""
+        """If the node gave a reason before it hung up, raise that."""
         self._socket.setblocking(False)
         with contextlib.suppress(OSError):
             self._buffer += self._socket.recv(_READ_BYTES)
@@ -329,14 +329,17 @@ def _reach(
     patience_s: float | None = None,
 ) -> socket.socket:
     """Return a socket connected to a node of ours. Raises OSError, PermissionError if it is another user's."""
-    told_after_s = SILENCE_S + PROBE_S
+    patience = ConnectPatience(
+        pid=(lambda: where.pid) if isinstance(where, Loopback) else pid,
+        told_after_s=SILENCE_S + PROBE_S,
+        tell=tell,
+        patience_s=patience_s,
+    )
     if isinstance(where, Loopback):
-        return loopback.connect(where, told_after_s=told_after_s, tell=tell, patience_s=patience_s)
+        return loopback.connect(where, patience)
     sock = sockets.unix_socket()
     try:
-        connect_in_turn(
-            sock, where, pid=pid, told_after_s=told_after_s, tell=tell, patience_s=patience_s
-        )
+        connect_in_turn(sock, where, patience)
         if peer_uid(sock) != user_id():
             raise PermissionError
     except BaseException:
@@ -346,7 +349,7 @@ def _reach(
 
 
 class _Waiting:
-    """Tells, once, that the node does not answer."""
+    """Reports once that the node does not answer."""
 
     def __init__(self, paths: HomePaths, on_wait: OnWait) -> None:
         self._paths = paths
@@ -354,13 +357,13 @@ class _Waiting:
         self._told = False
 
     def tell(self, pid: int | None) -> None:
-        """Tell of it now."""
+        """Report it now, if that was not done yet."""
         if not self._told:
             self._told = True
             self._on_wait(pid)
 
     def look(self) -> None:
-        """Check whether a silent node answers another connection, and tell if it does not."""
+        """Check whether a silent node answers another connection, and report it if it does not."""
         if self._told:
             return
         try:

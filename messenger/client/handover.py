@@ -1,6 +1,6 @@
-"""How open files get to a node that no descriptor can be passed to: by path, and opened there again.
+"""How open files get to a node to which no descriptor can be passed: as a path, which the node opens again.
 
-Both ends see to it that it is the same file. A pipe has no path, so what comes from one must be in a file first.
+Both ends check that it is the same file. A pipe has no path, so what comes from one must be in a file first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MAX_PATH_BYTES = 1 << 16
 
 
 def handed_over(fd: int) -> dict[str, Any]:
-    """Return what a request says of an open file or folder. Raises UsageError for what has no path."""
+    """Return the description of an open file or folder for a request. Raises UsageError if it has no path."""
     status = os.fstat(fd)
     is_file = stat.S_ISREG(status.st_mode)
     path = system.path_of(fd) if is_file or stat.S_ISDIR(status.st_mode) else None
@@ -38,9 +38,9 @@ def handed_over(fd: int) -> dict[str, Any]:
 
 
 def taken_over(said: object, *, writes: bool) -> int:
-    """Open what a request says again, for reading or writing, and return the descriptor.
+    """Open the file that a request describes, for reading or writing, and return the descriptor.
 
-    Raises ValueError for what no request of ours says, NoInputError or StorageError if it cannot be opened.
+    Raises ValueError for a malformed description, NoInputError or StorageError if it cannot be opened.
     """
     if not isinstance(said, dict):
         raise ValueError("no object")  # noqa: TRY004 - all of them are one to the caller
@@ -52,7 +52,7 @@ def taken_over(said: object, *, writes: bool) -> int:
     path = os.fsdecode(bytes.fromhex(path_hex))
     kind: type[PeerpostError] = StorageError if writes else NoInputError
     try:
-        # A named pipe that has taken its place must not be waited for.
+        # If a named pipe has taken its place, opening it must not block.
         flags = system.O_NONBLOCK | system.O_NOFOLLOW | system.O_NOCTTY | system.OPEN
         fd = os.open(path, flags | (os.O_WRONLY if writes else os.O_RDONLY))
     except OSError as error:

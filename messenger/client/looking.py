@@ -1,10 +1,10 @@
-"""Which methods of the node only read, and can be repeated without harm. All others are acts."""
+"""Which methods of the node only read, and which of these can be repeated. All others are acts."""
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["is_an_act", "only_looks"]
+__all__ = ["is_an_act", "may_be_repeated", "only_looks"]
 
 _LOOKING = frozenset(
     {
@@ -16,16 +16,23 @@ _LOOKING = frozenset(
         *("node.status", "node.ready", "node.stay"),
     }
 )
+_PRINTED_AS_THEY_COME = frozenset({"inbox.read", "transfers.follow"})
+"""When one of these breaks off, part of what it tells was printed already, and would be printed again."""
 
 
 def only_looks(method: str, params: dict[str, Any] | None) -> bool:
-    """Tell whether a request changes nothing."""
-    # Of `verify` only the number that is given changes something.
+    """Return whether a request changes nothing."""
+    # `verify` without a number only shows the number.
     return method in _LOOKING or (method == "contacts.verify" and len(params or {}) == 1)
 
 
+def may_be_repeated(method: str, params: dict[str, Any] | None) -> bool:
+    """Return whether a request may be sent again after a node has ended without answering it."""
+    return only_looks(method, params) and method not in _PRINTED_AS_THEY_COME
+
+
 def is_an_act(method: str, params: dict[str, Any] | None) -> bool:
-    """Tell whether a request is carried out even if the command that asked leaves before the answer.
+    """Return whether a request is carried out even if the command that asked leaves before the answer.
 
     Not if it saves bytes, because they go to a file of the command's own, which is gone with the command. Nor if it
     reads a stream: the same signal may have ended the source, so that the stream must break off at once.

@@ -25,7 +25,7 @@ def identities(home: Path) -> frozenset[tuple[int, int]]:
 
 def _each(home: Path) -> Iterator[tuple[int, int]]:
     named = HomePaths(home)
-    # Also where the folder may be entered and not be listed.
+    # These are named too, in case the folder may be entered but not listed.
     paths = {home, named.keyfile, named.store}
     with suppress(OSError):
         paths.update(home.iterdir())

@@ -89,9 +89,9 @@ class HomePaths:
 
     @property
     def control(self) -> str | Loopback | None:
-        """Where the node of this home listens: the path of a socket, or a port; None where nothing says so.
+        """Where the node of this home listens: the path of a socket, or a port; None if that is not known.
 
-        Raises OSError, and LockedError if others may read what says so.
+        Raises OSError, and LockedError if others may read the control file.
         """
         try:
             stored, is_private = read(self.control_file)

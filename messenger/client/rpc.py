@@ -48,7 +48,7 @@ MAX_REQUEST_BYTES = 1 << 20
 """Longest request line. A long text is at most 60 KiB here and files come as descriptors, so 1 MiB
 is ample."""
 CURSOR = r"[0-9]{1,18}(-[a-z0-9]{1,32})?"
-"""What says where a list goes on."""
+"""The form of a cursor, the position at which a list goes on."""
 MAX_FDS = 8
 """Open files that one connection may have handed over and not yet used; commands send one at a
 time."""
@@ -95,7 +95,7 @@ class Request:
         fds: Iterable[int] = (),
         files: Sequence[object] = (),
     ) -> None:
-        """Take the descriptors that came, or else what was said of `files` that are to be opened here."""
+        """Take the descriptors that came; or descriptions of `files`, which are opened here when they are needed."""
         self.method = method
         self.params = params
         self._fds = dict(enumerate(fds))
@@ -191,7 +191,7 @@ def error_object(error: BaseException) -> dict[str, Any]:
 
 
 def too_many_open() -> UnavailableError:
-    """Return what is to be said where no descriptor is left for a file."""
+    """Return the error for a file that cannot be opened because no descriptor is left."""
     return UnavailableError(
         "the node, or this machine, has as many files open as it may",
         hint="try again in a moment; or start the node with a higher limit (ulimit -n)",

@@ -35,6 +35,7 @@ START_TIMEOUT_S = 20.0
 """How long a node may take until its socket answers. About 1.5 s is usual; a loaded machine needs
 many times that."""
 _POLL_S = 0.03
+"""How often to try to connect: nothing reports that a node has begun to listen, and a failed try costs little."""
 _RETRY_S = 0.25
 """Wait before another try while a node that is leaving still holds the home."""
 _TAIL_BYTES = 16 << 10

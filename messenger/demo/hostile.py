@@ -31,9 +31,9 @@ SPOIL_EVERY = 5
 
 class _HostileUpload(Upload):
     def __init__(
-        self, services: Services, row: Transfer, spool: Spool, stream: Pipe | None = None
+        self, services: Services, row: Transfer, spool: Spool, pipe: Pipe | None = None
     ) -> None:
-        super().__init__(services, row, spool, stream)
+        super().__init__(services, row, spool, pipe)
         self._report = services.home / "hostile.txt"
         self._spoiled: set[int] = set()
         self._done: Counter[str] = Counter()

@@ -48,7 +48,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def _runner() -> asyncio.Runner:
-    """Make a runner on uvloop, or on the standard loop where there is none or the environment says so."""
+    """Make a runner on uvloop, or on the standard loop if there is none or the environment says so."""
     if os.environ.get("PEERPOST_LOOP") != "asyncio":
         with contextlib.suppress(ImportError):
             import uvloop

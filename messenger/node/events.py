@@ -1,8 +1,8 @@
 """What happens in the node, told to whoever waits: a send with --wait, a writer of downloads.
 
-The journal of the store is the record of it. After each commit the store hands over the new rows, which is the one
-source of events, besides who is online: that is recorded nowhere. An event is a hint to look again, so a listener that
-misses one loses only time.
+The journal of the store is the record of it. After each commit the store hands over the new rows, and these are the
+only source of events, except for who is online, which is recorded nowhere. An event is a hint to look again, so a
+listener that misses one loses only time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from peerpost.store.db.journal import Transition
 __all__ = ["LOOK", "Event", "Events", "Subscription"]
 
 _BACKLOG = 1024
-"""Events that a slow listener may leave unread. After that, one event stands for all of them: LOOK."""
+"""Events that a slow listener may leave unread. If there are more, a single event replaces all of them: LOOK."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +33,9 @@ class Event:
     state: str | None = None
     """Its state now; None if it was deleted."""
     what: str | None = None
-    """What else has changed than the state."""
+    """What has changed besides the state."""
     at_ms: int = 0
-    """When; 0 of what is not in the journal."""
+    """When it changed; 0 for an event that is not in the journal."""
 
 
 LOOK = Event(kind="", id="")
@@ -65,7 +65,7 @@ class Events:
     """The node's event bus, on its loop."""
 
     def __init__(self, store: Store) -> None:
-        """Take what the store tells from now on."""
+        """Publish what the store commits from now on."""
         self._subscriptions: defaultdict[str | None, set[Subscription]] = defaultdict(set)
         store.follower.followed = lambda: bool(self._subscriptions)
         store.follower.tell = self._committed

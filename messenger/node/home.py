@@ -1,7 +1,7 @@
 """One home: opened by its key, put on the network, and closed again, while the process around it goes on.
 
-The store, the identity, contacts and files are one life, which begins with `open` and ends with `close`. The control
-socket is not part of it: a home without an identity, or one that is closed, is still asked about.
+The store, the identity, contacts and files live together, from `open` to `close`. The control socket is not part of
+that, because it also answers for a home that has no identity or is closed.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Host(Protocol):
 
 
 class Home:
-    """A home that this process holds the lock of; open or closed."""
+    """A home whose lock this process holds; it is open or closed."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class Home:
         transfers_class: type[Transfers],
         on_lost: Callable[[BaseException], None],
     ) -> None:
-        """Take what outlives its opening; `on_lost` is told of a failure that leaves nothing to serve."""
+        """Take what outlives its opening; `on_lost` is called with a failure that leaves nothing to serve."""
         self.path = path
         self.network_error: str | None = None
         """Why it does not listen."""
@@ -155,12 +155,12 @@ class Home:
 
     @property
     def open_now(self) -> Opened | None:
-        """What is open, if it is."""
+        """The open home, or None."""
         return self._opened
 
     @property
     def unwell(self) -> Mapping[str, str]:
-        """What is wrong with its files now, by the name of what it is about."""
+        """The problems of its files now, by subject."""
         return self._health.unwell if self._health else {}
 
     def opened(self) -> Opened:
@@ -300,7 +300,7 @@ class Home:
     async def end_streams(self) -> None:
         """Break off the streams that are still being read, while there is a session to tell the contact."""
         if self._opened is not None:
-            await self._opened.transfers.streams.stop()
+            await self._opened.transfers.pipes.stop()
 
     async def close(self) -> None:
         """Close it: sessions end, what is written is on the disk, and nothing of it runs any more."""
@@ -316,7 +316,7 @@ class Home:
             await opened.store.close()
 
     async def has_work(self) -> bool:
-        """Tell whether something is under way, waits to leave, or was promised to whoever holds a ticket."""
+        """Return whether something is under way, waits to be sent, or a ticket may still be used."""
         if self._opened is None:
             return False
         waits = await self._opened.store.read(_any_open, now_ms())
@@ -327,7 +327,7 @@ class Home:
 
 
 def _any_open(db: apsw.Connection, now_ms: int) -> bool:
-    """Tell whether the store has a duty left. A ticket is one on either side: it needs both nodes at the same time."""
+    """Return whether the store has work left. A ticket counts on either side: both nodes must run at the same time."""
     return outbox.any_open(db) or invites.any_open(db, now_ms) or contacts.any_joining(db, now_ms)
 
 

@@ -24,7 +24,7 @@ LOGGER: Final = "peerpost.trace.machine"
 _KINDS: Final = frozenset(part for part in os.environ.get(VARIABLE, "").split(",") if part)
 _ON: Final = "machine" in _KINDS
 _FREQUENT: Final = frozenset({"on_segment", "chunk_sent", "take"})
-"""There are thousands of these a second, so they are written only where they change the state."""
+"""There are thousands of these a second, so they are written only if they change the state."""
 
 log = logging.getLogger(LOGGER)
 if _ON:
@@ -40,12 +40,12 @@ M = TypeVar("M", bound=_Machine)
 
 
 def unknown() -> list[str]:
-    """Return what the variable asks for besides `machine`: there is no such trace."""
+    """Return the words of the variable that name no trace: all except `machine`."""
     return sorted(_KINDS - {"machine"})
 
 
 def traced(name: str, id_: str, machine: M, *, on: bool = _ON) -> M:
-    """Return the machine, whose steps are written as lines under that name and id if the trace is on."""
+    """Return the machine. If the trace is on, its steps are logged under that name and id."""
     if on:
         steps = _Steps(name, id_, machine)
         for event, _ in inspect.getmembers(type(machine), inspect.isfunction):

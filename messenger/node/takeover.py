@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 10.0
 """How long a node may take to start or to leave: either usually takes about 1 s."""
 _POLL_S = 0.02
+"""How often to try the lock while another node starts or leaves: the lock does not report that it is free."""
 
 
 @contextmanager

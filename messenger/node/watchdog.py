@@ -33,6 +33,7 @@ STALLED_S = 30.0
 STOP_S = 5.0
 """How long a loop that was told to stop may take until it reacts, and then for each further turn."""
 LOOK_S = 1.0
+"""How often to check whether the loop turns."""
 _FRAMES = 30
 
 
@@ -40,7 +41,7 @@ class Watchdog:
     """Checks whether a loop turns."""
 
     def __init__(self, *, as_json: bool = False) -> None:
-        """Watch the loop that this thread will run; `as_json` says how its end by force is told."""
+        """Watch the loop that this thread will run; with `as_json`, an end by force is reported as JSON."""
         self._as_json = as_json
         self._thread_id = threading.get_ident()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -132,6 +133,7 @@ class Watchdog:
                 self._leave(number, f"while the loop stood still: {self.where()}")
             self._ended.wait(LOOK_S)
         # The loop has ended, so everything is stored. Whatever still keeps the interpreter running is not needed.
+        # Nothing reports the end of the interpreter: it ends this daemon thread with the process.
         time.sleep(STOP_S)
         self._leave(number, f"while it left: {self.where()}")
 

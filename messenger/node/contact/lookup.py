@@ -19,7 +19,7 @@ MOST_NAMES = 16
 
 
 class Found(NamedTuple):
-    """What the look-up of a name has found."""
+    """The result of looking up a name."""
 
     name: str
     ok: bool
@@ -50,13 +50,13 @@ async def _look_up(address: Address, timeout_s: float) -> Found:
         return Found(host, False, f"the name {host} has no address")
     where = f"{host} is {', '.join(ips)}"
     if all(_is_here(ip) for ip in ips):
-        return Found(host, False, f"{where}: that leads nobody to this machine but itself")
+        return Found(host, False, f"{where}: other machines cannot reach this one by that address")
     return Found(host, True, where)
 
 
 def _is_here(ip: str) -> bool:
-    """Tell whether an address leads no further than the machine, or the link, of whoever dials it."""
+    """Return whether an address leads no further than the machine of whoever dials it, or its link."""
     protocol = "ip6" if ":" in ip else "ip4"
     found = dialable([f"/{protocol}/{ip.partition('%')[0]}/tcp/1"])
-    # What cannot be dialled at all (0.0.0.0, an IPv4 address in IPv6 form) leads nowhere either.
+    # An address that cannot be dialled at all (0.0.0.0, an IPv4 address in IPv6 form) leads nowhere either.
     return not found or found[0].is_local

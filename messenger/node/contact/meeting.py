@@ -49,18 +49,18 @@ _SAID = {
 
 
 class Acquainted(Protocol):
-    """Whoever has a place in the book: a contact, and what the node does about it."""
+    """An entry of the book: a contact, and what the node does about it."""
 
     contact: contacts.Contact
 
     def turned_away(self, problem: UntrustedError) -> None:
-        """Take note of why the contact, who has proved itself, is not served."""
+        """Note why the contact, which has proved itself, is not served."""
 
     async def attach(self, connection: Connection, greeting: Greeting) -> bool:
         """Take over a connection whose HELLO is done; return False if another one stays instead."""
 
     async def left_at_the_door(self, error: HelloRefusedError) -> None:
-        """Take note that the contact came, saw who we are, and does not go on."""
+        """Note that the contact connected, saw who we are, and does not go on."""
 
 
 class Book(Protocol):
@@ -87,7 +87,7 @@ class Acquaintances(HelloPolicy):
         marks: Sequence[inbox.Mark] = (),
         expected: contacts.Contact | None = None,
     ) -> None:
-        """Take the contacts and the secrets by invite id; for a dialer, also whom it wants and how far it has got."""
+        """Take the contacts and the secrets by invite id; for a dialer, also whom it dials and how far it has got."""
         self._knows = knows
         self._invitations = invitations
         self._have: Sequence[Watermark] = ()
@@ -127,7 +127,7 @@ class Meeting:
     """Decides about one end that has proved itself, and stores the decision."""
 
     def __init__(self, services: Services, book: Book, policy: Acquaintances) -> None:
-        """Take whom HELLO may serve, and the book that whoever proves itself is looked up in."""
+        """Take the policy, which says whom HELLO may serve, and the book in which peers are looked up."""
         self._services = services
         self._book = book
         self.policy = policy

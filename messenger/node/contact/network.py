@@ -139,7 +139,7 @@ class Network:
         return self._roster.named(name)
 
     def kept(self, contact_id: str) -> Peer | None:
-        """Return the contact of this id, if it is there."""
+        """Return the contact with this id, or None."""
         return self.peers.get(contact_id)
 
     async def find(self, text: str) -> contacts.Contact:
@@ -183,7 +183,7 @@ class Network:
         await self.transfers.forget(contact_id, files)
 
     async def forget(self, contact_id: str) -> None:
-        """Forget the history with a contact that was removed; whatever it sent by now. Raises ExistsError."""
+        """Forget the history with a contact that was removed, with all that it sent until now. Raises ExistsError."""
         await self.transfers.arrived.delete_older(now_ms() + 1, contact_id, None)
         await self.services.store.write(forgetting.forget, contact_id)
         self._roster.forget(contact_id)

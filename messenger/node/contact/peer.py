@@ -217,7 +217,7 @@ class Peer:
             log.warning("cannot see what waits for %s: %s", self.contact.name, error.message)
 
     async def _has_work(self) -> bool:
-        """Tell whether something waits for this contact, or from it."""
+        """Return whether something waits to be sent to this contact, or to be received from it."""
         waiting = await self._services.store.read(outbox.has_open, self.contact.id)
         pending = self.contact.state == "pending"
         return waiting or pending or self._transfers.wants(self.contact.id)
@@ -263,7 +263,7 @@ class Peer:
                 self._dialled.set()
 
     async def left_at_the_door(self, error: HelloRefusedError) -> None:
-        """Take note that the contact came, saw who we are, and does not go on."""
+        """Note that the contact connected, saw who we are, and does not go on."""
         log.info("%s does not go on: %s", self.contact.name, error.message)
         self.last_error = error.message
         await self._heed(error, now_ms())
@@ -276,7 +276,7 @@ class Peer:
             log.warning("cannot note that %s refused: %s", self.contact.name, failure.message)
 
     async def _act_upon(self, error: HelloRefusedError, asked_ms: int) -> None:
-        """Act on what the contact answered to a HELLO of asked_ms."""
+        """Act on the refusal that the contact answered to a HELLO sent at `asked_ms`."""
         refusal = error.refusal
         if error.is_final and self.contact.state == "pending":
             said = (

@@ -48,7 +48,7 @@ class Reach:
     def __init__(
         self, services: Services, me: Me, book: Book, *, knows: Callable[[bytes], bool]
     ) -> None:
-        """Take who we are, who is kept in the book, and which identities HELLO may serve."""
+        """Take our identity, the book of contacts, and a check which identities HELLO may serve."""
         self.transport: Transport | None = None
         """The transport, once it listens."""
         self.dials = DialPace()
@@ -89,7 +89,7 @@ class Reach:
         return await self._me.overtake(self._services.store, kept)
 
     async def dial(self, contact: Contact) -> tuple[Connection, Greeting]:
-        """Reach a contact; return the connection, and what HELLO has found out. Raises PeerpostError with the cause."""
+        """Dial a contact; return the connection and the result of HELLO. Raises PeerpostError with the cause."""
         transport = self.transport
         if transport is None:
             raise DialError("the node is not listening yet")
@@ -113,7 +113,7 @@ class Reach:
         return Meeting(self._services, self._book, policy)
 
     async def prove(self, connection: Connection, meeting: Meeting) -> Greeting:
-        """Go through HELLO on a connection. Raises what `greet` raises."""
+        """Run HELLO on a connection. Raises what `greet` raises."""
         return await greet(
             connection,
             me=self._me.party,

@@ -22,7 +22,7 @@ P = ParamSpec("P")
 
 NOT_TAKEN = "whoever made the ticket does not take it"
 EXPIRY_CHECK_S = 5.0
-"""How often a pending contact's ticket is looked at."""
+"""How often to check whether a ticket or a message has expired."""
 
 
 async def expire(
@@ -39,7 +39,7 @@ async def take_note(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> None:
-    """Have the store note something of a contact, and take what has changed about it, if anything."""
+    """Write something about a contact to the store, and update the book if that changed the contact."""
     changed = await services.store.write(work, *args, **kwargs)
     if changed is not None:
         book.update(changed)

@@ -43,9 +43,10 @@ MAX_REQUESTS = 64
 """Requests of one connection at once; more wait unread, since each holds a task and perhaps a
 transaction."""
 _READ_BYTES = 1 << 16
-SHORT_PAUSE_S = 0.05
 SHORT_WAIT_S = 30.0
-"""How long at most a client waits for the node to close files, and how often that is looked at."""
+"""How long a request with files may wait, at most, while the process is short of descriptors."""
+SHORT_PAUSE_S = 0.05
+"""How often to check meanwhile whether others were closed: the system does not report that."""
 _HANGUP_CHECK_S = 0.5
 """How often to check whether a client is still there that closed its sending side and waits for answers."""
 MAX_UNSENT_BYTES = 1 << 16
@@ -82,7 +83,7 @@ class Caller:
         self._reading = False
         self._most_descriptors = most_descriptors()
         self._read_by_s = 0.0
-        """When to read at the latest, though descriptors are short."""
+        """When to read at the latest, even if the process is short of descriptors; 0 if it is not waiting for that."""
         self._at_end = False
         self._watching = False
         self._closing = False
@@ -155,7 +156,7 @@ class Caller:
         now_s = self._loop.time()
         self._read_by_s = self._read_by_s or now_s + SHORT_WAIT_S
         if now_s < self._read_by_s and self._short_of_descriptors() and self._brings_files():
-            # Files that come with a request would be lost: let others be closed first.
+            # The files that come with a request would be lost. Wait until others are closed.
             self._stop_reading()
             self._loop.call_later(SHORT_PAUSE_S, self._read_on)
             return
@@ -179,7 +180,7 @@ class Caller:
             self._end_of_input()
 
     def _short_of_descriptors(self) -> bool:
-        """Return whether the files of another request might not be opened."""
+        """Return whether so few descriptors are left that the files of a request might not fit."""
         try:
             lowest = os.dup(self._socket.fileno())
         except OSError:
@@ -188,11 +189,11 @@ class Caller:
         return lowest >= self._most_descriptors - min(2 * MAX_FDS, self._most_descriptors // 8)
 
     def _brings_files(self) -> bool:
-        """Return whether files come with what is to be read next."""
+        """Return whether the next data to read brings files."""
         try:
             return b'"fds"' in self._socket.recv(_READ_BYTES, socket.MSG_PEEK)
         except OSError:
-            return False  # Reading it says what is wrong.
+            return False  # The read that follows will raise the same error.
 
     def _read_on(self) -> None:
         if not self._closing and not self._lines and not self._at_end:
@@ -275,7 +276,7 @@ class Caller:
             self._reject(INVALID_REQUEST, "'fds' is not the number of files that came along", id_)
             return
         files = message.get("files", [])
-        # Elsewhere a descriptor shows what the caller may open; the node itself may be able to open more.
+        # If descriptors can be passed, paths are refused: the node may be able to open files that the caller may not.
         if not isinstance(files, list) or len(files) > (0 if self._passes_files else MAX_FDS):
             self._reject(INVALID_REQUEST, "'files' is not for this connection", id_)
             return
@@ -327,7 +328,7 @@ class Caller:
             except Exception as error:  # noqa: BLE001 - the client hears of it
                 outcome = error
             line = _line_of(id_, request, outcome)
-            # First: on Windows nobody can rename a file that is open here.
+            # Close before the answer: on Windows the client cannot rename a file that is still open here.
             request.close()
             if not silent:
                 await self._send(line)

@@ -1,7 +1,7 @@
-"""The node listens on the loopback, and lets in who can read the home: see `peerpost.client.loopback`.
+"""The node listens on the loopback, and serves only those who can read the home: see `peerpost.client.loopback`.
 
-Whoever does not say the token as the first thing, at once and to the letter, is cut off without a word. Connections
-that have not said it are few, and do not count among those that are served: they cannot keep anybody out.
+A connection that does not begin with the exact token, at once, is closed without an answer. Few connections may be open
+that have not sent it. They do not count among those that are served, so they cannot keep anybody out.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ __all__ = ["LoopbackDoor"]
 log = logging.getLogger(__name__)
 
 GREETING_S = 5.0
-"""How long a connection may take to say the token. Our own commands say it at once."""
+"""How long a connection may take to send the token. Our own commands send it at once."""
 MAX_STRANGERS = 32
-"""Connections at once that have not said it. For another one the oldest of them is closed."""
+"""How many connections may be open that have not sent it. When another one comes, the oldest of them is closed."""
 
 WARNED_S = 60.0
-"""How long nothing more is logged of connections that were refused, after it was."""
+"""The shortest time between two log lines about refused connections."""
 
 
 class LoopbackDoor:
-    """A port, the file that says which, and the connections that have not shown the token."""
+    """A port, the file that names it, and the connections that have not sent the token."""
 
     def __init__(self, paths: HomePaths) -> None:
         self._file = paths.control_file
         self.path = self._file
-        """What leads to the node."""
+        """The file that leads to the node."""
         self._where: Loopback | None = None
         self._inode = 0
         self._silent_until_s = 0.0
@@ -79,7 +79,7 @@ class LoopbackDoor:
             self._cut_off(sock)
 
     def admit(self, sock: socket.socket, admitted: Callable[[socket.socket], None]) -> None:
-        """Hand on a connection once it has said the token, or close it."""
+        """Hand on a connection once it has sent the token, or close it."""
         if len(self._strangers) >= MAX_STRANGERS:
             self._cut_off(next(iter(self._strangers)))
         loop = asyncio.get_running_loop()
@@ -88,13 +88,13 @@ class LoopbackDoor:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._strangers[sock] = bytearray(), loop.call_later(GREETING_S, self._cut_off, sock)
         loop.add_reader(sock, self._hear, sock, admitted)
-        # Most have said it by now: the sooner it is heard, the less others can get in between.
+        # Most have sent it by now. The sooner it is read, the less can other connections push this one out.
         self._hear(sock, admitted)
 
     def _hear(self, sock: socket.socket, admitted: Callable[[socket.socket], None]) -> None:
         said, _ = self._strangers[sock]
         try:
-            # Not more: what comes after the token is for whoever has the connection then.
+            # Read no more than that: what follows the token is for the code that gets the connection.
             part = sock.recv(GREETING_BYTES - len(said))
         except (BlockingIOError, InterruptedError):
             return
@@ -110,7 +110,7 @@ class LoopbackDoor:
             return
         self._let_go(sock)
         try:
-            # It is the first thing on this connection, so all of it fits.
+            # Nothing was sent on this connection before, so all of it fits into the buffer.
             sock.send(where.proof.encode() + b"\n")
         except OSError:
             sock.close()
@@ -118,7 +118,7 @@ class LoopbackDoor:
         admitted(sock)
 
     def _warn(self) -> None:
-        # Now and then: everybody on this machine can connect, and should not be able to fill the log.
+        # Not each time: everybody on this machine can connect, and must not be able to fill the log.
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._silent_until_s:
             self._silent_until_s = now_s + WARNED_S

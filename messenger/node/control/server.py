@@ -1,7 +1,7 @@
 """The node's end of the control socket: for the same user on the same machine, and nobody else.
 
-A door lets them in: `unix_door`, or `loopback_door` where there are no Unix sockets. The caller holds the home's lock.
-No error of a handler reaches the loop.
+A door accepts the connections: `unix_door`, or `loopback_door` if there are no Unix sockets. The caller holds the
+home's lock. No error of a handler reaches the loop.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ControlServer:
 
     @property
     def path(self) -> Path:
-        """Where the socket really is, or the file that says where."""
+        """The real path of the socket, or the file that says where it is."""
         return self._door.path
 
     @property
@@ -131,7 +131,7 @@ class ControlServer:
         connection.open()
 
     def _full(self) -> bytes:
-        """Return the answer to a command that finds no place: an error without an id, for the whole connection."""
+        """Return the answer to a connection too many: an error without an id, for the whole connection."""
         error = UnavailableError(
             f"the node serves {self._max_connections} commands already",
             hint="nothing was done; try again when one has ended, such as a send --wait",

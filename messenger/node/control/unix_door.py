@@ -1,4 +1,4 @@
-"""The node listens at a Unix socket in its home, and lets in who is the same user.
+"""The node listens at a Unix socket in its home, and serves only the same user.
 
 The socket lies in the home (0700) with mode 0600, and the user id of every connection is checked. It is bound under
 another name and renamed into place. So it is never there with other rights, a symlink is replaced and not followed, and
@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from peerpost.client.paths import HomePaths
-from peerpost.system import user_id
+from peerpost.system import user_id, write_file_durably
 from peerpost.system.sockets import MAX_SOCKET_PATH_BYTES, peer_uid, unix_socket
 
 __all__ = ["UnixDoor"]
@@ -95,9 +95,5 @@ class UnixDoor:
             control_file.unlink(missing_ok=True)
             return self._wanted
         path = Path(tempfile.mkdtemp(prefix="peerpost-")) / self._wanted.name
-        draft = control_file.with_suffix(".tmp")
-        draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump({"unix": os.fspath(path)}, file)
-        draft.replace(control_file)
+        write_file_durably(control_file, json.dumps({"unix": os.fspath(path)}).encode())
         return path

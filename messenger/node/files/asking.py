@@ -8,7 +8,7 @@ __all__ = ["asked_here", "asks_there", "waits", "waits_in_words"]
 
 _ASKING = "asking:"
 _RECEIVER = "the receiver"
-"""As the receiver calls itself. Only the sender knows by which name its user knows it."""
+"""What the receiver calls itself; the sender replaces it by the name of the contact."""
 
 
 def asks_there(row: rows.Transfer) -> str:

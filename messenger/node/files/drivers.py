@@ -35,7 +35,7 @@ class Drivers:
         services: Services,
         folder: Path,
         spool: Spool,
-        streams: Pipes,
+        pipes: Pipes,
         *,
         upload_class: type[Upload],
         download_ended: Callable[[str], object],
@@ -43,7 +43,7 @@ class Drivers:
     ) -> None:
         """Prepare; received files go to `folder`. When a file has ended, the callback gets the contact's id."""
         self._services, self._folder = services, folder
-        self._spool, self._streams = spool, streams
+        self._spool, self._pipes = spool, pipes
         self._upload_class = upload_class
         self._download_ended, self._upload_ended = download_ended, upload_ended
         self.downloads: dict[Key, Download] = {}
@@ -78,13 +78,13 @@ class Drivers:
         """Return the driver that sends a file; begin it if there is none. Raises NotFoundError."""
         key = (row.contact_id, row.file_id)
         found = self.uploads.get(key)
-        if found is None and row.source == rows.STREAM_SOURCE and not self._streams.of(row.file_id):
+        if found is None and row.source == rows.STREAM_SOURCE and not self._pipes.of(row.file_id):
             # The transfer ended while its row was being read.
             row = await self._services.store.read(rows.find, row.id)
             found = self.uploads.get(key)
         if found is None:
             found = self.uploads[key] = self._upload_class(
-                self._services, row, self._spool, self._streams.of(row.file_id)
+                self._services, row, self._spool, self._pipes.of(row.file_id)
             )
             found.start(lambda: self._ended(self.uploads, key, found, self._upload_ended))
             self._look_again(row, found)
@@ -145,9 +145,9 @@ class Drivers:
     ) -> None:
         gone = list(gone)
         for row in gone:
-            stream = None if row.incoming else self._streams.of(row.file_id)
-            if stream is not None:
-                await self._streams.give_up(stream, NotFoundError("the contact was removed"))
+            pipe = None if row.incoming else self._pipes.of(row.file_id)
+            if pipe is not None:
+                await self._pipes.give_up(pipe, NotFoundError("the contact was removed"))
         for driver in drivers:
             await driver.close()
         for row in gone:

@@ -22,12 +22,12 @@ __all__ = ["open_source"]
 
 
 async def open_source(
-    services: Services, spool: Spool, row: rows.Transfer, stream: Pipe | None
+    services: Services, spool: Spool, row: rows.Transfer, pipe: Pipe | None
 ) -> SpoolSource | ResealedSource:
     """Open what a transfer sends. Raises StorageError, NoInputError."""
     if row.source in (None, rows.STREAM_SOURCE):
         source = await spool.open(row)
-        end = None if stream is None or stream.finish is None else stream.end
+        end = None if pipe is None or pipe.finish is None else pipe.end
         if isinstance(source, SpoolSource) and end is not None:
             source.ended(end)
         return source

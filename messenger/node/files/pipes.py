@@ -54,7 +54,7 @@ class Pipe:
     def __init__(self, fd: int) -> None:
         """Take ownership of the descriptor."""
         self.token = secrets.token_hex(8)
-        """What the command that reads the source names the stream by."""
+        """The name by which the command that reads the source confirms its end."""
         self.file_id = secrets.token_bytes(16)
         self.key = secrets.token_bytes(32)
         self.source = Source(fd)
@@ -139,53 +139,53 @@ class Pipes:
 
     async def open(self, fd: int) -> Pipe:
         """Begin to read a source, which this takes ownership of, once there is a place for it."""
-        stream = Pipe(fd)
+        pipe = Pipe(fd)
         try:
             await self._places.acquire()
         except BaseException:
-            stream.source.close()
+            pipe.source.close()
             raise
-        self._open[stream.token] = stream
+        self._open[pipe.token] = pipe
         self._tasks.spawn(
-            self._fill(stream),
+            self._fill(pipe),
             name="fill-spool",
-            on_failure=EndsOwner(lambda error: stream.fail(PeerpostError(cause_of(error)))),
+            on_failure=EndsOwner(lambda error: pipe.fail(PeerpostError(cause_of(error)))),
         )
-        return stream
+        return pipe
 
-    async def _fill(self, stream: Pipe) -> None:
+    async def _fill(self, pipe: Pipe) -> None:
         loop = asyncio.get_running_loop()
 
         def on_chunks(available: int, read_bytes: int) -> None:
-            loop.call_soon_threadsafe(stream.grown, available, read_bytes)
+            loop.call_soon_threadsafe(pipe.grown, available, read_bytes)
 
         # A source may keep its reader waiting for hours.
         thread = ThreadPoolExecutor(1, thread_name_prefix="stream")
         try:
-            stream.content, stream.end = await self._spool.put(
-                stream.source,
-                file_id=stream.file_id,
-                key=stream.key,
+            pipe.content, pipe.end = await self._spool.put(
+                pipe.source,
+                file_id=pipe.file_id,
+                key=pipe.key,
                 on_chunks=on_chunks,
                 thread=thread,
                 tidy=False,
             )
-            stream.read_bytes = stream.end.size
+            pipe.read_bytes = pipe.end.size
         except Exception as error:
             try:
                 # This comes before anything is written: the disk may be full because of it.
-                await self._services.in_thread(self._spool.empty, stream.file_id)
+                await self._services.in_thread(self._spool.empty, pipe.file_id)
             finally:
-                stream.fail(
+                pipe.fail(
                     error if isinstance(error, PeerpostError) else PeerpostError(cause_of(error))
                 )
             if not isinstance(error, PeerpostError):
                 raise
         finally:
-            stream.source.stop()
+            pipe.source.stop()
             await loop.run_in_executor(None, thread.shutdown)
-            stream.source.close()
-            stream.filled.set()
+            pipe.source.close()
+            pipe.filled.set()
 
     def confirm(self, token: str) -> None:
         """Note that the source of a stream has ended completely. Raises NotFoundError."""
@@ -197,12 +197,12 @@ class Pipes:
         """Return the stream that an outgoing file is read from, while it is being read."""
         return next((s for s in self._open.values() if s.file_id == file_id), None)
 
-    async def record_end(self, stream: Pipe, transfer_id: str) -> None:
+    async def record_end(self, pipe: Pipe, transfer_id: str) -> None:
         """Make a file of a stream that has come to its end."""
-        content, end = stream.content, stream.end
+        content, end = pipe.content, pipe.end
         if content is None or end is None:
             raise UnavailableError("the stream has not come to its end")
-        finish = wire.Finish(file_id=stream.file_id, size=end.size, count=end.count, root=end.root)
+        finish = wire.Finish(file_id=pipe.file_id, size=end.size, count=end.count, root=end.root)
 
         def work(db: apsw.Connection) -> bytes:
             if rows.find(db, transfer_id).state not in rows.OPEN_STATES:
@@ -212,24 +212,24 @@ class Pipes:
             return kept.id
 
         kept_id = await self._services.store.write(work)
-        stream.finish = finish
-        self.settle(stream)
-        stream.on_change()
-        if kept_id != stream.file_id:
+        pipe.finish = finish
+        self.settle(pipe)
+        pipe.on_change()
+        if kept_id != pipe.file_id:
             # The same bytes were in the spool already. Whoever still reads this copy has it open.
-            await self._spool.tidy({stream.file_id})
+            await self._spool.tidy({pipe.file_id})
 
-    def settle(self, stream: Pipe) -> None:
+    def settle(self, pipe: Pipe) -> None:
         """Forget a stream: it has become a file, or was given up."""
-        stream.settled = True
-        if self._open.pop(stream.token, None) is not None:
+        pipe.settled = True
+        if self._open.pop(pipe.token, None) is not None:
             self._places.release()
 
-    async def give_up(self, stream: Pipe, error: PeerpostError) -> None:
+    async def give_up(self, pipe: Pipe, error: PeerpostError) -> None:
         """Stop reading. What was read stays, so that its driver can tell the receiver first why there is no more."""
-        stream.stop(error)
-        await stream.filled.wait()
-        self.settle(stream)
+        pipe.stop(error)
+        await pipe.filled.wait()
+        self.settle(pipe)
 
     async def fail_cut_off(self) -> None:
         """End what an earlier run of the node was reading when it ended; call it at the start."""
@@ -249,7 +249,7 @@ class Pipes:
 
     async def stop(self) -> None:
         """Give up all that is being read."""
-        for stream in list(self._open.values()):
-            stream.stop(UnavailableError(NODE_ENDED))
-            await stream.filled.wait()
+        for pipe in list(self._open.values()):
+            pipe.stop(UnavailableError(NODE_ENDED))
+            await pipe.filled.wait()
         await self._tasks.stop()

@@ -195,16 +195,16 @@ class FileQueue:
         )
 
     async def put_stream(
-        self, contact_id: str, stream: Pipe, *, name: str, lane: wire.Lane, expires_ms: int | None
+        self, contact_id: str, pipe: Pipe, *, name: str, lane: wire.Lane, expires_ms: int | None
     ) -> outbox.Entry:
         """Queue a stream: as a file if it has ended already, else by an offer without a size."""
-        if stream.content is not None and stream.end is not None:
+        if pipe.content is not None and pipe.end is not None:
             return await self._queue_spooled(
-                contact_id, stream.content, stream.end, name, lane, expires_ms
+                contact_id, pipe.content, pipe.end, name, lane, expires_ms
             )
         return await self._queue(
             contact_id, name, lane, expires_ms,
-            size=None, source=rows.STREAM_SOURCE, file_id=stream.file_id, key=stream.key,
+            size=None, source=rows.STREAM_SOURCE, file_id=pipe.file_id, key=pipe.key,
         )  # fmt: skip
 
     def _reference(self, fd: int, path_hint: bytes | None) -> Reference | None:

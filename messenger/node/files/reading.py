@@ -31,7 +31,7 @@ class Reading:
         services: Services,
         spool: Spool,
         row: rows.Transfer,
-        stream: Pipe | None,
+        pipe: Pipe | None,
         *,
         given_up: Callable[[], bool],
     ) -> None:
@@ -39,7 +39,7 @@ class Reading:
         self._services = services
         self._spool = spool
         self._row = row
-        self._stream = stream
+        self._pipe = pipe
         self._given_up = given_up
         self._source: SpoolSource | ResealedSource | None = None
 
@@ -89,7 +89,7 @@ class Reading:
     async def opened(self) -> SpoolSource | ResealedSource:
         """Return the open source. Raises NoInputError, SourceChangedError, StorageError."""
         if self._source is None:
-            source = await open_source(self._services, self._spool, self._row, self._stream)
+            source = await open_source(self._services, self._spool, self._row, self._pipe)
             if self._given_up():
                 source.close()
                 await self._spool.tidy_after([self._row])  # Opening it made its leaves again.

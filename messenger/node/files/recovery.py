@@ -21,9 +21,9 @@ __all__ = ["recover"]
 log = logging.getLogger(__name__)
 
 
-async def recover(services: Services, streams: Pipes, spool: Spool, blobs_folder: Path) -> None:
+async def recover(services: Services, pipes: Pipes, spool: Spool, blobs_folder: Path) -> None:
     """End streams that were cut off and transfers that ended only partly; remove files that no row names."""
-    await streams.fail_cut_off()
+    await pipes.fail_cut_off()
     try:
         if count := await services.store.write(endings.reconcile):
             log.warning("%d files had ended by half; now they have ended", count)

@@ -72,14 +72,14 @@ class Transfers:
         """Called with the contact when a file that we sent has ended: another one may be offered now."""
         self.spool = Spool(services, self._folders["spool"])
         self.queue = FileQueue(services, self.spool)
-        self.streams = Pipes(services, self.spool)
+        self.pipes = Pipes(services, self.spool)
         self.arrived = Arrived(services, self._folders["blobs"])
         self.unsealing = Unsealing(services, self.arrived)
         self._drivers = Drivers(
             services,
             self._folders["blobs"],
             self.spool,
-            self.streams,
+            self.pipes,
             upload_class=self.upload_class,
             download_ended=self.offered,
             upload_ended=self._upload_ended,
@@ -95,7 +95,7 @@ class Transfers:
 
     async def recover(self) -> None:
         """Put in order what an earlier run left; call it at the start, before any transfer begins."""
-        await recover(self._services, self.streams, self.spool, self._folders["blobs"])
+        await recover(self._services, self.pipes, self.spool, self._folders["blobs"])
 
     @property
     def busy(self) -> bool:
@@ -110,7 +110,7 @@ class Transfers:
 
     async def stop(self) -> None:
         """Suspend every transfer."""
-        await self.streams.stop()
+        await self.pipes.stop()
         await self._offers.stop()
         await self.arrived.stop()
         await self._tasks.stop()

@@ -61,7 +61,7 @@ class Upload:
     """The driver of one `Sending` (peerpost.protocol.transfer says how to drive one)."""
 
     def __init__(
-        self, services: Services, row: rows.Transfer, spool: Spool, stream: Pipe | None = None
+        self, services: Services, row: rows.Transfer, spool: Spool, pipe: Pipe | None = None
     ) -> None:
         self._services = services
         self._row = row
@@ -71,13 +71,13 @@ class Upload:
             chunk_log2=row.chunk_log2,
             size=row.size,
             finish=row.finish,
-            available=None if stream is None else stream.available,
+            available=None if pipe is None else pipe.available,
         )
         self._machine = traced("sending", row.id, machine)
         self._machine.peer_pause = row.peer_pause
-        self._stream = stream
-        if stream is not None:
-            stream.on_change, stream.on_failure = self._grown, self.fail
+        self._pipe = pipe
+        if pipe is not None:
+            pipe.on_change, pipe.on_failure = self._grown, self.fail
         self.ended = asyncio.Event()
         self._clearing: asyncio.Task[None] | None = None
         self._paused = (row.error or "paused by the sender") if row.state == "paused" else None
@@ -87,7 +87,7 @@ class Upload:
         self._had_bytes: int | None = None
         """How much the receiver last said it has. What we have sent says less: it may sit in buffers, or be lost."""
         self._meter = Meter(kept=2)
-        self._reading = Reading(services, spool, row, stream, given_up=lambda: self._machine.ended)
+        self._reading = Reading(services, spool, row, pipe, given_up=lambda: self._machine.ended)
         self.trouble: Trouble | None = None
         """Set while it is suspended after a failure of ours, until the next try."""
         self._backoff = Backoff()
@@ -117,7 +117,7 @@ class Upload:
 
     @property
     def size(self) -> int | None:
-        """Bytes of the file, where its end is known."""
+        """Bytes of the file, if its end is known."""
         finish = self._machine.finish
         return self._row.size if finish is None else finish.size
 
@@ -233,15 +233,15 @@ class Upload:
 
     def _grown(self) -> None:
         """Note that the stream being sent has grown or ended."""
-        stream = self._stream
-        if stream is None or self._machine.ended:
+        pipe = self._pipe
+        if pipe is None or self._machine.ended:
             return
-        if stream.finish is None:
-            self._machine.grown(stream.available)
+        if pipe.finish is None:
+            self._machine.grown(pipe.available)
         else:
-            if stream.end is not None:
-                self._reading.stream_ended(stream.end)
-            self._machine.finished(stream.finish)
+            if pipe.end is not None:
+                self._reading.stream_ended(pipe.end)
+            self._machine.finished(pipe.finish)
         self._wake.set()
 
     def fail(self, cause: str) -> None:
@@ -439,8 +439,8 @@ class Upload:
 
     async def _clear_up(self, state: str, cause: str | None) -> None:
         row = self._row
-        if self._stream is not None and not self._stream.settled:
-            self._stream.stop(RefusedError(f"it was {state}: {cause}"))
+        if self._pipe is not None and not self._pipe.settled:
+            self._pipe.stop(RefusedError(f"it was {state}: {cause}"))
         await self._reads.join()
         self._reading.close()
         await self._spool.tidy_after([row])

@@ -66,7 +66,7 @@ class LaneWriter:
         self._queue: deque[_Queued] = deque()
         self._queued_bytes = 0
         self.left_bytes = 0
-        """Bytes that the stream has taken. It takes no more than its peer and the link take."""
+        """Bytes that the stream has accepted, which is no more than the link and the peer accept."""
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()

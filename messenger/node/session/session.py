@@ -151,7 +151,7 @@ class Session:
         return self._writers[lane].queued_bytes
 
     def left_bytes(self, lane: wire.Lane) -> int:
-        """Tell how many bytes have left on a lane."""
+        """Return how many bytes were sent on a lane."""
         return self._writers[lane].left_bytes
 
     def abort(self, cause: str) -> None:

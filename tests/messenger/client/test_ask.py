@@ -57,14 +57,14 @@ except BlockingIOError:
 async def main():
     async def handler(request):
         match request.method:
-            case "pid.show":
+            case "node.status":
                 return os.getpid()
             case "fds":
                 return sorted(os.readlink(f"/proc/self/fd/{fd}") for fd in (0, 1, 2, 3, 4, 5)
                               if os.path.exists(f"/proc/self/fd/{fd}"))
             case "session":
                 return [os.getsid(0), os.getcwd(), sys.argv[1:]]
-            case "die" | "die.show":
+            case "die" | "contacts.invites" | "inbox.read":
                 if mode == "mortal":
                     os._exit(3)
                 return "alive"
@@ -104,8 +104,8 @@ def starts(home: Path) -> list[int]:
 
 
 def test_first_command_starts_the_node_and_the_next_finds_it(home: Path) -> None:
-    first = ask.call(home, "pid.show")
-    assert first == ask.call(home, "pid.show", spawn=False)
+    first = ask.call(home, "node.status")
+    assert first == ask.call(home, "node.status", spawn=False)
     assert starts(home) == [first]
 
 
@@ -129,7 +129,7 @@ COMMAND = """
 import sys
 from peerpost.client import ask, spawn
 spawn._arguments = lambda paths, *_: [sys.executable, sys.argv[1], "--home", str(paths.home)]
-print(ask.call(sys.argv[2], "pid.show"))
+print(ask.call(sys.argv[2], "node.status"))
 """
 
 
@@ -147,7 +147,7 @@ def test_twenty_commands_at_once_start_one_node(home: Path, tmp_path: Path) -> N
 
 def test_no_spawn(home: Path) -> None:
     with pytest.raises(UnavailableError, match="not running") as raised:
-        ask.call(home, "pid.show", spawn=False)
+        ask.call(home, "node.status", spawn=False)
     assert "node start" in str(raised.value.hint)
 
 
@@ -161,7 +161,7 @@ def test_no_identity_starts_nothing(tmp_path: Path) -> None:
 def test_new_identity_makes_the_home(home: Path, tmp_path: Path) -> None:
     fresh = tmp_path / "a" / "b"
     with ask.connect(fresh, identity=False) as node:
-        assert node.call("pid.show")
+        assert node.call("node.status")
         node.call("stop")
     assert fresh.stat().st_mode & 0o777 == 0o700
     assert HomePaths(fresh).node_log.stat().st_mode & 0o777 == 0o600
@@ -171,16 +171,16 @@ def test_reason_of_a_node_that_does_not_start(home: Path, monkeypatch: pytest.Mo
     HomePaths(home).node_log.write_text("error: an old one\n")
     monkeypatch.setenv("NODE_MODE", "broken")
     with pytest.raises(ConfigError, match="unknown key 'x'") as raised:
-        ask.call(home, "pid.show")
+        ask.call(home, "node.status")
     assert raised.value.hint == "did you mean 'y'?"
     monkeypatch.setenv("NODE_MODE", "crash")
     with pytest.raises(PeerpostError, match=r"exit code 1 .*RuntimeError: it broke") as crashed:
-        ask.call(home, "pid.show")
+        ask.call(home, "node.status")
     assert crashed.value.exit_code == 1
     assert "node.log" in str(crashed.value.hint)
     monkeypatch.setenv("NODE_MODE", "killed")
     with pytest.raises(PeerpostError, match="signal 9"):
-        ask.call(home, "pid.show")
+        ask.call(home, "node.status")
 
 
 def test_home_held_by_a_node_that_leaves(home: Path) -> None:
@@ -188,7 +188,7 @@ def test_home_held_by_a_node_that_leaves(home: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         timer = threading.Timer(1, fcntl.flock, (lock, fcntl.LOCK_UN))
         timer.start()
-        assert ask.call(home, "pid.show")
+        assert ask.call(home, "node.status")
         timer.join()
     assert len(starts(home)) > 1
 
@@ -214,10 +214,19 @@ def test_node_that_dies_over_a_request(home: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("NODE_MODE", "mortal")
     with pytest.raises(UnavailableError, match="ended before it answered"):
         ask.call(home, "die")
-    # What only reads is asked again, of a new node.
-    ask.call(home, "pid.show")
+    # A request that only reads is sent again, to a new node.
+    ask.call(home, "node.status")
     monkeypatch.setenv("NODE_MODE", "")
-    assert ask.call(home, "die.show") == "alive"
+    assert ask.call(home, "contacts.invites") == "alive"
+
+
+def test_text_that_was_printed_in_part_is_not_asked_for_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NODE_MODE", "mortal")
+    with pytest.raises(UnavailableError, match="ended before it answered"):
+        ask.call(home, "inbox.read")
+    assert len(starts(home)) == 1
 
 
 def test_request_that_no_node_read_is_asked_again(home: Path) -> None:
@@ -234,7 +243,7 @@ def test_request_that_no_node_read_is_asked_again(home: Path) -> None:
 
         leaving = threading.Thread(target=leave, daemon=True)
         leaving.start()
-        assert ask.call(home, "pid.show") == starts(home)[0]
+        assert ask.call(home, "node.status") == starts(home)[0]
         leaving.join(30)
 
 
@@ -245,7 +254,7 @@ def test_request_that_was_read_is_never_asked_again(home: Path) -> None:
         listener.listen(1)
         with ask.connect(home) as node:
             node._socket = AnsweredAtOnce(node._socket, listener)  # type: ignore[assignment]
-            assert node.call("pid.show") == 7
+            assert node.call("node.status") == 7
 
 
 class AnsweredAtOnce:
@@ -279,7 +288,7 @@ def test_what_answers_is_no_node(home: Path) -> None:
         babbling = threading.Thread(target=babble, daemon=True)
         babbling.start()
         with pytest.raises(UnavailableError, match="no Peerpost node"):
-            ask.call(home, "pid.show", spawn=False)
+            ask.call(home, "node.status", spawn=False)
         babbling.join(30)
 
 
@@ -296,7 +305,7 @@ def test_socket_of_another_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with ask.connect(home):
         monkeypatch.setattr(connection, "peer_uid", lambda _: os.geteuid() + 1)
         with pytest.raises(LockedError, match="another user"):
-            ask.call(home, "pid.show")
+            ask.call(home, "node.status")
         monkeypatch.undo()
 
 
@@ -309,16 +318,16 @@ def test_home_that_cannot_be_made(tmp_path: Path) -> None:
 def test_text_that_is_no_utf8_is_refused_before_it_is_sent(home: Path) -> None:
     with ask.connect(home) as node:
         with pytest.raises(BadInputError, match="UTF-8"):
-            node.call("pid.show", {"text": b"\xff".decode(errors="surrogateescape")})
+            node.call("node.status", {"text": b"\xff".decode(errors="surrogateescape")})
         with pytest.raises(UsageError, match="too long"):
-            node.call("pid.show", {"text": "x" * (1 << 20)})
-        assert node.call("pid.show")
+            node.call("node.status", {"text": "x" * (1 << 20)})
+        assert node.call("node.status")
 
 
 def test_log_is_rotated(home: Path) -> None:
     with HomePaths(home).node_log.open("wb") as log:
         log.truncate(logfile.LIMIT_BYTES + 1)
-    ask.call(home, "pid.show")
+    ask.call(home, "node.status")
     assert HomePaths(home).node_log.stat().st_size < 1000
     assert (home / "node.log.1").exists()
 

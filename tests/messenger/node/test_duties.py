@@ -160,7 +160,7 @@ async def test_a_stream_that_meets_an_unforeseen_error_fails_and_says_so(
         monkeypatch.setattr(Spool, "put", put)
         reader, writer = os.pipe()
         os.close(writer)
-        stream, told = await alice.home.transfers.streams.open(reader), list[str]()
+        stream, told = await alice.home.transfers.pipes.open(reader), list[str]()
         stream.on_failure = told.append
         with pytest.raises(PeerpostError, match="ZeroDivisionError"):
             await stream.at_end(5)

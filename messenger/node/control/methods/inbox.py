@@ -143,7 +143,7 @@ async def show(opened: Opened, request: Request) -> dict[str, Any]:
 
 
 async def read(opened: Opened, request: Request) -> Answer:
-    """Do as `show` does, but tell a long text in events: `{"item"}` first, then `{"text"}` as often as it takes.
+    """Do as `show` does, but send a long text in events: `{"item"}` first, then `{"text"}` as often as it takes.
 
     It is a method of its own because a client repeats a `show` that was not answered. This one must not be repeated:
     part of the text may have been printed already.

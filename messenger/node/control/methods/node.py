@@ -49,7 +49,7 @@ async def ready(host: Host, _request: Request) -> dict[str, Any]:
 
 
 async def stay(host: Host, _request: Request) -> dict[str, Any]:
-    """Have a node that a command started stay, as `node start` does."""
+    """Make a node that a command started stay, as `node start` does."""
     host.stay()
     return host.status()
 

@@ -123,7 +123,7 @@ async def describe_all(
 async def _for_people(
     opened: Opened, entries: Sequence[store_outbox.Entry]
 ) -> list[dict[str, Any]]:
-    """Describe entries, with what a person knows each by."""
+    """Describe entries, each with a preview by which a person recognises it."""
     rows = await describe_all(opened, entries)
     return [
         row | {"preview": preview_of(entry.inner) or entry.name}

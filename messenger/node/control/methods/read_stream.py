@@ -50,45 +50,45 @@ async def read_stream(
     this was the end. If the generator is closed before, the transfer is cancelled.
     """
     transfers = opened.transfers
-    stream = await transfers.streams.open(fd)
+    pipe = await transfers.pipes.open(fd)
     entry: outbox.Entry | None = None
     why: PeerpostError = _InterruptedError()
     try:
-        if not await stream.at_end(GRACE_S):
+        if not await pipe.at_end(GRACE_S):
             entry = await transfers.queue.put_stream(
-                contact_id, stream, name=name, lane=lane, expires_ms=expires_ms
+                contact_id, pipe, name=name, lane=lane, expires_ms=expires_ms
             )
             opened.network.queued(entry)
             yield describe(opened, entry)
             read_bytes = -1
-            while not await stream.at_end(TELL_S):
-                if stream.read_bytes != read_bytes:
-                    read_bytes = stream.read_bytes
+            while not await pipe.at_end(TELL_S):
+                if pipe.read_bytes != read_bytes:
+                    read_bytes = pipe.read_bytes
                     entry = await opened.store.read(outbox.find, entry.id)
                     yield {**describe(opened, entry), "read_bytes": read_bytes}
         if confirm_end:
-            yield {"confirm": stream.token}
-            await stream.wait_confirmed()
+            yield {"confirm": pipe.token}
+            await pipe.wait_confirmed()
         if entry is None:
             entry = await transfers.queue.put_stream(
-                contact_id, stream, name=name, lane=lane, expires_ms=expires_ms
+                contact_id, pipe, name=name, lane=lane, expires_ms=expires_ms
             )
-            transfers.streams.settle(stream)
+            transfers.pipes.settle(pipe)
             opened.network.queued(entry)
         else:
-            await _record_end(opened, stream, entry)
+            await _record_end(opened, pipe, entry)
     except PeerpostError as error:
         why = error
         raise
     finally:
-        if not stream.settled:
-            await _give_up(opened, stream, contact_id, why)
+        if not pipe.settled:
+            await _give_up(opened, pipe, contact_id, why)
     yield await opened.store.read(outbox.find, entry.id)
 
 
-async def _cancel(opened: Opened, stream: Pipe, contact_id: str, reason: str) -> None:
+async def _cancel(opened: Opened, pipe: Pipe, contact_id: str, reason: str) -> None:
     """Cancel the entry before the source reports a failure: whoever interrupts a command wants it cancelled."""
-    file_id = stream.file_id
+    file_id = pipe.file_id
     try:
         entry = await opened.store.write(endings.ended, contact_id, file_id, "cancelled", reason)
     except StorageError as error:
@@ -100,18 +100,18 @@ async def _cancel(opened: Opened, stream: Pipe, contact_id: str, reason: str) ->
         opened.network.poke(contact_id)
 
 
-async def _record_end(opened: Opened, stream: Pipe, entry: outbox.Entry) -> None:
-    row = await opened.store.read(rows.get, entry.contact_id, stream.file_id, incoming=False)
+async def _record_end(opened: Opened, pipe: Pipe, entry: outbox.Entry) -> None:
+    row = await opened.store.read(rows.get, entry.contact_id, pipe.file_id, incoming=False)
     if row is None:
         raise NotFoundError("the contact was removed")
-    await opened.transfers.streams.record_end(stream, row.id)
+    await opened.transfers.pipes.record_end(pipe, row.id)
 
 
-async def _give_up(opened: Opened, stream: Pipe, contact_id: str, why: PeerpostError) -> None:
+async def _give_up(opened: Opened, pipe: Pipe, contact_id: str, why: PeerpostError) -> None:
     # The client may have left while its entry was being stored. After this, the entry is there.
     await opened.store.behind_what_is_queued()
     if isinstance(why, _InterruptedError):
-        await _cancel(opened, stream, contact_id, why.message)
-    await opened.transfers.streams.give_up(stream, why)
-    await opened.transfers.fail_outgoing(contact_id, stream.file_id, why.message)
-    await opened.services.in_thread(opened.transfers.spool.remove, stream.file_id)
+        await _cancel(opened, pipe, contact_id, why.message)
+    await opened.transfers.pipes.give_up(pipe, why)
+    await opened.transfers.fail_outgoing(contact_id, pipe.file_id, why.message)
+    await opened.services.in_thread(opened.transfers.spool.remove, pipe.file_id)

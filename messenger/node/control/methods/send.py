@@ -51,7 +51,7 @@ LOOK_AGAIN_S = 1.0
 PROGRESS_S = 0.5
 """How often to report the progress of a file."""
 DELAYED_S = 2.0
-"""After so long a row says how things stand, though nothing has changed: else who waits would not know why."""
+"""After this time, a row reports the state even if nothing has changed, so that the user knows why it takes long."""
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -145,7 +145,7 @@ async def _wait(
 
 async def confirm(opened: Opened, request: Request) -> dict[str, Any]:
     """Confirm that the source of a stream has come to its end and was not cut off."""
-    opened.transfers.streams.confirm(request.params_as(_Token).token)
+    opened.transfers.pipes.confirm(request.params_as(_Token).token)
     return {}
 
 
@@ -305,7 +305,7 @@ async def _next_state(
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(look_again_s):
             event = await events.next()
-        # What changes of a text on its way is in the event, which saves a look for each.
+        # For a text, the event itself says all that has changed, which saves reading the store each time.
         if entry.file_id is None and event.kind == "entry":
             if event.state == "delivered":
                 return dataclasses.replace(entry, state="delivered", delivered_ms=event.at_ms)

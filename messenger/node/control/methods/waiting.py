@@ -1,4 +1,4 @@
-"""How long `send --wait` waits: for the time that was given, or else as long as something moves."""
+"""How long `send --wait` waits: for the given time, or without one as long as something moves."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _HELD_UP = ("paused:", "asking:")
 class Deadline:
     """The time that is left to wait for an entry.
 
-    A file moves when the receiver says that it has more of it, and when bytes of files leave for the contact: on a
-    slow link the receiver speaks seldom, and files go one behind the other. One that is paused or asks to be accepted
-    waits for a person, whatever else goes to the contact.
+    A file counts as moving when the receiver reports that it has more of it. It also does when bytes of any file are
+    sent to the contact, because on a slow link the receiver seldom reports, and files are sent one after another. A
+    file that is paused or asks to be accepted waits for a person, so bytes of other files do not count for it.
     """
 
     def __init__(self, opened: Opened, entry: Entry, timeout_s: float | None) -> None:

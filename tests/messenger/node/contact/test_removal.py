@@ -129,7 +129,7 @@ async def test_a_stream_that_is_read_goes_with_its_contact(tmp_path: Path) -> No
             assert open_in(home, "blobs", "spool") == []
             assert lie_in(alice) == []
             assert await rows_of(alice) == 0
-            assert alice.home.transfers.streams._open == {}
+            assert alice.home.transfers.pipes._open == {}
             bob.peer.cut("over")
         finally:
             os.close(reads)

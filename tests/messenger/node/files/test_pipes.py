@@ -69,7 +69,7 @@ async def test_a_stream_beyond_the_places_waits_for_one(
         )
         await asyncio.sleep(0)
         await bob.queue("a turn of the loop, and another one")
-        await until(lambda: len(alice.home.transfers.streams._open) == 2)
+        await until(lambda: len(alice.home.transfers.pipes._open) == 2)
         given_up.cancel()
         await asyncio.wait([given_up])
         assert await names(alice) == {f"endless-{reads}" for reads, _ in kept}
@@ -89,7 +89,7 @@ async def test_a_removal_does_not_wait_for_an_end_to_be_confirmed(tmp_path: Path
         await anext(told)
         os.close(writes)
         rows = asyncio.ensure_future(to_the_end(told))
-        (stream,) = alice.home.transfers.streams._open.values()
+        (stream,) = alice.home.transfers.pipes._open.values()
         await until(stream.filled.is_set)
         await contacts.remove(alice.home, alice.request("contacts.remove", name="bob"))
         with pytest.raises(NotFoundError, match="the contact was removed"):
