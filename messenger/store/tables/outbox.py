@@ -355,11 +355,11 @@ def forget(db: apsw.Connection, contact_id: str) -> None:
     )
 
 
-def offer_again(db: apsw.Connection, contact_id: str) -> int:
-    """Offer under new numbers the files that a contact has been offered and has not got; return how many.
+def offer_again(db: apsw.Connection, contact_id: str) -> None:
+    """Offer under new numbers the files that a contact has been offered and has not got.
 
-    A contact that has removed us knows their numbers and nothing of the files. One that knows them ignores an offer of
-    a file that it has been offered.
+    A contact that has removed us knows their numbers and nothing of the files. A contact that knows the files ignores
+    the new offers.
     """
     offered = select(
         db,
@@ -370,23 +370,25 @@ def offer_again(db: apsw.Connection, contact_id: str) -> int:
         message = wire.decode(entry.inner)
         if not isinstance(message, wire.Message) or message.kind != wire.Kind.OFFER:
             continue
-        db.execute("DELETE FROM outbox WHERE row_id = ?", (entry.row_id,))
-        fresh = enqueue(
-            db,
+        outbox_id, last_seq, prev = _load_chain(db, contact_id, entry.lane)
+        draft = Draft(
             contact_id=contact_id,
             lane=entry.lane,
             message_kind=wire.Kind.OFFER,
             body=message.body,
-            kind=entry.kind,
             size=entry.size,
             now_ms=entry.created_ms,
-            name=entry.name,
-            file_id=entry.file_id,
-            expires_ms=entry.expires_ms,
-            from_reserve=True,
         )
-        db.execute("UPDATE outbox SET id = ? WHERE row_id = ?", (entry.id, fresh.row_id))
-    return len(offered)
+        inner = _numbered(draft, outbox_id, last_seq + 1, prev)
+        link = link_of(inner)
+        chains.put(db, contact_id, outbox_id, entry.lane, last_seq + 1, link)
+        renumber(db, entry.row_id, outbox_id, last_seq + 1, inner, link)
+        # A lane is read in the order of the rows, which must be that of the numbers.
+        db.execute(
+            "UPDATE outbox SET settled = 0, row_id = (SELECT max(row_id) + 1 FROM outbox)"
+            " WHERE row_id = ?",
+            (entry.row_id,),
+        )
 
 
 def cancel(db: apsw.Connection, id_: str) -> Entry:
