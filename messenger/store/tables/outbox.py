@@ -55,9 +55,9 @@ __all__ = [
 ]
 
 TAKEN = "cancelled by the sender"
-"""Why a transfer ends whose entry was taken back."""
+"""The reason given for the end of a transfer whose entry was cancelled."""
 _BY_RECEIPT = f"kind = 'text' AND file_id IS NULL AND {ENTRY_OPEN}"
-"""What a receipt delivers: the message holds all of it."""
+"""The entries that a receipt delivers, because their message contains all of them."""
 _COLUMNS = (
     "row_id, id, contact_id, lane, kind, outbox_id, seq, state, settled, inner, size, name,"
     " file_id, created_ms, delivered_ms, expires_ms, last_error"
@@ -102,7 +102,7 @@ class Draft:
     lane: int
     message_kind: wire.Kind
     body: bytes = field(repr=False)
-    """What its message holds besides the number that it gets here."""
+    """The content of its message; the message gets its number here."""
     kind: str = "text"
     """As in the list: text or file."""
     size: int | None
@@ -467,14 +467,14 @@ def reopen(
 
 
 def settle(db: apsw.Connection, row_id: int) -> None:
-    """Count an entry as acknowledged, whatever became of it."""
+    """Count an entry as acknowledged, in whatever state it is."""
     db.execute("UPDATE outbox SET settled = 1 WHERE row_id = ?", (row_id,))
 
 
 def renumber(
     db: apsw.Connection, row_id: int, outbox_id: bytes, seq: int, inner: bytes, link: bytes
 ) -> None:
-    """Give an entry another number, and the message and the link that say so."""
+    """Give an entry another number, with the message and the link for that number."""
     db.execute(
         "UPDATE outbox SET outbox_id = ?, seq = ?, inner = ?, link = ? WHERE row_id = ?",
         (outbox_id, seq, inner, link, row_id),
@@ -482,7 +482,7 @@ def renumber(
 
 
 def any_open(db: apsw.Connection) -> bool:
-    """Tell whether any entry is open, for whomever."""
+    """Return whether any entry is open, for any contact."""
     return db.execute(f"SELECT 1 FROM outbox WHERE {ENTRY_OPEN} LIMIT 1").fetchone() is not None  # noqa: S608
 
 
