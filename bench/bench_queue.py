@@ -90,7 +90,7 @@ async def fill(home: Path, options: argparse.Namespace, ports: tuple[int, int]) 
 
 
 def silent(stack: ExitStack) -> tuple[int, int]:
-    """Return a port where nothing listens, and one whose connections are never answered."""
+    """Return a port at which nothing listens, and one whose connections are never answered."""
     closed = stack.enter_context(socket.socket())
     closed.bind(("127.0.0.1", 0))
     mute = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=4096))

@@ -67,7 +67,7 @@ def _read(folder: Path) -> float:
 
 
 def _write(folder: Path) -> float:
-    """Return what a write past the page cache costs, or one into it where that is not to be had."""
+    """Return what a write past the page cache costs, or into it if that is not possible."""
     path = folder / "ledger"
     block = mmap.mmap(-1, LANES * CHUNK_BYTES)
     try:

@@ -187,7 +187,7 @@ class Stock:
 
 
 def stock(main: Callable[..., Awaitable[None]], *arguments: Any) -> None:
-    """Run main with a started host, as it comes but for Noise alone."""
+    """Run main with a started host in its default form, except that it speaks Noise only."""
     import multiaddr
     import trio
     from libp2p import new_host

@@ -82,7 +82,7 @@ cdef struct Call:
     b2_job job
     Py_buffer held[3]
     int count
-    uint8_t *into  # set where it overlaps the input, which is then hashed first and copied after
+    uint8_t *into  # set if it overlaps the input, which is then hashed first and copied afterwards
 
 
 cdef uint8_t *hold(Call *call, object buffer, int flags, size_t *size) except? NULL:

@@ -199,3 +199,18 @@ def test_a_signal_reaches_the_waiting_thread_without_being_blocked(number: signa
         assert child.stdout.readline() == "ready\n"
         child.send_signal(number)
         assert child.communicate(timeout=10)[0] == f"[{int(number)}]\n"
+
+
+def test_a_file_is_written_through_the_cache_of_the_drive_on_macos(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """There, fsync leaves the data in that cache, where a power cut takes it (fsync(2), Darwin)."""
+    fcntl = pytest.importorskip("fcntl")
+    flushed: list[tuple[int, int]] = []
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(
+        fcntl, "fcntl", lambda fd, command: flushed.append((command, os.fstat(fd).st_size))
+    )
+    monkeypatch.setattr(sys, "platform", "darwin")
+    system.write_file_durably(tmp_path / "keyfile", b"12345")
+    assert flushed == [(51, 5)]

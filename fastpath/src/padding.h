@@ -18,7 +18,7 @@ INLINE uint64_t pad_opaque(uint64_t mask) {
 #endif
 }
 
-/* All ones where w is not 0. */
+/* All ones if w is not 0. */
 INLINE uint64_t pad_nonzero(uint64_t w) { return pad_opaque(0 - ((w | (0 - w)) >> 63)); }
 
 /* Return how many bytes stand before the last 0x80 that is followed only by zeros, or -1. Always

@@ -66,10 +66,10 @@ def open_chunk_into(
 ) -> None:
     """Open a sealed chunk into a buffer of exactly the plaintext's length.
 
-    Raises ProtocolError if a bit of anything is wrong, or the length; what `out` holds then is not to
-    be used. That the plaintext has this leaf is not shown by that: its sender could have sealed
-    another. The caller compares with `peerpost.fastpath.verify`, in one call for many chunks opened
-    side by side.
+    Raises ProtocolError if any bit or the length is wrong; the content of `out` must not be used then.
+    Success does not prove that the plaintext has this leaf, because the sender could have sealed
+    another plaintext under it. The caller must compare with `peerpost.fastpath.verify`, in one call for
+    many chunks that were opened side by side.
     """
     cipher = ChaCha20Poly1305(chunk_key(file_key, index, leaf))
     try:

@@ -118,7 +118,7 @@ class Stream(Protocol):
     def put(self, *parts: bytes | memoryview) -> None:
         """Queue buffers at once, without waiting; the caller has seen that the stream is `writable`.
 
-        The buffers must not change afterwards. They are sent in one piece where that is possible, so that the peer
+        The buffers must not change afterwards. They are sent in one piece if that is possible, so that the peer
         receives them in one piece.
         Raises as `write` does.
         """
@@ -165,7 +165,7 @@ class Connection(Protocol):
 
     @property
     def transport(self) -> str:
-        """What is spoken at that address: `tcp`."""
+        """The transport protocol at that address, such as `tcp`."""
         ...
 
     @property
@@ -189,7 +189,7 @@ class Connection(Protocol):
 
     async def open_stream(self, protocol: str, *, timeout_s: float = 10.0) -> Stream:
         """Open a stream and agree on protocol. Raises ConnectionLostError, or StreamResetError
-        where the peer does not speak the protocol or does not answer in time.
+        if the peer does not speak the protocol or does not answer in time.
         """
         ...
 

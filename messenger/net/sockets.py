@@ -43,7 +43,7 @@ def dial_target(address: Address) -> tuple[socket.AddressFamily, str, int]:
 
 
 def bind(address: Address) -> socket.socket:
-    """Listen on the address of a host. Raises UnavailableError where that is not possible, BadInputError for a name."""
+    """Listen on the address of a host. Raises UnavailableError if that is not possible, BadInputError for a name."""
     family, host, port = dial_target(address)
     if address.ip is None:
         raise BadInputError(f"{address}: listen on an IP address")
@@ -70,7 +70,7 @@ def bound_address(sock: socket.socket) -> Address:
 
 
 def remote_address(sock: socket.socket) -> Address:
-    """Return where the other end is, or nowhere for a socket that is gone."""
+    """Return the address of the other end; 0.0.0.0 and port 0 if the socket is gone."""
     try:
         return _address(sock.family, sock.getpeername())
     except OSError:

@@ -1,4 +1,4 @@
-"""Why an address could not be dialled, in words for people: what an operating system says is for programmers."""
+"""Why an address could not be dialled, in words for users, because those of an operating system are for programmers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _UNKNOWN_NAME = frozenset(
 
 
 def place_of(address: str) -> str:
-    """Return what a multiaddr leads to as HOST:PORT; one that is no TCP address as it is."""
+    """Return HOST:PORT of a multiaddr; a text that is no TCP address is returned as it is."""
     try:
         where = parse(address)
     except BadInputError:
@@ -47,17 +47,17 @@ def place_of(address: str) -> str:
 
 
 def nobody_listens(address: str) -> str:
-    """Return what is to be said of a port where nobody takes a connection."""
+    """Return the message for a port at which nobody accepts connections."""
     return f"nobody listens at {place_of(address)}"
 
 
 def no_answer(address: str, timeout_s: float) -> str:
-    """Return what is to be said of an address that said nothing for so long."""
+    """Return the message for an address that did not answer within a time."""
     return f"no answer from {place_of(address)} in {timeout_s:g} s (timed out)"
 
 
 def why_unreached(address: str, error: OSError) -> str:
-    """Return what is to be said of an error of the system, of a look-up or of a connection."""
+    """Return the message for an error of the operating system, from looking up a name or from connecting."""
     if isinstance(error, socket.gaierror):
         host = parse(address).host
         if error.errno in _UNKNOWN_NAME:
@@ -67,7 +67,7 @@ def why_unreached(address: str, error: OSError) -> str:
         return f"the name {host} cannot be looked up"
     if error.errno == errno.ECONNREFUSED:
         return nobody_listens(address)
-    # Not strerror: whoever raised the error may have put its own words and a tuple there.
+    # Not `error.strerror`: the library that raised the error may have put a text of its own or a tuple there.
     said = os.strerror(error.errno).lower() if error.errno else "the connection failed"
     words = _WORDS.get(error.errno or 0, "{place} cannot be reached: {said}")
     return words.format(place=place_of(address), said=said)

@@ -235,7 +235,7 @@ class Hello:
         return reply
 
     def _judged(self, payload: bytes) -> tuple[bytes, HelloState]:
-        """Return what `_receive` does; note the farewell of an error, and make any fault of the format one of HELLO."""
+        """Return what `_receive` does. Keep the farewell of an error; turn one about the format into one of HELLO."""
         try:
             return self._receive(self.state, payload)
         except HelloUntrustedError:

@@ -118,7 +118,7 @@ class Intake:
 
     @property
     def source_may_be_slow(self) -> bool:
-        """Whether nothing that is waited for need exist yet, because it is a stream whose end is not known."""
+        """Whether everything that is waited for may not exist yet, because the end of the stream is not known."""
         if self.geometry.size is not None:
             return False
         lacking = any(chunk.leaf is None for chunk in self._out.whole.values())

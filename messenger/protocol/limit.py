@@ -128,7 +128,7 @@ class Limit:
 
 
 def _drain(bucket: TokenBucket, most: int, now_ns: int) -> int:
-    """Take what a bucket has, up to so much, and return it."""
+    """Take up to `most` tokens, as many as the bucket has; return how many."""
     paid = min(most, bucket.level(now_ns))
     bucket.take(paid, now_ns)
     return paid

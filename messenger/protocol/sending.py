@@ -104,7 +104,7 @@ class Sending:
         """Begin, or go on after a restart.
 
         `size` is the offer's: None for a stream, of which `available` chunks can be read. `finish`
-        is the end where it is known: from the spool, or from an earlier run of a reference.
+        is the end if it is known: from the spool, or from an earlier run of a reference.
         """
         self.file_id = file_id
         self.state = SendState.ACTIVE if accepted else SendState.OFFERED

@@ -1,8 +1,8 @@
-"""What differs between operating systems, in one place: nothing else asks which one it runs on.
+"""What differs between operating systems, in one place: no other code asks which system it runs on.
 
-Linux and macOS are what this is for. What is here for Windows is written and type-checked, and was never run there.
+It is made for Linux and macOS. The code for Windows is type-checked and was never run there.
 
-`processes`, `signals` and `sockets` are imported by name: a command that needs none of them does not wait for them.
+`processes`, `signals` and `sockets` are not imported here, so that a command that does not need them starts faster.
 """
 
 from __future__ import annotations

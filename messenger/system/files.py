@@ -41,30 +41,30 @@ _OWN = stat.S_IRUSR | stat.S_IWUSR
 DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Error numbers by which the system says that a disk, a quota or a limit is full."""
 FILE_LIMIT_HINT: Final = (
-    "look at `ulimit -f` where it was started, and at the largest file of the file system"
+    "look at `ulimit -f` in the shell that started it, and at the largest file of the file system"
 )
-"""What may be done about EFBIG."""
+"""What the user may do about EFBIG."""
 OPEN: Final[int] = (
     getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0)
 )
 """What every file is opened with: no child gets the descriptor, and Windows leaves line ends as they are."""
-# What a system lacks is 0 there, and changes nothing.
+# A flag that the system does not have is 0, which changes nothing.
 O_DIRECT: Final[int] = getattr(os, "O_DIRECT", 0)
 O_DIRECTORY: Final[int] = getattr(os, "O_DIRECTORY", 0)
 O_NOCTTY: Final[int] = getattr(os, "O_NOCTTY", 0)
 O_NOFOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
 O_NONBLOCK: Final[int] = getattr(os, "O_NONBLOCK", 0)
 BY_FOLDER: Final = O_DIRECTORY != 0 and os.open in os.supports_dir_fd
-"""Whether a folder can be opened, and what is in it be named from there."""
+"""Whether a folder can be opened, and its entries named relative to it."""
 
 _SEEK_LOCK = threading.Lock()
-"""Without positioned I/O, nothing may come between seek and read."""
+"""Held from seek to read or write on a system without positioned I/O: no other thread may come in between."""
 _CANNOT_ALLOCATE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 _MAX_WINDOWS_PATH = 1 << 15
 
 
 def pread(fd: int, size_bytes: int, offset: int) -> bytes:
-    """Read up to size_bytes at offset, without moving the file's position where the system can."""
+    """Read up to size_bytes at offset, without moving the file's position if the system can do that."""
     if sys.platform != "win32":
         return os.pread(fd, size_bytes, offset)
     with _SEEK_LOCK:
@@ -73,7 +73,7 @@ def pread(fd: int, size_bytes: int, offset: int) -> bytes:
 
 
 def pread_cached(fd: int, buffer: memoryview, offset: int) -> int:
-    """Read what is in the page cache at offset, and wait for no disk; return how many bytes that were.
+    """Read what the page cache has at offset, without waiting for the disk; return how many bytes that were.
 
     Also 0 if the system or the file system does not support such reads, or the file cannot be read at all.
     """
@@ -97,7 +97,7 @@ def readinto(fd: int, room: memoryview) -> int:
 def pwritev(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
     """Write buffers one after another at offset; return how many bytes were written."""
     if sys.platform != "win32":
-        # macOS has it since 11; before, Python leaves it out.
+        # Python has it on macOS from version 11 on.
         if hasattr(os, "pwritev"):
             return os.pwritev(fd, buffers, offset)
         return os.pwrite(fd, buffers[0], offset)
@@ -137,7 +137,7 @@ def forget_cached(fd: int) -> None:
 
 
 def allocate(fd: int, size_bytes: int) -> bool:
-    """Reserve blocks for the beginning of a file; return False where the system cannot. Raises OSError."""
+    """Reserve blocks for the beginning of a file; return False if the system cannot. Raises OSError."""
     if sys.platform != "linux":
         return False
     try:
@@ -182,7 +182,7 @@ def path_of(fd: int) -> str | None:
             found = os.fsdecode(raw.partition(b"\0")[0])
         else:
             found = str(Path(f"/proc/self/fd/{fd}").readlink())
-        # Its name may be gone, or be another file's by now.
+        # The name may have been deleted, or belong to another file by now.
         if not os.path.samestat(os.stat(found), os.fstat(fd)):  # noqa: PTH116 - a text, as it came
             found = None
         return found
@@ -198,7 +198,8 @@ def open_private(path: Path, flags: int) -> int:
     if flags & os.O_CREAT and sys.platform != "win32":
         mode = stat.S_IMODE(os.fstat(fd).st_mode)
         if mode & _OWN != _OWN:
-            # The umask took it; whoever opens the file next could not. A file of another user stays as it is.
+            # The umask took rights from the owner, who could then not open the file.
+            # A file of another user stays as it is.
             with contextlib.suppress(PermissionError):
                 os.fchmod(fd, mode | _OWN)
     return fd

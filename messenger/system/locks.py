@@ -47,6 +47,7 @@ def is_locked(fd: int) -> bool:
 
 def _try_byte(fd: int, mode: int) -> bool:
     """Lock or unlock the one byte that stands for the file, and leave the file's position as it was."""
+    # Never true, because both callers have asked already; the type checker needs it to know the module.
     if sys.platform != "win32":
         raise NotImplementedError
     import msvcrt

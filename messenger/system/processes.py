@@ -1,4 +1,4 @@
-"""Processes: this one and what it may use, others by marks that mean one process for ever, and becoming another."""
+"""Processes: the limits of this one, marks that identify a process for ever, and replacing this one by another."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ProcessMark:
     """The namespace in which its process id is valid."""
 
     def text(self) -> str:
-        """Return the mark as lines, the process id first."""
+        """Return the mark as lines of text, the process id first."""
         return f"{self.pid}\nstarted {self.started}\nboot {self.boot}\nnamespace {self.namespace}\n"
 
     @classmethod
@@ -143,10 +143,10 @@ def signal_process(mark: ProcessMark, number: int) -> bool:
 
 
 def ask_to_end(mark: ProcessMark) -> None:
-    """Tell a process by a signal to end, if it still is the one of this mark."""
+    """Ask a process by a signal to end, if it still is the one of this mark."""
     signal_process(mark, signal.SIGTERM)
     if sys.platform != "win32":
-        # One that was stopped (SIGSTOP) takes it only once it goes on.
+        # A process that was stopped (SIGSTOP) gets the signal only when it continues.
         signal_process(mark, signal.SIGCONT)
 
 
@@ -186,7 +186,7 @@ def become(command: list[str]) -> NoReturn:
 
 
 def detached() -> dict[str, Any]:
-    """Return the arguments by which Popen starts a process that no terminal and no parent takes along when it ends."""
+    """Return the arguments for Popen to start a process that goes on when its terminal or its parent ends."""
     if sys.platform == "win32":
         import subprocess
 

@@ -1,4 +1,4 @@
-"""Whose folders and files are, and that nobody else may read them."""
+"""Who owns folders and files, and whether nobody else may read them."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def user_id() -> int:
-    """Return the number of the user whose rights this process has; Windows has none, and 0 stands for it."""
+    """Return the number of the user whose rights this process has; always 0 on Windows, which has no such numbers."""
     if sys.platform == "win32":
         return 0
     return os.geteuid()
 
 
 def is_mine(status: os.stat_result) -> bool:
-    """Return whether a file or folder is this user's and closed to others; on Windows its place says so."""
+    """Return whether a file or folder is this user's and closed to others. Always true on Windows."""
     if sys.platform == "win32":
         return True
     return status.st_uid == os.geteuid() and not status.st_mode & _OTHERS
 
 
 def data_folder() -> str | None:
-    """Return where programs keep what is theirs, where that is fixed; None where the environment says (XDG)."""
+    """Return the folder in which programs keep their data; None on systems where the environment names it (XDG)."""
     if sys.platform == "darwin":
         return "~/Library/Application Support"
     if sys.platform == "win32":
@@ -88,7 +88,7 @@ def private_dir(path: Path) -> None:
 def check_access(path: Path) -> None:
     """Check that this user may list, change and enter a folder that is there.
 
-    Raises LockedError. On a file system that is read-only it is not the rights that are missing: that passes.
+    Raises LockedError. A read-only file system passes, because it is not the rights that are missing.
     """
     why = no_access(path)
     if why is None or sys.platform == "win32":
@@ -100,7 +100,7 @@ def no_access(path: Path) -> str | None:
     """Return in words which right is missing to use a folder; None if none is, or it is not there."""
     rights = ((os.R_OK, "read"), (os.W_OK, "written"), (os.X_OK, "entered"))
     missing = [word for right, word in rights if not os.access(path, right)]
-    if not missing or not os.path.isdir(path):  # noqa: PTH112 - which fails where a folder above is closed
+    if not missing or not os.path.isdir(path):  # noqa: PTH112 - it fails if a folder above is closed
         return None
     if missing == ["written"] and is_read_only(path):
         return None
@@ -125,7 +125,7 @@ def check_owner(path: Path) -> None:
         who = f", and this is {_name_of(mine)}" if mine == 0 else ""
         again = f"run it as {name} (sudo -u {name} peerpost ...)"
         if owner == 0:
-            # Most likely it was made by a command under sudo.
+            # Most likely a command under sudo made it.
             again = f"if it is to be yours: sudo chown -R {_name_of(mine)} {there}"
         raise LockedError(
             f"the folder {there} belongs to another user ({name}){who}",

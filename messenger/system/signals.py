@@ -1,4 +1,4 @@
-"""Signals that one thread waits for, so that they are heeded even while the main thread is blocked."""
+"""Signals that one thread waits for, so that they have an effect even while the main thread is blocked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ending() -> list[int]:
 
 
 def unblock() -> None:
-    """Let every signal come that whoever started this process has blocked."""
+    """Unblock all signals: the process that started this one may have blocked some."""
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
 

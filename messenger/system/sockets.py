@@ -1,4 +1,4 @@
-"""Sockets: those of Unix, who is at the other end, the open files that travel on them, and what waits in the kernel."""
+"""Sockets: Unix sockets, who is at their other end, passing open files on them, and what waits in the kernel."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = [
 ]
 
 HAS_UNIX_SOCKETS = sys.platform != "win32"
-"""Whether processes can speak by a socket in a folder; if not, they do by TCP on the loopback."""
+"""Whether processes can connect through a socket file; if not, they use TCP on the loopback."""
 MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 """Longest path a Unix socket can have: `sun_path` less its closing NUL (unix(7); macOS has 104)."""
 _FD_BYTES = array.array("i").itemsize
-# Options of TCP; None where the system has none of that name.
+# Options of TCP; None if the system does not have them.
 TCP_NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 TCP_USER_TIMEOUT: Final[int | None] = getattr(socket, "TCP_USER_TIMEOUT", None)
 _SIOCOUTQNSD = 0x894B
@@ -41,7 +41,7 @@ _SIOCOUTQNSD = 0x894B
 
 
 def unix_socket() -> socket.socket:
-    """Return a new stream socket that is bound or connected by a path. Raises OSError where there are none."""
+    """Return a new stream socket that is bound or connected by a path. Raises OSError if the system has none."""
     if sys.platform == "win32":
         raise OSError("this system has no Unix sockets")
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -50,21 +50,19 @@ def unix_socket() -> socket.socket:
 def exclusive(sock: socket.socket) -> None:
     """Make sure that no other program shares the port that a socket will listen on."""
     if sys.platform == "win32":
-        # Without it another one could, even of another user. Elsewhere nobody can.
+        # Without this another program, even another user's, could bind the same port. Other systems never allow that.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
 
 
 def own_address(sock: socket.socket) -> None:
-    """Make the port that a socket will listen on its own; after a crash it may have the same one again."""
+    """Reserve the port that a socket will listen on for this process, which gets it again at once after a crash."""
     exclusive(sock)
     if sys.platform != "win32":
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
 def peer_uid(sock: socket.socket) -> int:
-    """Return the user id at the other end of a Unix socket. Raise OSError if the system does not
-    tell.
-    """
+    """Return the user id at the other end of a Unix socket. Raises OSError if the system does not tell."""
     if sys.platform == "linux":
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         return int(struct.unpack("3i", raw)[1])
@@ -75,7 +73,7 @@ def peer_uid(sock: socket.socket) -> int:
 
 
 def peer_pid(sock: socket.socket) -> int | None:
-    """Return the process id at the other end of a Unix socket, if the system tells it; 0 is in another container."""
+    """Return the process id at the other end of a Unix socket; None if the system does not tell it."""
     if sys.platform == "linux":
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         return int(struct.unpack("3i", raw)[0]) or None
@@ -116,8 +114,8 @@ def receive_with_files(
 def is_hung_up(sock: socket.socket) -> bool:
     """Return whether nobody is at the other end of a non-blocking socket any more.
 
-    A Unix socket of which only one direction is closed still has somebody who waits for an answer. With TCP nobody can
-    tell these apart without sending something: there, the end of what comes is the end.
+    If the other end of a Unix socket has closed only its sending direction, somebody still waits there for an answer.
+    With TCP the two cases cannot be distinguished without sending something, so both count as hung up.
     """
     if sys.platform != "win32" and sock.family == socket.AF_UNIX:
         import select
@@ -140,7 +138,7 @@ def unsent_bytes(sock: socket.socket) -> int:
     import fcntl
 
     answer = array.array("i", [0])
-    with contextlib.suppress(OSError, ValueError):  # The latter where it is closed.
+    with contextlib.suppress(OSError, ValueError):  # ValueError if it is closed.
         fcntl.ioctl(sock.fileno(), _SIOCOUTQNSD, answer)
     return answer[0]
 

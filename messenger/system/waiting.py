@@ -1,4 +1,4 @@
-"""Waiting until descriptors can be read or written. On Windows nothing but a socket can be waited for."""
+"""Waiting until descriptors can be read or written. On Windows this is possible for sockets only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 __all__ = ["HAS_UVLOOP", "PLATFORM", "Ready"]
 
 PLATFORM = sys.platform
-"""The name of this system, for people: to decide by it is the business of this package."""
+"""The name of this system, to be shown. Only this package may make decisions by it."""
 HAS_UVLOOP = sys.platform != "win32"
 """Whether there is a uvloop for this system."""
 

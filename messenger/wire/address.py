@@ -2,7 +2,7 @@
 
     /ip4|ip6|dns|dns4|dns6/<host>/tcp/<port>[/p2p/<peer id>]
 
-The grammar stands here alone: others ask a parsed `Address`, or make one. The `multiaddr` library
+Only this module knows the grammar: others read a parsed `Address`, or make one. The `multiaddr` library
 gives each value its canonical text; it takes more than this grammar does (signs and foreign digits
 in ports, unknown protocols), so the shape is checked first.
 """
@@ -26,7 +26,7 @@ __all__ = ["Address", "dialable", "parse"]
 
 _HINT: Final = "an address looks like /ip4/192.0.2.7/tcp/4001 or /dns/host.example/tcp/4001"
 _TRANSPORTS: Final = {"tcp": "/tcp/{port}"}
-"""What follows the host, by the transport that is spoken there: QUIC would be `/udp/{port}/quic-v1`."""
+"""What follows the host, by transport protocol. That of QUIC would be `/udp/{port}/quic-v1`."""
 _SHAPES: Final = {
     transport: re.compile(
         r"/(?P<protocol>ip4|ip6|dns|dns4|dns6)/(?P<host>[^/]+)"
@@ -53,13 +53,13 @@ class Address:
     host: str
     port: int
     transport: str = "tcp"
-    """What is spoken there."""
+    """The transport protocol, a key of `_TRANSPORTS`."""
     peer_id: str | None = None
-    """Who should be there, where the text said so."""
+    """The peer id that should be there, if the text names one."""
 
     @property
     def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-        """The host, None where that is a name."""
+        """The host as an IP address; None if it is a name."""
         return None if self.protocol.startswith("dns") else ipaddress.ip_address(self.host)
 
     @property
@@ -101,7 +101,7 @@ def parse(text: str, *, listen: bool = False) -> Address:
 
 
 def _match(text: str) -> tuple[str, re.Match[str]]:
-    """Return the transport of an address, and its parts. Raises BadInputError."""
+    """Return the transport protocol of an address, and its parts. Raises BadInputError."""
     if len(text) <= limits.MAX_ADDRESS_CHARS:
         for transport, shape in _SHAPES.items():
             if (match := shape.fullmatch(text)) is not None:

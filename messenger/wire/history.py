@@ -40,9 +40,9 @@ RENEWED: Final = "renewed"
 AGAIN: Final = "again"
 """The same, from the sender: you acknowledged up to this Receipt's watermark; I send again what you lack."""
 BACK: Final = "back"
-"""The answer to that, where the receiver has found its home put back."""
+"""The answer to that, if the receiver has found its home put back."""
 EVEN: Final = "even"
-"""The answer to `again` where nothing is missing (any more)."""
+"""The answer to `again` if nothing is missing, or nothing any longer."""
 HEARD: Final = "heard"
 """The answer to `renewed`."""
 MOST_EARLIER: Final = 3
@@ -83,7 +83,7 @@ def encode_was(earlier: Sequence[Earlier]) -> bytes:
 
 
 def decode_was(data: bytes) -> list[Earlier]:
-    """Return the numbers that a message had; none where the entry is not one of ours."""
+    """Return the numbers that a message had; none if the entry is not one of ours."""
     if len(data) % _EARLIER_BYTES or len(data) > MOST_EARLIER * _EARLIER_BYTES:
         return []
     parts = [data[at : at + _EARLIER_BYTES] for at in range(0, len(data), _EARLIER_BYTES)]

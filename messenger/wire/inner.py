@@ -67,7 +67,7 @@ HAVE_BYTES: Final = 8
 FILES: Final = "files"
 """Entry of an Offer's `ext`: it is a folder, as a tar archive, with so many files; u64."""
 MODE: Final = "mode"
-"""Entry of an Offer's `ext`: what POSIX lets whom do with the file, rwxrwxrwx; u16."""
+"""Entry of an Offer's `ext`: the POSIX permissions of the file, rwxrwxrwx; u16."""
 MODE_BYTES: Final = 2
 MODE_BITS: Final = 0o777
 """Neither setuid, setgid nor sticky: what those lend is the sender's."""

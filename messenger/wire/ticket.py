@@ -40,7 +40,7 @@ class Ticket:
     """An invitation: who it is from, where they answer, and the secret that admits one guest."""
 
     id_public: bytes
-    """32 bytes, Ed25519: whom the guest will know."""
+    """32 bytes, Ed25519: the identity that the guest will know."""
     transport_public: bytes
     """32 bytes, Ed25519: under which key the inviter answers."""
     secret: bytes = field(repr=False)

@@ -56,7 +56,7 @@ class Arrivals:
     def opened(self, stream: MuxedStream, peer_id: str) -> None:
         """Take a stream that the peer opened. Raises ProtocolError when there are too many."""
         if len(self._negotiations) >= max(self._most, STRANGER_STREAMS):
-            raise ProtocolError("the peer opens streams faster than they can be told apart")
+            raise ProtocolError("the peer opens streams faster than protocols can be agreed on")
         task = asyncio.get_running_loop().create_task(
             self._negotiate(stream, peer_id), name="negotiate"
         )
@@ -85,7 +85,7 @@ class Arrivals:
             stream.reset()
         except Exception:
             # Nobody awaits this task: without a reset the peer would wait for its answer for ever.
-            log.exception("a stream of %s cannot be told apart", peer_id)
+            log.exception("agreeing on the protocol of a stream of %s failed", peer_id)
             stream.reset()
 
     async def _may_agree(self, stream: MuxedStream) -> None:

@@ -267,7 +267,7 @@ class Yamux:
         return size
 
     def _cut_frame(self, stream: _Stream, take: int) -> list[bytes | memoryview]:
-        """Return one data frame of `take` bytes, or the end where there are none."""
+        """Return one data frame of `take` bytes, or one that ends the stream if `take` is 0."""
         if not take:
             # The end is a frame of its own, as in Go's implementation: js-libp2p would act on an end before it reads
             # the bytes that come in the same frame.

@@ -93,7 +93,7 @@ class _GatedNoise(NoiseTransport):
         self._wanted = wanted
 
     async def secure_inbound(self, conn: IRawConnection) -> ISecureConn:
-        """Authenticate whoever dialled. Raises HandshakeFailure where the gate is shut."""
+        """Authenticate whoever dialled. Raises HandshakeFailure if the gate refuses it."""
         secure = await super().secure_inbound(conn)
         if not self._wanted(str(secure.get_remote_peer())):
             raise HandshakeFailure("the gate refuses the peer")

@@ -127,7 +127,7 @@ class Ballast:
             self._discard()
             made = False
             if error.errno not in DISK_FULL:
-                # A disk that takes no such file is not a full one: the store goes on without.
+                # The disk is not full but refuses such a file: the store goes on without a reserve.
                 log.warning("no space is kept in reserve: %s", error.strerror)
                 self._size_bytes = 0
         self._released = not made and self._size_bytes > 0

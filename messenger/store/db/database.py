@@ -11,7 +11,7 @@ __all__ = ["located"]
 
 
 def located(path: Path, flags: int) -> tuple[str, int]:
-    """Return the name and flags to open a database with. SQLite takes text, so a path that is none goes into a URI."""
+    """Return the name and flags to open a database with. SQLite takes only text, so any other path becomes a URI."""
     try:
         return os.fsencode(path).decode(), flags
     except UnicodeDecodeError:

@@ -241,7 +241,7 @@ class Store:
     async def behind_what_is_queued(self) -> None:
         """Return once all writes that are queued now are committed, or have failed."""
         # A store that accepts nothing has nothing queued.
-        with contextlib.suppress(StorageError, TransientError):
+        with contextlib.suppress(StorageError):
             await self.write_lazily(lambda _db: None)
 
     def keep_reserve(self) -> bool:

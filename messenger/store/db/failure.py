@@ -35,7 +35,8 @@ def explain(error: BaseException, connection: apsw.Connection | None = None) -> 
     if is_full(error, connection):
         if connection is not None and connection.system_errno == errno.EFBIG:
             return StoreFullError(
-                "the store has reached the longest that a file may be here", hint=FILE_LIMIT_HINT
+                "the store has reached the largest size that a file may have here",
+                hint=FILE_LIMIT_HINT,
             )
         return StoreFullError("the disk is full", hint=_FULL_HINT)
     if isinstance(error, apsw.NotADBError):

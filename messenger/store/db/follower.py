@@ -1,7 +1,7 @@
-"""What each commit has changed, read from the journal for whoever follows it; and the journal kept short meanwhile.
+"""Reads from the journal what each commit has changed, for whoever follows it, and keeps the journal short.
 
-All of it happens in transactions that are under way anyway. Each statement costs the writer a wait for the interpreter,
-so a commit that nobody follows has none of these, but for pruning now and then.
+This adds statements to transactions that take place anyway. Each statement makes the writer wait for the interpreter,
+so if nobody follows, a commit has no such statement, except that every sixteenth prunes the journal.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from .journal import Transition
 __all__ = ["Follower"]
 
 PRUNE_COMMITS = 16
-"""After how many commits one prunes the journal."""
+"""One commit in so many prunes the journal."""
 TOLD_ROWS = 1024
-"""The most changes that are told one by one; if there are more, whoever follows looks at everything."""
+"""The most changes of one commit that are passed on one by one. If there are more, the listener looks at everything."""
 
 
 def _nobody(_: Sequence[Transition] | None) -> None:
@@ -31,15 +31,15 @@ class Follower:
 
     def __init__(self) -> None:
         self.followed: Callable[[], bool] = lambda: False
-        """Returns whether anybody wants to be told, from any thread."""
+        """Returns whether anybody follows; called from any thread."""
         self.tell: Callable[[Sequence[Transition] | None], None] = _nobody
-        """Takes the changes since those that it took last, on the loop, after the results of each commit. None stands
-        for any: nobody followed when the commit began, or there are too many."""
+        """Called on the loop after the results of each commit, with the changes since the last call. None means that
+        anything may have changed: nobody followed when the commit began, or there are too many changes."""
         self.changes: list[Transition] | None = None
-        """What is to be told of the last transaction, once it is committed."""
+        """The argument of `tell` for the last transaction, once that is committed."""
         self._following = False
         self._cursor: int | None = None
-        """The number of the last change that was told, if that is known."""
+        """The number of the last change that was passed on, if that is known."""
         self._commits = 0
 
     def begin(self, db: apsw.Connection) -> None:
@@ -62,6 +62,6 @@ class Follower:
                 self._cursor = None
 
     def committed(self) -> None:
-        """Note that what was read is told now."""
+        """Note that the changes that were read will be passed on."""
         if self.changes:
             self._cursor = self.changes[-1].id

@@ -1,6 +1,6 @@
 """The journal: one row of `changes` for each transition that the store records, in the transaction that makes it.
 
-Triggers of the schema write the rows. The number of a row is a cursor: it rises, and no row gets one that another had.
+Triggers of the schema write the rows. The number of a row is a cursor: numbers only rise, and none is used twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KEPT_MS: Final = 30 * 86_400_000
 SPARE_ROWS: Final = 1024
 """How many more there may be before any are deleted: one statement for many costs less than one for each commit."""
 PRUNED_ROWS: Final = 8192
-"""How many are deleted at once, in some ten milliseconds: as many as the fullest commits add until then."""
+"""How many are deleted at once, in some ten milliseconds: as many as the largest commits add until the next time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +31,14 @@ class Transition:
     kind: str
     """entry (of the outbox), item (of the inbox), upload, download, contact, invite or limit."""
     subject: str
-    """The id that the command line shows; that of the contact for a limit, empty for everybody's."""
+    """The id that the command line shows. For a limit it is the contact's id, and empty for the limit for everybody."""
     contact_id: str | None
     before: str | None
     """Its state before; None if it is new."""
     after: str | None
     """Its state now; None if it was deleted."""
     what: str | None
-    """What else has changed than the state; always there where the state has not."""
+    """What has changed besides the state; never None if the state is the same."""
 
 
 def newest(db: apsw.Connection) -> int:
@@ -70,7 +70,7 @@ def after(db: apsw.Connection, cursor: int, limit: int = -1) -> list[Transition]
 
 
 def prune(db: apsw.Connection, now_ms: int) -> None:
-    """Delete some of what is kept no longer, within a transaction that is under way anyway."""
+    """Delete some of the rows that need not be kept any longer, in a transaction that has begun already."""
     oldest: Any = db.execute(
         "SELECT id, at_ms, (SELECT max(id) FROM changes) FROM changes ORDER BY id LIMIT 1"
     ).fetchone()

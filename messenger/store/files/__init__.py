@@ -1,1 +1,1 @@
-"""Files beside the database: sealed, spooled, or read where they lie."""
+"""Files outside the database: sealed, spooled, or read in their place."""

@@ -1,4 +1,4 @@
-"""Makes hostile file names from a peer safe, and tells which symbolic links stay within their folder.
+"""Makes hostile file names from a peer safe, and checks whether symbolic links stay within their folder.
 
 `safe_name` keeps what a person would recognise and nothing that a file system, a shell, a terminal
 or another operating system reads as more than a name.
@@ -73,7 +73,7 @@ def clip(name: str, size_bytes: int = NAME_BYTES) -> str:
 
 
 def stays_within(link: str, depth: int) -> bool:
-    """Tell whether a symbolic link stays within a folder; `depth` is how far below that its own folder lies.
+    """Return whether a symbolic link stays within a folder; `depth` says how many folders below it the link is.
 
     `..` is allowed only at the beginning, and only up to the top. A later one would be resolved after other links,
     which this function does not know.

@@ -1,4 +1,4 @@
-"""Outgoing files read where they lie: sealed when they are asked for, never copied.
+"""Outgoing files that are not copied: they are read in their place, and sealed when they are asked for.
 
 The reference records the file as it was when it was queued: size, inode, mtime, and ctime, which unlike
 mtime nobody can set back. If the file no longer matches, it is not sent: `SourceChangedError`, and the

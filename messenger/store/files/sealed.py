@@ -154,7 +154,7 @@ class SealedFile:
         return -(-sealed_bytes // disk.BLOCK_BYTES) * disk.BLOCK_BYTES
 
     def read_leaves(self, first: int, count: int) -> bytes:
-        """Return the leaves from `first` on: up to `count`, fewer where the file ends."""
+        """Return the leaves from `first` on: up to `count`, fewer at the end of the file."""
         with disk.errors("cannot read a leaf list"):
             return disk.read_at(self._leaves_fd, LEAF_BYTES * count, LEAF_BYTES * first)
 

@@ -17,11 +17,11 @@ def last(
         "SELECT last_seq, link FROM chains WHERE contact_id = ? AND outbox_id = ? AND lane = ?",
         (contact_id, outbox_id, lane),
     ).fetchone()
-    return row  # type: ignore[no-any-return]
+    return None if row is None else (row[0], row[1])
 
 
 def given(db: apsw.Connection, contact_id: str) -> list[tuple[bytes, int]]:
-    """Return the lanes in which this contact was ever given a number: (outbox id, lane) each."""
+    """Return the lanes on which messages to this contact were ever numbered: (outbox id, lane) each."""
     query = "SELECT outbox_id, lane FROM chains WHERE contact_id = ?"
     rows: list[Any] = db.execute(query, (contact_id,)).fetchall()
     return rows

@@ -347,7 +347,7 @@ def expire(db: apsw.Connection, id_: str, why: str, now_ms: int | None = None) -
 
 
 def any_joining(db: apsw.Connection, now_ms: int) -> bool:
-    """Tell whether a ticket that was added is still to be used: it may have been given out by somebody who is away."""
+    """Return whether a ticket that was added has not been used yet: whoever gave it out may be away."""
     found = db.execute(
         "SELECT 1 FROM contacts WHERE state = 'pending' AND ticket_secret IS NOT NULL"
         " AND ticket_expires_s * 1000 > ? LIMIT 1",
@@ -433,9 +433,9 @@ def went_back(db: apsw.Connection, id_: str, now_ms: int) -> None:
 
 
 def refuses_us(db: apsw.Connection, id_: str, asked_ms: int) -> Contact | None:
-    """Note that a contact that we have met serves us no more, as it said when it was asked at asked_ms.
+    """Note that a contact that we have met no longer serves us: it said so when it was asked, at `asked_ms`.
 
-    Return None if that is known, if its ticket is still tried, or if it has served us since.
+    Return None if that is known already, if its ticket is still being tried, or if it has served us since then.
     """
     db.execute(
         "UPDATE contacts SET removed_us_ms = ?1 WHERE id = ?2 AND state = 'active'"
@@ -446,7 +446,7 @@ def refuses_us(db: apsw.Connection, id_: str, asked_ms: int) -> Contact | None:
 
 
 def in_conflict(db: apsw.Connection, id_: str, signed: Signed, why: str) -> None:
-    """Note a statement that contradicts the one that is kept: the user has to verify the contact."""
+    """Note a statement that contradicts the stored one: the user has to verify the contact."""
     db.execute(
         "UPDATE contacts SET conflict_body = ?, conflict_sig = ?, verified_at_ms = NULL, why = ?"
         " WHERE id = ?",
@@ -455,7 +455,7 @@ def in_conflict(db: apsw.Connection, id_: str, signed: Signed, why: str) -> None
 
 
 def verify(db: apsw.Connection, id_: str, now_ms: int) -> Contact:
-    """Note that the user has verified a contact; of one that is `changed` the newest statement then holds."""
+    """Note that the user has verified a contact. If it is `changed`, its newest statement replaces the stored one."""
     db.execute(
         "UPDATE contacts SET verified_at_ms = ?, statement_body = coalesce(conflict_body, statement_body),"
         " statement_sig = coalesce(conflict_sig, statement_sig), conflict_body = NULL,"

@@ -1,8 +1,8 @@
 """How a file that we send ends: its entry in the outbox and its transfer end together, in one transaction.
 
-If an entry were cancelled while its transfer stayed open, the file would still arrive although its sender reads
-`cancelled`. Whatever ends an entry undelivered goes through `outbox.entomb`, which ends the transfer with it. This
-module is for the case that the transfer ends first.
+If an entry were cancelled while its transfer stayed open, the file would still arrive, although its sender reads that
+it is `cancelled`. Whatever ends an entry undelivered goes through `outbox.entomb`, which ends the transfer with it.
+This module is for the case that the transfer ends first.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def ended(
 
 
 def source_ended(db: apsw.Connection, transfer_id: str, end: Finish, content_id: bytes) -> None:
-    """Note that the source of a stream has come to its end: the transfer and its entry have its size from now on."""
+    """Note that the source of a stream has ended: its size is now known, and goes into the transfer and the entry."""
     row = transfers.stream_ended(db, transfer_id, end, content_id)
     outbox.set_size(db, row.contact_id, row.file_id, end.size)
 

@@ -1,7 +1,7 @@
 """Forgets the history with a contact that was removed, if the user wants that.
 
-The numbers, the links and the ids of the files that have come stay; they say nothing of what was written. Without them,
-if the contact is added again, it would take new messages for ones that it has, and send again what was deleted.
+The numbers, the links and the ids of received files stay; they reveal nothing of what was written. Without them, a
+contact that is added again would take our new messages for ones that it has, and could send again what was deleted.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["forget"]
 def forget(db: apsw.Connection, contact_id: str) -> None:
     """Forget what was sent to a contact, the names of files that it sent, and its own name.
 
-    Delete its messages before. Raises ExistsError if it is a contact again.
+    Delete the messages from it first. Raises ExistsError if it is a contact again.
     """
     again = db.execute("SELECT name FROM contacts WHERE id = ?", (contact_id,)).get
     if again is not None:
         raise ExistsError(f"{again} is a contact again", hint="remove it once more")
-    # What is forgotten now is journalled after that.
+    # First, because each deletion below leaves a row of its own in the journal, and these must stay.
     journal.forget(db, contact_id)
     outbox.forget(db, contact_id)
     transfers.forget_names(db, contact_id)

@@ -16,7 +16,7 @@ def remember(db: apsw.Connection, contact_id: str) -> None:
 
 
 def forget(db: apsw.Connection, contact_id: str) -> None:
-    """Forget the name of a removed contact, because it is a contact again or its history shall go."""
+    """Forget the name of a removed contact, because it is a contact again, or the user wants its history gone."""
     db.execute("DELETE FROM former_contacts WHERE id = ?", (contact_id,))
 
 

@@ -76,7 +76,7 @@ def secrets(db: apsw.Connection, now_ms: int) -> dict[bytes, bytes]:
 
 
 def any_open(db: apsw.Connection, now_ms: int) -> bool:
-    """Tell whether a ticket that was given out may still be used."""
+    """Return whether any ticket that was given out may still be used."""
     return db.execute(f"SELECT 1 FROM invites WHERE {_LIVE} ? LIMIT 1", (now_ms,)).get is not None  # noqa: S608
 
 

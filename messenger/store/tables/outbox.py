@@ -55,9 +55,9 @@ __all__ = [
 ]
 
 TAKEN = "cancelled by the sender"
-"""Why a transfer ends whose entry was taken back."""
+"""The reason given for the end of a transfer whose entry was cancelled."""
 _BY_RECEIPT = f"kind = 'text' AND file_id IS NULL AND {ENTRY_OPEN}"
-"""What a receipt delivers: the message holds all of it."""
+"""The entries that a receipt delivers, because their message contains all of them."""
 _COLUMNS = (
     "row_id, id, contact_id, lane, kind, outbox_id, seq, state, settled, inner, size, name,"
     " file_id, created_ms, delivered_ms, expires_ms, last_error"
@@ -102,7 +102,7 @@ class Draft:
     lane: int
     message_kind: wire.Kind
     body: bytes = field(repr=False)
-    """What its message holds besides the number that it gets here."""
+    """The content of its message; the message gets its number here."""
     kind: str = "text"
     """As in the list: text or file."""
     size: int | None
@@ -355,11 +355,11 @@ def forget(db: apsw.Connection, contact_id: str) -> None:
     )
 
 
-def offer_again(db: apsw.Connection, contact_id: str) -> int:
-    """Offer under new numbers the files that a contact has been offered and has not got; return how many.
+def offer_again(db: apsw.Connection, contact_id: str) -> None:
+    """Offer under new numbers the files that a contact has been offered and has not got.
 
-    A contact that has removed us knows their numbers and nothing of the files. One that knows them ignores an offer of
-    a file that it has been offered.
+    A contact that has removed us knows their numbers and nothing of the files. A contact that knows the files ignores
+    the new offers.
     """
     offered = select(
         db,
@@ -370,23 +370,25 @@ def offer_again(db: apsw.Connection, contact_id: str) -> int:
         message = wire.decode(entry.inner)
         if not isinstance(message, wire.Message) or message.kind != wire.Kind.OFFER:
             continue
-        db.execute("DELETE FROM outbox WHERE row_id = ?", (entry.row_id,))
-        fresh = enqueue(
-            db,
+        outbox_id, last_seq, prev = _load_chain(db, contact_id, entry.lane)
+        draft = Draft(
             contact_id=contact_id,
             lane=entry.lane,
             message_kind=wire.Kind.OFFER,
             body=message.body,
-            kind=entry.kind,
             size=entry.size,
             now_ms=entry.created_ms,
-            name=entry.name,
-            file_id=entry.file_id,
-            expires_ms=entry.expires_ms,
-            from_reserve=True,
         )
-        db.execute("UPDATE outbox SET id = ? WHERE row_id = ?", (entry.id, fresh.row_id))
-    return len(offered)
+        inner = _numbered(draft, outbox_id, last_seq + 1, prev)
+        link = link_of(inner)
+        chains.put(db, contact_id, outbox_id, entry.lane, last_seq + 1, link)
+        renumber(db, entry.row_id, outbox_id, last_seq + 1, inner, link)
+        # A lane is read in the order of the rows, which must be that of the numbers.
+        db.execute(
+            "UPDATE outbox SET settled = 0, row_id = (SELECT max(row_id) + 1 FROM outbox)"
+            " WHERE row_id = ?",
+            (entry.row_id,),
+        )
 
 
 def cancel(db: apsw.Connection, id_: str) -> Entry:
@@ -465,14 +467,14 @@ def reopen(
 
 
 def settle(db: apsw.Connection, row_id: int) -> None:
-    """Count an entry as acknowledged, whatever became of it."""
+    """Count an entry as acknowledged, in whatever state it is."""
     db.execute("UPDATE outbox SET settled = 1 WHERE row_id = ?", (row_id,))
 
 
 def renumber(
     db: apsw.Connection, row_id: int, outbox_id: bytes, seq: int, inner: bytes, link: bytes
 ) -> None:
-    """Give an entry another number, and the message and the link that say so."""
+    """Give an entry another number, with the message and the link for that number."""
     db.execute(
         "UPDATE outbox SET outbox_id = ?, seq = ?, inner = ?, link = ? WHERE row_id = ?",
         (outbox_id, seq, inner, link, row_id),
@@ -480,7 +482,7 @@ def renumber(
 
 
 def any_open(db: apsw.Connection) -> bool:
-    """Tell whether any entry is open, for whomever."""
+    """Return whether any entry is open, for any contact."""
     return db.execute(f"SELECT 1 FROM outbox WHERE {ENTRY_OPEN} LIMIT 1").fetchone() is not None  # noqa: S608
 
 

@@ -1,4 +1,4 @@
-"""What a list shows of a message: the beginning of a text."""
+"""The beginning of a text, which is what a list shows of it."""
 
 from __future__ import annotations
 

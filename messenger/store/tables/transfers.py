@@ -52,7 +52,7 @@ STREAM_SOURCE = '{"stream": true}'
 """`source` of an outgoing file whose end has not been read yet."""
 _COMING = "contact_id = ? AND incoming = 1"
 FORGOTTEN = "forgotten"
-"""Stands in place of an error if the user wants the history with the contact gone: only ids are left then."""
+"""The error of a transfer that was forgotten with the history of its contact: only its ids are left."""
 _COLUMNS = (
     "file_id, incoming, id, contact_id, state, name, as_text, size, chunk_log2, key, finish_size,"
     " finish_count, finish_root, have, progress_bytes, source, outbox_id, lane, seq, sent_ms,"
@@ -338,7 +338,7 @@ def cut_streams(db: apsw.Connection) -> list[Transfer]:
 
 
 def stream_ended(db: apsw.Connection, transfer_id: str, end: Finish, content_id: bytes) -> Transfer:
-    """Note that a stream has ended and lies whole in the spool. The caller must note the size in its entry."""
+    """Note that a stream has ended and that the spool has all of it. The caller must note the size in its entry."""
     finish(db, transfer_id, end)
     db.execute(
         "UPDATE transfers SET source = NULL, content_id = ? WHERE id = ?", (content_id, transfer_id)
@@ -413,14 +413,14 @@ def forget_contact(db: apsw.Connection, contact_id: str) -> None:
 
 
 def forget_names(db: apsw.Connection, contact_id: str) -> None:
-    """Forget what files of a contact were called: the user wants the history with it gone."""
+    """Forget the names of the files of a contact: the user wants the history with it gone."""
     db.execute(
         "UPDATE transfers SET name = '', error = ? WHERE contact_id = ?", (FORGOTTEN, contact_id)
     )
 
 
 def ask(db: apsw.Connection, contact_id: str, accept_bytes: int | None) -> list[str]:
-    """Have the user asked about each file larger than `accept_bytes` (None: about every file); return the ids."""
+    """Mark each file larger than `accept_bytes` (None: every file) to be asked about; return their ids."""
     rows = db.execute(
         f"UPDATE transfers SET state = 'asking', error = NULL WHERE {_COMING}"  # noqa: S608
         " AND state = 'offered' AND as_text = 0 AND accepted_bytes IS NULL"

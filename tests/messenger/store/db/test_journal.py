@@ -128,6 +128,26 @@ def test_a_file_that_we_send(rig: Rig) -> None:
     assert told(rig, endings.delivered, bob, FILE, NOW_MS) == []
 
 
+def test_a_file_that_we_offer_again(rig: Rig) -> None:
+    """Only its number changes: whoever follows the journal must not see another entry, or lose this one."""
+    bob = rig.make_contact("bob").id
+    rig.write(send_file, bob)
+    (entry,) = rig.read(outbox.unsettled, bob, 1, 0, 9)
+    rig.write(outbox.mark_sent, [entry.row_id])
+    rig.acknowledge(entry, 1)
+    later = rig.queue(bob, lane=1)
+    assert told(rig, outbox.offer_again, bob) == []
+    waiting = rig.read(outbox.unsettled, bob, 1, 0, 9)
+    assert [(one.id, one.seq, one.state) for one in waiting] == [
+        (later.id, 2, "queued"),
+        (entry.id, 3, "sent"),
+    ]
+    sent_again = wire.decode(waiting[1].inner)
+    assert isinstance(sent_again, wire.Message)
+    assert (sent_again.seq, sent_again.body) == (3, offer(FILE))
+    rig.read(replay.check)
+
+
 def test_a_file_of_ours_that_is_refused(rig: Rig) -> None:
     bob = rig.make_contact("bob").id
     rig.write(send_file, bob)
