@@ -270,6 +270,11 @@ def test_on_the_loopback_either_is_the_end(
         where = json.loads(served.server.path.read_text())
         with socket.create_connection(("127.0.0.1", where["port"]), timeout=20) as sock:
             sock.sendall(where["token"].encode() + b'\n{"id":1,"method":"forever"}\n')
+            # With bytes left unread, its end would be a reset.
+            assert (
+                sock.recv(len(where["proof"]) + 1, socket.MSG_WAITALL).decode()
+                == where["proof"] + "\n"
+            )
             assert served.fake.started.wait(20)
             assert not served.fake.cancelled.is_set()
             if how == "leaves":
