@@ -9,10 +9,8 @@ from __future__ import annotations
 import io
 import os
 import re
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tests.support.machines import Machine
+from tests.support.terminal import shown_by
 
 __all__ = ["SESSION", "Step", "draw", "play"]
 
@@ -79,34 +78,12 @@ def play(folder: Path) -> list[Step]:
 
 def _in_terminal(machine: Machine, command: str) -> bytes:
     """Run a command as the program of a terminal; return every byte that it writes there."""
-    import fcntl
-    import pty
-    import struct
-    import termios
-
-    env = {**machine.env, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
-    terminal, inner = pty.openpty()
-    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
-    with subprocess.Popen(
-        ["bash", "-c", command], cwd=machine.home, env=env, stdin=inner, stdout=inner, stderr=inner
-    ) as program:
-        os.close(inner)
-        written = b"".join(_read_all(terminal))
-        os.close(terminal)
-    if program.returncode:
-        raise RuntimeError(f"{command!r} ended with {program.returncode}: {_final(written)}")
+    code, written = shown_by(
+        ["bash", "-c", command], lines=LINES, columns=COLUMNS, env=machine.env, cwd=machine.home
+    )
+    if code:
+        raise RuntimeError(f"{command!r} ended with {code}: {_final(written)}")
     return written
-
-
-def _read_all(terminal: int) -> Iterator[bytes]:
-    while True:
-        try:
-            data = os.read(terminal, 65536)
-        except OSError:  # how Linux tells that the program has left
-            return
-        if not data:
-            return
-        yield data
 
 
 def _final(written: bytes) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.support import dev_py
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -24,12 +25,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
 
 @pytest.fixture(scope="module")
 def dev() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("dev", ROOT / "dev.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return dev_py.load()
 
 
 def headings(page: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shlex
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import pythons
+from tests.support import dev_py
 
 ROOT = Path(__file__).parents[1]
 HERE = f"3.{sys.version_info.minor}"
@@ -19,12 +19,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="shell scripts stand in for p
 
 
 def test_what_is_claimed_is_one_list() -> None:
-    spec = importlib.util.spec_from_file_location("dev", ROOT / "dev.py")
-    assert spec is not None
-    assert spec.loader is not None
-    dev = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(dev)
-    assert sorted(dev.VERSIONS) == sorted(pythons.claimed())
+    assert sorted(dev_py.load().VERSIONS) == sorted(pythons.claimed())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     first, last = pythons.claimed()[0], pythons.claimed()[-1]
     after = f"3.{int(last.removeprefix('3.')) + 1}"

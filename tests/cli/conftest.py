@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,14 @@ NEVER = object()
 """The end of events after which nothing comes."""
 
 
+def until(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds that another process or thread brings about."""
+    deadline_s = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
 class FakeNode:
     """Answers by method: a value, an error to raise, a function, or events and a result."""
 
@@ -65,6 +74,10 @@ class FakeNode:
     def params(self) -> dict[str, Any]:
         """Parameters of the last request."""
         return self.asked[-1][1]
+
+    def until_asked(self) -> None:
+        """Wait for a request."""
+        until(lambda: self.asked)
 
     async def _handle(self, request: Request) -> object:
         self.asked.append((request.method, request.params))

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import sys
-import threading
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from hypothesis import given
@@ -16,6 +12,7 @@ from peerpost.cli.bar import BarPart, line
 from peerpost.cli.progress import Progress
 from peerpost.cli.table import width
 from peerpost.cli.terminal import Terminal
+from tests.support.terminal import drawn_on_stderr
 
 from .test_progress import ROW
 
@@ -76,30 +73,14 @@ def test_it_fits_in_any_room(
 
 def drawn(monkeypatch: pytest.MonkeyPatch, row: dict[str, Any], columns: int, color: str) -> str:
     """Return what is on the screen of a file."""
-    ours, theirs = pty.openpty()
-    seen = bytearray()
 
-    def read() -> None:
-        try:
-            while data := os.read(ours, 4096):
-                seen.extend(data)
-        except OSError:
-            pass
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", str(columns))
-    terminal = Terminal()
-    terminal.color = color
-    with os.fdopen(theirs, "w", encoding="utf-8") as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
+    def draw(_: TextIO) -> None:
+        terminal = Terminal()
+        terminal.color = color
         with Progress(terminal) as progress:
             progress.update(row)
-        monkeypatch.undo()
-    reader.join(10)
-    os.close(ours)
-    return seen.decode()
+
+    return drawn_on_stderr(monkeypatch, columns, draw)
 
 
 @pytest.mark.parametrize("color", ["always", "never"])

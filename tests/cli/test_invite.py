@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import pty
-import struct
 import sys
-import termios
 from pathlib import Path
 
 import pytest
 import zxingcpp
+
+from tests.support.terminal import shown_by
 
 from .conftest import FakeNode, Shell
 
@@ -98,28 +94,18 @@ def test_on_a_terminal_all_of_a_code_is_in_sight_or_there_is_none(
     ticket = "PP1" + "A2" * 80
     answer = {"ticket": ticket, "expires": "2026-11-25T00:00:00Z", "others": ["3f9a"]}
     node.answers["contacts.invite"] = answer
-    pid, fd = pty.fork()
-    if pid == 0:
-        command = [sys.executable, "-m", "peerpost.cli", "--home", str(node.home)]
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("4H", lines, columns, 0, 0))
-        os.environ.pop("COLUMNS", None)
-        os.environ.pop("LINES", None)
-        os.execv(sys.executable, [*command, "--color", "never", "contacts", "invite", "bob"])
-    printed = b""
-    with contextlib.suppress(OSError):
-        while data := os.read(fd, 4096):
-            printed += data
-    os.waitpid(pid, 0)
-    os.close(fd)
+    command = [sys.executable, "-m", "peerpost.cli", "--home", str(node.home), "--color", "never"]
+    code, printed = shown_by([*command, "contacts", "invite", "bob"], lines=lines, columns=columns)
+    assert code == 0
     rows = [
         line[at : at + columns]
         for line in printed.decode().split("\r\n")
         for at in range(0, max(1, len(line)), columns)
     ]
     in_sight = rows[-lines:]
-    code = [row for row in in_sight if set(row) & set("█▀▄")]
+    drawn = [row for row in in_sight if set(row) & set("█▀▄")]
     assert ("No QR code" in printed.decode()) is not fits
-    assert not code if not fits else _scanned(code) == ticket
+    assert not drawn if not fits else _scanned(drawn) == ticket
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])

@@ -9,7 +9,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from peerpost.cli.app import App, Group
 from peerpost.cli.main import COMMANDS, root, run
 from peerpost.errors import PeerpostError
 
-from .conftest import Events, FakeNode, Shell
+from .conftest import NEVER, Events, FakeNode, Shell
 
 PEERPOST = [sys.executable, "-m", "peerpost.cli"]
 
@@ -204,17 +203,14 @@ def test_full_disk_behind_stdout(node: FakeNode) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals(node: FakeNode, number: int, code: int) -> None:
-    def slow(_: Any) -> None:
-        time.sleep(1)
-
-    node.answers["contacts.list"] = slow
+def test_a_signal_ends_a_command_that_only_looks_without_a_word(
+    node: FakeNode, number: int, code: int
+) -> None:
+    node.answers["contacts.list"] = Events([], NEVER)
     process = subprocess.Popen(
         [*PEERPOST, "--home", str(node.home), "contacts", "list"], stderr=subprocess.PIPE
     )
-    while not node.asked:
-        assert process.poll() is None
-        time.sleep(0.01)
+    node.until_asked()
     process.send_signal(number)
     _, err = process.communicate(timeout=20)
     assert process.returncode == code

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
-import pty
-import struct
-import subprocess
 import sys
-import termios
-import threading
-from typing import Any
+from typing import Any, TextIO
 
 import pyte
 import pytest
 
 from peerpost.cli.progress import LINE_S, OBJECT_S, Progress, in_words
 from peerpost.cli.terminal import Terminal
+from tests.support.terminal import drawn_on_stderr, shown_by
 
 from .conftest import ENTRY, Events, FakeNode, Shell
 
@@ -92,32 +85,15 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_on_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours, theirs = pty.openpty()
-    seen = bytearray()
-
-    def read() -> None:
-        try:
-            while data := os.read(ours, 4096):
-                seen.extend(data)
-        except OSError:
-            pass
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "100")
-    with os.fdopen(theirs, "w") as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
+    def draw(stream: TextIO) -> None:
         with Progress(Terminal()) as progress:
             progress.update(ROW | {"name": "a\x1b[2Jb[/]"})
             progress.update(ROW | {"id": "small", "size": 10})
             with progress.aside():
                 stream.write("aside\n")
             progress.update(ROW | {"state": "delivered"})
-        monkeypatch.undo()
-    reader.join(10)
-    os.close(ours)
-    text = seen.decode()
+
+    text = drawn_on_stderr(monkeypatch, 100, draw)
     assert "a<U+001B>[2Jb[/]" in text
     assert "25 %, 2.4 MiB of 9.5 MiB" in text
     assert "aside" in text
@@ -155,22 +131,11 @@ print("after")
 @pytest.mark.parametrize("size", [(24, 80), (50, 120), (15, 40)])
 def test_what_is_printed_beside_bars_stays(count: int, size: tuple[int, int]) -> None:
     lines, columns = size
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    environ = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
-    environ["TERM"] = "xterm"
     program = [sys.executable, "-c", BARS, str(count)]
-    with subprocess.Popen(
-        program, stdin=theirs, stdout=theirs, stderr=theirs, env=environ
-    ) as child:
-        os.close(theirs)
-        screen = pyte.HistoryScreen(columns, lines, history=1000)
-        stream = pyte.ByteStream(screen)
-        with contextlib.suppress(OSError):
-            while data := os.read(ours, 65536):
-                stream.feed(data)
-    os.close(ours)
-    assert child.returncode == 0
+    code, written = shown_by(program, lines=lines, columns=columns)
+    assert code == 0
+    screen = pyte.HistoryScreen(columns, lines, history=1000)
+    pyte.ByteStream(screen).feed(written)
     gone_up = ["".join(line[at].data for at in range(columns)) for line in screen.history.top]
     shown = [line.rstrip() for line in (*gone_up, *screen.display) if line.strip()]
     expected = [f"{state} {at}" for state in ("queued", "delivered") for at in range(count)]

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import ENTRY, NEVER, Events, FakeNode
+from .conftest import ENTRY, NEVER, Events, FakeNode, until
 
 PEERPOST = [sys.executable, "-m", "peerpost.cli"]
 AGAIN_S = 10.0
@@ -42,17 +42,6 @@ def started(home: Path, *arguments: str, **how: Any) -> Iterator[subprocess.Pope
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=60)
     return process.returncode, out.decode(), err.decode()
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
-
-
-def asked(node: FakeNode) -> bool:
-    return bool(node.asked)
 
 
 @pytest.mark.parametrize("number", WORDS)
@@ -250,7 +239,7 @@ def test_an_answer_that_is_due_is_waited_for(node: FakeNode, number: signal.Sign
     ):
         node.asked.clear()
         with started(node.home, *arguments, "--json") as process:
-            until(lambda: asked(node))
+            node.until_asked()
             process.send_signal(number)
             process.send_signal(number)  # As timeout(1) does.
             code, out, err = ended(process)
@@ -271,7 +260,7 @@ def test_what_was_not_answered_is_said_to_be_unknown(
     ):
         node.asked.clear()
         with started(node.home, *arguments) as process:
-            until(lambda: asked(node))
+            node.until_asked()
             process.send_signal(number)
             code, out, err = ended(process)
         assert (code, out) == (128 + number, "")
@@ -282,7 +271,7 @@ def test_what_was_not_answered_is_said_to_be_unknown(
 def test_a_second_signal_that_is_meant_ends_the_waiting_for_an_answer(node: FakeNode) -> None:
     node.answers["send-net"] = slowly(ENTRY, 20)
     with started(node.home, "send", "-c", "bob", "hi") as process:
-        until(lambda: asked(node))
+        node.until_asked()
         process.send_signal(signal.SIGINT)
         began_s = time.monotonic()
         while process.poll() is None and time.monotonic() - began_s < 60:
@@ -298,7 +287,7 @@ def test_signals_that_are_ignored_stay_ignored(node: FakeNode) -> None:
     script = f"trap '' INT TERM HUP; exec {' '.join(PEERPOST)} --home {node.home} contacts list"
     process = subprocess.Popen(["/bin/sh", "-c", script], stderr=subprocess.PIPE)
     try:
-        until(lambda: asked(node))
+        node.until_asked()
         for number in WORDS:
             process.send_signal(number)
         process.communicate(timeout=60)

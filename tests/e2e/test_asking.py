@@ -117,7 +117,9 @@ async def test_both_sides_say_what_waits_for_whom(pair: tuple[Friend, Friend]) -
 
     # More is taken unasked from now on: what asks already and fits goes on by itself, nothing else does.
     await bob.cli("contacts", "edit", "alice", "--accept", "2MB")
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(
+        0.5
+    )  # What fits goes on with the command that changes the limit, or soon after.
     assert (await bob.ask("transfers.list"))[0]["state"] == "asking"
     await bob.cli("contacts", "edit", "alice", "--accept", "4MB")
     await alice.delivered(id_)
@@ -148,7 +150,7 @@ async def test_a_stream_that_grew_too_long_goes_on_once_more_is_taken(
 
     await until(some)
     await bob.cli("contacts", "edit", "alice", "--accept", "ask")
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # As above: it would go on by then.
     assert (await bob.ask("transfers.list"))[0]["state"] == "asking"
     await bob.cli("contacts", "edit", "alice", "--accept", "4MB")
     process.stdin.close()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from peerpost.fastpath import is_native
 from tests.support.nodes import Friend
 
 pytestmark = pytest.mark.asyncio
@@ -25,3 +26,17 @@ async def test_names_that_are_announced_are_looked_up(friend: Callable[..., Frie
     assert not unknown["ok"]
     assert "announce" in unknown["hint"]
     assert not any("192.0.2.7" in check for check in rows)
+
+
+@pytest.mark.parametrize("pure", [False, True])
+async def test_it_says_where_slower_modules_serve(
+    friend: Callable[..., Friend], monkeypatch: pytest.MonkeyPatch, *, pure: bool
+) -> None:
+    if pure:
+        monkeypatch.setenv("PEERPOST_PURE", "1")
+    alice = friend("alice")
+    await alice.cli("identity", "new", "--name", "alice", "--no-passphrase")
+    rows = (await alice.cli("doctor", code=None)).rows
+    (native,) = [row for row in rows if row["check"] == "native code"]
+    assert native["ok"] is (is_native() and not pure)
+    assert ("slower ones in Python serve" in str(native["hint"])) is not native["ok"]

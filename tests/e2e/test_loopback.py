@@ -209,18 +209,6 @@ async def test_a_deleted_file_is_made_anew_and_a_node_that_stops_takes_it_along(
     assert not await made()
 
 
-async def test_a_client_that_leaves_ends_what_it_waits_for(alice: Friend) -> None:
-    """TCP does not say whether it left or only has nothing more to say: here, both are the end."""
-    there = where(alice)
-    with dialled(there["port"]) as sock:
-        sock.sendall(there["token"].encode() + b"\n")
-        with sock.makefile("rb") as lines:
-            lines.readline()
-            sock.sendall(b'{"jsonrpc": "2.0", "id": 1, "method": "events.watch"}\n')
-    done = await alice.cli("node", "stop")
-    assert done.row["state"] == "stopped"
-
-
 async def test_a_folder_is_read_by_its_path(friend: Callable[..., Friend], folder: Path) -> None:
     alice, bob = friend("alice"), friend("bob")
     await asyncio.gather(alice.start(), bob.start())

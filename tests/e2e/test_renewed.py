@@ -54,8 +54,8 @@ async def test_one_side_has_removed_the_other_and_is_invited_again(pair: Pair) -
     waiting = (await alice.cli("send-net", "--contact", "bob", "meanwhile")).row
     made = await _ticket(alice, "bob")
     assert made["renews"] is True
-    states = {row["state"] for row in (await alice.cli("contacts", "list")).rows}
-    assert states <= {"active", "removed"}  # Whether it has been called since or not.
+    (contact,) = (await alice.cli("contacts", "list")).rows
+    assert contact["state"] in ("active", "removed")  # Whether it has been called since or not.
     (listed,) = (await alice.cli("contacts", "invites")).rows
     assert (listed["name"], listed["renews"], listed["state"]) == ("bob", True, "invited")
     added = (await bob.cli("contacts", "add", "alice", made["ticket"])).row

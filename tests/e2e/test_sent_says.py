@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable
 
 import pytest
 
 from tests.support.nodes import Done, Friend, meet
+from tests.support.terminal import shown_by
 
 pytestmark = pytest.mark.asyncio
 
@@ -18,24 +18,10 @@ HOSTILE = "\x1b[2J\u202egreen\x07 is the build\r\nand more of it"
 
 async def printed(friend: Friend, *arguments: str, columns: int) -> list[str]:
     """Return what a command prints on a terminal of that width."""
-    primary, secondary = os.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "peerpost.cli", "--home", str(friend.home), "--color", "never"),
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=secondary,
-        env=os.environ | {"COLUMNS": str(columns)},
-    )
-    os.close(secondary)
-    data = b""
-    try:
-        while more := await asyncio.to_thread(os.read, primary, 4096):
-            data += more
-    except OSError:
-        pass  # The other end is closed.
-    os.close(primary)
-    assert await process.wait() == 0
-    return data.decode().splitlines()
+    command = [sys.executable, "-m", "peerpost.cli", "--home", str(friend.home), "--color", "never"]
+    code, shown = await asyncio.to_thread(shown_by, [*command, *arguments], columns=columns)
+    assert code == 0
+    return shown.decode().splitlines()
 
 
 async def test_a_text_that_was_sent_has_its_beginning_in_the_lists(

@@ -12,7 +12,7 @@ import apsw
 from peerpost.crypto import keys
 from peerpost.crypto import statement as statements
 from peerpost.store.db.engine import Store
-from peerpost.store.tables import chains, contacts, identity, outbox, states
+from peerpost.store.tables import chains, contacts, identity, outbox, states, transfers
 from peerpost.wire import inner as wire
 from peerpost.wire.statement import KeyStatement, Signed, TransportKey, encode_statement
 
@@ -244,5 +244,22 @@ def queue_next(db: apsw.Connection, contact_id: str, body: Callable[[int], str])
         message_kind=wire.Kind.TEXT,
         body=body(last_seq + 1).encode(),
         size=1,
+        now_ms=NOW_MS,
+    )
+
+
+def add_upload(db: apsw.Connection, contact_id: str, file_id: bytes) -> None:
+    """Note a file that is to be sent, as `offer` describes it; its entry in the outbox is not made."""
+    transfers.add_outgoing(
+        db,
+        contact_id=contact_id,
+        file_id=file_id,
+        key=bytes(32),
+        chunk_log2=18,
+        name="report.pdf",
+        as_text=False,
+        size=1000,
+        finish=None,
+        source='{"path": "/somewhere"}',
         now_ms=NOW_MS,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import time
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +19,7 @@ from peerpost.wire import inner as wire
 from tests.support.store_rig import NOW_MS, Rig, chain, message, offer, public_of
 
 NODE = Path(__file__).parents[3] / "messenger"
+WAIT_S = 30
 
 
 @pytest.fixture
@@ -95,17 +96,20 @@ def test_who_listens_to_one_id_hears_of_that_alone(rig: Rig) -> None:
 
 def test_who_begins_to_listen_during_a_commit_is_told_to_look(rig: Rig) -> None:
     events = Events(rig.store)
+    began, goes_on = threading.Event(), threading.Event()
+
+    def change(db: Any) -> None:
+        began.set()
+        assert goes_on.wait(WAIT_S)
+        db.execute("INSERT INTO rate_limits (up_bytes_s) VALUES (5)")
 
     async def main() -> list[Event]:
-        committing = asyncio.ensure_future(rig.store.write(slow))
-        await asyncio.sleep(0.05)
+        committing = asyncio.ensure_future(rig.store.write(change))
+        assert await asyncio.to_thread(began.wait, WAIT_S)
         with events.subscribe("any") as heard:
+            goes_on.set()
             await committing
             return await _taken(rig, heard)
-
-    def slow(db: Any) -> None:
-        time.sleep(0.2)
-        db.execute("INSERT INTO rate_limits (up_bytes_s) VALUES (5)")
 
     assert LOOK in rig.run(main())
 

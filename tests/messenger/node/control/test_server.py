@@ -260,6 +260,32 @@ def test_half_closed_client_that_leaves_is_noticed(served: Served) -> None:
     assert served.fake.cancelled.wait(20)
 
 
+@pytest.mark.parametrize("how", ["leaves", "says no more"])
+def test_on_the_loopback_either_is_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """TCP does not say whether a client has left or only has nothing more to say."""
+    monkeypatch.setenv("PEERPOST_CONTROL", "tcp")
+    home = tmp_path / "home"
+    home.mkdir(0o700)
+    with closing(Served(home)) as served:
+        where = json.loads(served.server.path.read_text())
+        with socket.create_connection(("127.0.0.1", where["port"]), timeout=20) as sock:
+            sock.sendall(where["token"].encode() + b'\n{"id":1,"method":"forever"}\n')
+            # With bytes left unread, its end would be a reset.
+            assert (
+                sock.recv(len(where["proof"]) + 1, socket.MSG_WAITALL).decode()
+                == where["proof"] + "\n"
+            )
+            assert served.fake.started.wait(20)
+            assert not served.fake.cancelled.is_set()
+            if how == "leaves":
+                sock.close()
+            else:
+                sock.shutdown(socket.SHUT_WR)
+            assert served.fake.cancelled.wait(20)
+
+
 def test_many_requests_pipelined(served: Served) -> None:
     count = MAX_REQUESTS * 5
     with served.raw() as sock:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from peerpost.store.tables import endings, outbox, transfers
-from tests.support.store_rig import NOW_MS, Rig
+from tests.support.store_rig import NOW_MS, Rig, add_upload
 
 FILE = bytes([9]) * 16
 
@@ -18,19 +18,7 @@ def bob(rig: Rig) -> str:
 
 
 def queued(rig: Rig, bob: str) -> outbox.Entry:
-    rig.write(
-        transfers.add_outgoing,
-        contact_id=bob,
-        file_id=FILE,
-        key=bytes(32),
-        chunk_log2=18,
-        name="report.pdf",
-        as_text=False,
-        size=1000,
-        finish=None,
-        source='{"path": "/somewhere"}',
-        now_ms=NOW_MS,
-    )
+    rig.write(add_upload, bob, FILE)
     return rig.queue_file(bob, FILE)
 
 

@@ -11,10 +11,10 @@ import apsw
 import pytest
 
 from peerpost.errors import NotFoundError, PeerpostError, UntrustedError
-from peerpost.store.tables import agreement, contacts, endings, inbox, outbox, transfers
+from peerpost.store.tables import agreement, contacts, endings, inbox, outbox
 from peerpost.wire import history
 from peerpost.wire import inner as wire
-from tests.support.store_rig import NOW_MS, Rig, chain, message, offer
+from tests.support.store_rig import NOW_MS, Rig, add_upload, chain, message, offer
 
 FILE_ID = bytes([7]) * 16
 THEIRS = bytes([3]) * 16
@@ -43,19 +43,7 @@ def _goes(db: apsw.Connection, contact_id: str) -> object:
 
 
 def _file_goes(db: apsw.Connection, contact_id: str) -> object:
-    transfers.add_outgoing(
-        db,
-        contact_id=contact_id,
-        file_id=FILE_ID,
-        key=bytes(32),
-        chunk_log2=18,
-        name="a",
-        as_text=False,
-        size=1,
-        finish=None,
-        source="{}",
-        now_ms=NOW_MS,
-    )
+    add_upload(db, contact_id, FILE_ID)
     return _goes(db, contact_id)
 
 
