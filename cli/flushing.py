@@ -11,6 +11,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
+from peerpost import system
+
 __all__ = ["Flusher"]
 
 _THREADS = 32
@@ -40,7 +42,7 @@ class Flusher:
     def _flush(self, fd: int) -> None:
         try:
             try:
-                os.fsync(fd)
+                system.fsync(fd)
             finally:
                 os.close(fd)
         except OSError as error:

@@ -128,7 +128,7 @@ class Folder:
     def sync(self) -> None:
         """Make its names, rights and time survive a power cut; Windows does that by itself."""
         if self._fd is not None:
-            os.fsync(self._fd)
+            system.fsync(self._fd)
 
     def set_mode(self, mode: int) -> None:
         """Set the rights of the folder itself exactly; the umask does not apply."""

@@ -60,7 +60,7 @@ def is_stdout(fd: int) -> bool:
 def settle(fd: int, out: str) -> None:
     """Flush what was written to the disk, if there is one behind it. Raises StorageError."""
     try:
-        os.fsync(fd)
+        system.fsync(fd)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS, errno.EBADF):
             raise StorageError(f"cannot write {out}: {error.strerror}") from None
@@ -140,7 +140,7 @@ def target(out: str, *, force: bool, mode: int = 0o666) -> Iterator[int]:
     try:
         try:
             yield fd
-            os.fsync(fd)
+            system.fsync(fd)
         finally:
             os.close(fd)
         _give_name(draft, path, force=force)

@@ -26,6 +26,7 @@ __all__ = [
     "appends",
     "fdatasync",
     "forget_cached",
+    "fsync",
     "fsync_dir",
     "is_read_only",
     "open_private",
@@ -106,17 +107,24 @@ def pwritev(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
         return os.write(fd, buffers[0])
 
 
-def fdatasync(fd: int) -> None:
-    """Make a file's content survive a power cut."""
+def fsync(fd: int) -> None:
+    """Make a file, with its rights and times, survive a power cut. Raises OSError."""
     if sys.platform == "darwin":
         import fcntl
 
-        # fsync there leaves the data in the drive's cache (fsync(2), Darwin).
-        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
-    elif sys.platform != "win32":
-        os.fdatasync(fd)
+        # fsync alone leaves the data in the drive's cache there (fsync(2), Darwin). Some file systems cannot flush it.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(fd)
+
+
+def fdatasync(fd: int) -> None:
+    """Make a file's content survive a power cut. Raises OSError."""
+    if sys.platform in ("darwin", "win32"):
+        fsync(fd)
     else:
-        os.fsync(fd)
+        os.fdatasync(fd)
 
 
 def fsync_dir(folder: Path) -> None:
@@ -125,7 +133,7 @@ def fsync_dir(folder: Path) -> None:
         return
     fd = os.open(folder, os.O_RDONLY | O_DIRECTORY | OPEN)
     try:
-        os.fsync(fd)
+        fsync(fd)
     finally:
         os.close(fd)
 
@@ -213,7 +221,7 @@ def write_file_durably(path: Path, data: bytes) -> None:
         with contextlib.closing(os.fdopen(fd, "wb")) as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            fsync(file.fileno())
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)

@@ -158,7 +158,7 @@ class Unsealing:
                 if row.mtime_s is not None:
                     with suppress(OSError, OverflowError):
                         os.utime(fd, (row.mtime_s, row.mtime_s))
-                os.fsync(fd)
+                system.fsync(fd)
             except BaseException:
                 draft.unlink(missing_ok=True)
                 raise
