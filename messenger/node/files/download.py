@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from peerpost.errors import PeerpostError, ProtocolError, StorageError, StoreFullError
-from peerpost.node.clock import now_ms
 from peerpost.node.machine_trace import traced
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol import transfer as commands
@@ -46,6 +44,7 @@ class Download:
 
     def __init__(self, services: Services, row: rows.Transfer, folder: Path) -> None:
         self._services = services
+        self._now_s = services.clock.monotonic_s
         self._row = row
         self._part = Part(folder, row)
         self._room = Room(folder, reserve_bytes=services.config.storage.min_free)
@@ -70,7 +69,7 @@ class Download:
         """It is longer than what was accepted: the user is asked, and another Download goes on."""
         self._peer_pause: wire.Pause | None = None
         self.ended = asyncio.Event()
-        self._meter = Meter()
+        self._meter = Meter(clock=services.clock)
 
     @property
     def row(self) -> rows.Transfer:
@@ -128,7 +127,7 @@ class Download:
             return
         self._session = session
         if self._machine is not None:
-            self._machine.session_up(time.monotonic())
+            self._machine.session_up(self._now_s())
             self._wake.set()
         elif self._rests is not None:
             self._say_paused(self._rests)
@@ -145,7 +144,7 @@ class Download:
     def on_segments(self, segments: Iterable[Segment]) -> None:
         """Take pieces of chunks."""
         if self._machine is not None:
-            now_s = time.monotonic()
+            now_s = self._now_s()
             for segment in segments:
                 self._machine.on_segment(segment, now_s)
             if self._machine.wants_care:
@@ -185,7 +184,7 @@ class Download:
         self._row = dataclasses.replace(self._row, peer_pause=reason)
         self._meter.reset()
         if self._machine is not None:
-            self._machine.on_pause(message, time.monotonic())
+            self._machine.on_pause(message, self._now_s())
             self._wake.set()
 
     def pause(self, reason: str) -> None:
@@ -200,7 +199,7 @@ class Download:
         """Go on after `pause`."""
         self._pause_reason = None
         if self._machine is not None:
-            self._machine.resume(time.monotonic())
+            self._machine.resume(self._now_s())
             self._wake.set()
 
     # -- the machine
@@ -221,17 +220,19 @@ class Download:
 
     async def _drive(self, machine: Receiving) -> None:
         self._machine, self._error, self._rests = machine, None, None
-        alarm = self._alarm = Alarm(lambda: machine.next_timer_s, lambda _: self._wake.set())
+        alarm = self._alarm = Alarm(
+            lambda: machine.next_timer_s, lambda _: self._wake.set(), self._services.clock
+        )
         if self._pause_reason is not None:
             machine.pause(self._pause_reason)
         if self._session is not None:
-            machine.session_up(time.monotonic())
+            machine.session_up(self._now_s())
         if self._peer_pause is not None:
-            machine.on_pause(self._peer_pause, time.monotonic())
+            machine.on_pause(self._peer_pause, self._now_s())
         if self._cancel_reason is not None:
             machine.cancel(self._cancel_reason)
         while True:
-            for command in machine.take(time.monotonic()):
+            for command in machine.take(self._now_s()):
                 await self._carry_out(machine, command)
             if machine.ended or (self._exceeded and not machine.checking):
                 break
@@ -246,7 +247,7 @@ class Download:
                 have=machine.have, progress_bytes=machine.progress_bytes, finish=None
             )
             await self._checkpoint(machine, here)
-        for command in machine.take(time.monotonic()):
+        for command in machine.take(self._now_s()):
             await self._carry_out(machine, command)
 
     async def _rest(self, error: Exception) -> bool:
@@ -317,7 +318,7 @@ class Download:
         alarm.look()
         await self._wake.wait()
         self._wake.clear()
-        due_s, now_s = machine.next_timer_s, time.monotonic()
+        due_s, now_s = machine.next_timer_s, self._now_s()
         if due_s is not None and due_s <= now_s:
             machine.on_timer(now_s)  # Not in the timer's callback: errors are handled here.
 
@@ -359,7 +360,7 @@ class Download:
             machine.store_failed([chunk.index for chunk in chunks], said(error))
             self._pause(machine, error)
         else:
-            machine.verified([chunk.index for chunk in good], bad, time.monotonic())
+            machine.verified([chunk.index for chunk in good], bad, self._now_s())
             self._room.wrote()
             if self._part.wrote(len(good) << self._row.chunk_log2):
                 self._write("flush", self._in_thread(self._part.flush))
@@ -390,8 +391,9 @@ class Download:
         end = End(size=finish.size, count=finish.count, root=finish.root)
         try:
             await self._in_thread(self._part.finish, end)
+            now_ms = self._services.clock.now_ms()
             await self._services.store.write(
-                plain.arrive, self._row, finish, now_ms(), plainly=self._services.plainly
+                plain.arrive, self._row, finish, now_ms, plainly=self._services.plainly
             )
         except ProtocolError as error:
             machine.finalize_failed(error.message)
@@ -414,7 +416,7 @@ class Download:
         await self._trouble(error.message)
         await self._room.wait(error, self._lacking_bytes, give_up=self.ended)
         if not self.paused and machine is self._machine:
-            machine.resume(time.monotonic())
+            machine.resume(self._now_s())
             self._wake.set()
 
     async def _trouble(self, cause: str | None) -> None:

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import logging
 import random  # noqa: TID251 - full jitter needs no secrecy
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ import apsw
 
 from peerpost.errors import PeerpostError, RefusedError, TransientError
 from peerpost.node.causes import cause_of
-from peerpost.node.clock import now_ms
 from peerpost.node.machine_trace import traced
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol import transfer as commands
@@ -86,7 +84,7 @@ class Upload:
             self._machine.pause(self._paused)
         self._had_bytes: int | None = None
         """How much the receiver last said it has. What we have sent says less: it may sit in buffers, or be lost."""
-        self._meter = Meter(kept=2)
+        self._meter = Meter(kept=2, clock=services.clock)
         self._reading = Reading(services, spool, row, pipe, given_up=lambda: self._machine.ended)
         self.trouble: Trouble | None = None
         """Set while it is suspended after a failure of ours, until the next try."""
@@ -177,7 +175,7 @@ class Upload:
                 self._machine.on_refuse(message.reason)
             case wire.Pull():
                 self._note_had(message)
-                self._machine.on_pull(message, time.monotonic())
+                self._machine.on_pull(message, self._services.clock.monotonic_s())
             case wire.Complete():
                 self._machine.on_complete()
         if self._machine.accepted and self._row.state == "offered":
@@ -386,7 +384,7 @@ class Upload:
             return
         wait_s = self._backoff.next_wait_s(random.random(), queued=True)  # noqa: S311
         log.warning("%s is suspended, again in %.1f s: %s", self._row.id, wait_s, cause_of(error))
-        self.trouble = Trouble(cause_of(error), time.monotonic() + wait_s)
+        self.trouble = Trouble(cause_of(error), self._services.clock.monotonic_s() + wait_s)
         self._keep("try-again", lambda: self._try_again(wait_s))
 
     async def _try_again(self, wait_s: float) -> None:
@@ -406,7 +404,7 @@ class Upload:
     # -- the end
 
     async def _delivered(self) -> None:
-        row = self._row
+        row, now_ms = self._row, self._services.clock.now_ms
         await self._recorded(
             lambda db: endings.delivered(db, row.contact_id, row.file_id, now_ms())
         )
