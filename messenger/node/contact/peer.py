@@ -48,8 +48,8 @@ TIE_S = 3.0
 takes, and shorter than a restart."""
 
 LOOK_AGAIN_DIALS = 16
-"""When something waits in the outbox, this many dials go by before it is checked again: by then it may have been
-cancelled or expired."""
+"""When something waits for the contact, this many dials go by before that is checked again: the file that was waited
+for may have been given up. (A message that was gives way to a tombstone, which waits as it did.)"""
 WARN_EVERY_S = 60.0
 """The log names a contact that is not served at most once in this time."""
 COMING_S = 5.0
