@@ -43,7 +43,7 @@ BEGUN_S = 1000.0
 STUCK_S = 20.0
 """How long, in real time, a loop waits for its threads before the test fails."""
 
-LONGEST_S = 60.0
+LONGEST_S = 30.0
 """How long, in real time, a loop may run. A test that waits for ever runs fast here, and pytest's own limit, an
 exception in some callback, would not end it."""
 UNKNOWN_S = 1.0

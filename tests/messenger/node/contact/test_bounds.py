@@ -117,7 +117,7 @@ async def test_who_does_not_finish_hello_in_time_is_shown_out(tmp_path: Path, sa
         if says == "half a frame":
             stream = await connection.open_stream(HELLO_PROTOCOL)
             await stream.write(b"\0\0\1\0half")
-        await connection.wait_closed()
+        await asyncio.wait_for(connection.wait_closed(), 2 * HELLO_TIMEOUT_S)
         assert running().time() - begun_s == pytest.approx(HELLO_TIMEOUT_S, abs=0.05)
         assert bob.peer.session is session, "the session that there was goes on"
 
@@ -127,7 +127,7 @@ async def test_who_does_not_open_its_lanes_in_time_is_shown_out(tmp_path: Path) 
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         session = session_of(bob)
         connection, begun_s = await hello(alice, bob), running().time()
-        await connection.wait_closed()
+        await asyncio.wait_for(connection.wait_closed(), 2 * LANES_TIMEOUT_S)
         assert running().time() - begun_s == pytest.approx(LANES_TIMEOUT_S, abs=0.05)
         assert bob.peer.session is session, "the session that there was goes on"
 

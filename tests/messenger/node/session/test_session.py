@@ -124,7 +124,7 @@ async def test_who_is_told_and_does_not_go_is_left(tmp_path: Path) -> None:
         await until(lambda: broken.cause is not None)
         network.partition({alice.transport.peer_id}, {bob.transport.peer_id})
         begun_s = now_s()
-        await broken.connection.wait_closed()
+        await asyncio.wait_for(broken.connection.wait_closed(), 10 * PARTING_S)
         assert now_s() - begun_s == pytest.approx(PARTING_S, abs=0.02)
         network.heal()
 
