@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +20,13 @@ from peerpost.store.tables import transfers as transfer_rows
 from peerpost.wire import history
 from peerpost.wire import inner as wire
 from tests.support.network_rig import acquainted, until
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on a loop of its own."""
-
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
+from tests.support.virtual_time import on_virtual_time
 
 
 @pytest.mark.parametrize(
     "error", [StoreFullError("the disk is full"), OSError(5, "EIO"), KeyError("x")]
 )
-@in_loop
+@on_virtual_time
 async def test_a_duty_begins_again_after_every_failure(error: Exception) -> None:
     now_s, waits, calls = 0.0, [], 0
 
@@ -64,7 +53,7 @@ async def test_a_duty_begins_again_after_every_failure(error: Exception) -> None
     assert waits[-1] < 31
 
 
-@in_loop
+@on_virtual_time
 async def test_messages_expire_after_the_store_was_full_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,7 +73,7 @@ async def test_messages_expire_after_the_store_was_full_once(
         await until(lambda: calls > 4)
 
 
-@in_loop
+@on_virtual_time
 async def test_a_contact_is_called_again_after_an_unforeseen_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +93,7 @@ async def test_a_contact_is_called_again_after_an_unforeseen_error(
         await until(lambda: alice.delivered(entry))
 
 
-@in_loop
+@on_virtual_time
 async def test_transfers_are_resumed_after_an_unforeseen_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,7 +116,7 @@ async def test_transfers_are_resumed_after_an_unforeseen_error(
         assert alice.peer.session is first
 
 
-@in_loop
+@on_virtual_time
 async def test_a_session_whose_commit_is_not_followed_up_ends_and_another_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +138,7 @@ async def test_a_session_whose_commit_is_not_followed_up_ends_and_another_begins
         assert bob.peer.session is not session
 
 
-@in_loop
+@on_virtual_time
 async def test_a_stream_that_meets_an_unforeseen_error_fails_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +156,7 @@ async def test_a_stream_that_meets_an_unforeseen_error_fails_and_says_so(
         assert told == ["internal error: ZeroDivisionError()"]
 
 
-@in_loop
+@on_virtual_time
 async def test_a_session_ends_that_cannot_say_what_it_has_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
