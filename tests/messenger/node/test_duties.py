@@ -64,6 +64,7 @@ async def test_a_duty_begins_again_after_every_failure(error: Exception) -> None
     assert waits[-1] < 31
 
 
+@pytest.mark.slow
 @in_loop
 async def test_messages_expire_after_the_store_was_full_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

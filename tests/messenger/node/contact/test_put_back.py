@@ -118,6 +118,7 @@ async def test_a_sender_put_back_loses_nothing_and_says_nothing_twice(
         assert await shown(bob) == [*before, *fresh, "and on"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", ["nothing", "a text"])
 @pytest.mark.parametrize("held", ["some", "nothing"])
 async def test_a_receiver_put_back_after_its_sender_gets_again_what_it_had_under_older_numbers(
@@ -229,6 +230,7 @@ async def test_a_receiver_put_back_gets_again_what_it_lacks(
         await until(lambda: is_told(alice, "theirs"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [history.AGAIN, history.BACK, history.RENEWED, history.HEARD])
 async def test_both_are_told_although_sessions_end_before_it_is_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str

@@ -43,6 +43,7 @@ async def test_texts_wait_while_the_quota_is_used_up_and_come_once_there_is_room
         assert item.body == b"hello"
 
 
+@pytest.mark.slow
 async def test_who_asks_and_does_not_read_is_read_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

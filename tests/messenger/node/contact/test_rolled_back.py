@@ -34,6 +34,7 @@ async def test_a_sender_behind_its_peer_sends_under_another_outbox_id(tmp_path: 
         assert len(await bob.received()) == 6
 
 
+@pytest.mark.slow
 async def test_who_doubts_our_numbers_again_and_again_is_told_so_and_served_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,6 +146,7 @@ def seq_of(somebody: Somebody) -> int:
     return decode_statement(somebody.home.me.signed.body).seq
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialer", [True, False])
 @pytest.mark.parametrize("moved", [True, False])
 async def test_a_home_put_back_from_a_copy_goes_on_after_what_its_contact_keeps(
