@@ -385,9 +385,11 @@ def demo_command(arguments: list[str]) -> int:
 
 
 def test_command(arguments: list[str]) -> int:
-    """Check style, types and behaviour, also on other Pythons; or on one: `test --python 3.13`."""
+    """Check style, types and behaviour, also on other Pythons; `test quick` in a minute; `test --python 3.13`."""
     if arguments and arguments[0].startswith("--python"):
         return tool("tests.pythons", *arguments)
+    if arguments[:1] == ["quick"]:
+        return lint_command([]) | pytest_command(["--quick", *arguments[1:]])
     steps = {"lint": lint_command, "types": types_command, "pytest": pytest_command}
     steps["other Pythons"] = lambda arguments: 0 if arguments else tool("tests.pythons")
     failed, times = list[str](), list[str]()
@@ -441,7 +443,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 
 def usage() -> str:
     """Return the help page, made of the table of commands."""
-    lines = [f"  {name:<8}{(c.__doc__ or '').splitlines()[0]}" for name, c in COMMANDS.items()]
+    lines = [f"  {name:<10}{(c.__doc__ or '').splitlines()[0]}" for name, c in COMMANDS.items()]
     return "\n".join(["usage: python3 dev.py COMMAND [ARGUMENTS]", "", *lines])
 
 

@@ -62,6 +62,7 @@ def test_an_old_diagram_is_noticed() -> None:
     assert diagrams.render(old) == TEXT
 
 
+@pytest.mark.slow
 def test_every_file_and_function_that_it_names_exists() -> None:
     assert missing(TEXT) == []
 

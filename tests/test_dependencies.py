@@ -9,6 +9,8 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -43,6 +45,7 @@ def imported() -> set[str]:
     return {normal(brings[module][0]) for module in found if module in brings}
 
 
+@pytest.mark.slow
 def test_dependencies() -> None:
     assert imported() - declared() == set()
     assert declared() - imported() == set()

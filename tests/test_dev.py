@@ -52,6 +52,7 @@ def test_settings_of_pip_that_would_move_the_installation_are_dropped(
     assert env["PATH"].split(os.pathsep)[0] == str(dev.BIN)
 
 
+@pytest.mark.slow
 @posix
 def test_an_interpreter_that_exists_and_does_not_run_is_passed_over(
     dev: ModuleType, tmp_path: Path
@@ -75,6 +76,7 @@ def test_an_unsupported_version_is_told_what_to_install(
         dev.settle_interpreter()
 
 
+@pytest.mark.slow
 @posix
 def test_another_interpreter_takes_over_with_the_same_arguments(tmp_path: Path) -> None:
     other = script(
@@ -95,6 +97,7 @@ def test_another_interpreter_takes_over_with_the_same_arguments(tmp_path: Path) 
     assert f"going on with {other}" in done.stderr
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("compiler", ["false", "true", "/nowhere/cc -O2"])
 def test_what_does_not_compile_is_named(
@@ -104,6 +107,7 @@ def test_what_does_not_compile_is_named(
     assert dev.compiler_problem().startswith(f"{compiler!r} does not compile")
 
 
+@pytest.mark.slow
 @posix
 def test_headers_that_are_missing_are_named(
     dev: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -251,10 +251,12 @@ def faults(root: Path) -> list[str]:
     return [fault.replace(f"{root}/", "") for fault in found]
 
 
+@pytest.mark.slow
 def test_the_layers_of_this_tree() -> None:
     assert faults(ROOT) == []
 
 
+@pytest.mark.slow
 def test_no_two_modules_import_each_other() -> None:
     assert circles(ROOT) == []
 
@@ -267,6 +269,7 @@ def test_a_circle_is_found(tmp_path: Path) -> None:
     assert circles(tmp_path) == [["peerpost.node.a", "peerpost.node.c", "peerpost.store.b"]]
 
 
+@pytest.mark.slow
 def test_nothing_else_imports_by_the_name_of_a_folder() -> None:
     for path in [*(ROOT / "tests").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]:
         tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
@@ -381,6 +384,7 @@ def plant(path: Path, source: str) -> None:
     path.write_text(source + "\n", encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "program",
     [

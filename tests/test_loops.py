@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from peerpost.net.tcp.transport import LibP2PTransport
 from tests.support.net_rig import LOOPBACK, PROTOCOLS, everybody, on_loop, seed
 
@@ -46,6 +48,7 @@ def is_made_here(argument: ast.expr) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_no_loop_gathers_what_may_be_done() -> None:
     assert list(spinning(ast.parse(PLANTED))) == [4]
     found = {

@@ -82,6 +82,7 @@ def gone(text: str) -> Iterator[str]:
     )
 
 
+@pytest.mark.slow
 def test_every_place_that_is_named_exists() -> None:
     found = {}
     for path in SOURCES:

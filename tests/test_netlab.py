@@ -115,6 +115,7 @@ def datagrams(lab: Lab) -> Iterator[tuple[socket.socket, socket.socket]]:
         yield left, right
 
 
+@pytest.mark.slow
 @lab_here
 def test_the_round_trip_is_twice_the_delay() -> None:
     with Lab(Quality(delay_s=0.02)) as lab, datagrams(lab) as (left, right):
@@ -129,6 +130,7 @@ def test_the_round_trip_is_twice_the_delay() -> None:
     assert statistics.median(took) <= 0.05
 
 
+@pytest.mark.slow
 @lab_here
 def test_tcp_gets_the_rate_and_no_more() -> None:
     rate = 1_250_000
@@ -156,6 +158,7 @@ def test_tcp_gets_the_rate_and_no_more() -> None:
     assert 0.75 * rate <= pace <= rate
 
 
+@pytest.mark.slow
 @lab_here
 def test_loss_cut_and_a_new_address() -> None:
     with Lab(Quality(loss=0.3), Quality()) as lab:
@@ -185,6 +188,7 @@ def test_loss_cut_and_a_new_address() -> None:
             assert right.recv(100) == b"there"
 
 
+@pytest.mark.slow
 @lab_here
 def test_nothing_is_left_also_when_its_maker_is_killed() -> None:
     program = (
@@ -210,6 +214,7 @@ def test_nothing_is_left_also_when_its_maker_is_killed() -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @lab_here
 def test_a_process_inside_sees_only_the_link() -> None:
     with Lab(Quality()) as lab:

@@ -26,6 +26,7 @@ def test_what_is_claimed_is_one_list() -> None:
     assert project["requires-python"] == f">={first},<{after}"
 
 
+@pytest.mark.slow
 @posix
 def test_one_that_does_not_run_is_passed_over_for_one_of_pyenv(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -59,6 +59,7 @@ def knowledge(source: str) -> Iterator[str]:
             yield f"{node.func.id}({node.args[0].id}, ...)"
 
 
+@pytest.mark.slow
 def test_only_one_place_asks_which_system_it_runs_on() -> None:
     found = {
         place: known
@@ -236,6 +237,7 @@ print(came)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_reaches_the_waiting_thread_without_being_blocked(number: signal.Signals) -> None:
     """The main thread is busy, as with a blocked loop."""

@@ -65,6 +65,7 @@ def test_invite_prints_the_ticket_and_nothing_else(node: FakeNode, shell: Shell)
     assert json.loads(shell("contacts", "invite", "bob", "--json").out)["ticket"] == "PP1ABC"
 
 
+@pytest.mark.slow
 def test_add(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
     node.answers["contacts.add"] = {"id": "c1", "name": "alice", "state": "pending"}
     ran = shell("contacts", "add", "alice", " PP1ABC\n")
@@ -286,6 +287,7 @@ def test_node_status_and_stop(home: Path, shell: Shell) -> None:
     assert (ran.code, ran.err) == (0, "The node is not running.\n")
 
 
+@pytest.mark.slow
 def test_node_stop_waits(node: FakeNode, shell: Shell) -> None:
     with subprocess.Popen(["sleep", "0.3"]) as child:
         node.answers["node.stop"] = {"state": "stopping", "pid": 1}
@@ -314,6 +316,7 @@ def test_the_first_process_of_a_container_is_not_to_be_killed(
     assert "kill -9" not in ran.err
 
 
+@pytest.mark.slow
 def test_what_has_the_number_of_a_node_that_is_gone_is_not_waited_for() -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
         try:
@@ -408,11 +411,13 @@ def test_config(home: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> No
         assert "'level'" in ran.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
 def test_completion_script(shell: Shell, name: str) -> None:
     assert "_PEERPOST_COMPLETE" in shell("completion", name).out
 
 
+@pytest.mark.slow
 def test_completion_knows_commands_and_contacts(node: FakeNode, shell: Shell) -> None:
     node.answers["contacts.list"] = [{"name": "bob"}, {"name": "alice"}]
 
@@ -437,6 +442,7 @@ def test_completion_knows_commands_and_contacts(node: FakeNode, shell: Shell) ->
     assert complete("peerpost send-net --contact b", 3) == ["bob"]
 
 
+@pytest.mark.slow
 def test_completion_starts_no_node_where_there_is_no_store(home: Path, shell: Shell) -> None:
     done = shell.process(
         _PEERPOST_COMPLETE="bash_complete",

@@ -84,6 +84,7 @@ def test_a_code_that_does_not_fit_is_not_drawn(
     assert ("No QR code: it takes 49 columns" in ran.err) is not fits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("columns", "lines", "fits"),
     [(80, 24, False), (80, 32, False), (80, 33, True), (60, 35, False), (60, 36, True)],
@@ -108,6 +109,7 @@ def test_on_a_terminal_all_of_a_code_is_in_sight_or_there_is_none(
     assert not drawn if not fits else _scanned(drawn) == ticket
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_tickets_in_files_as_editors_and_shells_write_them(
     node: FakeNode, shell: Shell, tmp_path: Path, encoding: str

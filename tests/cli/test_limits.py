@@ -41,6 +41,7 @@ def test_what_was_set_is_said_in_full(
     assert shell("--quiet", "limits", "set", "--up", rate).err == ""
 
 
+@pytest.mark.slow
 def test_what_was_set_is_a_row_of_the_table(node: FakeNode, shell: Shell) -> None:
     row = {"contact": "nas", "up_bytes_s": None, "down_bytes_s": 20_000_000, "schedule": None}
     node.answers |= {"limits.set": row, "limits.show": [row]}

@@ -176,6 +176,7 @@ def test_no_spawn_and_no_identity(home: Path, shell: Shell) -> None:
     assert sorted(home.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_reader_that_leaves_is_no_error(node: FakeNode) -> None:
     node.answers["contacts.list"] = [{"id": str(n), "name": "x" * 100} for n in range(5000)]
     command = [*PEERPOST, "--home", str(node.home), "contacts", "list"]
@@ -188,6 +189,7 @@ def test_reader_that_leaves_is_no_error(node: FakeNode) -> None:
         assert process.wait(60) == 141
 
 
+@pytest.mark.slow
 def test_full_disk_behind_stdout(node: FakeNode) -> None:
     node.answers["contacts.list"] = [{"id": "x", "name": "bob"}]
     with Path("/dev/full").open("w") as full:
@@ -202,6 +204,7 @@ def test_full_disk_behind_stdout(node: FakeNode) -> None:
     assert done.stderr == b"error: cannot write: No space left on device\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_command_that_only_looks_without_a_word(
     node: FakeNode, number: int, code: int
@@ -235,6 +238,7 @@ def loaded(arguments: list[str], home: Path) -> set[str]:
     return set(json.loads(done.stderr.splitlines()[-1]))
 
 
+@pytest.mark.slow
 def test_start_up_loads_nothing_heavy(node: FakeNode) -> None:
     node.answers["contacts.list"] = [{"id": "x", "name": "bob", "last_seen": None}]
     node.answers["send-net"] = Events(
@@ -244,6 +248,7 @@ def test_start_up_loads_nothing_heavy(node: FakeNode) -> None:
         assert not HEAVY & loaded(arguments, node.home), arguments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["contacts", "list"]])
 def test_start_up_is_quick(node: FakeNode, arguments: list[str]) -> None:
     node.answers["contacts.list"] = [{"id": "x", "name": "bob"}]
@@ -260,6 +265,7 @@ def test_start_up_is_quick(node: FakeNode, arguments: list[str]) -> None:
     assert min(took(command) for _ in range(5)) <= 3 * min(took(bare) for _ in range(5))
 
 
+@pytest.mark.slow
 def test_help_page_whose_reader_leaves() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)

@@ -89,6 +89,7 @@ async def _answers(home: Path) -> None:
     found.close()
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_real_one(tmp_path: Path) -> None:
     home = tmp_path / "home"

@@ -127,6 +127,7 @@ print("after")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 @pytest.mark.parametrize("size", [(24, 80), (50, 120), (15, 40)])
 def test_what_is_printed_beside_bars_stays(count: int, size: tuple[int, int]) -> None:

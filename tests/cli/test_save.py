@@ -82,6 +82,7 @@ def read_by(fifo: Path, *arguments: str, shell: Shell) -> tuple[int, bytes]:
         return ran.code, reader.communicate(timeout=20)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("force", [(), ("--force",)])
 @pytest.mark.parametrize("directory", [False, True])
 def test_what_is_no_file_is_written_to_and_stays(
@@ -98,6 +99,7 @@ def test_what_is_no_file_is_written_to_and_stays(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fifo", "home"]
 
 
+@pytest.mark.slow
 def test_a_link_to_what_is_no_file_is_written_through_by_force_alone(
     node: FakeNode, shell: Shell, tmp_path: Path
 ) -> None:
@@ -117,6 +119,7 @@ def test_a_link_to_what_is_no_file_is_written_through_by_force_alone(
     assert (tmp_path / "null").is_symlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("force", [(), ("--force",)])
 @pytest.mark.parametrize("out", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/fd/7"])
 @pytest.mark.parametrize("kind", ["pipe", "file"])
@@ -214,6 +217,7 @@ def test_save_that_fails_leaves_nothing(node: FakeNode, shell: Shell, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
+@pytest.mark.slow
 def test_save_that_is_terminated_leaves_nothing(
     node: FakeNode, shell: Shell, tmp_path: Path
 ) -> None:
@@ -234,6 +238,7 @@ def test_save_that_is_terminated_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
+@pytest.mark.slow
 def test_save_to_stdout(node: FakeNode, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     node.answers["inbox.save"] = saver(b"\x00\x1b raw")
     assert shell.process("inbox", "save", "k3", "--out", "-").stdout == b"\x00\x1b raw"

@@ -157,6 +157,7 @@ def test_into_a_folder(node: FakeNode, shell: Shell, work: Path) -> None:
     assert (work / "mine" / "one").read_bytes() == b"1"
 
 
+@pytest.mark.slow
 def test_what_goes_into_a_device_is_not_moved(node: FakeNode, shell: Shell, work: Path) -> None:
     Inbox(node)
     os.mkfifo(work / "fifo")

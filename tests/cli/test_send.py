@@ -90,6 +90,7 @@ def test_send_files(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
     assert node.params["file"]["name"] == "other"
 
 
+@pytest.mark.slow
 def test_more_files_than_may_be_open(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
     node.answers["send-net"] = received
     for number in range(300):
@@ -120,6 +121,7 @@ def test_a_file_that_goes_before_its_turn(node: FakeNode, shell: Shell, tmp_path
     assert "there is no file" in ran.err
 
 
+@pytest.mark.slow
 def test_a_stream_among_files_is_read_once(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
     node.answers["send-net"] = received
     (tmp_path / "a").write_text("file")
@@ -201,6 +203,7 @@ def test_file_without_permission(node: FakeNode, shell: Shell, tmp_path: Path) -
     assert shell("send", "--contact", "bob", "--file", str(tmp_path / "secret")).code == 66
 
 
+@pytest.mark.slow
 def test_send_short_text_from_stdin(node: FakeNode, shell: Shell) -> None:
     node.answers["send-net"] = Events([], ENTRY)
     done = shell.process("send", "--contact", "bob", "-", stdin="grüße\n".encode())
@@ -210,6 +213,7 @@ def test_send_short_text_from_stdin(node: FakeNode, shell: Shell) -> None:
     assert done.returncode == 65
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data", [b"\xff\x00binary", b"x" * (60 << 10) + b"y", b"long" * 300_000], ids=len
 )
@@ -241,6 +245,7 @@ def test_send_stream_from_stdin(
     }
 
 
+@pytest.mark.slow
 def test_send_named_stdin_is_a_stream_however_short(node: FakeNode, shell: Shell) -> None:
     node.answers["send-net"] = received
     done = shell.process("send", "--contact", "bob", "-", "--name", "a.txt", "--json", stdin=b"hi")
@@ -248,6 +253,7 @@ def test_send_named_stdin_is_a_stream_however_short(node: FakeNode, shell: Shell
     assert node.params["stream"]["name"] == "a.txt"
 
 
+@pytest.mark.slow
 def test_refused_stream_does_not_wait_for_stdin(node: FakeNode, shell: Shell) -> None:
     node.answers["send-net"] = NotFoundError("no contact named 'bob'")
     read_end, write_end = os.pipe()
@@ -262,6 +268,7 @@ def test_refused_stream_does_not_wait_for_stdin(node: FakeNode, shell: Shell) ->
     os.close(write_end)
 
 
+@pytest.mark.slow
 def test_send_through_a_fifo(node: FakeNode, shell: Shell, tmp_path: Path) -> None:
     node.answers["send-net"] = received
     os.mkfifo(tmp_path / "fifo")

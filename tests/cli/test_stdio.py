@@ -37,6 +37,7 @@ def sent(node: FakeNode) -> list[dict[str, Any]]:
     return [params for method, params in node.asked if method == "send-net"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("streams", "code"),
     [
@@ -68,6 +69,7 @@ def test_what_is_sent_is_said_to_be(node: FakeNode, streams: str, code: int, jso
         assert b"7hq2m" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_reader_who_leaves_a_command_that_acts(node: FakeNode) -> None:
     node.answers["send-net"] = Events([], ENTRY)
     done = sh(node.home, "{ sleep 1; peerpost send -c bob hi; echo code $? >&2; } | true")
@@ -75,6 +77,7 @@ def test_a_reader_who_leaves_a_command_that_acts(node: FakeNode) -> None:
     assert done.stderr.endswith(b"code 141\n")
 
 
+@pytest.mark.slow
 def test_all_is_sent_though_nothing_can_be_printed(node: FakeNode, tmp_path: Path) -> None:
     node.answers["send-net"] = lambda request: Events(
         [], ENTRY | {"id": request.params["file"]["name"]}
@@ -87,6 +90,7 @@ def test_all_is_sent_though_nothing_can_be_printed(node: FakeNode, tmp_path: Pat
     assert [name for name in "abc" if f": {name}  queued".encode() in done.stderr] == list("abc")
 
 
+@pytest.mark.slow
 def test_all_is_deleted_though_nothing_can_be_printed(node: FakeNode) -> None:
     pages = [[{"id": f"p{page}n{n}"} for n in range(size)] for page, size in ((0, 1000), (1, 3))]
     node.answers["inbox.older"] = {"count": 1003, "size": 1}
@@ -96,6 +100,7 @@ def test_all_is_deleted_though_nothing_can_be_printed(node: FakeNode) -> None:
     assert done.stderr.count(b"error: it was done") == 2
 
 
+@pytest.mark.slow
 def test_what_was_saved_is_said_to_be(node: FakeNode, tmp_path: Path) -> None:
     node.answers["inbox.save"] = {"id": "k3f9", "name": None, "size": 0, "blake2b": None}
     done = sh(node.home, f"peerpost inbox save k3f9 --out {tmp_path}/new >&-")
@@ -103,6 +108,7 @@ def test_what_was_saved_is_said_to_be(node: FakeNode, tmp_path: Path) -> None:
     assert (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("json_", ["", "--json"])
 def test_what_was_made_is_said_whole(node: FakeNode, json_: str) -> None:
     node.answers["identity.new"] = {"id": "x", "name": "alice", "fingerprint": "abc def"}
@@ -112,6 +118,7 @@ def test_what_was_made_is_said_whole(node: FakeNode, json_: str) -> None:
     assert (b"{" in done.stderr) == (json_ == "--json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streams", [">&-", "1</dev/null", ">/dev/full"])
 @pytest.mark.parametrize("command", ["contacts list", "--help", "--version", "config path"])
 def test_what_only_looks_fails_plainly(node: FakeNode, command: str, streams: str) -> None:
@@ -121,6 +128,7 @@ def test_what_only_looks_fails_plainly(node: FakeNode, command: str, streams: st
     assert re.fullmatch(rb"error: cannot write: [\w ]+\n", done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streams", ["<&-", "0>/dev/null"])
 @pytest.mark.parametrize(
     "command", ["send -c bob -", "send -c bob --name x -", "contacts add bob -"]
@@ -146,6 +154,7 @@ def nonblocking(kind: str) -> tuple[int, int]:
     return ends
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
 @pytest.mark.parametrize("env", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("json_", [(), ("--json",)], ids=["table", "json"])
@@ -164,6 +173,7 @@ def test_no_row_is_lost_in_what_does_not_wait(
     assert re.findall(rb"\bn\d+\b", found) == [b"n%d" % n for n in range(3000)]
 
 
+@pytest.mark.slow
 def test_a_long_text_into_what_does_not_wait(node: FakeNode) -> None:
     pieces = [f"{n:0>9}\n" * 1000 for n in range(50)]
     item = {"id": "k3f9", "kind": "text"}
@@ -179,6 +189,7 @@ def test_a_long_text_into_what_does_not_wait(node: FakeNode) -> None:
     assert found.endswith("".join(pieces).encode())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [5, 200_000])
 def test_input_that_does_not_wait(node: FakeNode, size: int) -> None:
     def received(request: Request) -> Any:
@@ -202,6 +213,7 @@ def test_input_that_does_not_wait(node: FakeNode, size: int) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_no_file_gets_the_number_of_a_closed_stream(shell: Shell) -> None:
     program = (
         "import os, sys\nfrom peerpost import stdio\nstdio.take_over()\n"
@@ -216,6 +228,7 @@ def test_no_file_gets_the_number_of_a_closed_stream(shell: Shell) -> None:
         assert done.returncode == 0, closed
 
 
+@pytest.mark.slow
 def test_save_whose_reader_leaves_ends_as_any_program_does(node: FakeNode) -> None:
     node.answers["inbox.save"] = ReaderLeftError("it has left")
     done = sh(node.home, "peerpost inbox save k3f9 --out -")

@@ -44,6 +44,7 @@ def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", WORDS)
 @pytest.mark.parametrize(
     "modules", [("peerpost.cli", "click"), ("peerpost.cli", "json"), ("peerpost.node", "argparse")]
@@ -82,6 +83,7 @@ def test_no_traceback_while_modules_are_loaded(
         assert err == b"Interrupted. Nothing was done\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [("--json",), ()])
 def test_a_command_that_has_asked_for_nothing_says_so(
     home: Path, tmp_path: Path, options: tuple[str, ...]
@@ -109,6 +111,7 @@ def test_a_command_that_has_asked_for_nothing_says_so(
         assert err == "Interrupted. Nothing was done\n"
 
 
+@pytest.mark.slow
 def test_the_installed_command_begins_where_signals_are_heeded_first() -> None:
     from importlib.metadata import entry_points
 
@@ -121,6 +124,7 @@ def test_the_installed_command_begins_where_signals_are_heeded_first() -> None:
     assert done.stdout == b"False False\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", WORDS)
 @pytest.mark.parametrize("options", [(), ("-q",), ("--json",), ("--json", "-q")])
 def test_whoever_is_typing_hears_that_nothing_was_sent(
@@ -145,6 +149,7 @@ def test_whoever_is_typing_hears_that_nothing_was_sent(
         assert err == "Interrupted. Nothing was sent\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", WORDS)
 @pytest.mark.parametrize("options", [(), ("--json",), ("-q", "--json")])
 def test_whoever_stops_waiting_is_told_what_goes_on(
@@ -200,6 +205,7 @@ def at_terminal(home: Path, question: bytes, keys: bytes, *arguments: str) -> tu
         os.close(theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", [b"\x03", b"\x04"], ids=["Ctrl-C", "Ctrl-D"])
 def test_a_question_that_is_not_answered(node: FakeNode, keys: bytes) -> None:
     node.answers["contacts.show"] = {"id": "x", "name": "bob"}
@@ -214,6 +220,7 @@ def test_a_question_that_is_not_answered(node: FakeNode, keys: bytes) -> None:
     assert {method for method, _ in node.asked} == {"contacts.show", "inbox.older"}
 
 
+@pytest.mark.slow
 def test_typing_a_text_on_a_terminal(home: Path) -> None:
     code, shown = at_terminal(home, b"Ctrl-D on", b"half a wo\x03", "send", "-c", "bob", "-")
     assert (code, shown.rpartition("^C")[2]) == (130, "\r\nInterrupted. Nothing was sent\r\n")
@@ -229,6 +236,7 @@ def slowly(answer: Any, seconds: float) -> Callable[[Any], Any]:
     return give
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", WORDS)
 def test_an_answer_that_is_due_is_waited_for(node: FakeNode, number: signal.Signals) -> None:
     node.answers["send-net"] = slowly(ENTRY, 0.8)
@@ -248,6 +256,7 @@ def test_an_answer_that_is_due_is_waited_for(node: FakeNode, number: signal.Sign
         assert json.loads(err) == {"error": said}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", WORDS)
 def test_what_was_not_answered_is_said_to_be_unknown(
     node: FakeNode, number: signal.Signals
@@ -268,6 +277,7 @@ def test_what_was_not_answered_is_said_to_be_unknown(
         assert "peerpost sent list" in err
 
 
+@pytest.mark.slow
 def test_a_second_signal_that_is_meant_ends_the_waiting_for_an_answer(node: FakeNode) -> None:
     node.answers["send-net"] = slowly(ENTRY, 20)
     with started(node.home, "send", "-c", "bob", "hi") as process:
@@ -282,6 +292,7 @@ def test_a_second_signal_that_is_meant_ends_the_waiting_for_an_answer(node: Fake
     assert err.startswith("Interrupted. It may be queued")
 
 
+@pytest.mark.slow
 def test_signals_that_are_ignored_stay_ignored(node: FakeNode) -> None:
     node.answers["contacts.list"] = slowly([], 1.0)
     script = f"trap '' INT TERM HUP; exec {' '.join(PEERPOST)} --home {node.home} contacts list"
@@ -296,6 +307,7 @@ def test_signals_that_are_ignored_stay_ignored(node: FakeNode) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses at once")
 def test_a_full_queue_of_connections_is_waited_for_and_said(home: Path) -> None:
     listener = socket.socket(socket.AF_UNIX)
@@ -331,6 +343,7 @@ def test_a_full_queue_of_connections_is_waited_for_and_said(home: Path) -> None:
             one.close()
 
 
+@pytest.mark.slow
 def test_a_node_that_serves_as_many_as_it_can_says_so(node: FakeNode) -> None:
     node.answers["contacts.list"] = []
     node._server._max_connections = 0

@@ -28,20 +28,24 @@ def say(**settings: str) -> str:
     return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["1", "0", "no"])
 def test_whoever_asks_gets_the_twin(value: str) -> None:
     assert say(PEERPOST_PURE=value) == "False pure pure"
 
 
+@pytest.mark.slow
 def test_an_empty_setting_asks_for_nothing() -> None:
     assert say(PEERPOST_PURE="", PEERPOST_KERNEL="") == say()
 
 
+@pytest.mark.slow
 def test_the_best_kernel_serves() -> None:
     kernels = native("blake2").kernels()
     assert say() == " ".join(["True", kernels[-1], *kernels])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_kernel_asked_for_serves_or_is_an_error(name: str) -> None:
     kernels = native("blake2").kernels()
@@ -50,6 +54,7 @@ def test_a_kernel_asked_for_serves_or_is_an_error(name: str) -> None:
     assert say(PEERPOST_KERNEL=name, PEERPOST_PURE="1").startswith("RuntimeError: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pure", ["", "1"])
 def test_a_kernel_that_nobody_knows_is_an_error(pure: str) -> None:
     assert say(PEERPOST_KERNEL="sse9", PEERPOST_PURE=pure).startswith("ValueError: ")

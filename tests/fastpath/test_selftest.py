@@ -42,6 +42,7 @@ def compiler() -> str:
     return found
 
 
+@pytest.mark.slow
 def test_no_compiler_warning(tmp_path: Path) -> None:
     cc = compiler()
     for source in FILES:

@@ -74,6 +74,7 @@ def test_the_limits_are_explained_in_the_same_words_as_in_the_code() -> None:
     assert dict(rows) == {name: " ".join(why.split()) for name, why in words}
 
 
+@pytest.mark.slow
 def test_every_limit_is_used() -> None:
     own = Path(limits.__file__)
     others = [

@@ -50,6 +50,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_whatever_is_in_an_answer_it_is_json(value: object) -> None:
     assert json.loads(encoded(value)) == encodable(value)

@@ -103,12 +103,14 @@ def starts(home: Path) -> list[int]:
     return [int(line) for line in (home / "starts").read_text().split()]
 
 
+@pytest.mark.slow
 def test_first_command_starts_the_node_and_the_next_finds_it(home: Path) -> None:
     first = ask.call(home, "node.status")
     assert first == ask.call(home, "node.status", spawn=False)
     assert starts(home) == [first]
 
 
+@pytest.mark.slow
 def test_node_is_detached(home: Path) -> None:
     read_end, write_end = os.pipe()
     os.set_inheritable(write_end, True)
@@ -133,6 +135,7 @@ print(ask.call(sys.argv[2], "node.status"))
 """
 
 
+@pytest.mark.slow
 def test_twenty_commands_at_once_start_one_node(home: Path, tmp_path: Path) -> None:
     script = tmp_path / "node.py"
     commands = [
@@ -158,6 +161,7 @@ def test_no_identity_starts_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.slow
 def test_new_identity_makes_the_home(home: Path, tmp_path: Path) -> None:
     fresh = tmp_path / "a" / "b"
     with ask.connect(fresh, identity=False) as node:
@@ -167,6 +171,7 @@ def test_new_identity_makes_the_home(home: Path, tmp_path: Path) -> None:
     assert HomePaths(fresh).node_log.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 def test_reason_of_a_node_that_does_not_start(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     HomePaths(home).node_log.write_text("error: an old one\n")
     monkeypatch.setenv("NODE_MODE", "broken")
@@ -183,6 +188,7 @@ def test_reason_of_a_node_that_does_not_start(home: Path, monkeypatch: pytest.Mo
         ask.call(home, "node.status")
 
 
+@pytest.mark.slow
 def test_home_held_by_a_node_that_leaves(home: Path) -> None:
     with (home / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -193,6 +199,7 @@ def test_home_held_by_a_node_that_leaves(home: Path) -> None:
     assert len(starts(home)) > 1
 
 
+@pytest.mark.slow
 def test_home_held_for_good(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = HomePaths(home)
     with (home / "lock").open("a") as lock:
@@ -201,6 +208,7 @@ def test_home_held_for_good(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
             spawn.start(paths, dial=lambda: connection.dial(home), timeout_s=3.0)
 
 
+@pytest.mark.slow
 def test_node_that_never_answers_is_stopped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
     monkeypatch.setattr(spawn, "_arguments", lambda *_: sleeper)
@@ -210,6 +218,7 @@ def test_node_that_never_answers_is_stopped(home: Path, monkeypatch: pytest.Monk
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.slow
 def test_node_that_dies_over_a_request(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NODE_MODE", "mortal")
     with pytest.raises(UnavailableError, match="ended before it answered"):
@@ -220,6 +229,7 @@ def test_node_that_dies_over_a_request(home: Path, monkeypatch: pytest.MonkeyPat
     assert ask.call(home, "contacts.invites") == "alive"
 
 
+@pytest.mark.slow
 def test_text_that_was_printed_in_part_is_not_asked_for_again(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +239,7 @@ def test_text_that_was_printed_in_part_is_not_asked_for_again(
     assert len(starts(home)) == 1
 
 
+@pytest.mark.slow
 def test_request_that_no_node_read_is_asked_again(home: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(HomePaths(home).socket))
@@ -301,6 +312,7 @@ def test_damaged_control_file_means_no_node(home: Path, content: str) -> None:
     assert connection.dial(home) is None
 
 
+@pytest.mark.slow
 def test_socket_of_another_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with ask.connect(home):
         monkeypatch.setattr(connection, "peer_uid", lambda _: os.geteuid() + 1)
@@ -315,6 +327,7 @@ def test_home_that_cannot_be_made(tmp_path: Path) -> None:
         ask.connect(tmp_path / "file" / "home", identity=False)
 
 
+@pytest.mark.slow
 def test_text_that_is_no_utf8_is_refused_before_it_is_sent(home: Path) -> None:
     with ask.connect(home) as node:
         with pytest.raises(BadInputError, match="UTF-8"):
@@ -324,6 +337,7 @@ def test_text_that_is_no_utf8_is_refused_before_it_is_sent(home: Path) -> None:
         assert node.call("node.status")
 
 
+@pytest.mark.slow
 def test_log_is_rotated(home: Path) -> None:
     with HomePaths(home).node_log.open("wb") as log:
         log.truncate(logfile.LIMIT_BYTES + 1)
@@ -332,6 +346,7 @@ def test_log_is_rotated(home: Path) -> None:
     assert (home / "node.log.1").exists()
 
 
+@pytest.mark.slow
 def test_import_is_light() -> None:
     code = "import sys, peerpost.client.ask; print(json.dumps(list(sys.modules)))"
     done = subprocess.run(

@@ -138,6 +138,7 @@ def test_presence_is_told_though_no_store_has_it(rig: Rig) -> None:
     events.presence("bob", "offline")
 
 
+@pytest.mark.slow
 def test_nobody_else_makes_events() -> None:
     """The store is the one source: whoever made an event of its own would tell what the journal lacks."""
     makers = set()

@@ -184,6 +184,7 @@ def test_more_bytes_than_hello_may_have() -> None:
     assert caught.value.cause is Cause.TOO_LONG
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 3), st.data())
 def test_any_flipped_bit_on_the_way_ends_hello(flight: int, data: st.DataObject) -> None:

@@ -46,6 +46,7 @@ def take(home: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_a_second_holder_is_told_who_has_it(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         with pytest.raises(AlreadyRunningError) as caught:
@@ -55,6 +56,7 @@ def test_a_second_holder_is_told_who_has_it(tmp_path: Path) -> None:
         assert caught.value.exit_code == 71
 
 
+@pytest.mark.slow
 def test_free_after_kill_9(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         process.kill()
@@ -62,6 +64,7 @@ def test_free_after_kill_9(tmp_path: Path) -> None:
         take(tmp_path)
 
 
+@pytest.mark.slow
 def test_free_after_an_ordinary_end(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         process.communicate(timeout=60)
@@ -93,6 +96,7 @@ def test_an_error_inside_lets_it_go(tmp_path: Path) -> None:
     take(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_child_does_not_keep_it(tmp_path: Path) -> None:
     with HomeLock(tmp_path):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

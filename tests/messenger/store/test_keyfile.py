@@ -115,6 +115,7 @@ def test_cut_at_every_length(home: Path) -> None:
     assert keyfile.unlock(home) == key
 
 
+@pytest.mark.slow
 def test_every_bit_flipped(home: Path) -> None:
     whole = path_of(home).read_bytes()
     for at in range(len(whole)):

@@ -125,6 +125,7 @@ def test_what_is_said_of_a_mode() -> None:
         assert inner.mode_in(inner.decode_offer(inner.encode_offer(offer))) == mode & 0o777
 
 
+@pytest.mark.slow
 @given(messages, st.data())
 def test_a_mutation_is_refused_or_is_another_message(
     message: inner.Inner, data: st.DataObject

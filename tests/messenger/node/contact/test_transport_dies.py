@@ -30,6 +30,7 @@ def crash(guest: Guest) -> None:
     guest._token.run_sync_soon(breaks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("die", [end, crash])
 def test_the_node_goes_on_over_another(
     tmp_path: Path,

@@ -112,6 +112,7 @@ async def leave_in(function: str, asked: Coroutine[Any, Any, object]) -> None:
     assert not working(function)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", [commands.save, commands.show])
 async def test_nothing_is_decrypted_on_for_who_has_left(tmp_path: Path, what: Any) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):

@@ -79,6 +79,7 @@ def check_bytes(row: Transfer, source: SpoolSource | SharedSource) -> None:
     source.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL")
 @pytest.mark.timeout(60 + 10 * KILLS)
 def test_kill_9_between_any_two_steps(home: Path) -> None:

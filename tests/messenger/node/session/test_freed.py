@@ -14,6 +14,8 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from peerpost.client.rpc import Request
 from peerpost.net.interface import ConnectionLostError, Transport
 from peerpost.net.tcp.transport import LibP2PTransport
@@ -83,6 +85,7 @@ async def _broken(alice: Transport, bob: Transport, *, polite: bool) -> None:
     far.abort()
 
 
+@pytest.mark.slow
 @on_loop
 async def test_connections_that_break_are_freed() -> None:
     alice = LibP2PTransport(seed("alice"), [LOOPBACK], everybody, PROTOCOLS)
@@ -126,6 +129,7 @@ async def _sessions(folder: Path) -> None:
                 await _again(alice, bob, settled=bool(at % 2))
 
 
+@pytest.mark.slow
 def test_sessions_that_break_are_freed(tmp_path: Path) -> None:
     _sessions(tmp_path)
 
@@ -180,5 +184,6 @@ async def _with_a_file(folder: Path) -> None:
         assert (await bob.store.read(transfers.find, row.id)).state == "active"
 
 
+@pytest.mark.slow
 def test_sessions_that_break_while_a_file_comes_are_freed(tmp_path: Path) -> None:
     _with_a_file(tmp_path)

@@ -52,6 +52,7 @@ async def waits_of_texts(scheduler: Scheduler) -> float:
     return worst_s
 
 
+@pytest.mark.slow
 def test_a_text_does_not_wait_behind_files_and_behind_first_come_first_served_it_does() -> None:
     ours = asyncio.run(waits_of_texts(Scheduler()))
     fifo = asyncio.run(waits_of_texts(Fifo()))

@@ -50,6 +50,7 @@ def run(command: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scenario", ["goes_on", "batches", "reserve", "deleting", "opening", "every_page"]
 )
@@ -62,6 +63,7 @@ def test_on_a_small_disk(tmp_path: Path, scenario: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such limits")
 def test_with_a_limit_on_the_size_of_files(tmp_path: Path) -> None:
     run([sys.executable, "-m", "tests.support.full_disk", "limited", str(tmp_path)])

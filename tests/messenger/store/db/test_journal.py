@@ -166,6 +166,7 @@ def test_the_oldest_rows_go_with_the_commits_that_there_are(rig: Rig) -> None:
     assert kept == list(range(commits + 2 - len(kept), commits + 2))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short")
 def test_of_many_rows_at_once_some_go_with_each_pruning(rig: Rig) -> None:
     bob = rig.make_contact("bob").id

@@ -73,6 +73,7 @@ def check(home: Path, said: Counter[str]) -> None:
         assert sum(mark.watermark for mark in rig.read(inbox.watermarks, bob.id)) == len(items)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + 10 * KILLS)
 def test_nothing_that_was_answered_is_lost(tmp_path: Path) -> None:
     draw = random.Random(os.environ.get("PEERPOST_SEED", "9"))

@@ -129,11 +129,13 @@ def cut(
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + CUTS)
 def test_nothing_that_was_answered_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cut(tmp_path, monkeypatch, FullStore, CUTS) == {"whole": CUTS}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + CUTS)
 def test_the_same_cuts_lose_something_with_less_syncing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

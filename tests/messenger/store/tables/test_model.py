@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -343,3 +344,4 @@ TestTwoPeople.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+TestTwoPeople.pytestmark = [pytest.mark.slow]  # type: ignore[attr-defined]

@@ -106,6 +106,7 @@ def test_what_is_seen(source: str, tables: set[str]) -> None:
     assert written(source) == tables
 
 
+@pytest.mark.slow
 def test_each_table_has_one_writer() -> None:
     paths = [
         path
