@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 __all__ = ["Alarm"]
 
 
 class Alarm:
-    """Rings when it is due, by the clock of `time.monotonic`."""
+    """Rings when it is due."""
 
-    def __init__(self, due_s: Callable[[], float | None], ring: Callable[[float], object]) -> None:
-        """Prepare; `due_s` returns the time at which it is due, or None; `ring` is called with the time."""
-        self._due_s, self._ring = due_s, ring
+    def __init__(
+        self,
+        due_s: Callable[[], float | None],
+        ring: Callable[[], object],
+        now_s: Callable[[], float],
+    ) -> None:
+        """Prepare; `due_s` returns the time at which it is due, or None, and `now_s` that of now, by the same clock."""
+        self._due_s, self._ring, self._now_s = due_s, ring, now_s
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = 0.0
 
@@ -29,7 +33,7 @@ class Alarm:
             return
         self.cancel()
         self._timer_s = due_s
-        delay_s = max(0.0, due_s - time.monotonic())
+        delay_s = max(0.0, due_s - self._now_s())
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._expired)
 
     def cancel(self) -> None:
@@ -40,8 +44,8 @@ class Alarm:
 
     def _expired(self) -> None:
         self._timer = None
-        due_s, now_s = self._due_s(), time.monotonic()
-        if due_s is not None and due_s <= now_s:
-            self._ring(now_s)
+        due_s = self._due_s()
+        if due_s is not None and due_s <= self._now_s():
+            self._ring()
         else:
             self.look()

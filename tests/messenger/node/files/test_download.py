@@ -276,6 +276,7 @@ def test_who_comes_back_while_a_file_rests_reads_why(
             await file.until(lambda: sender.tells(wire.Pause))
             file.download.session_down()
             file.download.session_up(cast("Any", again))
+            await file.until(lambda: bool(again.told))
             (pause,) = again.told
             assert isinstance(pause, wire.Pause)
             assert pause.reason == "the receiver's disk does not take it for now"
