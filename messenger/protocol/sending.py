@@ -409,7 +409,7 @@ class Sending:
             self._send(self.finish, wire.Lane.BULK)
         elif self._geometry.size is None:
             self._want_end = False  # A stream: its end is sent when there is one.
-        elif not self._finding:
+        elif not self._finding and self.state is not SendState.PAUSED:
             self._finding = True
             self._commands.append(FindEnd())
 

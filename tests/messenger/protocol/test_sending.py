@@ -6,6 +6,7 @@ import pytest
 
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.sending import Sending, SendPolicy, SendState
+from peerpost.protocol.waiting import Trouble
 from peerpost.wire import inner as wire
 
 LOG2 = 14
@@ -263,3 +264,78 @@ def test_after_the_end_nothing_more_comes(event: str, state: SendState, command:
     machine.leaves_read(0, b"l" * 32)
     assert machine.take(0.0) == []
     assert machine.state is state
+
+
+TROUBLE = Trouble(cause="EIO in /home/alice", told="it cannot be read for now", next_try_s=50.0)
+
+
+def reasons(machine: Sending, now_s: float = 0.0) -> list[str]:
+    """Return why the receiver is told to wait, or "" for that it goes on."""
+    controls = [c.message for c in machine.take(now_s) if isinstance(c, commands.SendControl)]
+    return [message.reason for message in controls if isinstance(message, wire.Pause)]
+
+
+def test_a_source_that_cannot_be_read_is_let_go_and_tried_again() -> None:
+    machine = sending()
+    machine.on_pull(pull((0, 2)), 0.0)
+    machine.take(0.0)
+    machine.source_waits(TROUBLE)
+    machine.source_waits(Trouble(cause="another", told="another", next_try_s=0.0))
+    pause, let_go = machine.take(0.0)
+    assert isinstance(pause, commands.SendControl)
+    assert pause.message == wire.Pause(file_id=ID, paused=True, reason=TROUBLE.told)
+    assert let_go == commands.LetGo(cause=TROUBLE.cause)
+    assert machine.take(TROUBLE.next_try_s) == []  # What reads it has not ended yet.
+    machine.let_go()
+    assert (machine.next_timer_s, machine.take(49.0)) == (50.0, [])
+    assert machine.take(50.0) == [commands.TryAgain()]
+    assert machine.trouble == TROUBLE
+    machine.try_again()
+    assert reasons(machine) == [""]
+    assert (machine.state, machine.trouble) == (SendState.ACTIVE, None)
+
+
+def test_who_hurries_does_not_wait_for_the_time_but_for_what_reads() -> None:
+    machine = sending()
+    machine.source_waits(TROUBLE)
+    machine.take(0.0)
+    machine.hurry()
+    assert machine.take(0.0) == []
+    machine.let_go()
+    assert machine.take(0.0) == [commands.TryAgain()]
+
+
+def test_the_end_that_was_looked_for_is_looked_for_again() -> None:
+    machine = sending()
+    machine.on_pull(pull(), 0.0)
+    assert machine.take(0.0) == [commands.FindEnd()]
+    machine.source_waits(TROUBLE)
+    # Not before that: the source would be read again and again, and never let go.
+    assert commands.FindEnd() not in machine.take(0.0)
+    machine.let_go()
+    assert machine.take(TROUBLE.next_try_s) == [commands.TryAgain()]
+    machine.try_again()
+    assert commands.FindEnd() in machine.take(TROUBLE.next_try_s)
+
+
+def test_the_user_and_the_source_pause_it_each_for_itself() -> None:
+    machine = sending()
+    machine.source_waits(TROUBLE)
+    machine.let_go()
+    assert reasons(machine) == [TROUBLE.told]
+    machine.pause("by the user")
+    assert reasons(machine) == ["by the user"]
+    assert machine.take(TROUBLE.next_try_s) == [commands.TryAgain()]
+    machine.try_again()
+    assert (machine.state, machine.trouble, reasons(machine)) == (SendState.PAUSED, None, [])
+    machine.source_waits(TROUBLE)
+    assert reasons(machine) == []
+    machine.let_go()
+    machine.resume()
+    taken = machine.take(0.0)
+    assert [c.message.reason for c in taken if isinstance(c, commands.SendControl)] == [  # type: ignore[attr-defined]
+        TROUBLE.told
+    ]
+    assert commands.TryAgain() in machine.take(0.0) + taken
+    machine.try_again()
+    assert reasons(machine) == [""]
