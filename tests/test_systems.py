@@ -1,4 +1,6 @@
-"""What differs between operating systems is known in `peerpost.system` alone, and is right for each of them."""
+"""What differs between operating systems is known in `peerpost.system` alone, and is right for each of them; and the
+node reads the time in one place.
+"""
 
 from __future__ import annotations
 
@@ -85,6 +87,48 @@ def test_only_one_place_asks_which_system_it_runs_on() -> None:
 )
 def test_a_module_that_asks_is_found(source: str) -> None:
     assert list(knowledge(source))
+
+
+TIMED = {"time", "datetime"}
+"""Modules that read a clock; `asyncio` has only that of its loop."""
+ON_REAL_TIME = {
+    "messenger/node/clock.py": "it is the clock",
+    "messenger/node/watchdog.py": "its threads look at a loop whose time may stand still",
+    "messenger/node/takeover.py": "it waits, before there is a loop, for another process",
+}
+
+
+def clocks(source: str) -> set[str]:
+    """Return what a module imports to read a clock by itself."""
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module is not None:
+            imported.add(node.module.partition(".")[0])
+    return imported & TIMED
+
+
+def test_whoever_needs_the_time_in_the_node_is_handed_the_clock() -> None:
+    found = {
+        place
+        for path in (ROOT / "messenger" / "node").rglob("*.py")
+        if clocks(path.read_text(encoding="utf-8")) and (place := path.relative_to(ROOT).as_posix())
+    }
+    assert found == ON_REAL_TIME.keys()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time",
+        "import os, time as t",
+        "def f():\n    from time import monotonic",
+        "from datetime import datetime",
+    ],
+)
+def test_a_module_that_reads_a_clock_by_itself_is_found(source: str) -> None:
+    assert clocks(source)
 
 
 class FakeMsvcrt(ModuleType):

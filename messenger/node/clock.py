@@ -1,23 +1,41 @@
-"""The wall clock of the node, in one place: for display and expiry, never for order (PROTOCOL.md, "Sequenced
-messages").
+"""The clock of the node, in one place: whoever needs the time is handed it, so that tests can run on virtual time.
+
+Waiting is the event loop's (`asyncio.sleep`, `asyncio.timeout`, `call_later`); a loop on virtual time comes with a
+`Clock` that reads that loop.
 """
 
 from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["local_time", "now_ms", "rfc3339"]
+__all__ = ["SYSTEM", "Clock", "rfc3339"]
 
 
-def now_ms() -> int:
-    """Return the time since 1970 in milliseconds."""
+def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def local_time() -> time.struct_time:
-    """Return the time of day where the machine is."""
-    return time.localtime()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Where the time is read."""
+
+    monotonic_s: Callable[[], float] = time.monotonic
+    """Returns seconds that never go back, on which all durations and deadlines are measured."""
+    monotonic_ns: Callable[[], int] = time.monotonic_ns
+    """Returns the same in nanoseconds, for rates: a loop's own time may be in whole milliseconds."""
+    now_ms: Callable[[], int] = _now_ms
+    """Returns the time since 1970 in milliseconds: for display and expiry, never for order (PROTOCOL.md, "Sequenced
+    messages")."""
+    local_time: Callable[[], time.struct_time] = time.localtime
+    """Returns the time of day where the machine is."""
+
+
+SYSTEM: Final = Clock()
+"""The clock of the machine."""
 
 
 def rfc3339(at_ms: int | None) -> str | None:

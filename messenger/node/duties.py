@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random  # noqa: TID251 - full jitter needs no secrecy
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from peerpost.errors import PeerpostError
 from peerpost.protocol.backoff import Backoff
 
-from .clock import now_ms, rfc3339
+from .clock import SYSTEM, Clock, rfc3339
 
 __all__ = ["STEADY_S", "Duties"]
 
@@ -43,13 +42,13 @@ class Duties:
         self,
         *,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
-        now_s: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM,
         draw: Callable[[], float] = random.random,
         on_lost: Callable[[BaseException], object] = lambda _: None,
     ) -> None:
         """Begin without duties; `on_lost` ends the node if a duty cannot even be begun again."""
         self._sleep = sleep
-        self._now_s = now_s
+        self._clock = clock
         self._draw = draw
         self.lost = on_lost
         self._failures: dict[str, _Failure] = {}
@@ -59,11 +58,11 @@ class Duties:
         backoff = Backoff()
         try:
             while True:
-                began_s = self._now_s()
+                began_s = self._clock.monotonic_s()
                 try:
                     await work()
                 except Exception as error:  # noqa: BLE001 - whatever it is, the duty goes on
-                    if self._now_s() - began_s >= STEADY_S:
+                    if self._clock.monotonic_s() - began_s >= STEADY_S:
                         self._failures.pop(name, None)
                         backoff.reset()
                     wait_s = backoff.next_wait_s(self._draw(), queued=True)
@@ -81,15 +80,15 @@ class Duties:
         # The traceback is logged once: a duty that fails every half minute must not fill the log.
         trace = None if known or (failure is not None and failure.error == text) else error
         log.error("%s failed, again in %.1f s: %s", name, wait_s, text, exc_info=trace)
-        at_s = self._now_s() + wait_s
+        at_s = self._clock.monotonic_s() + wait_s
         if failure is None:
-            self._failures[name] = _Failure(now_ms(), text, 1, at_s)
+            self._failures[name] = _Failure(self._clock.now_ms(), text, 1, at_s)
         else:
             failure.error, failure.count, failure.at_s = text, failure.count + 1, at_s
 
     def failing(self) -> list[dict[str, Any]]:
         """Describe the duties that fail now, for `node status` and `doctor`."""
-        now_s = self._now_s()
+        now_s = self._clock.monotonic_s()
         for name, failure in list(self._failures.items()):
             if now_s - failure.at_s >= STEADY_S:
                 del self._failures[name]

@@ -37,7 +37,7 @@ from peerpost.store.tables import limits as rate_limits
 from peerpost.wire.address import parse
 
 from . import new_home
-from .clock import now_ms
+from .clock import Clock
 from .duties import Duties
 from .events import Events
 from .health import ControlSocket, Health
@@ -86,6 +86,11 @@ class Opened:
         return self.services.events
 
     @property
+    def clock(self) -> Clock:
+        """The clock of the node."""
+        return self.services.clock
+
+    @property
     def threads(self) -> ThreadPoolExecutor:
         """Threads for work that would block the loop."""
         return self.services.threads
@@ -128,6 +133,7 @@ class Home:
         path: Path,
         config: Config,
         *,
+        clock: Clock,
         control: ControlSocket,
         lock: HomeLock | None,
         listen: Sequence[str],
@@ -140,8 +146,9 @@ class Home:
         """Why it does not listen."""
         self.listen_errors: Mapping[str, str] = {}
         """Addresses that it could not listen at, with the reason; they are tried again."""
-        self.duties = Duties(on_lost=on_lost)
+        self.duties = Duties(clock=clock, on_lost=on_lost)
         self._config = config
+        self._clock = clock
         self._control = control
         self._lock = lock
         self._listen = listen
@@ -199,7 +206,7 @@ class Home:
 
     async def _create_identity(self, name: str) -> None:
         async with self._opening:
-            await new_home.make(self.path, name, self._open_store)
+            await new_home.make(self.path, name, self._open_store, self._clock)
             opened = await self._open(keyfile.unlock(self.path))
             going = self._tasks.spawn(
                 self._go_online(opened), name="go-online", on_failure=EndsNode(self._on_lost)
@@ -234,13 +241,14 @@ class Home:
             config=self._config,
             events=Events(store),
             threads=ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files"),
-            limits=RateLimits(),
+            limits=RateLimits(self._clock),
             duties=self.duties,
+            clock=self._clock,
         )
         services.limits.load(await store.read(rate_limits.list_all))
         if windows := [schedule.parse(text) for text in self._config.limits.schedule]:
             self._keep("follow-schedule", lambda: services.limits.follow(windows))
-        me = await load_me(store)
+        me = await load_me(store, self._clock)
         transfers = self._transfers_class(services)
         await transfers.recover()
         network = Network(services, me, transfers)
@@ -319,7 +327,7 @@ class Home:
         """Return whether something is under way, waits to be sent, or a ticket may still be used."""
         if self._opened is None:
             return False
-        waits = await self._opened.store.read(_any_open, now_ms())
+        waits = await self._opened.store.read(_any_open, self._clock.now_ms())
         return waits or self._opened.transfers.busy
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:

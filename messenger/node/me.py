@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 
 from peerpost.crypto import statement as statements
@@ -22,7 +21,7 @@ from peerpost.wire.statement import (
     encode_statement,
 )
 
-from .clock import now_ms
+from .clock import SYSTEM, Clock
 
 __all__ = ["Me", "load"]
 
@@ -35,12 +34,13 @@ OVERTAKE_EVERY_S = 60.0
 class Me:
     """The identity in use."""
 
-    def __init__(self, row: identity.Identity, signed: Signed) -> None:
+    def __init__(self, row: identity.Identity, signed: Signed, clock: Clock) -> None:
         self.row = row
         self.signing = Ed25519KeyPair.from_seed(row.id_seed)
         self.encryption = X25519KeyPair.from_seed(row.ik_seed)
         self.transport = Ed25519KeyPair.from_seed(row.tk_seed)
         self.signed = signed
+        self._clock = clock
         self._signing = asyncio.Lock()
         """One statement is made at a time, because two of the same number would count as equivocation."""
         self._overtook_s: float | None = None
@@ -95,7 +95,7 @@ class Me:
                 return False
             if own.seq > statement.seq or kept.body == self.signed.body:
                 return True
-            now_s = time.monotonic()
+            now_s = self._clock.monotonic_s()
             if self._overtook_s is not None and now_s - self._overtook_s < OVERTAKE_EVERY_S:
                 return False
             self._overtook_s = now_s
@@ -112,24 +112,33 @@ class Me:
         """Sign and store the statement that follows another; it is shown only when it is on the disk."""
         known = decode_statement(before.body).seq
         # The number is the time, so that a statement signed later by an older copy of this home has another number.
-        seq = max(known + 2, now_ms()) if known < limits.MAX_SEQ - 1 else known + 1
-        signed = _sign(self.row, seq=seq, prev=statements.digest(before.body), addresses=addresses)
+        now_ms = self._clock.now_ms()
+        seq = max(known + 2, now_ms) if known < limits.MAX_SEQ - 1 else known + 1
+        signed = _sign(
+            self.row,
+            seq=seq,
+            prev=statements.digest(before.body),
+            addresses=addresses,
+            now_ms=now_ms,
+        )
         await store.write(identity.save_statement, signed)
         self.signed = signed
         log.info("key statement %d: reachable at %s", seq, ", ".join(addresses) or "nowhere")
 
 
-async def load(store: Store) -> Me:
+async def load(store: Store, clock: Clock = SYSTEM) -> Me:
     """Load the identity; sign its first key statement if there is none."""
     row = await store.read(identity.load)
     signed = row.statement
     if signed is None:
-        signed = _sign(row, seq=1, prev=bytes(32), addresses=())
+        signed = _sign(row, seq=1, prev=bytes(32), addresses=(), now_ms=clock.now_ms())
         await store.write(identity.save_statement, signed)
-    return Me(row, signed)
+    return Me(row, signed, clock)
 
 
-def _sign(row: identity.Identity, *, seq: int, prev: bytes, addresses: tuple[str, ...]) -> Signed:
+def _sign(
+    row: identity.Identity, *, seq: int, prev: bytes, addresses: tuple[str, ...], now_ms: int
+) -> Signed:
     signing = Ed25519KeyPair.from_seed(row.id_seed)
     statement = KeyStatement(
         id_public=signing.public,
@@ -143,6 +152,6 @@ def _sign(row: identity.Identity, *, seq: int, prev: bytes, addresses: tuple[str
                 addresses=addresses,
             ),
         ),
-        created_s=now_ms() // 1000,
+        created_s=now_ms // 1000,
     )
     return statements.sign(encode_statement(statement), signing)

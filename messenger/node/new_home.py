@@ -16,13 +16,13 @@ from peerpost.store import disk, keyfile
 from peerpost.store.db.engine import Store
 from peerpost.store.tables import identity
 
-from .clock import now_ms
+from .clock import Clock
 
 __all__ = ["discard_half_made", "make"]
 
 
 async def make(
-    home: Path, name: str, open_store: Callable[[Path, bytes], Awaitable[Store]]
+    home: Path, name: str, open_store: Callable[[Path, bytes], Awaitable[Store]], clock: Clock
 ) -> None:
     """Make the identity of an empty home.
 
@@ -43,7 +43,7 @@ async def make(
             disk.sync_folder(home)
         store = await open_store(half, keyfile.create(home))
         try:
-            await store.write(identity.create, name, free_port(), now_ms())
+            await store.write(identity.create, name, free_port(), clock.now_ms())
         finally:
             await store.close()
         with disk.errors("cannot make the store"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from peerpost.system.processes import niceness
 
 from . import surroundings
 from .causes import cause_of
+from .clock import SYSTEM
 from .home import Home, Opened
 from .tasks import Tasks
 
@@ -65,7 +65,8 @@ class Node:
         """
         self._stalls = stalls
         self.config = config
-        self._started_s = time.monotonic()
+        self._clock = SYSTEM
+        self._started_s = self._clock.monotonic_s()
         self._idle_exit_s = idle_exit_s
         self._stopping = asyncio.Event()
         self._drain_s = DRAIN_S
@@ -73,6 +74,7 @@ class Node:
         self._home = Home(
             home,
             config,
+            clock=self._clock,
             control=self._control,
             lock=lock,
             listen=listen or (),
@@ -162,13 +164,13 @@ class Node:
     # -- idle
 
     async def _watch_idle(self) -> None:
-        busy_s = time.monotonic()
+        busy_s = self._clock.monotonic_s()
         while True:
             await asyncio.sleep(IDLE_CHECK_S)
             limit_s = self._idle_exit_s
             if limit_s is None or self._control.requests or await self._home.has_work():
-                busy_s = time.monotonic()
-            elif time.monotonic() - busy_s >= limit_s:
+                busy_s = self._clock.monotonic_s()
+            elif self._clock.monotonic_s() - busy_s >= limit_s:
                 self.stop_soon("idle, and nothing is queued")
 
     # -- control socket
@@ -204,7 +206,7 @@ class Node:
             "stays": self.stays,
             "version": __version__,
             "home": str(home.path),
-            "uptime_s": round(time.monotonic() - self._started_s, 1),
+            "uptime_s": round(self._clock.monotonic_s() - self._started_s, 1),
             "peer_id": opened.me.peer_id if opened else None,
             "addresses": list(opened.network.reach.bound) if opened else [],
             "online": sum(peer.online for peer in peers),

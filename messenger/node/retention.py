@@ -14,8 +14,6 @@ from peerpost.store.tables import contacts, deletion, retention
 from peerpost.store.tables.deletion import Deleted
 from peerpost.store.tables.retention import Scope
 
-from .clock import now_ms
-
 if TYPE_CHECKING:
     from peerpost.client.config import Storage
     from peerpost.node.files.arrived import Arrived
@@ -88,14 +86,16 @@ class Retention:
             return retention.beyond(
                 db,
                 scope,
-                before_ms=None if keep.age_s is None else now_ms() - int(keep.age_s * 1000),
+                before_ms=None
+                if keep.age_s is None
+                else self._services.clock.now_ms() - int(keep.age_s * 1000),
                 size_bytes=keep.size_bytes,
                 count=keep.count,
             )
 
         def some(db: apsw.Connection) -> list[Deleted]:
             # Checked again: meanwhile something may have been marked as unread.
-            return deletion.delete_some(db, beyond(db), now_ms())
+            return deletion.delete_some(db, beyond(db), self._services.clock.now_ms())
 
         while await self._services.store.read(beyond):
             gone = await self._arrived.delete_by(some)

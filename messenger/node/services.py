@@ -16,6 +16,7 @@ from peerpost.node.session.rates import RateLimits
 from peerpost.store.db.engine import Store
 from peerpost.system.processes import processors
 
+from .clock import SYSTEM, Clock
 from .duties import Duties
 from .events import Events
 
@@ -40,6 +41,8 @@ class Services:
     threads: ThreadPoolExecutor
     limits: RateLimits
     duties: Duties = field(default_factory=Duties)
+    clock: Clock = SYSTEM
+    """That of the limits and of the duties too."""
     _turns: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     @property

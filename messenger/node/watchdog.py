@@ -22,7 +22,7 @@ from typing import Any
 
 from peerpost.system import signals
 
-from .clock import now_ms, rfc3339
+from .clock import SYSTEM, rfc3339
 
 __all__ = ["Watchdog", "take_signals"]
 
@@ -121,7 +121,7 @@ class Watchdog:
             if not stands:
                 stands = True
                 self._times += 1
-                self._last_ms = now_ms()
+                self._last_ms = SYSTEM.now_ms()
                 log.error("the loop has not turned for %.0f s: %s", silent_s, self.where())
         if stands and turned.is_set():
             log.warning("the loop turns again, after %.0f s", silent_s)

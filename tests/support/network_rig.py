@@ -1,5 +1,7 @@
 """People whose networks meet in memory, in one process: all of a node but its control socket.
 
+On a loop on virtual time (`virtual_time`) their nodes are on it too.
+
 async with acquainted(folder, "alice", "bob") as (alice, bob):     # contacts of each other, and online
     alice.peer.retry_now()
 """
@@ -9,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from peerpost.client.config import Config
 from peerpost.client.rpc import Request
 from peerpost.net.interface import Transport
 from peerpost.node import me as my_own
-from peerpost.node.clock import now_ms
+from peerpost.node.clock import SYSTEM
 from peerpost.node.contact.network import Network
 from peerpost.node.contact.peer import Peer
+from peerpost.node.duties import Duties
 from peerpost.node.events import Events
 from peerpost.node.files.transfers import Transfers
 from peerpost.node.home import PROTOCOLS, Opened
@@ -29,6 +31,7 @@ from peerpost.store.db.engine import Store
 from peerpost.store.tables import contacts, identity, outbox
 from peerpost.wire import inner as wire
 from tests.support.memory_net import MemoryNetwork
+from tests.support.virtual_time import VirtualLoop, WatchedStore, WatchedThreads
 
 __all__ = ["WAIT_S", "Somebody", "acquainted", "strangers", "until"]
 
@@ -62,7 +65,7 @@ class Somebody:
             message_kind=wire.Kind.TEXT,
             body=text.encode(),
             size=len(text),
-            now_ms=now_ms(),
+            now_ms=self.home.clock.now_ms(),
         )
         self.home.network.queued(entry)
         return entry
@@ -91,19 +94,22 @@ async def _somebody(
     home = folder / name
     home.mkdir()
     loop = asyncio.get_running_loop()
-    store = await Store.open(home / "store.db", bytes(32), loop=loop, ballast_bytes=0)
-    threads = ThreadPoolExecutor(1)
+    clock = loop.clock if isinstance(loop, VirtualLoop) else SYSTEM
+    store = await WatchedStore.open(home / "store.db", bytes(32), loop=loop, ballast_bytes=0)
+    threads = WatchedThreads(1)
     try:
-        await store.write(identity.create, name, 4001, now_ms())
+        await store.write(identity.create, name, 4001, clock.now_ms())
         services = Services(
             home=home,
             store=store,
             config=Config(),
             events=Events(store),
             threads=threads,
-            limits=RateLimits(),
+            limits=RateLimits(clock),
+            duties=Duties(clock=clock),
+            clock=clock,
         )
-        me, transfers = await my_own.load(store), Transfers(services)
+        me, transfers = await my_own.load(store, clock), Transfers(services)
         network = Network(services, me, transfers)
         opened = Opened(services=services, me=me, network=network, transfers=transfers)
         transport = make(me.transport.seed, ["/ip4/127.0.0.1/tcp/0"], network.gate, PROTOCOLS)
@@ -127,7 +133,7 @@ async def _add(somebody: Somebody, other: Somebody, addresses: Sequence[str]) ->
         state="active",
         transport_public=other.home.me.transport.public,
         addresses=tuple(addresses),
-        now_ms=now_ms(),
+        now_ms=somebody.home.clock.now_ms(),
     )
     await somebody.home.network.load()
 

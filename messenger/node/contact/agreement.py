@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from peerpost.errors import StoreFullError
 from peerpost.node.causes import cause_of
-from peerpost.node.clock import now_ms
 from peerpost.store.tables import agreement
 from peerpost.wire import history, limits
 from peerpost.wire import inner as wire
@@ -61,7 +60,7 @@ class LaneMemory:
                     told,
                     held,
                     complete=held is not None and len(told) < limits.MAX_HAVE,
-                    now_ms=now_ms(),
+                    now_ms=self._services.clock.now_ms(),
                 )
             except StoreFullError as error:
                 # Nothing may be sent before the numbers are known to be right.
@@ -98,7 +97,7 @@ class LaneMemory:
 
     def _hear(self, what: str, receipt: wire.Receipt) -> None:
         submit = functools.partial(self._services.store.submit, on_failure=self._fail)
-        contact_id, at_ms = self._contact_id, now_ms()
+        contact_id, at_ms = self._contact_id, self._services.clock.now_ms()
         if what == history.CONFLICT:
             renew = functools.partial(
                 agreement.doubted,

@@ -7,11 +7,11 @@ because a message was just queued or the user asked, goes before those that are 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import OrderedDict
 from typing import Final
 
 from peerpost.fastpath import TokenBucket
+from peerpost.node.clock import SYSTEM, Clock
 
 __all__ = ["DIALS_PER_S", "DIAL_BURST", "DialPace"]
 
@@ -25,8 +25,11 @@ DIAL_BURST: Final = 64
 class DialPace:
     """Turns to dial."""
 
-    def __init__(self, per_s: int = DIALS_PER_S, burst: int = DIAL_BURST) -> None:
-        self._bucket = TokenBucket(per_s, burst, time.monotonic_ns())
+    def __init__(
+        self, per_s: int = DIALS_PER_S, burst: int = DIAL_BURST, *, clock: Clock = SYSTEM
+    ) -> None:
+        self._clock = clock
+        self._bucket = TokenBucket(per_s, burst, clock.monotonic_ns())
         self._waiting: OrderedDict[str, asyncio.Future[None]] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -49,7 +52,7 @@ class DialPace:
             self._waiting.move_to_end(contact_id, last=False)
 
     def _grant(self) -> None:
-        now_ns = time.monotonic_ns()
+        now_ns = self._clock.monotonic_ns()
         while self._waiting and self._bucket.take(1, now_ns):
             _, granted = self._waiting.popitem(last=False)
             if not granted.done():

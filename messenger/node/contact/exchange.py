@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import functools
 import logging
-import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,7 +24,6 @@ from peerpost.errors import (
     UntrustedError,
 )
 from peerpost.node.causes import cause_of
-from peerpost.node.clock import now_ms
 from peerpost.node.session.session import Later, Received, Session
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol.message_window import OutgoingWindow
@@ -183,7 +181,9 @@ class Exchange:
     async def _pump(self, lane: wire.Lane) -> None:
         window, wake = self._windows[lane], self._pump_wake[lane]
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, self._busy_until_s - time.monotonic())):
+            async with asyncio.timeout(
+                max(0.0, self._busy_until_s - self._services.clock.monotonic_s())
+            ):
                 await self._hurry.wait()
         while True:
             await wake.wait()
@@ -243,7 +243,7 @@ class Exchange:
             lane=receipt.lane,
             watermark=receipt.watermark,
             sack=receipt.sack,
-            now_ms=now_ms(),
+            now_ms=self._services.clock.now_ms(),
         )
 
     def _acknowledged(
@@ -318,7 +318,7 @@ class Exchange:
                 self._receipts[message.outbox_id, message.lane] = message
             elif isinstance(message, wire.Busy):
                 cause = f"the peer is busy: {message.reason}"
-                self._on_busy(time.monotonic() + message.retry_ms / 1000, cause)
+                self._on_busy(self._services.clock.monotonic_s() + message.retry_ms / 1000, cause)
                 session.abort(cause)
             else:
                 control.append(message)
@@ -361,7 +361,7 @@ class Exchange:
             inbox.receive_many,
             contact_id=self._contact_id,
             messages=batch,
-            now_ms=now_ms(),
+            now_ms=self._services.clock.now_ms(),
             quota_bytes=self._services.config.storage.quota,
         )
         self._services.store.submit(self._committed, receive, on_failure=self._fail)

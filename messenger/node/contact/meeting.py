@@ -15,7 +15,6 @@ from peerpost.errors import (
     TicketError,
     UntrustedError,
 )
-from peerpost.node.clock import now_ms
 from peerpost.protocol.hello import (
     HelloDeniedError,
     HelloPolicy,
@@ -148,7 +147,11 @@ class Meeting:
         store = self._services.store
         try:
             met = await store.write(
-                meetings.met, result.id_public, result.signed, result.invite_id, now_ms()
+                meetings.met,
+                result.id_public,
+                result.signed,
+                result.invite_id,
+                self._services.clock.now_ms(),
             )
         except invites.AnotherGuestError as error:
             raise await self._another_guest(result, error) from None
@@ -182,7 +185,7 @@ class Meeting:
         """
         store, invite_id = self._services.store, result.invite_id or b""
         why = f"used by another identity ({fingerprint(result.id_public)}), which was turned away"
-        name = await store.write(invites.burn, invite_id, now_ms(), why)
+        name = await store.write(invites.burn, invite_id, self._services.clock.now_ms(), why)
         log.warning("an invitation for %s was %s", name, why)
         reason = (
             "the invitation renews a contact that has another identity: ask for one for yourself"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from peerpost.errors import PeerpostError, RemoteError, StorageError, UnavailableError
 from peerpost.net.interface import Admission, Connection, ConnectionLostError, Transport
-from peerpost.node.clock import now_ms
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol.hello import HelloRefusedError
 from peerpost.store.tables import contacts, forgetting, former, invites, outbox
@@ -184,7 +183,9 @@ class Network:
 
     async def forget(self, contact_id: str) -> None:
         """Forget the history with a contact that was removed, with all that it sent until now. Raises ExistsError."""
-        await self.transfers.arrived.delete_older(now_ms() + 1, contact_id, None)
+        await self.transfers.arrived.delete_older(
+            self.services.clock.now_ms() + 1, contact_id, None
+        )
         await self.services.store.write(forgetting.forget, contact_id)
         self._roster.forget(contact_id)
 
@@ -211,7 +212,9 @@ class Network:
 
     async def _expire_messages(self) -> None:
         while True:
-            for entry in await self.services.store.write(outbox.expire, now_ms()):
+            for entry in await self.services.store.write(
+                outbox.expire, self.services.clock.now_ms()
+            ):
                 self.poke(entry.contact_id)
                 if entry.file_id is not None:
                     await self.transfers.cancel_outgoing(
@@ -281,7 +284,7 @@ class Network:
     # -- whom HELLO may serve
 
     async def _anybody(self) -> Acquaintances:
-        invitations = await self.services.store.read(invites.secrets, now_ms())
+        invitations = await self.services.store.read(invites.secrets, self.services.clock.now_ms())
         return Acquaintances(knows=self._roster.knows, invitations=invitations)
 
 

@@ -11,12 +11,10 @@ import asyncio
 import contextlib
 import logging
 import random  # noqa: TID251 - full jitter needs no secrecy
-import time
 from typing import TYPE_CHECKING
 
 from peerpost.errors import PeerpostError, RollbackError, StorageError, UntrustedError
 from peerpost.node.causes import cause_of
-from peerpost.node.clock import now_ms
 from peerpost.node.session.session import Session
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol.backoff import Backoff
@@ -50,8 +48,8 @@ TIE_S = 3.0
 takes, and shorter than a restart."""
 
 LOOK_AGAIN_DIALS = 16
-"""When something waits in the outbox, this many dials go by before it is checked again: by then it may have been
-cancelled or expired."""
+"""When something waits for the contact, this many dials go by before that is checked again: the file that was waited
+for may have been given up. (A message that was gives way to a tombstone, which waits as it did.)"""
 WARN_EVERY_S = 60.0
 """The log names a contact that is not served at most once in this time."""
 COMING_S = 5.0
@@ -178,7 +176,7 @@ class Peer:
         self.last_error = (
             f"{problem.message}: it was told, and goes on" if went_back else problem.message
         )
-        now_s = time.monotonic()
+        now_s = self._services.clock.monotonic_s()
         if now_s >= self._warn_after_s:
             self._warn_after_s = now_s + WARN_EVERY_S
             log.warning("%s is not served: %s", self.contact.name, self.last_error)
@@ -224,7 +222,7 @@ class Peer:
 
     async def _pause(self, backoff: Backoff, *, queued: bool) -> None:
         wait_s = backoff.next_wait_s(random.random(), queued=queued)  # noqa: S311
-        self.next_dial_s = time.monotonic() + wait_s
+        self.next_dial_s = self._services.clock.monotonic_s() + wait_s
         try:
             async with asyncio.timeout(wait_s):
                 await self._wake.wait()
@@ -237,7 +235,7 @@ class Peer:
     async def _dial_once(self) -> None:
         self.attempts += 1
         self.refused = False
-        ticket, asked_ms = self.contact.ticket_secret, now_ms()
+        ticket, asked_ms = self.contact.ticket_secret, self._services.clock.now_ms()
         try:
             connection, greeting = await self._reach.dial(self.contact)
             async with closed_where_it_fails(connection):
@@ -266,7 +264,7 @@ class Peer:
         """Note that the contact connected, saw who we are, and does not go on."""
         log.info("%s does not go on: %s", self.contact.name, error.message)
         self.last_error = error.message
-        await self._heed(error, now_ms())
+        await self._heed(error, self._services.clock.now_ms())
 
     async def _heed(self, error: HelloRefusedError, asked_ms: int) -> None:
         """Act on a refusal by the contact, and log it if the store cannot note it."""
@@ -348,7 +346,7 @@ class Peer:
         self._over.clear()
         self._wake.set()
         self._dialled.set()
-        if time.monotonic() >= self._busy_until_s:
+        if self._services.clock.monotonic_s() >= self._busy_until_s:
             self.last_error = None
         self.attempts = 0
         self._queued = False
@@ -367,7 +365,7 @@ class Peer:
         current = self.session
         if current is None or current.connection.inbound == connection.inbound:
             return True
-        if time.monotonic() - current.opened_s > TIE_S:
+        if self._services.clock.monotonic_s() - current.opened_s > TIE_S:
             return True
         i_am_smaller = self._reach.peer_id < connection.peer_id
         return connection.inbound != i_am_smaller
@@ -377,7 +375,7 @@ class Peer:
         try:
             await exchange.run(session, greeting.result.have, greeting.result.ext.get(TOPS))
         finally:
-            lasted = time.monotonic() - session.opened_s >= STEADY_S
+            lasted = self._services.clock.monotonic_s() - session.opened_s >= STEADY_S
             self._unsteady = None if lasted else self._unsteady or Backoff()
             if self.session is session:
                 self.session, self._exchange = None, None
@@ -390,7 +388,9 @@ class Peer:
 
     async def _note_offline(self) -> None:
         try:
-            await self._services.store.write_lazily(contacts.touch, self.contact.id, now_ms())
+            await self._services.store.write_lazily(
+                contacts.touch, self.contact.id, self._services.clock.now_ms()
+            )
         except StorageError as error:
             log.warning("cannot note when %s was here: %s", self.contact.name, error.message)
         self._services.events.presence(self.contact.id, "offline")

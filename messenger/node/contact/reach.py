@@ -51,7 +51,7 @@ class Reach:
         """Take our identity, the book of contacts, and a check which identities HELLO may serve."""
         self.transport: Transport | None = None
         """The transport, once it listens."""
-        self.dials = DialPace()
+        self.dials = DialPace(clock=services.clock)
         self._services = services
         self._me = me
         self._book = book

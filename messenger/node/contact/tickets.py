@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
-from peerpost.node.clock import now_ms
 from peerpost.store.tables import contacts
 
 if TYPE_CHECKING:
@@ -55,8 +54,8 @@ async def expire_tickets(
             if (
                 contact.state == "pending"
                 and expires_s is not None
-                and expires_s * 1000 <= now_ms()
+                and expires_s * 1000 <= services.clock.now_ms()
             ):
                 why = "the ticket expired before its maker could be reached"
-                await expire(services, book, contact.id, why, now_ms())
+                await expire(services, book, contact.id, why, services.clock.now_ms())
         await asyncio.sleep(EXPIRY_CHECK_S)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from peerpost.node.clock import Clock
+
 __all__ = ["Alarm"]
 
 
 class Alarm:
-    """Rings when it is due."""
+    """Rings when it is due, by the monotonic time of a clock."""
 
     def __init__(
-        self,
-        due_s: Callable[[], float | None],
-        ring: Callable[[], object],
-        now_s: Callable[[], float],
+        self, due_s: Callable[[], float | None], ring: Callable[[], object], clock: Clock
     ) -> None:
-        """Prepare; `due_s` returns the time at which it is due, or None, and `now_s` that of now, by the same clock."""
-        self._due_s, self._ring, self._now_s = due_s, ring, now_s
+        """Prepare; `due_s` returns the time at which it is due, or None."""
+        self._due_s, self._ring, self._clock = due_s, ring, clock
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = 0.0
 
@@ -33,7 +32,7 @@ class Alarm:
             return
         self.cancel()
         self._timer_s = due_s
-        delay_s = max(0.0, due_s - self._now_s())
+        delay_s = max(0.0, due_s - self._clock.monotonic_s())
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._expired)
 
     def cancel(self) -> None:
@@ -45,7 +44,7 @@ class Alarm:
     def _expired(self) -> None:
         self._timer = None
         due_s = self._due_s()
-        if due_s is not None and due_s <= self._now_s():
+        if due_s is not None and due_s <= self._clock.monotonic_s():
             self._ring()
         else:
             self.look()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import apsw
 
 from peerpost.errors import NotFoundError, StorageError, UnavailableError
-from peerpost.node.clock import now_ms
 from peerpost.node.tasks import Tasks
 from peerpost.store import disk
 from peerpost.store.files.chunks import Sealer
@@ -179,7 +178,9 @@ class Arrived:
 
     async def delete(self, prefixes: list[str], contact_id: str | None) -> list[deletion.Deleted]:
         """Delete messages, all or none, and what they take up on the disk. Raises NotFoundError, AmbiguousError."""
-        return await self.delete_by(lambda db: deletion.delete(db, prefixes, contact_id, now_ms()))
+        return await self.delete_by(
+            lambda db: deletion.delete(db, prefixes, contact_id, self._services.clock.now_ms())
+        )
 
     async def delete_older(
         self, before_ms: int, contact_id: str | None, limit: int | None
@@ -190,7 +191,9 @@ class Arrived:
             count = DELETED_ROWS if limit is None else min(DELETED_ROWS, limit - len(gone))
 
             def some(db: apsw.Connection, count: int = count) -> list[deletion.Deleted]:
-                return deletion.delete_older(db, before_ms, contact_id, count, now_ms())
+                return deletion.delete_older(
+                    db, before_ms, contact_id, count, self._services.clock.now_ms()
+                )
 
             page = await self.delete_by(some)
             gone += page

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -23,12 +22,13 @@ async def once_there_are_descriptors(
 
     Raises what the work raises, after WAIT_S also for want of descriptors.
     """
-    until_s = time.monotonic() + WAIT_S
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + WAIT_S
     while True:
         try:
             return await work()
         except Exception as error:
-            if not _lacks_descriptors(error) or time.monotonic() > until_s:
+            if not _lacks_descriptors(error) or loop.time() > until_s:
                 raise
         await asyncio.sleep(_PAUSE_S)
         again()

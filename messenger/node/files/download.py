@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peerpost.errors import PeerpostError, ProtocolError, StorageError, StoreFullError
-from peerpost.node.clock import now_ms
+from peerpost.errors import ProtocolError, StorageError, StoreFullError
+from peerpost.node.causes import cause_of
 from peerpost.node.machine_trace import traced
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.chunk_window import MAX_WINDOW_BYTES
@@ -50,7 +50,13 @@ class Download(Driver[Receiving, commands.ReceiveCommand]):
             allocate=disk.aligned_buffer,
         )
         machine.peer_pause = row.peer_pause
-        super().__init__(row, traced("receiving", row.id, machine), services.duties, Meter())
+        super().__init__(
+            row,
+            traced("receiving", row.id, machine),
+            duties=services.duties,
+            clock=services.clock,
+            meter=Meter(clock=services.clock),
+        )
         self._services = services
         self._in_thread = services.in_thread
         self._part = Part(folder, row)
@@ -137,14 +143,13 @@ class Download(Driver[Receiving, commands.ReceiveCommand]):
         After a failed fsync everything since the last good one counts as lost: the next fsync would report success
         although the data never reached the disk. So the file is checked again.
         """
-        cause, known = _cause_of(error), isinstance(error, PeerpostError)
-        log.error("%s: %s", self._row.id, cause, exc_info=None if known else error)
+        log.error("%s: %s", self._row.id, cause_of(error))
         self._machine.broken(self._trouble(error))
         self._wake.set()
 
     def _trouble(self, error: BaseException) -> Trouble:
         wait_s = self._room.failed(error, self._lacking_bytes)
-        return Trouble(cause=_cause_of(error), told=said(error), next_try_s=self._now_s() + wait_s)
+        return Trouble(cause=cause_of(error), told=said(error), next_try_s=self._now_s() + wait_s)
 
     @property
     def _lacking_bytes(self) -> int:
@@ -181,7 +186,7 @@ class Download(Driver[Receiving, commands.ReceiveCommand]):
                 self._let_go(command)
             case commands.TryAgain():
                 self._try_again()
-            case commands.Failed() | commands.GivenUp():
+            case commands.Failed() | commands.Rejected():
                 await self._end(command)
             case commands.Cancelled():
                 await self._end(command, peer_knows=True)
@@ -211,7 +216,7 @@ class Download(Driver[Receiving, commands.ReceiveCommand]):
             self._room.wrote()
             if self._part.wrote(len(good) << self._row.chunk_log2):
                 self._do("flush", self._in_thread(self._part.flush))
-            self._meter.note(self.progress_bytes, self._now_s())
+            self._meter.note(self.progress_bytes)
             await self._goes_on()
             if bad:
                 log.warning("%s: wrong chunks %s are asked for again", self._row.id, bad)
@@ -238,8 +243,9 @@ class Download(Driver[Receiving, commands.ReceiveCommand]):
         end = End(size=finish.size, count=finish.count, root=finish.root)
         try:
             await self._in_thread(self._part.finish, end)
+            now_ms = self._services.clock.now_ms()
             await self._services.store.write(
-                plain.arrive, self._row, finish, now_ms(), plainly=self._services.plainly
+                plain.arrive, self._row, finish, now_ms, plainly=self._services.plainly
             )
         except ProtocolError as error:
             self._machine.finalize_failed(error.message)
@@ -286,7 +292,7 @@ class Download(Driver[Receiving, commands.ReceiveCommand]):
 
     async def _end(
         self,
-        command: commands.Failed | commands.Cancelled | commands.GivenUp,
+        command: commands.Failed | commands.Cancelled | commands.Rejected,
         *,
         peer_knows: bool = False,
     ) -> None:
@@ -310,7 +316,3 @@ class Download(Driver[Receiving, commands.ReceiveCommand]):
 
     def _close_file(self) -> None:
         self._part.close()
-
-
-def _cause_of(error: BaseException) -> str:
-    return error.message if isinstance(error, PeerpostError) else repr(error)

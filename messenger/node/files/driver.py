@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -28,6 +27,7 @@ from .alarm import Alarm
 from .meter import Meter
 
 if TYPE_CHECKING:
+    from peerpost.node.clock import Clock
     from peerpost.node.duties import Duties
     from peerpost.node.session.session import Session
 
@@ -79,15 +79,18 @@ class Driver(ABC, Generic[M, C]):
     _what: ClassVar[str]
     """The name of what it does, for the list of duties."""
 
-    def __init__(self, row: rows.Transfer, machine: M, duties: Duties, meter: Meter) -> None:
+    def __init__(
+        self, row: rows.Transfer, machine: M, *, duties: Duties, clock: Clock, meter: Meter
+    ) -> None:
         """Prepare to drive the transfer `row`."""
         self._row = row
         self._machine = machine
         self._duties = duties
+        self._now_s = clock.monotonic_s
         self._meter = meter
         self._session: Session | None = None
         self._wake = asyncio.Event()
-        self._alarm = Alarm(lambda: machine.next_timer_s, self._wake.set, self._now_s)
+        self._alarm = Alarm(lambda: machine.next_timer_s, self._wake.set, clock)
         self._tasks, self._work = Tasks(), Tasks()
         """Work that uses the file in a thread is among the work: the file stays open until it has ended."""
         self._fails = EndsOwner(self._failed)
@@ -122,16 +125,12 @@ class Driver(ABC, Generic[M, C]):
     @property
     def rate_bytes_s(self) -> float:
         """How fast the progress grows."""
-        return self._meter.rate(self.progress_bytes or 0, self._now_s())
+        return self._meter.rate(self.progress_bytes or 0)
 
     @property
     def peer_pause(self) -> str | None:
         """Why the peer has paused, while it has."""
         return self._machine.peer_pause
-
-    def _now_s(self) -> float:
-        """Return the time of the machine, the timer and the meter."""
-        return time.monotonic()
 
     # -- its life
 
@@ -169,14 +168,18 @@ class Driver(ABC, Generic[M, C]):
         """Carry out what the machine wants now."""
         try:
             taken = self._machine.take(self._now_s())
-        except Exception as error:  # noqa: BLE001 - a mistake of the machine holds up its file and no other
-            self._failed(error)
+        except Exception as error:
+            log.exception("%s cannot go on", self._row.id)
+            self._failed(error)  # A mistake of the machine holds up its file, and no other.
             return
         for command in taken:
             try:
                 await self._carry_out(command)
-            except Exception as error:  # noqa: BLE001 - likewise; the rest may be the end, which must be recorded
-                self._failed(error)
+            except Exception as error:
+                log.exception("%s cannot go on", self._row.id)
+                self._failed(
+                    error
+                )  # The rest is carried out: it may be the end, which must be recorded.
 
     @property
     def _over(self) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
+
+from peerpost.node.clock import SYSTEM, Clock
 
 __all__ = ["Meter"]
 
@@ -16,21 +17,22 @@ STEP_S = 0.25
 class Meter:
     """Readings of a counter, and its rate."""
 
-    def __init__(self, kept: int = 1) -> None:
+    def __init__(self, kept: int = 1, *, clock: Clock = SYSTEM) -> None:
         """Begin. `kept` readings older than the span are kept: with two, a counter read seldom has a rate too."""
         self._kept = kept
+        self._clock = clock
         self._readings: deque[tuple[float, int]] = deque()
 
     def note(self, total: int, now_s: float | None = None) -> None:
         """Take a reading of the counter."""
-        now_s = time.monotonic() if now_s is None else now_s
+        now_s = self._clock.monotonic_s() if now_s is None else now_s
         if not self._readings or now_s - self._readings[-1][0] >= STEP_S:
             self._readings.append((now_s, total))
         self._forget(now_s)
 
     def rate(self, total: int, now_s: float | None = None) -> float:
         """Return how much it grows in a second; `total` is what it is now."""
-        now_s = time.monotonic() if now_s is None else now_s
+        now_s = self._clock.monotonic_s() if now_s is None else now_s
         self._forget(now_s)
         if not self._readings:
             return 0.0

@@ -17,7 +17,6 @@ import apsw
 
 from peerpost.client.own_files import identities, require_not_own
 from peerpost.errors import NoInputError, PeerpostError
-from peerpost.node.clock import now_ms
 from peerpost.raw_bytes import shown
 from peerpost.store.files.folder import Archive, ArchiveStream
 from peerpost.store.files.manifest import scan
@@ -279,7 +278,7 @@ class FileQueue:
         files: int | None = None,
         traits: _Traits = _NONE,
     ) -> outbox.Entry:
-        at_ms = now_ms()
+        at_ms = self._services.clock.now_ms()
         # A content that was spooled just now has the id of the file, or is the manifest of a folder.
         spooled = content is not None and (content.id == file_id or source is not None)
         offer = wire.Offer(

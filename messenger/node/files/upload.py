@@ -14,7 +14,6 @@ import apsw
 
 from peerpost.errors import PeerpostError, RefusedError, TransientError
 from peerpost.node.causes import cause_of
-from peerpost.node.clock import now_ms
 from peerpost.node.machine_trace import traced
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.backoff import Backoff
@@ -61,7 +60,13 @@ class Upload(Driver[Sending, commands.SendCommand]):
             available=None if pipe is None else pipe.available,
         )
         machine.peer_pause = row.peer_pause
-        super().__init__(row, traced("sending", row.id, machine), services.duties, Meter(kept=2))
+        super().__init__(
+            row,
+            traced("sending", row.id, machine),
+            duties=services.duties,
+            clock=services.clock,
+            meter=Meter(kept=2, clock=services.clock),
+        )
         self._services = services
         self._spool = spool
         self._pipe = pipe
@@ -127,7 +132,7 @@ class Upload(Driver[Sending, commands.SendCommand]):
         had = wire.had_bytes(pull)
         if had is not None:
             self._had_bytes = had if self.size is None else min(had, self.size)
-            self._meter.note(self._had_bytes, self._now_s())
+            self._meter.note(self._had_bytes)
         if self._row.peer_pause is not None:
             self._row = dataclasses.replace(self._row, peer_pause=None)
             self._keep("note-pause", self._note_pause)
@@ -311,7 +316,7 @@ class Upload(Driver[Sending, commands.SendCommand]):
     # -- the end
 
     async def _delivered(self) -> None:
-        row = self._row
+        row, now_ms = self._row, self._services.clock.now_ms
         await self._write_end(
             lambda db: endings.delivered(db, row.contact_id, row.file_id, now_ms())
         )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from typing import Final
 
 from peerpost.errors import UnavailableError
@@ -40,10 +39,11 @@ async def fill(
     size = most if rate_bytes_s is None else max(least, min(most, rate_bytes_s // 10))
     data = memoryview(secrets.token_bytes(size))
     frames = Segment.frames(secrets.token_bytes(16), 0, data, size)
-    begun_s = from_s = time.monotonic()
+    now = session.clock.monotonic_s
+    begun_s = from_s = now()
     first = before = limit.taken_bytes
     counting = False
-    while (now_s := time.monotonic()) < begun_s + _SETTLE_S + seconds:
+    while (now_s := now()) < begun_s + _SETTLE_S + seconds:
         if session.cause is not None:
             raise UnavailableError(f"the connection was lost: {session.cause}")
         if not counting and now_s >= begun_s + _SETTLE_S:
@@ -55,4 +55,4 @@ async def fill(
             await asyncio.sleep(_STEP_S)
         else:
             await session.send_chunk(frames)
-    return limit.taken_bytes - before, time.monotonic() - from_s
+    return limit.taken_bytes - before, now() - from_s

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
@@ -179,7 +178,7 @@ class LaneWriter:
         return len(payload).to_bytes(limits.FRAME_HEADER_BYTES, "big"), payload
 
     def _seal(self, inner: bytes) -> bytes:
-        now_s = time.monotonic()
+        now_s = self._dispatcher.clock.monotonic_s()
         if self._epoch is None or self._epoch.exhausted(now_s):
             self._epoch = SendEpoch(
                 sender=self._keys.my_encryption,

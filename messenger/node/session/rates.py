@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from dataclasses import dataclass, field, replace
 
 from peerpost.client.schedule import ScheduleWindow, at
-from peerpost.node.clock import local_time
+from peerpost.node.clock import SYSTEM, Clock
 from peerpost.protocol.limit import Limit, Rate
 from peerpost.protocol.scheduler import Flow
 from peerpost.store.tables import limits as rows
@@ -38,6 +37,11 @@ class Traffic:
     """The flows of what was read, by lane."""
     unpaid: dict[Lane, tuple[int, int]] = field(default_factory=dict)
     """Bytes and messages that were read and have not had their turn yet."""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the session's limits."""
+        return self.dispatcher.clock
 
     def came(self, lane: Lane, size_bytes: int, messages: int) -> None:
         """Note what was read just now. `count` or `pace` is called next, unless the session ends first."""
@@ -79,9 +83,10 @@ class Traffic:
 class RateLimits:
     """The limits in force."""
 
-    def __init__(self) -> None:
-        now_ns = time.monotonic_ns()
-        self._sending, self._reading = Dispatcher(), Dispatcher()
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
+        now_ns = clock.monotonic_ns()
+        self._sending, self._reading = Dispatcher(clock=clock), Dispatcher(clock=clock)
         self._everybody = (Limit(Rate(), now_ns), Limit(Rate(), now_ns))
         self._contacts: dict[str, tuple[Limit, Limit]] = {}
         self._stored = rows.RateLimit()
@@ -98,7 +103,7 @@ class RateLimits:
         if row.contact_id is None:
             self._stored = row
             row = self.everybody
-        now_ns = time.monotonic_ns()
+        now_ns = self._clock.monotonic_ns()
         up, down = self._everybody if row.contact_id is None else self._pair(row.contact_id)
         burst = row.burst_bytes
         up.change(
@@ -120,7 +125,7 @@ class RateLimits:
     async def follow(self, schedule: list[ScheduleWindow]) -> None:
         """Keep to a schedule until cancelled."""
         while True:
-            now = local_time()
+            now = self._clock.local_time()
             window = at(schedule, now)
             if window is not self.window:
                 self.window = window
@@ -148,7 +153,7 @@ class RateLimits:
     def _pair(self, contact_id: str) -> tuple[Limit, Limit]:
         pair = self._contacts.get(contact_id)
         if pair is None:
-            now_ns = time.monotonic_ns()
+            now_ns = self._clock.monotonic_ns()
             up, down = self._everybody
             pair = (Limit(Rate(), now_ns, up), Limit(Rate(), now_ns, down))
             self._contacts[contact_id] = pair

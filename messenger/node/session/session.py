@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import functools
 import logging
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -97,7 +96,8 @@ class Session:
     ) -> None:
         self.connection = connection
         self.keys = keys
-        self.opened_s = time.monotonic()
+        self.clock = traffic.clock
+        self.opened_s = self.clock.monotonic_s()
         self._receiver = receiver
         self._traffic = traffic
         self._streams = streams

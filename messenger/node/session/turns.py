@@ -7,8 +7,8 @@ in between; then it asks for another turn or lets go. This module gives the sche
 from __future__ import annotations
 
 import asyncio
-import time
 
+from peerpost.node.clock import SYSTEM, Clock
 from peerpost.protocol.limit import Limit
 from peerpost.protocol.scheduler import Flow, Scheduler
 from peerpost.wire.inner import Lane
@@ -19,7 +19,8 @@ __all__ = ["Dispatcher"]
 class Dispatcher:
     """The turns of all lanes of the node."""
 
-    def __init__(self, scheduler: Scheduler | None = None) -> None:
+    def __init__(self, scheduler: Scheduler | None = None, clock: Clock = SYSTEM) -> None:
+        self.clock = clock
         self._scheduler = scheduler or Scheduler()
         self._holder: Flow | None = None
         self._waiting: dict[Flow, asyncio.Future[None]] = {}
@@ -48,7 +49,7 @@ class Dispatcher:
         self._scheduler.offer(flow, size_bytes, messages)
         if self._holder is flow:
             self._holder = None
-        if self.free and self._scheduler.next(time.monotonic_ns()) is flow:
+        if self.free and self._scheduler.next(self.clock.monotonic_ns()) is flow:
             self._holder = flow
             return True
         return False
@@ -83,7 +84,7 @@ class Dispatcher:
     def _grant(self) -> None:
         """Give the turn to the flow that the scheduler chooses, if nobody has it."""
         while self._holder is None:
-            flow = self._scheduler.next(time.monotonic_ns())
+            flow = self._scheduler.next(self.clock.monotonic_ns())
             if flow is None:
                 self._set_timer()
                 return
@@ -101,7 +102,7 @@ class Dispatcher:
             self._timer = None
         self._due_ns = due_ns
         if due_ns is not None:
-            delay_s = max(0.0, (due_ns - time.monotonic_ns()) / 1e9)
+            delay_s = max(0.0, (due_ns - self.clock.monotonic_ns()) / 1e9)
             self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)
 
     def _on_timer(self) -> None:

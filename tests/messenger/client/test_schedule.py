@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-
 import pytest
 
 from peerpost.client import schedule
-from peerpost.node.session import rates as limits
-from peerpost.node.session.rates import RateLimits
-from peerpost.store.tables.limits import RateLimit
 
 MON, FRI, SAT, SUN = 0, 4, 5, 6
 
@@ -70,40 +64,3 @@ def test_what_a_window_says() -> None:
 def test_what_is_no_schedule(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         schedule.parse(text)
-
-
-@pytest.mark.asyncio
-async def test_everybodys_limits_follow_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = time.strptime("2026-11-25 07:59:59", "%Y-%m-%d %H:%M:%S")
-    ticks: asyncio.Queue[None] = asyncio.Queue()
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        await ticks.get()
-
-    monkeypatch.setattr(limits, "local_time", lambda: clock)
-    monkeypatch.setattr(limits, "asyncio", type("Clock", (), {"sleep": staticmethod(sleep)}))
-    held = RateLimits()
-    held.load([RateLimit(up_bytes_s=7, burst_bytes=9)])
-    windows = [schedule.parse("08:00-18:00 up=1MB/s"), schedule.parse("00:00-24:00 down=2MB/s")]
-    async with asyncio.TaskGroup() as group:
-        following = group.create_task(held.follow(windows))
-        await until_slept(slept, 1)
-        assert held.everybody == RateLimit(up_bytes_s=7, down_bytes_s=2_000_000, burst_bytes=9)
-        assert 1 < slept[0] < 2
-        clock = time.strptime("2026-11-25 08:00:00", "%Y-%m-%d %H:%M:%S")
-        ticks.put_nowait(None)
-        await until_slept(slept, 2)
-        assert held.everybody == RateLimit(up_bytes_s=1_000_000, burst_bytes=9)
-        # What is set meanwhile holds where the schedule says nothing, and afterwards.
-        held.change(RateLimit(up_bytes_s=5, down_bytes_s=6))
-        assert held.everybody == RateLimit(up_bytes_s=1_000_000, down_bytes_s=6)
-        assert held.traffic("x").up._parent.rate.bytes_s == 1_000_000  # type: ignore[union-attr]
-        following.cancel()
-
-
-async def until_slept(slept: list[float], times: int) -> None:
-    async with asyncio.timeout(10):
-        while len(slept) < times:  # noqa: ASYNC110 - of another task
-            await asyncio.sleep(0)

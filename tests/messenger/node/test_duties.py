@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from peerpost.errors import PeerpostError, StoreFullError
-from peerpost.node.clock import now_ms
+from peerpost.node.clock import Clock
 from peerpost.node.contact import agreement, exchange
 from peerpost.node.contact.reach import Reach
 from peerpost.node.duties import STEADY_S, Duties
@@ -57,7 +57,7 @@ async def test_a_duty_begins_again_after_every_failure(error: Exception) -> None
         now_s += STEADY_S
         assert duties.failing() == []
 
-    duties = Duties(sleep=sleep, now_s=lambda: now_s, draw=lambda: 0.99)
+    duties = Duties(sleep=sleep, clock=Clock(monotonic_s=lambda: now_s), draw=lambda: 0.99)
     await duties.keep("expire", work)
     assert calls == 9
     assert waits == sorted(waits)
@@ -100,7 +100,7 @@ async def test_a_contact_is_called_again_after_an_unforeseen_error(
         monkeypatch.setattr(Reach, "dial", dial)
         alice.peer.cut("a test")
         await until(failed.is_set)
-        entry = await alice.queue(f"after the error, {now_ms()}")
+        entry = await alice.queue(f"after the error, {alice.home.clock.now_ms()}")
         await until(lambda: alice.delivered(entry))
 
 

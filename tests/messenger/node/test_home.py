@@ -10,6 +10,7 @@ from peerpost.client.config import Config, NetworkSection
 from peerpost.client.paths import HomePaths
 from peerpost.client.rpc import Request
 from peerpost.errors import ExistsError, NoIdentityError, StorageError
+from peerpost.node.clock import SYSTEM
 from peerpost.node.control.server import ControlServer
 from peerpost.node.files.transfers import Transfers
 from peerpost.node.home import Home
@@ -29,6 +30,7 @@ def home_in(folder: Path) -> Home:
     return Home(
         folder,
         Config(network=NetworkSection(listen=["/ip4/127.0.0.1/tcp/0"])),
+        clock=SYSTEM,
         control=ControlServer(HomePaths(folder).socket, nothing),
         lock=None,
         listen=(),

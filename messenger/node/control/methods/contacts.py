@@ -11,7 +11,7 @@ import msgspec
 from peerpost.client.rpc import Request
 from peerpost.crypto.keys import peer_id, safety_number, transport_public
 from peerpost.errors import BadInputError, TicketError, UnavailableError, UsageError
-from peerpost.node.clock import now_ms, rfc3339
+from peerpost.node.clock import rfc3339
 from peerpost.node.contact.reach import peer_ids
 from peerpost.node.contact.standing import obstacle
 from peerpost.node.contact.tickets import NOT_TAKEN
@@ -64,7 +64,7 @@ async def add(opened: Opened, request: Request) -> dict[str, Any]:
 
 async def _add_by_ticket(opened: Opened, name: str, text: str) -> store_contacts.Contact:
     ticket = Ticket.decode(find_ticket(text))
-    if ticket.expires_s * 1000 <= now_ms():
+    if ticket.expires_s * 1000 <= opened.clock.now_ms():
         raise TicketError(
             f"the ticket expired at {rfc3339(ticket.expires_s * 1000)}",
             hint="ask for a new one: peerpost contacts invite NAME",
@@ -79,7 +79,7 @@ async def _add_by_ticket(opened: Opened, name: str, text: str) -> store_contacts
         addresses=ticket.addresses,
         ticket_secret=ticket.secret,
         ticket_expires_s=ticket.expires_s,
-        now_ms=now_ms(),
+        now_ms=opened.clock.now_ms(),
     )
 
 
@@ -133,7 +133,7 @@ async def _add_by_id(
         addresses=(where.text,),
         ticket_secret=None,
         ticket_expires_s=None,
-        now_ms=now_ms(),
+        now_ms=opened.clock.now_ms(),
     )
     opened.network.add(contact)
     return contact
@@ -184,7 +184,7 @@ async def show(opened: Opened, request: Request) -> dict[str, Any]:
     peer = opened.network.peers.get(contact.id)
     session = peer.session if peer is not None else None
     rtt_s = session.connection.rtt_s if session else None
-    statement = contact.statement
+    statement, now_s = contact.statement, opened.clock.now_ms() // 1000
     return {
         **_row(opened, contact, queued, unread),
         "notes": contact.note,
@@ -192,7 +192,7 @@ async def show(opened: Opened, request: Request) -> dict[str, Any]:
         "safety_number": safety_number(opened.me.id_public, contact.id_public),
         "verified_at": rfc3339(contact.verified_at_ms),
         "added": rfc3339(contact.added_ms),
-        "key_age": None if statement is None else now_ms() // 1000 - statement.created_s,
+        "key_age": None if statement is None else now_s - statement.created_s,
         "path": session.connection.remote_address if session else None,
         "transport": session.connection.transport if session else None,
         "rtt_ms": None if rtt_s is None else round(rtt_s * 1000, 2),

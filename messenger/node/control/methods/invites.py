@@ -10,7 +10,7 @@ import msgspec
 from peerpost.client.rpc import Request
 from peerpost.crypto import invite as invitations
 from peerpost.errors import UsageError
-from peerpost.node.clock import now_ms, rfc3339
+from peerpost.node.clock import rfc3339
 from peerpost.store.tables import invites as store_invites
 from peerpost.wire.ticket import Ticket
 
@@ -45,11 +45,11 @@ async def invite(opened: Opened, request: Request) -> dict[str, Any]:
         raise UsageError("a ticket is good for one second to one year", hint="--expires 24h")
     await opened.network.wait_ready(READY_WAIT_S)
     secret = secrets.token_bytes(16)
-    expires_s = now_ms() // 1000 + params.expires_s
+    expires_s = opened.clock.now_ms() // 1000 + params.expires_s
     name = contact_name(params.name)
     invite_id = invitations.invite_id(secret)
     known = await opened.store.write(
-        store_invites.create, invite_id, secret, name, expires_s, now_ms()
+        store_invites.create, invite_id, secret, name, expires_s, opened.clock.now_ms()
     )
     ticket = Ticket(
         id_public=opened.me.id_public,
@@ -70,13 +70,13 @@ async def invite(opened: Opened, request: Request) -> dict[str, Any]:
 
 
 async def _open_for(opened: Opened, name: str) -> list[store_invites.Invite]:
-    found = await opened.store.read(store_invites.list_all, now_ms())
+    found = await opened.store.read(store_invites.list_all, opened.clock.now_ms())
     return [one for one in found if one.name == name and one.used_ms is None]
 
 
 async def list_(opened: Opened, _request: Request) -> list[dict[str, Any]]:
     """List the tickets that may still be used, and those that ended without a contact."""
-    found = await opened.store.read(store_invites.list_all, now_ms())
+    found = await opened.store.read(store_invites.list_all, opened.clock.now_ms())
     return [_row(one) for one in found]
 
 
@@ -84,7 +84,7 @@ async def list_(opened: Opened, _request: Request) -> list[dict[str, Any]]:
 async def withdraw(opened: Opened, request: Request) -> dict[str, Any]:
     """Withdraw a ticket: whoever uses it then is a stranger."""
     id_ = request.params_as(_Id).id
-    return _row(await opened.store.write(store_invites.withdraw, id_, now_ms()))
+    return _row(await opened.store.write(store_invites.withdraw, id_, opened.clock.now_ms()))
 
 
 def _row(one: store_invites.Invite) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _row(one: store_invites.Invite) -> dict[str, Any]:
 
 async def invited(opened: Opened) -> list[dict[str, Any]]:
     """Return those who have an open invitation and are no contacts yet, as rows of `contacts list`."""
-    found = await opened.store.read(store_invites.list_all, now_ms())
+    found = await opened.store.read(store_invites.list_all, opened.clock.now_ms())
     return [
         {
             "id": one.id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import msgspec
 
 from peerpost.client.rpc import Request
 from peerpost.errors import NotFoundError
-from peerpost.node.clock import now_ms, rfc3339
+from peerpost.node.clock import rfc3339
 from peerpost.node.contact.standing import obstacle
 from peerpost.node.files.asking import waits_in_words
 from peerpost.node.files.upload import Upload
@@ -152,7 +151,8 @@ def describe(
         last_error = waits_in_words(paused, opened.network.name_of(entry.contact_id))
     if pending and isinstance(moving, Upload) and moving.trouble is not None:
         try_s, last_error = moving.trouble.next_try_s, f"paused: {moving.trouble.cause}"
-    wait_ms = None if try_s is None else int((try_s - time.monotonic()) * 1000)
+    clock = opened.clock
+    wait_ms = None if try_s is None else max(0, int((try_s - clock.monotonic_s()) * 1000))
     return {
         "id": entry.id,
         "contact": opened.network.name_of(entry.contact_id),
@@ -161,7 +161,7 @@ def describe(
         "state": entry.state,
         "name": entry.name,
         "attempts": peer.attempts if peer is not None and pending else 0,
-        "next_attempt": None if wait_ms is None else rfc3339(now_ms() + max(0, wait_ms)),
+        "next_attempt": None if wait_ms is None else rfc3339(clock.now_ms() + wait_ms),
         "last_error": entry.last_error or last_error,
         "hint": None if stands is None else stands.hint,
         **figures(entry.size, moving),

@@ -8,7 +8,6 @@ import dataclasses
 import logging
 import os
 import stat
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,7 +23,6 @@ from peerpost.errors import (
     UnavailableError,
     UsageError,
 )
-from peerpost.node.clock import now_ms
 from peerpost.node.events import Subscription
 from peerpost.node.files.pipes import NODE_ENDED, cause_of_failure
 from peerpost.store.db.ballast import SHORT_BYTES
@@ -166,7 +164,7 @@ async def _send_stream(
         contact_id=contact_id,
         name=stream.name,
         lane=_lane(params.lane, wire.Lane.BULK),
-        expires_ms=_expires_ms(params),
+        expires_ms=_expires_ms(opened, params),
         confirm_end=params.confirm_end,
     )
     async with contextlib.aclosing(reading) as rows:
@@ -186,8 +184,10 @@ def _is_stream(request: Request, stream: _File) -> bool:
     return not stat.S_ISREG(os.fstat(request.fd(stream.fd_index)).st_mode)
 
 
-def _expires_ms(params: _Send) -> int | None:
-    return None if params.expires_s is None else now_ms() + int(params.expires_s * 1000)
+def _expires_ms(opened: Opened, params: _Send) -> int | None:
+    if params.expires_s is None:
+        return None
+    return opened.clock.now_ms() + int(params.expires_s * 1000)
 
 
 async def _queue(
@@ -198,7 +198,7 @@ async def _queue(
     skipped: list[str],
 ) -> store_outbox.Entry:
     """Store what is to be sent, and begin to send it. `skipped` gets what is left out of a folder."""
-    expires_ms = _expires_ms(params)
+    expires_ms = _expires_ms(opened, params)
     if (data := _short_text(params)) is not None:
         return await _queue_text(opened, contact.id, data, params, lambda entry: entry)
     if params.text is not None:
@@ -279,7 +279,7 @@ def _queue_text(
     answer: Callable[[store_outbox.Entry], T],
 ) -> asyncio.Future[T]:
     """Queue a text that fits into one message, and begin to send it even if nobody waits for the answer any more."""
-    lane, at_ms = _lane(params.lane, wire.Lane.URGENT), now_ms()
+    lane, at_ms = _lane(params.lane, wire.Lane.URGENT), opened.clock.now_ms()
 
     def queued(entry: store_outbox.Entry) -> T:
         _let_go(opened, entry)
@@ -292,7 +292,7 @@ def _queue_text(
         body=data,
         size=len(data),
         now_ms=at_ms,
-        expires_ms=_expires_ms(params),
+        expires_ms=_expires_ms(opened, params),
         from_reserve=len(data) <= SHORT_BYTES,
     )
     return opened.store.write_together(store_outbox.enqueue_many, draft, queued)
@@ -321,15 +321,15 @@ async def _until_delivered(
     told = describe(opened, entry)
     look_again_s = LOOK_AGAIN_S if entry.file_id is None else PROGRESS_S
     patience = Deadline(opened, entry, timeout_s)
-    delayed_s: float | None = time.monotonic() + DELAYED_S
+    delayed_s: float | None = opened.clock.monotonic_s() + DELAYED_S
     try:
         while entry.state in ("queued", "sent"):
             next_look_s = look_again_s
             if delayed_s is not None:
-                next_look_s = min(look_again_s, max(0.0, delayed_s - time.monotonic()))
+                next_look_s = min(look_again_s, max(0.0, delayed_s - opened.clock.monotonic_s()))
             async with asyncio.timeout(patience.left_s()):
                 entry = await _next_state(opened, entry, events, next_look_s)
-            if delayed_s is not None and time.monotonic() >= delayed_s:
+            if delayed_s is not None and opened.clock.monotonic_s() >= delayed_s:
                 delayed_s = None
                 if entry.state in ("queued", "sent"):
                     yield (await describe_all(opened, [entry]))[0] | {"delayed": True}

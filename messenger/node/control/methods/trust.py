@@ -10,7 +10,7 @@ import msgspec
 from peerpost.client.rpc import Request
 from peerpost.crypto.keys import safety_number
 from peerpost.errors import BadInputError, UntrustedError
-from peerpost.node.clock import now_ms, rfc3339
+from peerpost.node.clock import rfc3339
 from peerpost.store.tables import contacts as store_contacts
 
 from .whole import whole
@@ -50,7 +50,7 @@ async def verify(opened: Opened, request: Request) -> dict[str, Any]:
                 f"this is not the safety number with {contact.name}",
                 hint="compare again what both of you see; if it differs, somebody is between you",
             )
-        contact = await opened.store.write(store_contacts.verify, contact.id, now_ms())
+        contact = await opened.store.write(store_contacts.verify, contact.id, opened.clock.now_ms())
         _take(opened, contact)
     return {
         **_described(contact),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from peerpost.store.tables.outbox import Entry
@@ -27,10 +26,11 @@ class Deadline:
     """
 
     def __init__(self, opened: Opened, entry: Entry, timeout_s: float | None) -> None:
-        self._opened = opened
+        self._opened, self._clock = opened, opened.clock
         self._entry = entry
         self._timeout_s = timeout_s
-        self._deadline_s = time.monotonic() + (DEFAULT_S if timeout_s is None else timeout_s)
+        within_s = DEFAULT_S if timeout_s is None else timeout_s
+        self._deadline_s = self._clock.monotonic_s() + within_s
         self._left_bytes = self._leaving_bytes()
         self._had_bytes = 0
 
@@ -43,7 +43,7 @@ class Deadline:
 
     def left_s(self) -> float:
         """Return how long to go on waiting."""
-        return max(0.0, self._deadline_s - time.monotonic())
+        return max(0.0, self._deadline_s - self._clock.monotonic_s())
 
     def note(self, row: dict[str, Any]) -> None:
         """Take the entry as it is now. If it has moved, there is more time, unless a time was given."""
@@ -52,7 +52,7 @@ class Deadline:
         left, had = self._leaving_bytes(), row["done_bytes"] or 0
         held_up = str(row["last_error"]).startswith(_HELD_UP)
         if had > self._had_bytes or (left > self._left_bytes and not held_up):
-            self._deadline_s = time.monotonic() + DEFAULT_S
+            self._deadline_s = self._clock.monotonic_s() + DEFAULT_S
         self._left_bytes, self._had_bytes = left, max(had, self._had_bytes)
 
     def _leaving_bytes(self) -> int:

@@ -131,7 +131,11 @@ async def signs(somebody: Somebody, before: Signed, seq: int) -> Signed:
     """Have somebody show a statement of that number after another."""
     row = await somebody.store.read(identity.load)
     signed = my_own._sign(
-        row, seq=seq, prev=statements.digest(before.body), addresses=somebody.home.me.addresses
+        row,
+        seq=seq,
+        prev=statements.digest(before.body),
+        addresses=somebody.home.me.addresses,
+        now_ms=somebody.home.clock.now_ms(),
     )
     somebody.home.me.signed = signed
     return signed
