@@ -37,11 +37,11 @@ from .transfer import (
     Exceeded,
     Failed,
     Finalize,
-    GivenUp,
     HeldUp,
     LetGo,
     Prepare,
     ReceiveCommand,
+    Rejected,
     SendControl,
     Stalled,
     TryAgain,
@@ -273,7 +273,9 @@ class Receiving:
 
     def held_up(self, trouble: Trouble) -> None:
         """Note that the disk is in the way for now: pause and say so, until `try_again`."""
-        if self.state in (State.IDLE, State.ACTIVE, State.PAUSED) and not self._waiting.held_up:
+        if self.exceeded or self._waiting.held_up:
+            return
+        if self.state in (State.IDLE, State.ACTIVE, State.PAUSED):
             told = self.cause
             self._waiting.hold_up(trouble)
             self._stop_asking(told)
@@ -324,7 +326,7 @@ class Receiving:
         message = wire.Cancel if self._opened else wire.Refuse
         self._send(message(file_id=self.file_id, reason=clip_reason(reason)))
         self._end(State.CANCELLED, reason)
-        self._commands.append(GivenUp(cause=reason))
+        self._commands.append(Rejected(cause=reason))
 
     def verified(self, good: Iterable[int], bad: Iterable[int], now_s: float) -> None:
         """Take the outcome of a `Verify`: which chunks are written, and which were wrong."""

@@ -22,7 +22,6 @@ __all__ = [
     "Failed",
     "Finalize",
     "FindEnd",
-    "GivenUp",
     "HeldUp",
     "LetGo",
     "Prepare",
@@ -30,6 +29,7 @@ __all__ = [
     "ReadLeaves",
     "ReceiveCommand",
     "Refused",
+    "Rejected",
     "SendChunk",
     "SendCommand",
     "SendControl",
@@ -150,7 +150,7 @@ class HeldUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GivenUp:
+class Rejected:
     """The transfer is over: our user gave it up, and the peer has been told."""
 
     cause: str
@@ -180,7 +180,7 @@ ReceiveCommand = (
     | TryAgain
     | Failed
     | Cancelled
-    | GivenUp
+    | Rejected
 )
 
 

@@ -135,7 +135,7 @@ def test_whoever_gives_it_up_does_not_wait_for_the_disk(when: str) -> None:
     assert isinstance(message, commands.SendControl)
     kind = wire.Refuse if when == "before it was ever open" else wire.Cancel
     assert message.message == kind(file_id=rig.content.file_id, reason="not that one")
-    assert given_up == commands.GivenUp(cause="not that one")
+    assert given_up == commands.Rejected(cause="not that one")
     assert rig.machine.ended
     assert rig.machine.next_timer_s is None
 
@@ -293,6 +293,19 @@ def test_a_stream_that_was_too_long_begins_anew_after_an_error() -> None:
     prepare(rig)
     rig.machine.on_leaves(rig.content.page(1, 2))
     assert commands.Exceeded in kinds(rig)
+
+
+def test_a_stream_that_was_too_long_does_not_wait_for_the_disk() -> None:
+    rig = receive(Content(8 * CHUNK), stream=True, limit_bytes=2 * CHUNK)
+    rig.take()
+    rig.machine.on_leaves(rig.content.page(0, 2))
+    rig.give(0)
+    assert [chunk.index for chunk in rig.checked()] == [0]
+    rig.machine.on_leaves(rig.content.page(1, 2))
+    rig.take()
+    rig.machine.store_failed([0], FULL)
+    assert (rig.take(), rig.machine.next_timer_s, rig.machine.checking) == ([], None, False)
+    assert rig.machine.cause != FULL.told
 
 
 @pytest.mark.parametrize("end", ["cancel", "on_cancel", "fail", "gone"])
