@@ -43,6 +43,9 @@ BEGUN_S = 1000.0
 STUCK_S = 20.0
 """How long, in real time, a loop waits for its threads before the test fails."""
 
+LONGEST_S = 60.0
+"""How long, in real time, a loop may run. A test that waits for ever runs fast here, and pytest's own limit, an
+exception in some callback, would not end it."""
 UNKNOWN_S = 1.0
 """How long, in real time, a loop without timers waits for threads that it does not know of."""
 
@@ -57,6 +60,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._virtual_s = BEGUN_S
         self._under_way = 0
+        self.ends_s = time.monotonic() + LONGEST_S
+        """Real time."""
         super().__init__(_Selector(self))
         self.clock = Clock(
             monotonic_s=self.time,
@@ -117,6 +122,9 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[Any]:
+        if time.monotonic() > self._loop.ends_s:
+            self._loop.ends_s += STUCK_S  # For what has to be cleaned up.
+            raise StuckError(f"the test has not ended after {LONGEST_S:g} s")
         if timeout is not None and timeout <= 0:
             return super().select(0)
         unknown_s = UNKNOWN_S if timeout is None else 0

@@ -99,7 +99,7 @@ class Peer:
         """Set when a session is over, until the next one begins; it does not end a wait."""
         self._dialled = asyncio.Event()
         self._queued = False
-        self._busy_until_s = 0.0
+        self._busy_until_s, self._busy_cause = 0.0, ""
         self._warn_after_s = 0.0
         self._hurry = hurry
         """Whether somebody waits for the next dial."""
@@ -346,8 +346,9 @@ class Peer:
         self._over.clear()
         self._wake.set()
         self._dialled.set()
-        if self._services.clock.monotonic_s() >= self._busy_until_s:
-            self.last_error = None
+        # While the contact is busy, that is why nothing goes, whatever has ended its sessions meanwhile.
+        is_busy = self._services.clock.monotonic_s() < self._busy_until_s
+        self.last_error = self._busy_cause if is_busy else None
         self.attempts = 0
         self._queued = False
         self._backoff.reset()
@@ -359,7 +360,7 @@ class Peer:
 
     def _on_busy(self, until_s: float, cause: str) -> None:
         self._busy_until_s = max(self._busy_until_s, until_s)
-        self.last_error = cause
+        self.last_error = self._busy_cause = cause
 
     def _prefers(self, connection: Connection) -> bool:
         current = self.session
