@@ -175,7 +175,7 @@ async def strangers(folder: Path, *names: str) -> AsyncIterator[list[Somebody]]:
         yield people
 
 
-async def until(condition: Any, *, timeout_s: float = WAIT_S) -> None:
+async def until(condition: Any, *, timeout_s: float = WAIT_S, every_s: float = 0.01) -> None:
     """Wait until a condition holds, one that may have to be awaited."""
     async with asyncio.timeout(timeout_s):
         while True:
@@ -184,4 +184,4 @@ async def until(condition: Any, *, timeout_s: float = WAIT_S) -> None:
                 holds = await holds
             if holds:
                 return
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(every_s)

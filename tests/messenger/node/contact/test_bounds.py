@@ -12,9 +12,9 @@ import pytest
 
 from peerpost.errors import PeerpostError
 from peerpost.net.interface import Admission, Connection, DialError, StreamResetError
-from peerpost.node.contact import exchange, handshake, reach
+from peerpost.node.contact import exchange, reach
 from peerpost.node.contact import network as network_module
-from peerpost.node.contact.handshake import greet
+from peerpost.node.contact.handshake import HELLO_TIMEOUT_S, LANES_TIMEOUT_S, greet
 from peerpost.node.session.session import BULK_PROTOCOL, HELLO_PROTOCOL, URGENT_PROTOCOL
 from peerpost.protocol.hello import Hello
 from peerpost.store.tables import contacts, transfers
@@ -23,8 +23,7 @@ from peerpost.wire import limits
 from tests.messenger.node.contact.test_session_rules import OUTBOX, SOON_S, session_of, text
 from tests.support.network_rig import Somebody, acquainted, until
 from tests.support.store_rig import message
-
-pytestmark = pytest.mark.asyncio
+from tests.support.virtual_time import on_virtual_time, running
 
 MOST_OPEN = 32
 """Files of one contact that are open at once."""
@@ -57,6 +56,7 @@ async def block(one: Somebody) -> None:
 # -- who is let in
 
 
+@pytest.mark.asyncio
 async def test_a_blocked_contact_ends_within_the_handshake(tmp_path: Path) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         await block(bob)
@@ -65,6 +65,7 @@ async def test_a_blocked_contact_ends_within_the_handshake(tmp_path: Path) -> No
             await raw_dial(alice, bob)
 
 
+@pytest.mark.asyncio
 async def test_a_blocked_contact_under_a_key_not_known_yet_ends_in_hello(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,6 +77,7 @@ async def test_a_blocked_contact_under_a_key_not_known_yet_ends_in_hello(
         assert not bob.peer.online
 
 
+@pytest.mark.asyncio
 async def test_only_so_many_hellos_are_under_way_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,31 +109,34 @@ async def test_only_so_many_hellos_are_under_way_at_once(
 
 
 @pytest.mark.parametrize("says", ["nothing", "half a frame"])
-async def test_who_does_not_finish_hello_in_time_is_shown_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
-) -> None:
+@on_virtual_time
+async def test_who_does_not_finish_hello_in_time_is_shown_out(tmp_path: Path, says: str) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
-        monkeypatch.setattr(handshake, "HELLO_TIMEOUT_S", 0.3)
-        connection = await raw_dial(alice, bob)
+        session = session_of(bob)
+        connection, begun_s = await raw_dial(alice, bob), running().time()
         if says == "half a frame":
-            stream = await connection.open_stream(HELLO_PROTOCOL, timeout_s=SOON_S)
+            stream = await connection.open_stream(HELLO_PROTOCOL)
             await stream.write(b"\0\0\1\0half")
-        await asyncio.wait_for(connection.wait_closed(), SOON_S)
+        await connection.wait_closed()
+        assert running().time() - begun_s == pytest.approx(HELLO_TIMEOUT_S, abs=0.05)
+        assert bob.peer.session is session, "the session that there was goes on"
 
 
-async def test_who_does_not_open_its_lanes_in_time_is_shown_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@on_virtual_time
+async def test_who_does_not_open_its_lanes_in_time_is_shown_out(tmp_path: Path) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
-        monkeypatch.setattr(handshake, "LANES_TIMEOUT_S", 0.3)
-        connection = await hello(alice, bob)
-        await asyncio.wait_for(connection.wait_closed(), SOON_S)
+        session = session_of(bob)
+        connection, begun_s = await hello(alice, bob), running().time()
+        await connection.wait_closed()
+        assert running().time() - begun_s == pytest.approx(LANES_TIMEOUT_S, abs=0.05)
+        assert bob.peer.session is session, "the session that there was goes on"
 
 
 # -- the order of streams
 
 
 @pytest.mark.parametrize("first", [URGENT_PROTOCOL, BULK_PROTOCOL])
+@pytest.mark.asyncio
 async def test_a_first_stream_that_is_not_hello_ends_the_connection(
     tmp_path: Path, first: str
 ) -> None:
@@ -139,12 +144,13 @@ async def test_a_first_stream_that_is_not_hello_ends_the_connection(
         connection = await raw_dial(alice, bob)
         await connection.open_stream(first, timeout_s=SOON_S)
         # Sooner than for want of HELLO.
-        await asyncio.wait_for(connection.wait_closed(), handshake.HELLO_TIMEOUT_S / 2)
+        await asyncio.wait_for(connection.wait_closed(), HELLO_TIMEOUT_S / 2)
 
 
 @pytest.mark.parametrize(
     "protocols", [(BULK_PROTOCOL, BULK_PROTOCOL), (HELLO_PROTOCOL,)], ids=["twice", "hello again"]
 )
+@pytest.mark.asyncio
 async def test_a_stream_that_is_open_already_or_was_hellos_is_refused(
     tmp_path: Path, protocols: tuple[str, ...]
 ) -> None:
@@ -160,6 +166,7 @@ async def test_a_stream_that_is_open_already_or_was_hellos_is_refused(
         await connection.close()
 
 
+@pytest.mark.asyncio
 async def test_a_dialer_opens_nothing_before_hello_has_succeeded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +210,7 @@ async def test_a_dialer_opens_nothing_before_hello_has_succeeded(
 
 
 @pytest.mark.parametrize("by", ["number", "size"])
+@pytest.mark.asyncio
 async def test_while_the_disk_is_busy_only_so_much_is_taken_from_the_peer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
@@ -254,6 +262,7 @@ def silence(somebody: Somebody) -> None:
     somebody.home.transfers.on_control = on_control  # type: ignore[method-assign]
 
 
+@pytest.mark.asyncio
 async def test_only_so_many_files_of_a_contact_are_open_at_once(tmp_path: Path) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         silence(alice)
@@ -287,6 +296,7 @@ async def _settled(somebody: Somebody) -> bool:
 
 
 @pytest.mark.parametrize("size", [9 << 30, limits.MAX_FILE_BYTES])
+@pytest.mark.asyncio
 async def test_a_file_that_does_not_fit_beside_the_reserve_is_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
@@ -304,6 +314,7 @@ async def test_a_file_that_does_not_fit_beside_the_reserve_is_not_begun(
         assert len(bob.home.transfers._drivers.downloads) == 1
 
 
+@pytest.mark.asyncio
 async def test_two_files_that_fit_alone_and_not_together_are_not_begun_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

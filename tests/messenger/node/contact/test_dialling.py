@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
 from peerpost.node.contact.dialling import DialPace
+from tests.support.virtual_time import on_virtual_time, running
 
-pytestmark = pytest.mark.asyncio
 
-
+@on_virtual_time
 async def test_no_more_than_the_rate_and_its_burst() -> None:
-    pace = DialPace(per_s=200, burst=10)
-    begun_s = time.monotonic()
+    pace = DialPace(per_s=200, burst=10, clock=running().clock)
+    begun_s = running().time()
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         for number in range(60):
             group.create_task(pace.turn(str(number), soon=False))
-    took_s = time.monotonic() - begun_s
-    assert took_s >= 50 / 200 - 0.01
-    assert took_s < 10
+    took_s = running().time() - begun_s
+    assert took_s == pytest.approx(50 / 200)
 
 
+@on_virtual_time
 async def test_who_is_wanted_now_goes_first() -> None:
-    pace = DialPace(per_s=50, burst=1)
+    pace = DialPace(per_s=50, burst=1, clock=running().clock)
     order: list[str] = []
 
     async def dial(name: str, *, soon: bool) -> None:
@@ -42,24 +41,26 @@ async def test_who_is_wanted_now_goes_first() -> None:
     assert order == ["first", "c", "wanted", "a", "b"]
 
 
+@on_virtual_time
 async def test_who_gives_up_takes_no_turn() -> None:
-    pace = DialPace(per_s=20, burst=1)
+    pace = DialPace(per_s=20, burst=1, clock=running().clock)
     await pace.turn("first", soon=False)
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         given_up = group.create_task(pace.turn("a", soon=False))
         await asyncio.sleep(0)
-        begun_s = time.monotonic()
+        begun_s = running().time()
         behind = group.create_task(pace.turn("b", soon=False))
         await asyncio.sleep(0)
         given_up.cancel()
         await behind
-    assert time.monotonic() - begun_s < 0.095, "a turn went to nobody"
+    assert running().time() - begun_s == pytest.approx(1 / 20), "a turn went to nobody"
 
 
+@on_virtual_time
 async def test_an_error_when_the_next_is_due_ends_who_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pace = DialPace(per_s=20, burst=1)
+    pace = DialPace(per_s=20, burst=1, clock=running().clock)
     await pace.turn("first", soon=False)
     waiting = asyncio.create_task(pace.turn("a", soon=False))
     await asyncio.sleep(0)

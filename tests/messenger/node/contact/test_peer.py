@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from peerpost.errors import StorageError
-from peerpost.node.contact import exchange, handshake
+from peerpost.node.contact import handshake
 from peerpost.node.contact.peer import Peer
 from peerpost.node.control.methods import queue
 from peerpost.node.session.session import Session
@@ -19,10 +19,10 @@ from peerpost.store.tables import outbox
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 from tests.support.network_rig import WAIT_S, acquainted, until
+from tests.support.virtual_time import on_virtual_time
 
-pytestmark = pytest.mark.asyncio
 
-
+@on_virtual_time
 async def test_two_who_dial_each_other_at_once_do_not_wait_for_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -32,6 +32,7 @@ async def test_two_who_dial_each_other_at_once_do_not_wait_for_each_other(
         assert bob.peer.online
 
 
+@on_virtual_time
 async def test_sessions_that_end_at_once_are_waited_for_by_both_sides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,6 +52,7 @@ async def test_sessions_that_end_at_once_are_waited_for_by_both_sides(
     assert 2 <= sessions <= 2 * 2 * 10, sessions
 
 
+@on_virtual_time
 async def test_a_store_that_cannot_be_read_for_once_ends_no_dialling(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +75,7 @@ async def test_a_store_that_cannot_be_read_for_once_ends_no_dialling(
 
 
 @pytest.mark.parametrize("ends_after_s", [0.0, 1.0])
+@on_virtual_time
 async def test_a_contact_that_is_busy_gets_nothing_until_the_user_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_after_s: float
 ) -> None:
@@ -104,6 +107,7 @@ async def test_a_contact_that_is_busy_gets_nothing_until_the_user_says_so(
 
 
 @pytest.mark.parametrize("at_hello", [False, True])
+@on_virtual_time
 async def test_a_full_disk_puts_off_what_a_receipt_settles_and_ends_no_session(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -118,7 +122,6 @@ async def test_a_full_disk_puts_off_what_a_receipt_settles_and_ends_no_session(
         return really(*arguments, **named)
 
     monkeypatch.setattr(outbox, "acknowledge", acknowledge)
-    monkeypatch.setattr(exchange, "FULL_RETRY_S", 0.1)
     caplog.set_level(logging.WARNING)
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         entry = await alice.queue("hello")

@@ -15,8 +15,7 @@ from peerpost.store.tables import entries as store_entries
 from peerpost.wire import history
 from peerpost.wire import inner as wire
 from tests.support.network_rig import Somebody, acquainted, until
-
-pytestmark = pytest.mark.asyncio
+from tests.support.virtual_time import on_virtual_time
 
 TABLES = {
     "sender": ("outbox", "chains", "outbox_ids"),
@@ -85,6 +84,7 @@ async def send(who: Somebody, *texts: str) -> None:
 
 @pytest.mark.parametrize("new", [1, 3, 5])
 @pytest.mark.parametrize("waiting", [0, 2])
+@on_virtual_time
 async def test_a_sender_put_back_loses_nothing_and_says_nothing_twice(
     tmp_path: Path, new: int, waiting: int
 ) -> None:
@@ -120,6 +120,7 @@ async def test_a_sender_put_back_loses_nothing_and_says_nothing_twice(
 
 @pytest.mark.parametrize("between", ["nothing", "a text"])
 @pytest.mark.parametrize("held", ["some", "nothing"])
+@on_virtual_time
 async def test_a_receiver_put_back_after_its_sender_gets_again_what_it_had_under_older_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: str, held: str
 ) -> None:
@@ -167,6 +168,7 @@ async def test_a_receiver_put_back_after_its_sender_gets_again_what_it_had_under
 
 @pytest.mark.parametrize("new", [0, 1, 5])
 @pytest.mark.parametrize("again", ["sent", "queued"])
+@on_virtual_time
 async def test_what_was_deleted_is_not_shown_again_by_a_sender_put_back(
     tmp_path: Path, again: str, new: int
 ) -> None:
@@ -200,6 +202,7 @@ async def test_what_was_deleted_is_not_shown_again_by_a_sender_put_back(
 
 @pytest.mark.parametrize("pruned", [False, True])
 @pytest.mark.parametrize("had", [0, 2])
+@on_virtual_time
 async def test_a_receiver_put_back_gets_again_what_it_lacks(
     tmp_path: Path, had: int, pruned: bool
 ) -> None:
@@ -230,6 +233,7 @@ async def test_a_receiver_put_back_gets_again_what_it_lacks(
 
 
 @pytest.mark.parametrize("lost", [history.AGAIN, history.BACK, history.RENEWED, history.HEARD])
+@on_virtual_time
 async def test_both_are_told_although_sessions_end_before_it_is_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
@@ -268,6 +272,7 @@ async def nothing(who: Somebody, query: str) -> bool:
     return not await who.store.read(lambda db: db.execute(query).get)
 
 
+@on_virtual_time
 async def test_a_stranger_under_a_known_number_is_not_acknowledged(tmp_path: Path) -> None:
     """Where HELLO said nothing of it: the receiver sees it by the link, and the sender draws another outbox id."""
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
@@ -297,6 +302,7 @@ async def test_a_stranger_under_a_known_number_is_not_acknowledged(tmp_path: Pat
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("side", ["sender", "receiver"])
+@pytest.mark.asyncio
 async def test_a_home_put_back_at_random_moments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str, seed: int
 ) -> None:

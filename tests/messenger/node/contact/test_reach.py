@@ -71,8 +71,9 @@ async def test_a_new_address_is_told_by_the_next_dial(tmp_path: Path) -> None:
         before = shown()
         assert before[1] == tuple(alice.transport.addresses)
         await asyncio.sleep(5)
+        session = bob.peer.session
         alice.peer.cut("to dial again")
-        await until(lambda: alice.peer.online and bob.peer.online)
+        await until(lambda: bob.peer.session not in (None, session))
         assert shown() == before
         moved = alice.transport.network.new_address()
         alice.transport._bound.append(moved)  # type: ignore[attr-defined]

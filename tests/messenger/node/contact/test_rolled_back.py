@@ -9,10 +9,10 @@ import pytest
 
 from peerpost.store.tables import agreement
 from tests.support.network_rig import Somebody, acquainted, until
+from tests.support.virtual_time import on_virtual_time
 
-pytestmark = pytest.mark.asyncio
 
-
+@on_virtual_time
 async def test_a_sender_behind_its_peer_sends_under_another_outbox_id(tmp_path: Path) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         for n in range(5):
@@ -34,6 +34,7 @@ async def test_a_sender_behind_its_peer_sends_under_another_outbox_id(tmp_path: 
         assert len(await bob.received()) == 6
 
 
+@on_virtual_time
 async def test_who_doubts_our_numbers_again_and_again_is_told_so_and_served_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,5 +64,5 @@ async def test_who_doubts_our_numbers_again_and_again_is_told_so_and_served_late
                 alice.peer.retry_now()
             return await alice.delivered(entry)
 
-        await until(delivered)
+        await until(delivered, every_s=0.2)
         assert len(await bob.received()) == 3

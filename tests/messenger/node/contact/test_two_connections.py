@@ -13,8 +13,7 @@ from peerpost.crypto.keys import peer_id
 from peerpost.net.interface import DialError
 from peerpost.node.control.methods import contacts, invites
 from tests.support.network_rig import acquainted, strangers, until
-
-pytestmark = pytest.mark.asyncio
+from tests.support.virtual_time import on_virtual_time
 
 
 @dataclass
@@ -29,6 +28,7 @@ class _Link:
 @pytest.mark.parametrize("inbound", [True, False])
 @pytest.mark.parametrize("was_inbound", [True, False])
 @pytest.mark.parametrize("later", [True, False])
+@on_virtual_time
 async def test_of_two_connections_both_sides_keep_the_same(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -56,6 +56,7 @@ async def test_of_two_connections_both_sides_keep_the_same(
         monkeypatch.undo()
 
 
+@on_virtual_time
 async def test_a_host_does_not_dial_a_guest_who_is_coming(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,8 +27,7 @@ from peerpost.wire import inner as wire
 from peerpost.wire.statement import Signed, decode_statement
 from peerpost.wire.ticket import Ticket
 from tests.support.network_rig import Somebody, acquainted, strangers, until
-
-pytestmark = pytest.mark.asyncio
+from tests.support.virtual_time import on_virtual_time
 
 
 async def ticket_of(host: Somebody, name: str) -> str:
@@ -45,6 +44,7 @@ async def add(guest: Somebody, ticket: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("fails_with", [apsw.FullError, apsw.IOError])
+@on_virtual_time
 async def test_a_guest_is_told_nothing_before_the_host_has_it_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_with: type[Exception]
 ) -> None:
@@ -72,6 +72,7 @@ async def test_a_guest_is_told_nothing_before_the_host_has_it_on_disk(
         assert kept.ticket_secret is None
 
 
+@on_virtual_time
 async def test_an_answer_that_was_lost_makes_no_second_contact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ async def test_an_answer_that_was_lost_makes_no_second_contact(
         assert [c.name for c in await host.store.read(store_contacts.list_all)] == ["bob"]
 
 
+@on_virtual_time
 async def test_of_two_who_redeem_one_ticket_at_once_the_other_is_told(tmp_path: Path) -> None:
     async with strangers(tmp_path, "host", "one", "two") as (host, one, two):
         ticket = await ticket_of(host, "bob")
@@ -152,6 +154,7 @@ def seq_of(somebody: Somebody) -> int:
 
 @pytest.mark.parametrize("dialer", [True, False])
 @pytest.mark.parametrize("moved", [True, False])
+@on_virtual_time
 async def test_a_home_put_back_from_a_copy_goes_on_after_what_its_contact_keeps(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, *, dialer: bool, moved: bool
 ) -> None:
@@ -178,6 +181,7 @@ async def test_a_home_put_back_from_a_copy_goes_on_after_what_its_contact_keeps(
     assert "put back from an older copy" in caplog.text
 
 
+@on_virtual_time
 async def test_two_homes_of_one_identity_do_not_overtake_each_other_without_end(
     tmp_path: Path,
 ) -> None:
@@ -195,6 +199,7 @@ async def test_two_homes_of_one_identity_do_not_overtake_each_other_without_end(
 
 
 @pytest.mark.parametrize("follows", [True, False])
+@on_virtual_time
 async def test_who_signs_two_statements_of_one_number_is_served_again_once_verified(
     tmp_path: Path, *, follows: bool
 ) -> None:
@@ -242,6 +247,7 @@ async def test_who_signs_two_statements_of_one_number_is_served_again_once_verif
 
 
 @pytest.mark.parametrize("how", ["remove", "block", "changed"])
+@on_virtual_time
 async def test_no_hello_that_is_half_open_makes_a_session_with_who_is_not_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -286,6 +292,7 @@ async def test_no_hello_that_is_half_open_makes_a_session_with_who_is_not_served
         )
 
 
+@on_virtual_time
 async def test_a_hello_whose_verdict_is_being_kept_does_not_bring_back_who_was_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +321,7 @@ async def test_a_hello_whose_verdict_is_being_kept_does_not_bring_back_who_was_r
         assert await alice.store.read(store_contacts.list_all) == []
 
 
+@on_virtual_time
 async def test_who_is_blocked_is_told_nothing_and_what_is_queued_waits(tmp_path: Path) -> None:
     async with acquainted(tmp_path, "bob", "alice") as (bob, alice):
         await trust.block(alice.home, alice.request("contacts.block", name="bob"))
@@ -335,6 +343,7 @@ async def test_who_is_blocked_is_told_nothing_and_what_is_queued_waits(tmp_path:
 
 
 @pytest.mark.parametrize("lane", list(wire.Lane))
+@on_virtual_time
 async def test_who_breaks_the_protocol_is_told_what_it_did(tmp_path: Path, lane: wire.Lane) -> None:
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         session = bob.peer.session
@@ -347,6 +356,7 @@ async def test_who_breaks_the_protocol_is_told_what_it_did(tmp_path: Path, lane:
         await until(lambda: alice.delivered(entry))
 
 
+@on_virtual_time
 async def test_who_does_not_read_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,6 +377,7 @@ async def test_who_does_not_read_is_not_waited_for(
 # -- the door
 
 
+@on_virtual_time
 async def test_a_claimed_key_shuts_nobody_out_and_many_keys_open_no_more_places(
     tmp_path: Path,
 ) -> None:
@@ -406,6 +417,7 @@ async def test_a_claimed_key_shuts_nobody_out_and_many_keys_open_no_more_places(
         await until(lambda: alice.delivered(entry))
 
 
+@on_virtual_time
 async def test_a_former_transport_key_opens_nothing_and_a_former_name_names_nobody(
     tmp_path: Path,
 ) -> None:

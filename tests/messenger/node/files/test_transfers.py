@@ -197,7 +197,7 @@ async def test_what_is_lost_is_asked_for_ever_more_seldom_and_said_to_be_stalled
         # What had left still comes.
         await asyncio.sleep(60)
         first = len(sent.told)
-        await asyncio.sleep(HOURS_S)
+        await asyncio.sleep(HOURS_S / 3)
         asked_s = [at_s for at_s, m in sent.told[first:] if isinstance(m, wire.Pull)]
         waits_s = [later - before for before, later in pairwise(asked_s)]
         assert set(map(round, waits_s[4:])) == {round(POLICY.ask_timeout_max_s)}
@@ -218,6 +218,7 @@ async def test_what_is_lost_is_asked_for_ever_more_seldom_and_said_to_be_stalled
 async def test_a_pause_by_the_sender_holds_over_sessions_until_it_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    check_seldom(monkeypatch)
     sent = Sent(monkeypatch)
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
         slow(alice)
@@ -310,9 +311,10 @@ async def test_a_file_that_is_not_delivered_in_time_is_given_up_by_both(tmp_path
         assert list((tmp_path / "bob" / "blobs").iterdir()) == []
 
 
+@pytest.mark.parametrize("how", ["reject", "pause"])
 @on_virtual_time
-async def test_whoever_waits_for_a_file_dials_for_it_until_it_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_whoever_waits_for_a_file_dials_for_it_until_it_is_given_up_or_paused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(random, "random", lambda: 1.0)
     async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
@@ -324,7 +326,7 @@ async def test_whoever_waits_for_a_file_dials_for_it_until_it_is_given_up(
         bob.peer.cut("the link broke")
         await asyncio.sleep(300)
         assert set(dials.waits_s[5:]) == {30}
-        await bob.home.transfers.reject((await row_of(bob)).id)
+        await getattr(bob.home.transfers, how)((await row_of(bob)).id)
         await asyncio.sleep(LOOK_AGAIN_DIALS * 30 + 600)
         assert dials.waits_s.count(30) <= LOOK_AGAIN_DIALS
         assert dials.waits_s[-1] == 300
