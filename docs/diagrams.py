@@ -127,7 +127,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "sending": lambda: states_picture(
         sending.NEXT, sending.SendState.OFFERED, sending.SendState.ACTIVE
     ),
-    "receiving": lambda: states_picture(receiving.NEXT, receiving.State.IDLE),
+    "receiving": lambda: states_picture(receiving.NEXT, receiving.State.PREPARING),
     "hello": lambda: states_picture(hello.NEXT, hello.HelloState.START),
 }
 

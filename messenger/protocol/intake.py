@@ -1,13 +1,16 @@
 """The chunks of one incoming file: asked for, put together, handed out to be checked, asked for again.
 
 Whatever the peer sends, it costs no more memory than the window. A chunk may be wrong three times and
-passed over six times; after that, and on every lie about the file, `fail` is called with the cause.
-The state of the whole transfer is kept in `receiving`, which passes on only what fits that state.
+passed over six times; after that, and on every lie about the file, `failure` is set.
+
+An Intake lasts as long as the part file is open. It knows nothing of sessions, pauses and ends: those are
+kept in `receiving`, which lasts as long as the transfer, passes on only what fits its state, and looks at
+`failure` and `excess` afterwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from peerpost.fastpath import LANES
@@ -42,28 +45,22 @@ class Intake:
         finish: wire.Finish | None,
         limit_bytes: int,
         policy: ReceivePolicy,
-        send: Callable[[wire.Inner], None],
-        fail: Callable[[str], None],
-        exceed: Callable[[str], None],
         allocate: Allocate,
     ) -> None:
-        """Begin with the chunks in the bitmap `have`.
-
-        `send` is called with each request, `fail` with the cause when the transfer must end, `exceed`
-        when the file is longer than accepted; the last two drop what is in memory.
-        """
+        """Begin with the chunks in the bitmap `have`."""
         self.geometry = geometry
         self.finish = finish
         """Size, count and root, once the sender has named them."""
         self.window = ChunkWindow(geometry.chunk_bytes, policy.max_window_bytes)
-        self.patience = Patience(policy)
-        self.active = False
-        """Whether chunks are asked for and taken now."""
-        self.want_end = False
+        self.failure: str | None = None
+        """Why the transfer must end, if so: the first cause counts."""
+        self.excess: str | None = None
+        """Set once the file is longer than what was accepted, with the cause in words."""
+        self._patience = Patience(policy)
+        self._want_end = False
         """Whether to ask for the end of the file."""
         self._file_id = file_id
         self._policy = policy
-        self._send, self._fail, self._exceed = send, fail, exceed
         self._limit_bytes = limit_bytes
         # For a stream, one chunk more than accepted is asked for: that is how we learn that there is one.
         self._limit_chunks = -(-limit_bytes // geometry.chunk_bytes)
@@ -90,9 +87,9 @@ class Intake:
         return total
 
     @property
-    def all_come(self) -> bool:
-        """Whether no chunk is missing or on its way, as far as the end is known."""
-        return not (len(self._out) or self._out.missing)
+    def is_whole(self) -> bool:
+        """Whether the end is known and all chunks are here."""
+        return self.finish is not None and len(self.have) == self.finish.count
 
     @property
     def worth_checking(self) -> bool:
@@ -101,23 +98,30 @@ class Intake:
         return ready >= LANES or (ready > 0 and len(self._out.pending) < LANES)
 
     @property
-    def waiting(self) -> bool:
+    def due_s(self) -> float | None:
+        """When to call `on_timer`, or None if it is not the sender's turn."""
+        if not self._waits:
+            return None
+        stall_due_s = self._patience.stall_due_s
+        ask_due_s = self._patience.ask_due_s
+        return ask_due_s if stall_due_s is None else min(ask_due_s, stall_due_s)
+
+    @property
+    def _waits(self) -> bool:
         """Whether it is the sender's turn."""
-        if not self.active:
-            return False
         out = self._out
         if out.pending or out.whole:
             return True
         return self.finish is None and not (out.ready or out.checking or out.missing)
 
     @property
-    def awaited(self) -> str:
+    def _awaited(self) -> str:
         """What is waited for, in words."""
         first = min((*self._out.pending, *self._out.whole), default=None)
         return "the end of the file" if first is None else f"chunk {first}"
 
     @property
-    def source_may_be_slow(self) -> bool:
+    def _source_may_be_slow(self) -> bool:
         """Whether everything that is waited for may not exist yet, because the end of the stream is not known."""
         if self.geometry.size is not None:
             return False
@@ -129,26 +133,29 @@ class Intake:
     def begin(self, now_s: float) -> None:
         """Measure the link anew: a session has begun, or a pause is over."""
         self.window.reset()
-        self.patience.start(now_s)
+        self._patience.start(now_s)
         self._unasked_bytes = 0
-        self.want_end = self.finish is None and not self._out.missing
+        self._want_end = self.finish is None and not self._out.missing
 
-    def ask(self, now_s: float) -> None:
-        """Send the requests that the window has room for."""
+    def ask(self, now_s: float) -> list[wire.Pull]:
+        """Return the requests that the window has room for."""
         room = self._room
         indexes = self._out.ask(room, now_s)
         first, leaves = self._out.lacking_leaves()
-        if not (indexes or leaves or self.want_end):
-            return
+        if not (indexes or leaves or self._want_end):
+            return []
         runs = runs_of(indexes)
-        for at in range(0, len(runs), limits.MAX_RANGES):
+        pulls = [
             self._pull(ranges=tuple(runs[at : at + limits.MAX_RANGES]))
+            for at in range(0, len(runs), limits.MAX_RANGES)
+        ]
         if leaves:
-            self._pull(leaves_first=first, leaves_count=leaves)
-        if self.want_end:
-            self._pull()
-        self.want_end = False
-        self.patience.asked(now_s)
+            pulls.append(self._pull(leaves_first=first, leaves_count=leaves))
+        if self._want_end:
+            pulls.append(self._pull())
+        self._want_end = False
+        self._patience.asked(now_s)
+        return pulls
 
     @property
     def _room(self) -> int:
@@ -161,15 +168,32 @@ class Intake:
         """Whether `ask` would send a request."""
         out = self._out
         return (
-            self.want_end
+            self._want_end
             or out.asks_again
             or bool(out.missing and self._room > 0)
             or any(chunk.leaf is None and not chunk.leaf_asked for chunk in out.whole.values())
         )
 
-    def again(self) -> None:
+    def on_timer(self, now_s: float) -> str | None:
+        """Mark for asking again what has not come, if it is time. Return for what it has stalled, once."""
+        if not self._waits:
+            return None
+        stall_due_s, stalled = self._patience.stall_due_s, None
+        if stall_due_s is not None and now_s >= stall_due_s:
+            self._patience.stalled = True
+            stalled = f"waiting for {self._awaited}"
+        if now_s < self._patience.ask_due_s:
+            return stalled
+        asks = self._patience.ran_out(now_s, counts=not self._source_may_be_slow)
+        if asks > self._policy.max_silent_asks:
+            self._fail(f"{self._awaited} was asked for {asks} times and never came")
+        else:
+            self._again()
+        return stalled
+
+    def _again(self) -> None:
         """Mark everything that is waited for to be asked for again."""
-        self.want_end = self.finish is None
+        self._want_end = self.finish is None
         # Each may come twice now, if the first answer was only late: that must not count as a flood.
         self._unasked_bytes -= len(self._out.pending) * self.geometry.sealed_bytes
         for chunk in self._out.pending.values():
@@ -178,7 +202,7 @@ class Intake:
             chunk.leaf_asked = False
 
     def drop(self) -> None:
-        """Forget what was asked for and the parts that have arrived."""
+        """Forget what was asked for and the parts that have arrived: nothing is taken until `begin`."""
         self._out.drop()
 
     def _pull(
@@ -187,24 +211,23 @@ class Intake:
         leaves_first: int = 0,
         leaves_count: int = 0,
         ranges: tuple[tuple[int, int], ...] = (),
-    ) -> None:
-        """Ask for chunks, or for leaves alone, or, with neither, for the end of the file."""
-        pull = wire.Pull(
+    ) -> wire.Pull:
+        """Return a request for chunks, or for leaves alone, or, with neither, for the end of the file."""
+        return wire.Pull(
             file_id=self._file_id,
             leaves_first=leaves_first,
             leaves_count=leaves_count,
             ranges=ranges,
             ext={wire.HAVE: self.progress_bytes.to_bytes(wire.HAVE_BYTES, "big")},
         )
-        self._send(pull)
 
     # -- what comes
 
     def on_segment(self, segment: Segment, now_s: float) -> None:
         """Take a piece of a chunk."""
         chunk = self._out.pending.get(segment.index)
-        if chunk is None or not self.active:
-            self._unasked(len(segment.data))
+        if chunk is None:
+            self.unasked(len(segment.data))
             return
         assembly = chunk.assembly
         reached = assembly.reached
@@ -212,7 +235,7 @@ class Intake:
         if assembly.reached > reached:
             if not reached:
                 self.window.answered(now_s - chunk.asked_s)
-            self.patience.heard(now_s, self.window.answer_s)
+            self._patience.heard(now_s, self.window.answer_s)
         if fit is Fit.WHOLE:
             self._whole(chunk, now_s)
         elif fit is Fit.GAP_AT_END:
@@ -220,7 +243,7 @@ class Intake:
         elif fit is Fit.TOO_LONG:
             self._strike(chunk, "is longer than its place in the file")
         elif fit is Fit.IGNORED:
-            self._unasked(len(segment.data))
+            self.unasked(len(segment.data))
 
     def on_leaves(self, page: wire.Leaves) -> None:
         """Take a page of leaves: those of chunks that were asked for."""
@@ -254,7 +277,7 @@ class Intake:
             return False
         self.finish = finish
         self.geometry = Geometry(self.geometry.chunk_log2, finish.size)
-        self.want_end = False
+        self._want_end = False
         if not self._out.end_at(finish.count):
             self._fail("the sender sent a chunk beyond the end of the file")
             return False
@@ -265,9 +288,12 @@ class Intake:
     def _too_long(self) -> None:
         cause = f"the stream is longer than the {self._limit_bytes} bytes accepted"
         if self._limit_bytes < limits.MAX_FILE_BYTES:
-            self._exceed(cause)
+            self.excess = cause
         else:
             self._fail(cause)
+
+    def _fail(self, cause: str) -> None:
+        self.failure = self.failure or cause
 
     def _lie_in(self, finish: wire.Finish) -> str | None:
         count = finish.count
@@ -312,10 +338,9 @@ class Intake:
         strikes = self._out.strike(chunk)
         if strikes >= self._policy.max_strikes:
             self._fail(f"chunk {chunk.index} was wrong {strikes} times: it {why}")
-        else:
-            self._rest()
 
-    def _unasked(self, size_bytes: int) -> None:
+    def unasked(self, size_bytes: int) -> None:
+        """Count data that nobody asked for: more than a few windows of it are an attack."""
         self._unasked_bytes += size_bytes
         limit = UNASKED_WINDOWS * self.window.largest * self.geometry.sealed_bytes
         if self._unasked_bytes > limit:
@@ -341,26 +366,24 @@ class Intake:
             chunks.append(whole)
         return tuple(chunks)
 
-    def written(self, indexes: Iterable[int], now_s: float) -> bool:
-        """Note which of those handed out were right and are written. True if there are any."""
+    def checked(self, good: Iterable[int], bad: Iterable[int], now_s: float) -> bool:
+        """Note which of those handed out are written, and which were wrong. Return whether any is written."""
         news = False
-        for index in indexes:
+        for index in good:
             chunk = self._out.checking.pop(index, None)
             if chunk is not None:
                 self._out.done(chunk)
                 self.have.add(index, index + 1)
-                self.patience.good(now_s)
+                self._patience.good(now_s)
                 self._unasked_bytes = min(0, self._unasked_bytes)
                 news = True
-        self._rest()
-        return news
-
-    def wrong(self, indexes: Iterable[int]) -> None:
-        """Note which of those handed out were wrong."""
-        for index in indexes:
+        for index in bad:
             chunk = self._out.checking.get(index)
             if chunk is not None:
                 self._strike(chunk, "does not fit its leaf")
+        if self.finish is None and not (len(self._out) or self._out.missing):
+            self._want_end = True  # Everything else is here.
+        return news
 
     def unwritten(self, indexes: Iterable[int]) -> None:
         """Note which of those handed out could not be written."""
@@ -368,9 +391,3 @@ class Intake:
             chunk = self._out.checking.pop(index, None)
             if chunk is not None:
                 self._out.give_up(chunk)
-        self._rest()
-
-    def _rest(self) -> None:
-        """Free the buffers of chunks that were still being checked when the transfer stopped."""
-        if not self.active:
-            self._out.drop()

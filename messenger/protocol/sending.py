@@ -31,14 +31,17 @@ from .transfer import (
     Delivered,
     Failed,
     FindEnd,
+    LetGo,
     ReadChunks,
     ReadLeaves,
     Refused,
     SendChunk,
     SendCommand,
     SendControl,
+    TryAgain,
     clip_reason,
 )
+from .waiting import Trouble, Waiting
 
 __all__ = ["NEXT", "SendPolicy", "SendState", "Sending"]
 
@@ -110,11 +113,11 @@ class Sending:
         self.state = SendState.ACTIVE if accepted else SendState.OFFERED
         self.cause: str | None = None
         """Why it was refused, cancelled, or failed."""
+        self._waiting = Waiting()
         self.finish = finish
         self.peer_pause: str | None = None
         """Why the receiver has paused, while it has."""
         self._accepted = accepted
-        self._pause_reason = ""
         self._geometry = Geometry(chunk_log2, finish.size if finish is not None else size)
         self._policy = policy or SendPolicy()
         self._ahead = max(2, self._policy.ahead_bytes // self._geometry.chunk_bytes)
@@ -146,6 +149,16 @@ class Sending:
     def ended(self) -> bool:
         """Whether the transfer is over, for whatever reason."""
         return not NEXT[self.state]
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why the source cannot be read, until the next try."""
+        return self._waiting.trouble
+
+    @property
+    def next_timer_s(self) -> float | None:
+        """When to call `take` even if nothing happens, or None."""
+        return self._waiting.due_s
 
     @property
     def accepted(self) -> bool:
@@ -184,22 +197,33 @@ class Sending:
 
     def pause(self, reason: str) -> None:
         """Send nothing until `resume`, and tell the receiver, so that it does not give up."""
-        if self.ended:
-            return
+        if not self.ended:
+            told, self._waiting.paused = self._waiting.told, reason
+            self._stop_sending(told)
+
+    def _stop_sending(self, told: str | None) -> None:
+        """Pause, and tell the receiver why, if it was `told` another reason or none."""
         if self.state is not SendState.PAUSED:
             self._enter(SendState.PAUSED)
             self._forget_requests()
-        elif reason == self._pause_reason:
-            return
-        self._pause_reason = reason
-        self._say_paused()
+            self._say_paused()
+        elif self._waiting.told != told:
+            self._say_paused()
 
     def resume(self) -> None:
-        """Go on after `pause`: the receiver is told so and asks anew."""
+        """Go on after `pause`: the receiver is told so and asks anew. If the source was in the way, it is tried now."""
         if self.state is SendState.PAUSED:
-            self._enter(SendState.ACTIVE if self._accepted else SendState.OFFERED)
-            self._want_end, self._end_owed = self._want_end or self._end_owed, False
-            self._send(wire.Pause(file_id=self.file_id, paused=False))
+            told, self._waiting.paused = self._waiting.told, None
+            if self._waiting.trouble is None:
+                self._go_on()
+            else:
+                self._stop_sending(told)
+                self._waiting.hurry()
+
+    def _go_on(self) -> None:
+        self._enter(SendState.ACTIVE if self._accepted else SendState.OFFERED)
+        self._want_end, self._end_owed = self._want_end or self._end_owed, False
+        self._send(wire.Pause(file_id=self.file_id, paused=False))
 
     def cancel(self, reason: str) -> None:
         """Give up the file and tell the receiver."""
@@ -253,14 +277,35 @@ class Sending:
         self._finding = False
         self._fail(cause)
 
-    def source_waits(self, reason: str) -> None:
-        """Note that the source cannot be read for now: pause until `resume`."""
+    def source_waits(self, trouble: Trouble) -> None:
+        """Note that the source cannot be read for now: pause until `try_again`."""
         self._end_owed = self._end_owed or self._finding
         self._finding = False
-        self.pause(reason)
+        if self.ended or self._waiting.held_up:
+            return
+        told = self._waiting.told
+        self._waiting.hold_up(trouble, letting_go=True)
+        self._stop_sending(told)
+        self._commands.append(LetGo(cause=trouble.cause))
 
-    def take(self) -> list[SendCommand]:
+    def let_go(self) -> None:
+        """Note that the source is closed."""
+        self._waiting.let_go()
+
+    def hurry(self) -> None:
+        """Do not wait for the time of the next try."""
+        self._waiting.hurry()
+
+    def try_again(self) -> None:
+        """Go on after `source_waits`, unless the user has paused it meanwhile."""
+        self._waiting.over()
+        if self.state is SendState.PAUSED and self._waiting.paused is None:
+            self._go_on()
+
+    def take(self, now_s: float) -> list[SendCommand]:
         """Return the commands to carry out now, in order; call it after a batch of events."""
+        if self._waiting.try_(now_s):
+            self._commands.append(TryAgain())
         if self._session_up and not self.ended:
             if self._want_end:
                 self._answer_end()
@@ -343,7 +388,7 @@ class Sending:
             self._commands.append(ReadChunks(first=first, count=count))
 
     def _say_paused(self) -> None:
-        reason = clip_reason(self._pause_reason)
+        reason = clip_reason(self._waiting.told or "")
         self._send(wire.Pause(file_id=self.file_id, paused=True, reason=reason))
 
     def _read_leaves(self, first: int, count: int) -> None:
@@ -364,7 +409,7 @@ class Sending:
             self._send(self.finish, wire.Lane.BULK)
         elif self._geometry.size is None:
             self._want_end = False  # A stream: its end is sent when there is one.
-        elif not self._finding:
+        elif not self._finding and self.state is not SendState.PAUSED:
             self._finding = True
             self._commands.append(FindEnd())
 
@@ -393,6 +438,7 @@ class Sending:
 
     def _end(self, state: SendState, cause: str) -> None:
         self.session_down()
+        self._waiting.over()
         self._enter(state)
         self.cause = cause
 

@@ -1,8 +1,8 @@
 """What the two sides of a file transfer share: the commands, and the types in them.
 
 `Sending` and `Receiving` are machines without I/O, in aioquic's manner: whoever drives one calls
-its methods with what happened and the time, then `take(now_s)` for the commands to carry out, and,
-of a receiver, `on_timer` when `next_timer_s` has come. Times are seconds of one monotonic clock.
+its methods with what happened and the time, then `take(now_s)` for the commands to carry out; `take`
+also when `next_timer_s` has come. Times are seconds of one monotonic clock.
 """
 
 from __future__ import annotations
@@ -22,14 +22,19 @@ __all__ = [
     "Failed",
     "Finalize",
     "FindEnd",
+    "HeldUp",
+    "LetGo",
+    "Prepare",
     "ReadChunks",
     "ReadLeaves",
     "ReceiveCommand",
     "Refused",
+    "Rejected",
     "SendChunk",
     "SendCommand",
     "SendControl",
     "Stalled",
+    "TryAgain",
     "Verify",
     "WholeChunk",
     "clip_reason",
@@ -59,7 +64,24 @@ class Cancelled:
     cause: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetGo:
+    """Close the file when nothing uses it any more, because of an error of ours; then call `let_go`."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TryAgain:
+    """The wait after an error of ours is over: call `try_again`, or of a receiver `wait_on` if it would be in vain."""
+
+
 # -- of a receiver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare:
+    """Open the part file and check what is in it; then call `prepared`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +143,20 @@ class Exceeded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldUp:
+    """The disk is in the way for now: record the cause. The file stays open, and `TryAgain` comes later."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """The transfer is over: our user gave it up, and the peer has been told."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stalled:
     """No good chunk has come for a long time.
 
@@ -132,14 +168,19 @@ class Stalled:
 
 ReceiveCommand = (
     SendControl
+    | Prepare
     | Verify
     | Checkpoint
     | Finalize
     | Completed
     | Exceeded
     | Stalled
+    | HeldUp
+    | LetGo
+    | TryAgain
     | Failed
     | Cancelled
+    | Rejected
 )
 
 
@@ -193,6 +234,8 @@ SendCommand = (
     | ReadLeaves
     | FindEnd
     | SendChunk
+    | LetGo
+    | TryAgain
     | Delivered
     | Refused
     | Failed

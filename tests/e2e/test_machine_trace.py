@@ -72,7 +72,7 @@ async def test_each_step_is_a_line(
         ("active", "on_complete", "delivered"),
     ]
     assert went(received, "receiving") == [
-        ("idle", "session_up", "active"),
+        ("preparing", "prepared", "active"),
         ("active", "verified", "finishing"),
         ("finishing", "finalized", "done"),
     ]

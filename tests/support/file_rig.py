@@ -16,6 +16,7 @@ from peerpost.errors import PeerpostError, ProtocolError
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.receiving import ReceivePolicy, Receiving, State
 from peerpost.protocol.sending import Sending
+from peerpost.protocol.waiting import Trouble
 from peerpost.store.files.chunks import Sealer
 from peerpost.store.files.reference import ReferenceSource
 from peerpost.store.files.sealed import End, SealedFile
@@ -29,6 +30,7 @@ from tests.support.hostile_sender import HostileSender, Piece
 __all__ = ["Chaos", "FileRig", "HostileSide", "ReceiverSide", "SenderSide"]
 
 SEGMENT_BYTES = 4096
+FULL = Trouble(cause="No space left on device", told="the disk is full", next_try_s=1e9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +216,7 @@ class SenderSide:
         self._obey()
 
     def _obey(self) -> None:
-        for command in self.machine.take():
+        for command in self.machine.take(self.rig.clock.now_s):
             match command:
                 case commands.SendControl():
                     payload = wire.encode(command.message)
@@ -322,11 +324,15 @@ class ReceiverSide:
             file_id=self._sealer.file_id,
             chunk_log2=self._sealer.chunk_bytes.bit_length() - 1,
             size=self._size,
-            have=have,
-            finish=finish,
             policy=self._policy,
         )
+        self._here = (have, finish)
         self.obey()
+
+    @property
+    def in_memory(self) -> int:
+        """How many chunks are asked for or held in memory."""
+        return 0 if self.machine._intake is None else len(self.machine._intake)
 
     def kill(self) -> None:
         """Die, perhaps in the middle of a write, and come back with the row and the disk."""
@@ -367,7 +373,8 @@ class ReceiverSide:
                 machine.on_finish(message)
             elif isinstance(message, wire.Cancel):
                 machine.on_cancel(message.reason)
-        assert len(machine._intake) <= machine._intake.window.largest
+        if machine._intake is not None:
+            assert self.in_memory <= machine._intake.window.largest
         self.obey()
 
     def obey(self) -> None:
@@ -376,6 +383,10 @@ class ReceiverSide:
                 case commands.SendControl():
                     payload = wire.encode(command.message)
                     self.rig.send(self, Piece(lane=command.lane, payload=payload, sealed=False))
+                case commands.Prepare():
+                    self._in_thread(
+                        lambda: self.machine.prepared(*self._here, self.rig.clock.now_s)
+                    )
                 case commands.Verify():
                     self._in_thread(lambda c=command: self._verify(c))
                 case commands.Checkpoint():
@@ -384,6 +395,10 @@ class ReceiverSide:
                     self._in_thread(lambda c=command: self._finalize(c))
                 case commands.Stalled():
                     self.stalls += 1
+                case commands.HeldUp():
+                    pass
+                case commands.TryAgain():
+                    self.machine.try_again(self.rig.clock.now_s)
                 case _:
                     self.outcome = command
         self._arm()
@@ -416,7 +431,7 @@ class ReceiverSide:
     def _verify(self, command: commands.Verify) -> None:
         if self.fail_writes:
             self.fail_writes -= 1
-            self.machine.store_failed([c.index for c in command.chunks], "the disk is full")
+            self.machine.store_failed([c.index for c in command.chunks], FULL)
             return
         good, bad = self.part.verify(command.chunks)
         self.part.write_verified(good)

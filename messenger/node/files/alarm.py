@@ -14,9 +14,9 @@ class Alarm:
     """Rings when it is due, by the monotonic time of a clock."""
 
     def __init__(
-        self, due_s: Callable[[], float | None], ring: Callable[[float], object], clock: Clock
+        self, due_s: Callable[[], float | None], ring: Callable[[], object], clock: Clock
     ) -> None:
-        """Prepare; `due_s` returns the time at which it is due, or None; `ring` is called with the time."""
+        """Prepare; `due_s` returns the time at which it is due, or None."""
         self._due_s, self._ring, self._clock = due_s, ring, clock
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = 0.0
@@ -43,8 +43,8 @@ class Alarm:
 
     def _expired(self) -> None:
         self._timer = None
-        due_s, now_s = self._due_s(), self._clock.monotonic_s()
-        if due_s is not None and due_s <= now_s:
-            self._ring(now_s)
+        due_s = self._due_s()
+        if due_s is not None and due_s <= self._clock.monotonic_s():
+            self._ring()
         else:
             self.look()

@@ -1,4 +1,4 @@
-"""The drivers of the files that are being transferred: one Download or Upload for each, made when it is needed."""
+"""The drivers of the files that are being transferred: a Download or Upload for each, made when it is needed."""
 
 from __future__ import annotations
 
@@ -53,9 +53,11 @@ class Drivers:
     @property
     def moving(self) -> bool:
         """Whether a file is moving now."""
-        return any(d.moving for d in self.downloads.values()) or any(
-            u.moving for u in self.uploads.values()
-        )
+        return any(driver.moving for driver in self._all)
+
+    @property
+    def _all(self) -> list[Download | Upload]:
+        return [*self.downloads.values(), *self.uploads.values()]
 
     def of(
         self, contact_id: str, file_id: bytes | None, *, incoming: bool
@@ -113,16 +115,14 @@ class Drivers:
 
     def session_down(self, contact_id: str) -> None:
         """Suspend the files of a contact."""
-        for kept in (self.downloads, self.uploads):
-            for key, driver in kept.items():
-                if key[0] == contact_id:
-                    driver.session_down()
+        for driver in self._all:
+            if driver.row.contact_id == contact_id:
+                driver.session_down()
 
     async def stop(self) -> None:
         """Suspend every file."""
         await self._tasks.stop()
-        drivers: list[Download | Upload] = [*self.downloads.values(), *self.uploads.values()]
-        for driver in drivers:
+        for driver in self._all:
             await driver.close()
         self.downloads.clear()
         self.uploads.clear()

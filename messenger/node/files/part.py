@@ -22,6 +22,8 @@ class Part:
     def __init__(self, folder: Path, row: rows.Transfer) -> None:
         self._path = blobs.path(folder, row, ".part")
         self._final = blobs.path(folder, row, ".sealed")
+        self._found = False
+        """Whether it was looked which of the two there is."""
         self._file: SealedFile | None = None
         self._unflushed = 0
         self._flushing = False
@@ -36,9 +38,7 @@ class Part:
     def open(self, row: rows.Transfer) -> bytes:
         """Open what an earlier run left, or begin; return the bitmap of the chunks that are right."""
         sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
-        if self._final.exists():
-            # The file was put in place, but the node ended before that was recorded.
-            self._path = self._final
+        self._find()
         if not self._path.exists():
             self._path.with_suffix(".leaves").unlink(missing_ok=True)
             self._file = SealedFile.create(self._path, sealer)
@@ -46,6 +46,12 @@ class Part:
         self._path.with_suffix(".leaves").touch(mode=0o600)
         self._file = SealedFile.open(self._path, sealer, writable=True)
         return self._file.rehash(row.finish_size if row.finish is not None else row.size)
+
+    def _find(self) -> None:
+        if not self._found and self._final.exists():
+            # The file was put in place, but the node ended before that was recorded.
+            self._path = self._final
+        self._found = True
 
     def wrote(self, size_bytes: int) -> bool:
         """Note what was written; return whether to `flush` now, because a large flush would hold up other writers."""
@@ -75,5 +81,6 @@ class Part:
     def discard(self) -> None:
         """Close and remove it."""
         self.close()
+        self._find()
         self._path.unlink(missing_ok=True)
         self._path.with_suffix(".leaves").unlink(missing_ok=True)

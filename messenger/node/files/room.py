@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from peerpost.errors import StorageError, StoreFullError
@@ -14,7 +13,7 @@ RETRY_S = (2.0, 30.0)
 """The first and the longest wait until a write that failed is tried again."""
 
 
-def said(error: Exception) -> str:
+def said(error: BaseException) -> str:
     """Return what the sender is told. The full cause is about our disk and is not sent."""
     if isinstance(error, StoreFullError):
         return "the receiver's disk is full"
@@ -24,43 +23,34 @@ def said(error: Exception) -> str:
 
 
 class Room:
-    """The waiting of one incoming file for the disk."""
+    """How long one incoming file waits for the disk, and for how much room."""
 
     def __init__(self, folder: Path, *, reserve_bytes: int) -> None:
         self._folder, self._reserve_bytes = folder, reserve_bytes
         self._wait_s = RETRY_S[0]
+        self._lacking_bytes: int | None = None
+        """What it waits for, if the disk was full."""
 
     def wrote(self) -> None:
         """Note that the disk accepts writes."""
         self._wait_s = RETRY_S[0]
 
-    async def wait(
-        self, error: Exception, lacking_bytes: int, give_up: asyncio.Event | None = None
-    ) -> None:
-        """Return when it is time to try again: after a while, and if the disk was full, when the rest has room.
+    def failed(self, error: BaseException, lacking_bytes: int) -> float:
+        """Note that the disk failed, and how much the file needs to go on; return how long to wait."""
+        self._lacking_bytes = lacking_bytes if isinstance(error, StoreFullError) else None
+        return self.next_wait_s()
 
-        Trying in vain would make the sender send a window for nothing. Returns at once when `give_up` is set.
-        """
-        while give_up is None or not give_up.is_set():
-            await _sleep(self._wait_s, give_up)
-            self._wait_s = min(2 * self._wait_s, RETRY_S[1])
-            if not isinstance(error, StoreFullError) or self._fits(lacking_bytes):
-                return
+    def next_wait_s(self) -> float:
+        """Return how long to wait now: longer each time."""
+        wait_s, self._wait_s = self._wait_s, min(2 * self._wait_s, RETRY_S[1])
+        return wait_s
 
-    def _fits(self, size_bytes: int) -> bool:
+    def may_try(self) -> bool:
+        """Return whether trying may help. In vain, it would make the sender send a window for nothing."""
+        if self._lacking_bytes is None:
+            return True
         try:
-            check_space(self._folder, size_bytes, reserve_bytes=self._reserve_bytes)
+            check_space(self._folder, self._lacking_bytes, reserve_bytes=self._reserve_bytes)
         except (StoreFullError, OSError):
             return False
         return True
-
-
-async def _sleep(wait_s: float, give_up: asyncio.Event | None) -> None:
-    if give_up is None:
-        await asyncio.sleep(wait_s)
-        return
-    try:
-        async with asyncio.timeout(wait_s):
-            await give_up.wait()
-    except TimeoutError:
-        pass

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import functools
 import logging
 import random  # noqa: TID251 - full jitter needs no secrecy
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -16,15 +15,16 @@ import apsw
 from peerpost.errors import PeerpostError, RefusedError, TransientError
 from peerpost.node.causes import cause_of
 from peerpost.node.machine_trace import traced
-from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.backoff import Backoff
 from peerpost.protocol.sending import Sending
+from peerpost.protocol.waiting import Trouble
 from peerpost.store.tables import endings
 from peerpost.store.tables import transfers as rows
 from peerpost.wire import inner as wire
 from peerpost.wire.segment import Segment
 
+from .driver import Driver
 from .meter import Meter
 from .pipes import failed
 from .reading import Reading
@@ -36,34 +36,22 @@ if TYPE_CHECKING:
     from .pipes import Pipe
     from .spool import Spool
 
-__all__ = ["Trouble", "Upload"]
+__all__ = ["TOLD", "Upload"]
 
 log = logging.getLogger(__name__)
 
-RETRY_S = (1.0, 30.0)
-"""The first and the longest wait before something that could not be recorded is tried again."""
 TOLD = "the sender cannot read it for now"
 """What the receiver is told while the source cannot be read. The real cause may contain private paths."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why nothing is sent for now."""
+class Upload(Driver[Sending, commands.SendCommand]):
+    """Carries out what a `Sending` decides."""
 
-    cause: str
-    next_try_s: float
-    """Monotonic time of the next try."""
-
-
-class Upload:
-    """The driver of one `Sending` (peerpost.protocol.transfer says how to drive one)."""
+    _what = "upload"
 
     def __init__(
         self, services: Services, row: rows.Transfer, spool: Spool, pipe: Pipe | None = None
     ) -> None:
-        self._services = services
-        self._row = row
-        self._spool = spool
         machine = Sending(
             file_id=row.file_id,
             chunk_log2=row.chunk_log2,
@@ -71,37 +59,27 @@ class Upload:
             finish=row.finish,
             available=None if pipe is None else pipe.available,
         )
-        self._machine = traced("sending", row.id, machine)
-        self._machine.peer_pause = row.peer_pause
+        machine.peer_pause = row.peer_pause
+        super().__init__(
+            row,
+            traced("sending", row.id, machine),
+            duties=services.duties,
+            clock=services.clock,
+            meter=Meter(kept=2, clock=services.clock),
+        )
+        self._services = services
+        self._spool = spool
         self._pipe = pipe
         if pipe is not None:
             pipe.on_change, pipe.on_failure = self._grown, self.fail
-        self.ended = asyncio.Event()
         self._clearing: asyncio.Task[None] | None = None
-        self._paused = (row.error or "paused by the sender") if row.state == "paused" else None
-        """Why the user has paused it, if so."""
-        if self._paused is not None:
-            self._machine.pause(self._paused)
+        if row.state == "paused":
+            self._machine.pause(row.error or "paused by the sender")
         self._had_bytes: int | None = None
         """How much the receiver last said it has. What we have sent says less: it may sit in buffers, or be lost."""
-        self._meter = Meter(kept=2, clock=services.clock)
         self._reading = Reading(services, spool, row, pipe, given_up=lambda: self._machine.ended)
-        self.trouble: Trouble | None = None
-        """Set while it is suspended after a failure of ours, until the next try."""
         self._backoff = Backoff()
-        self._hurry = asyncio.Event()
-        self._session: Session | None = None
-        self._wake = asyncio.Event()
         self._leaving: asyncio.Queue[tuple[Session, commands.SendChunk | bytes]] = asyncio.Queue()
-        self._tasks, self._reads = Tasks(), Tasks()
-        """Work that uses the source in a thread is among the reads: the source stays open until they have ended."""
-        self._fails = EndsOwner(self._suspend)
-        self._on_end: Callable[[], object] = lambda: None
-
-    @property
-    def row(self) -> rows.Transfer:
-        """The row of the file, as it was when this began and with the changes made here."""
-        return self._row
 
     @property
     def moving(self) -> bool:
@@ -114,57 +92,24 @@ class Upload:
         return self._machine.accepted or self._row.state == "active"
 
     @property
-    def size(self) -> int | None:
-        """Bytes of the file, if its end is known."""
-        finish = self._machine.finish
-        return self._row.size if finish is None else finish.size
-
-    @property
     def progress_bytes(self) -> int | None:
         """What the receiver has, by its last request (at most a window less than now); None before its first one."""
         return self._had_bytes
 
     @property
-    def rate_bytes_s(self) -> float:
-        """How fast the amount grows that the receiver has."""
-        return self._meter.rate(self._had_bytes or 0)
-
-    @property
-    def peer_pause(self) -> str | None:
-        """Why the receiver has paused, while it has."""
-        return self._machine.peer_pause
+    def trouble(self) -> Trouble | None:
+        """Why it is suspended after a failure of ours, until the next try."""
+        return self._machine.trouble
 
     def start(self, on_end: Callable[[], object]) -> None:
         """Begin; `on_end` is called when the transfer has ended."""
-        self._on_end = on_end
-        self._keep("upload", self._run)
+        super().start(on_end)
         self._keep("leave", self._leave)
-
-    def _keep(self, what: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        return self._tasks.keep(f"{what}-{self._row.id}", work, self._services.duties)
-
-    async def close(self) -> None:
-        """Stop; the receiver asks again."""
-        await self._tasks.stop()
-        await self._reads.join()
-        self._reading.close()
-        self.ended.set()
 
     # -- events
 
-    def session_up(self, session: Session) -> None:
-        """Answer requests of this session."""
-        if self._session is not session:
-            self._session = session
-            self._machine.session_up()
-            self._wake.set()
-
-    def session_down(self) -> None:
-        """Wait for the next session."""
-        self._session = None
-        self._meter.reset()
-        self._machine.session_down()
-        self._wake.set()
+    def _begin_session(self) -> None:
+        self._machine.session_up()
 
     def on_control(self, message: wire.Inner) -> None:
         """Take what the receiver says of the file."""
@@ -175,7 +120,7 @@ class Upload:
                 self._machine.on_refuse(message.reason)
             case wire.Pull():
                 self._note_had(message)
-                self._machine.on_pull(message, self._services.clock.monotonic_s())
+                self._machine.on_pull(message, self._now_s())
             case wire.Complete():
                 self._machine.on_complete()
         if self._machine.accepted and self._row.state == "offered":
@@ -205,7 +150,6 @@ class Upload:
 
     def pause(self, reason: str) -> None:
         """Send no more until `resume`, and tell the receiver."""
-        self._paused = reason
         self._machine.pause(reason)
         self._rest()
 
@@ -217,17 +161,13 @@ class Upload:
 
     def resume(self) -> None:
         """Go on after `pause`."""
-        self._paused = None
-        if self.trouble is None:
-            self._machine.resume()
-        else:
-            self._machine.pause(TOLD)
-            self.retry_now()
+        self._machine.resume()
         self._wake.set()
 
     def retry_now(self) -> None:
         """Try again now after a failure of ours has suspended the transfer."""
-        self._hurry.set()
+        self._machine.hurry()
+        self._wake.set()
 
     def _grown(self) -> None:
         """Note that the stream being sent has grown or ended."""
@@ -260,26 +200,21 @@ class Upload:
         self._clearing = self._keep("clear-up", lambda: self._clear_up("cancelled", reason))
         self._wake.set()
 
-    # -- the machine
+    def _failed(self, error: BaseException) -> None:
+        """Send nothing after a failure of ours, say why, and try again with backoff."""
+        if self._machine.ended:
+            log.warning("%s: %s", self._row.id, cause_of(error))
+            return
+        trouble = self._machine.trouble
+        if trouble is None:
+            wait_s = self._backoff.next_wait_s(random.random(), queued=True)  # noqa: S311
+            cause = cause_of(error)
+            log.warning("%s is suspended, again in %.1f s: %s", self._row.id, wait_s, cause)
+            trouble = Trouble(cause=cause, told=TOLD, next_try_s=self._now_s() + wait_s)
+        self._machine.source_waits(trouble)
+        self._rest()
 
-    async def _run(self) -> None:
-        machine = self._machine
-        while True:
-            for command in machine.take():
-                try:
-                    await self._carry_out(command)
-                except Exception as error:
-                    log.exception("%s cannot go on", self._row.id)
-                    self._suspend(error)
-            if machine.ended:
-                break
-            await self._wake.wait()
-            self._wake.clear()
-        if self._clearing is not None:
-            await asyncio.wait([self._clearing])
-        await self._tasks.stop()
-        self._on_end()
-        self.ended.set()
+    # -- the commands
 
     async def _carry_out(self, command: commands.SendCommand) -> None:
         match command:
@@ -294,6 +229,11 @@ class Upload:
                 self._read("leaves", self._read_leaves(command))
             case commands.FindEnd():
                 self._read("end", self._find_end())
+            case commands.LetGo():
+                self._let_go(command)
+            case commands.TryAgain():
+                self._machine.try_again()
+                self._wake.set()
             case commands.Delivered():
                 await self._delivered()
             case commands.Refused():
@@ -304,14 +244,11 @@ class Upload:
                 await self._end("failed", command.cause, failed(command.cause), peer_knows=False)
 
     def _send(self, command: commands.SendControl) -> None:
-        if self._session is None:
-            return
-        inner = wire.encode(command.message)
-        if command.lane is wire.Lane.BULK:
+        if command.lane is wire.Lane.BULK and self._session is not None:
             # Queued behind the chunks: neither leaves nor the end may overtake them.
-            self._leaving.put_nowait((self._session, inner))
+            self._leaving.put_nowait((self._session, wire.encode(command.message)))
         else:
-            self._session.send(command.lane, inner)
+            super()._send(command)
 
     async def _leave(self) -> None:
         """Put the queued messages and chunks on the bulk lane, at the lane's pace."""
@@ -323,7 +260,7 @@ class Upload:
                 await self._put_on_lane(session, item)
             except Exception as error:
                 log.exception("%s cannot leave", self._row.id)
-                self._suspend(error)  # The receiver asks again for what is lost.
+                self._failed(error)  # The receiver asks again for what is lost.
 
     async def _put_on_lane(self, session: Session, item: commands.SendChunk | bytes) -> None:
         if isinstance(item, bytes):
@@ -352,12 +289,12 @@ class Upload:
             try:
                 await work
             except TransientError as error:
-                self._suspend(error)
+                self._failed(error)
             except PeerpostError as error:
                 self._machine.source_failed(error.message)
             self._wake.set()
 
-        self._reads.spawn(read(), name=f"read-{what}-{self._row.id}", on_failure=self._fails)
+        self._do(f"read-{what}", read())
 
     async def _read_chunks(self, command: commands.ReadChunks) -> None:
         piece = await self._reading.chunks(command.first, command.count)
@@ -376,36 +313,11 @@ class Upload:
         await self._services.store.write(rows.finish, self._row.id, finish)
         self._machine.finished(finish)
 
-    def _suspend(self, error: BaseException) -> None:
-        """Send nothing after a failure of ours, say why, and try again with backoff."""
-        self._machine.source_waits(self._paused or TOLD)
-        self._rest()
-        if self.trouble is not None or self._machine.ended:
-            return
-        wait_s = self._backoff.next_wait_s(random.random(), queued=True)  # noqa: S311
-        log.warning("%s is suspended, again in %.1f s: %s", self._row.id, wait_s, cause_of(error))
-        self.trouble = Trouble(cause_of(error), self._services.clock.monotonic_s() + wait_s)
-        self._keep("try-again", lambda: self._try_again(wait_s))
-
-    async def _try_again(self, wait_s: float) -> None:
-        self._hurry.clear()
-        # What was read before may be wrong, and descriptors may be what is lacking: close the source and open it again
-        # later.
-        await self._reads.join()
-        self._reading.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                await self._hurry.wait()
-        self.trouble = None
-        if self._paused is None:
-            self._machine.resume()
-        self._wake.set()
-
     # -- the end
 
     async def _delivered(self) -> None:
         row, now_ms = self._row, self._services.clock.now_ms
-        await self._recorded(
+        await self._write_end(
             lambda db: endings.delivered(db, row.contact_id, row.file_id, now_ms())
         )
         self._clearing = self._keep("clear-up", lambda: self._clear_up("done", None))
@@ -415,7 +327,7 @@ class Upload:
     ) -> None:
         """End it in the store, and only then clean up. `said` is the reason for the outbox entry, if it differs."""
         row = self._row
-        await self._recorded(
+        await self._write_end(
             lambda db: endings.ended(
                 db, row.contact_id, row.file_id, "refused", said or cause,
                 transfer=(state, cause), peer_knows=peer_knows,
@@ -423,22 +335,18 @@ class Upload:
         )  # fmt: skip
         self._clearing = self._keep("clear-up", lambda: self._clear_up(state, cause))
 
-    async def _recorded(self, work: Callable[[apsw.Connection], object]) -> None:
-        """Record how it ended, as soon as the disk allows: nobody will tell us again."""
-        wait_s, longest_s = RETRY_S
-        while True:
-            try:
-                await self._services.store.write(work)
-                return
-            except Exception as error:  # noqa: BLE001 - whatever it was, the end must be recorded
-                log.warning("%s: not recorded: %s", self._row.id, error)
-                await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, longest_s)
+    async def _write_end(self, work: Callable[[apsw.Connection], object]) -> None:
+        await self._recorded(lambda: self._services.store.write(work))
 
     async def _clear_up(self, state: str, cause: str | None) -> None:
-        row = self._row
         if self._pipe is not None and not self._pipe.settled:
             self._pipe.stop(RefusedError(f"it was {state}: {cause}"))
-        await self._reads.join()
+        await self._release()
+        await self._spool.tidy_after([self._row])
+
+    async def _settle(self) -> None:
+        if self._clearing is not None:
+            await asyncio.wait([self._clearing])
+
+    def _close_file(self) -> None:
         self._reading.close()
-        await self._spool.tidy_after([row])

@@ -36,7 +36,7 @@ def test_a_step_is_one_line_whatever_it_calls_within(caplog: pytest.LogCaptureFi
         machine.on_pull(
             wire.Pull(file_id=FILE, leaves_first=0, leaves_count=0, ranges=((0, 1),)), 1.0
         )
-        machine.take()
+        machine.take(1.0)
         machine.chunk_sent(0)
         with pytest.raises(AttributeError):
             machine.on_pause(None)  # type: ignore[arg-type]

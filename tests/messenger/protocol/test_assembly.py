@@ -7,7 +7,7 @@ import weakref
 import pytest
 
 from peerpost.protocol.assembly import Assembly, BufferPool, Fit
-from tests.messenger.protocol.test_receiving import CHUNK, Content, receive
+from tests.messenger.protocol.test_receiving import CHUNK, FULL, Content, receive
 
 
 @pytest.mark.parametrize(("first", "second"), [(40, 64), (64, 40), (100, 7), (7, 1000)])
@@ -55,6 +55,6 @@ def test_a_transfer_that_rests_or_has_ended_holds_no_buffer(how: str, check: str
     {
         "right": lambda: rig.machine.verified(checked, [], rig.now_s),
         "wrong": lambda: rig.machine.verified([], checked, rig.now_s),
-        "not written": lambda: rig.machine.store_failed(checked, "the disk is full"),
+        "not written": lambda: rig.machine.store_failed(checked, FULL),
     }[check]()
     assert not any(ref() for ref in made)

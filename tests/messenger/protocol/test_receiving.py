@@ -9,6 +9,7 @@ import pytest
 
 from peerpost.protocol import transfer as commands
 from peerpost.protocol.receiving import ReceivePolicy, Receiving, State
+from peerpost.protocol.waiting import Trouble
 from peerpost.store.files.chunks import Sealer
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
@@ -18,6 +19,7 @@ from tests.support.chunk import root
 LOG2 = 14
 CHUNK = 1 << LOG2
 POLICY = ReceivePolicy(max_window_bytes=8 * CHUNK)
+FULL = Trouble(cause="No space left on device", told="the disk is full", next_try_s=1e9)
 
 
 class Content:
@@ -60,6 +62,11 @@ class Rig:
     def take(self) -> list[commands.ReceiveCommand]:
         return self.machine.take(self.now_s)
 
+    @property
+    def in_memory(self) -> int:
+        """How many chunks are asked for or held in memory."""
+        return 0 if self.machine._intake is None else len(self.machine._intake)
+
     def asked(self) -> list[tuple[int, int]]:
         """Return the ranges of the requests made now."""
         return [ranges for pull in self.pulls() for ranges in pull.ranges]
@@ -87,7 +94,8 @@ class Rig:
         return failed.cause
 
 
-def receive(content: Content, *, stream: bool = False, **more: object) -> Rig:
+def begin(content: Content, *, stream: bool = False, **more: object) -> Rig:
+    """Return a receiver that has yet to learn what is on its disk."""
     machine = Receiving(
         file_id=content.file_id,
         chunk_log2=LOG2,
@@ -95,8 +103,21 @@ def receive(content: Content, *, stream: bool = False, **more: object) -> Rig:
         policy=POLICY,
         **more,  # type: ignore[arg-type]
     )
-    rig = Rig(content, machine)
-    machine.session_up(rig.now_s)
+    return Rig(content, machine)
+
+
+def receive(
+    content: Content,
+    *,
+    stream: bool = False,
+    have: bytes = b"",
+    finish: wire.Finish | None = None,
+    **more: object,
+) -> Rig:
+    rig = begin(content, stream=stream, **more)
+    assert rig.take() == [commands.Prepare()]
+    rig.machine.prepared(have, finish, rig.now_s)
+    rig.machine.session_up(rig.now_s)
     return rig
 
 
@@ -200,7 +221,7 @@ def test_one_wrong_answer_while_no_session_is_up_holds_no_memory() -> None:
     rig.take()
     rig.machine.session_down()
     rig.machine.verified([], [0], rig.now_s)
-    assert len(rig.machine._intake) == 0
+    assert rig.in_memory == 0
     rig.machine.session_up(rig.now_s)
     assert rig.asked() == [(0, 8)]
 
@@ -210,7 +231,7 @@ def test_data_before_the_session_counts_as_nobodys() -> None:
     rig.take()
     rig.machine.session_down()
     rig.give(0)
-    assert len(rig.machine._intake) == 0
+    assert rig.in_memory == 0
     assert rig.machine.progress_bytes == 0
 
 
@@ -260,7 +281,7 @@ def test_a_stream_longer_than_accepted_waits_for_another_machine(by: str) -> Non
     rig.machine.resume(rig.now_s)
     assert (rig.machine.state, rig.machine.finish) == (State.PAUSED, None)
     assert rig.machine.have == b"\1"
-    assert rig.machine.next_timer_s is None or not len(rig.machine._intake)
+    assert rig.machine.next_timer_s is None or not rig.in_memory
 
 
 def test_a_stream_longer_than_any_file_fails() -> None:
@@ -301,9 +322,10 @@ def test_a_disk_that_is_full_at_the_end_pauses_and_tries_again() -> None:
     rig = receive(Content(1), have=b"\1", finish=Content(1).finish())
     assert rig.machine.state is State.FINISHING
     rig.take()
-    rig.machine.finalize_postponed("the disk is full")
+    rig.machine.finalize_postponed(FULL)
     assert (rig.machine.state, rig.machine.cause) == (State.PAUSED, "the disk is full")
-    (told,) = rig.take()
+    told, held_up = rig.take()
+    assert held_up == commands.HeldUp(cause=FULL.cause)
     assert isinstance(told, commands.SendControl)
     assert isinstance(told.message, wire.Pause)
     assert (told.message.paused, told.message.reason) == (True, "the disk is full")

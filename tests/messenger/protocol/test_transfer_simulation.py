@@ -200,7 +200,7 @@ def test_a_full_disk_pauses_and_loses_nothing(make: MakePair, seed: int) -> None
     while pair.receiver.fail_writes:
         pair.rig.run(lambda: machine.state is State.PAUSED and not machine.checking)
         assert pair.receiver.machine.cause == "the disk is full"
-        assert len(pair.receiver.machine._intake) == 0
+        assert pair.receiver.in_memory == 0
         pair.receiver.machine.resume(pair.rig.clock.now_s)
         pair.receiver.obey()
     pair.rig.run(lambda: pair.receiver.outcome is not None)

@@ -14,7 +14,7 @@ import pytest
 
 from peerpost import system
 from peerpost.errors import StoreFullError
-from peerpost.node.files import part, room
+from peerpost.node.files import driver, part, room
 from peerpost.node.files.transfers import Transfers
 from peerpost.protocol.receiving import Receiving
 from peerpost.store.files.chunks import Sealer
@@ -276,6 +276,7 @@ def test_who_comes_back_while_a_file_rests_reads_why(
             await file.until(lambda: sender.tells(wire.Pause))
             file.download.session_down()
             file.download.session_up(cast("Any", again))
+            await file.until(lambda: bool(again.told))
             (pause,) = again.told
             assert isinstance(pause, wire.Pause)
             assert pause.reason == "the receiver's disk does not take it for now"
@@ -302,6 +303,72 @@ def test_a_file_whose_part_cannot_be_opened_can_be_rejected(home: Path, content:
             assert file.sender.tells(wire.Refuse)
             assert list((home / "blobs").iterdir()) == []
             await files.stop()
+
+    run(work())
+
+
+@pytest.mark.parametrize("who", ["the sender", "the user"])
+def test_a_file_that_is_given_up_while_it_is_being_opened_ends(
+    home: Path, content: Content, disk: Disk, who: str
+) -> None:
+    async def work() -> None:
+        async with incoming(home, Sender(content, withheld=1)) as file:
+            file.start()
+            await file.until(lambda: file.download.progress_bytes >= (CHUNKS - 2) * CHUNK)
+        async with incoming(home, Sender(content)) as file:
+            disk.reads.shut()
+            file.start()
+            await file.until(disk.reads.entered.is_set)
+            if who == "the sender":
+                file.download.on_cancel("not any more")
+            else:
+                rejecting = asyncio.ensure_future(file.download.cancel("not any more"))
+                await file.until(lambda: file.sender.tells(wire.Refuse))
+            disk.reads.open()
+            await asyncio.wait_for(file.download.ended.wait(), 10)
+            if who == "the user":
+                await rejecting
+            row = await file.now()
+            assert (row.state, row.error) == ("cancelled", "not any more")
+            assert list((home / "blobs").iterdir()) == []
+            assert (file.ends, disk.wrong) == (1, [])
+
+    run(work())
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+def test_how_it_ended_is_recorded_once_the_store_takes_it(
+    home: Path, content: Content, monkeypatch: pytest.MonkeyPatch, gives_up: bool
+) -> None:
+    """The sender is told once, and is asked for nothing meanwhile; the user who gives it up does not wait."""
+    monkeypatch.setattr(driver, "RETRY_S", (3600, 3600) if gives_up else (0.05, 0.05))
+    tries, really = list[str](), transfers.end
+
+    def end(*arguments: Any, **more: Any) -> Any:
+        tries.append("end")
+        if gives_up or len(tries) < 3:
+            raise StoreFullError("the disk is full")
+        return really(*arguments, **more)
+
+    monkeypatch.setattr(transfers, "end", end)
+
+    async def work() -> None:
+        sender = Sender(content, withheld=CHUNKS)
+        async with incoming(home, sender) as file:
+            file.start()
+            await file.until(lambda: sender.tells(wire.Pull))
+            file.download.on_control(content.finish(size=1))
+            await file.until(lambda: bool(tries))
+            told = len(sender.told)
+            if gives_up:
+                await asyncio.wait_for(file.download.cancel("enough"), 10)
+            else:
+                await asyncio.wait_for(file.download.ended.wait(), 10)
+            row = await file.now()
+            assert row.state == ("active" if gives_up else "failed")
+            assert sum(isinstance(said, wire.Cancel) for said in sender.told) == 1
+            assert len(sender.told) == told
+            assert file.ends == 1
 
     run(work())
 

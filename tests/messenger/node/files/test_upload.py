@@ -87,8 +87,8 @@ class Answering:
         self._session = cast("Any", Receiver())
         files.session_up(contact_id, self._session)
 
-    async def ask(self) -> None:
-        await self._files.on_control(self._contact_id, self._session, ask_leaves())
+    async def ask(self, pull: wire.Pull | None = None) -> None:
+        await self._files.on_control(self._contact_id, self._session, pull or ask_leaves())
 
     @property
     def upload(self) -> object:
@@ -157,6 +157,35 @@ def test_after_an_error_of_ours_it_is_suspended_and_then_answers_again(
             await files.ask()
             await until(lambda: files.told(wire.Leaves))
             assert files.upload is upload
+
+    asyncio.run(work())
+
+
+def test_the_end_of_a_source_is_looked_for_once_in_each_try(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, looks = threading.Event(), list[str]()
+
+    def read_leaves(_source: ReferenceSource, _first: int, _count: int) -> bytes:
+        reading.set()
+        return bytes(64)
+
+    def find_end(_source: ReferenceSource) -> None:
+        looks.append("looked")
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(ReferenceSource, "read_leaves", read_leaves)
+    monkeypatch.setattr(ReferenceSource, "find_end", find_end)
+
+    async def work() -> None:
+        async with answering(home, reading) as (files, upload), asyncio.timeout(10):
+            await files.ask(wire.Pull(file_id=FILE_ID, leaves_first=0, leaves_count=0, ranges=()))
+            for tries in (1, 2):
+                await until(lambda: upload.trouble)
+                await asyncio.sleep(0.1)
+                assert len(looks) == tries
+                upload.retry_now()
+                await until(lambda: upload.trouble is None or len(looks) > tries)  # noqa: B023
 
     asyncio.run(work())
 
