@@ -24,6 +24,7 @@ from peerpost.protocol.hello import HelloDeniedError, HelloRefusedError
 from peerpost.store.tables import contacts, outbox
 from peerpost.wire.hello import RefusalCode
 from peerpost.wire.history import TOPS
+from peerpost.wire.life import LIFE, decode_life
 
 from .exchange import Exchange
 from .handshake import Greeting, open_lanes
@@ -375,7 +376,9 @@ class Peer:
     async def _run(self, session: Session, exchange: Exchange, greeting: Greeting) -> None:
         log.info("%s is online over %s", self.contact.name, session.connection.remote_address)
         try:
-            await exchange.run(session, greeting.result.have, greeting.result.ext.get(TOPS))
+            ext = greeting.result.ext
+            life = decode_life(ext.get(LIFE))
+            await exchange.run(session, greeting.result.have, ext.get(TOPS), life)
         finally:
             lasted = time.monotonic() - session.opened_s >= STEADY_S
             self._unsteady = None if lasted else self._unsteady or Backoff()
