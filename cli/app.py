@@ -111,6 +111,11 @@ class App:
 
         Raises LockedError if the passphrase is wrong.
         """
+        from peerpost.client import keyring
+
+        nobody = self.variable is None and (self.terminal.json or not self.terminal.can_ask())
+        if nobody and not keyring.has_slot(self.home):
+            return False
         if node.call("node.status")["state"] != "locked":
             return False
         from peerpost.client.secrets import Secrets

@@ -131,7 +131,7 @@ def choose(app: App, secrets: Secrets) -> bytes | None:
         strength = judge(found.decode())
         if strength.is_weak:
             raise BadInputError(
-                f"that passphrase is weak: {strength.words}",
+                f"the passphrase is {strength.words}",
                 hint="take six words or more, or 20 random characters; on a terminal one is suggested",
             )
         return found

@@ -26,12 +26,13 @@ def unlock(app: App, node: NodeConnection, secrets: Secrets) -> dict[str, Any] |
 
     Raises WrongPassphraseError, and what `Secrets.find` raises.
     """
-    asked, kept = 0, True
+    asked, from_keyring = 0, False
+    looks = True
 
-    def from_keyring() -> str | None:
-        nonlocal kept
-        found = keyring.look_up(app.home) if kept else None
-        kept = found is not None
+    def look_up() -> str | None:
+        nonlocal from_keyring
+        found = keyring.look_up(app.home) if looks else None
+        from_keyring = found is not None
         return found
 
     def prompt() -> str | None:
@@ -40,15 +41,15 @@ def unlock(app: App, node: NodeConnection, secrets: Secrets) -> dict[str, Any] |
         return typed(app, f"Passphrase of {app.home}")
 
     while True:
-        secret = secrets.find(keyring=from_keyring, prompt=prompt)
+        secret = secrets.find(keyring=look_up, prompt=prompt)
         if secret is None:
             return None
         try:
             answer: dict[str, Any] = node.call("identity.unlock", {"passphrase": secret.decode()})
         except WrongPassphraseError as error:
-            if kept:
-                # Its slot may be gone: then the next source is asked.
-                kept = False
+            if from_keyring:
+                # Its slot may be another by now: then the next source is asked.
+                looks = False
                 app.terminal.warn("What the keyring keeps does not open this home any more.")
             elif 0 < asked < TRIES:
                 app.terminal.warn(f"{error.message}.")

@@ -15,7 +15,7 @@ from peerpost.errors import UnavailableError
 
 from .paths import HomePaths
 
-__all__ = ["forget", "is_protected", "keep", "look_up"]
+__all__ = ["forget", "has_slot", "is_protected", "keep", "look_up"]
 
 SERVICE = "peerpost"
 _MAX_KEYFILE_BYTES = 4096
@@ -31,6 +31,11 @@ def look_up(home: Path) -> str | None:
         found: str | None = _library().get_password(SERVICE, account)
         return found
     return None
+
+
+def has_slot(home: Path) -> bool:
+    """Return whether a home may be opened by what the keyring keeps."""
+    return "keyring" in _keyfile(home)[0]
 
 
 def keep(home: Path, secret: str) -> None:

@@ -65,8 +65,6 @@ class Secrets:
         UsageError for a source that would show it, NoInputError if one cannot be read, LockedError if others may
         read the file, BadInputError if what it holds is no passphrase.
         """
-        from peerpost.crypto.passphrase import normalize
-
         given = self._given()
         if given is None and keyring is not None and (kept := keyring()) is not None:
             given = "the keyring", kept.encode()
@@ -76,6 +74,9 @@ class Secrets:
             given = "what was typed", typed.encode("utf-8", "surrogateescape")
         if given is None:
             return None
+        # Here, because a home that is locked and stays so is said at once.
+        from peerpost.crypto.passphrase import normalize
+
         source, found = given
         try:
             return normalize(found)

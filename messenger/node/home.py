@@ -296,7 +296,8 @@ class Home:
                 key = await asyncio.to_thread(_key_by, self.path, secrets)
             except WrongPassphraseError:
                 self._attempts.failed()
-                log.warning("a passphrase was wrong")
+                # A line in the log would be a byte on the disk.
+                log.debug("a passphrase was wrong")
                 raise
             self._attempts.succeeded()
             opened = await self._open(key)
@@ -306,9 +307,9 @@ class Home:
 
     async def lock(self, why: str) -> None:
         """Close it and forget its key. A home that is locked stays so. Raises UsageError if it has no passphrase."""
-        await self._tasks.to_its_end(self._lock(why), name="lock")
+        await self._tasks.to_its_end(self._lock_now(why), name="lock")
 
-    async def _lock(self, why: str) -> None:
+    async def _lock_now(self, why: str) -> None:
         async with self._opening:
             if self._locked:
                 return

@@ -9,7 +9,7 @@ from peerpost.cli.strength import WORDS, judge, six_words
     "text",
     [
         *("", " ", "hunter2", "password1234", "qwertyuiop12", "Sommer2026!!", "alice2026"),
-        *("a" * 64, "abcdefghijklmnop", "12345678901234567890"),
+        *("a" * 64, "abcdefghijklmnop", "12345678901234567890", "x7" * 500),
     ],
 )
 def test_what_is_guessed_first_is_weak_however_long(text: str) -> None:
@@ -18,10 +18,11 @@ def test_what_is_guessed_first_is_weak_however_long(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["correct horse battery staple", "vT4#kq9!Zr2w", "grünes gehäuse am nassen kai", "x7" * 600]
+    "text", ["correct horse battery staple", "vT4#kq9!Zr2w", "grünes gehäuse am nassen kai"]
 )
 def test_what_takes_long_to_guess_is_not(text: str) -> None:
-    assert not judge(text + "vT4#kq9").is_weak
+    assert not judge(text).is_weak
+    assert not judge(text * 40).is_weak, "more than zxcvbn takes"
 
 
 def test_six_words_are_strong_and_never_the_same() -> None:
