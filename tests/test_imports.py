@@ -26,7 +26,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("causes", "clock", "duties", "encoded", "events", "logs", "machine_trace", "me"),
         *("services", "tasks"),
     ),
-    "node.home": ("health", "home", "new_home", "retention"),
+    "node.home": ("attempts", "health", "home", "new_home", "retention"),
 }
 GROUP_OF = {
     f"{group.rpartition('.')[0]}.{name}": group for group, names in GROUPS.items() for name in names
@@ -58,7 +58,8 @@ FOLDERS: dict[str, set[str]] = {
     "net": {"errors", "system", "fastpath", "wire"},
     "net.mux": {"errors", "system", "fastpath", "wire", "net"},
     "net.tcp": {"errors", "system", "fastpath", "wire", "net", "net.mux"},
-    "client": {"", "errors", "raw_bytes", "stopping", "system", "wire"},
+    "client": {"", "errors", "raw_bytes", "stdio", "stopping", "system", "wire"}
+    | {"crypto.passphrase"},
     "node.session": BELOW | STORE | {"net", "client", "node.clock"},
     "node.lobby": BELOW | STORE | {"client", "node.session.rates"},
     "node.files": BELOW | STORE | {"client", "node.lobby", "node.session"},

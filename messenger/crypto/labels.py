@@ -57,6 +57,8 @@ PERSON_LINK: Final = LINK_PERSON
 """A message, for the next one to refer to."""
 PERSON_TICKET: Final = CHECKSUM_PERSON
 """The checksum of a ticket."""
+PERSON_RECOVERY: Final = b"peerpost/v1/reco"
+"""The checksum of a recovery code."""
 
 LABELS: Final = (
     SIGN_STATEMENT,
@@ -80,4 +82,5 @@ PERSONS: Final = (
     PERSON_CONTACT,
     PERSON_LINK,
     PERSON_TICKET,
+    PERSON_RECOVERY,
 )
