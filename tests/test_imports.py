@@ -51,7 +51,7 @@ FOLDERS: dict[str, set[str]] = {
     "wire": {"errors", "fastpath"},
     "crypto": {"errors", "fastpath", "wire"},
     "protocol": {"errors", "fastpath", "wire", "crypto"},
-    "store": {"errors", "system"},
+    "store": {"errors", "system", "crypto"},
     "store.db": {"errors", "system", "store"},
     "store.files": (BELOW - {"protocol"}) | {"store"},
     "store.tables": (BELOW - {"protocol"}) | {"store", "store.db", "store.files"},
