@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from peerpost import stdio, stopping
+from peerpost.client.secrets import take_variable
 from peerpost.errors import PeerpostError, ReaderLeftError, StorageError
 from peerpost.stdio import OutputError
 from peerpost.stopping import Stopped
@@ -72,6 +73,7 @@ def main() -> NoReturn:
 def run(arguments: list[str], *, begin: Callable[[], object] = lambda: None) -> int:
     """Run one command, after `begin`. Return its exit code; errors were printed."""
     app = App()
+    app.variable = take_variable()
     _read_ahead(app, arguments)
     try:
         begin()

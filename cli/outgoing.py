@@ -261,6 +261,7 @@ def _send_one(app: App, item: Outgoing, common: dict[str, Any], watch: _Watch) -
             node_args=app.node_args(),
             on_event=lambda row: watch.event(0, row),
             on_wait=app.waits,
+            on_locked=app.unlocks,
         )
     watch.result(0, row)
 
@@ -271,6 +272,8 @@ def _send_many(app: App, items: list[Outgoing], common: dict[str, Any], watch: _
 
     connected = connect(app.home, spawn=app.spawn, node_args=app.node_args(), on_wait=app.waits)
     with connected as node:
+        # Several requests are on their way before the first is answered, so it has to be open before.
+        app.unlocks(node)
         answers = node.answers()
         waiting: set[int] = set()
 

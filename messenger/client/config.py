@@ -100,6 +100,9 @@ class Storage(_Section, frozen=True, kw_only=True):
 class Security(_Section, frozen=True, kw_only=True):
     """[security]"""
 
+    lock_after: SomeTime | Literal["off"] = "off"
+    """Seconds without a command after which a home with a passphrase is locked."""
+
 
 class Padding(_Section, frozen=True, kw_only=True):
     """[padding]"""

@@ -49,6 +49,8 @@ DEFAULT_TEXT = """\
 # downloads = "off"
 
 [security]
+# Lock a home that has a passphrase when no command has used it for this long ("30min"). "off": only when told to.
+# lock_after = "off"
 
 [padding]
 # Hides the length of a message: "buckets" pads to the next of the sizes below, "off" not at all.

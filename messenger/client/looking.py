@@ -14,6 +14,7 @@ _LOOKING = frozenset(
         *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
         *("limits.show", "limits.test", "doctor", "config.show"),
         *("node.status", "node.ready", "node.stay"),
+        *("identity.unlock", "identity.lock"),
     }
 )
 _PRINTED_AS_THEY_COME = frozenset({"inbox.read", "transfers.follow"})

@@ -22,7 +22,14 @@ import apsw
 from peerpost.client import schedule
 from peerpost.client.config import Config
 from peerpost.client.paths import HomePaths
-from peerpost.errors import NoIdentityError, PeerpostError, StorageError
+from peerpost.errors import (
+    LockedError,
+    NoIdentityError,
+    PeerpostError,
+    StorageError,
+    UsageError,
+    WrongPassphraseError,
+)
 from peerpost.net.interface import Priority, Transport
 from peerpost.node.contact.addresses import reachable
 from peerpost.node.contact.network import Network
@@ -37,12 +44,14 @@ from peerpost.store.tables import limits as rate_limits
 from peerpost.wire.address import parse
 
 from . import new_home
+from .attempts import Attempts
 from .clock import now_ms
 from .duties import Duties
 from .events import Events
 from .health import ControlSocket, Health
 from .me import Me
 from .me import load as load_me
+from .new_home import ChosenSecrets
 from .retention import Retention
 from .services import Services
 from .tasks import EndsNode, Tasks
@@ -99,10 +108,24 @@ class Host(Protocol):
         """The settings in force."""
 
     def opened(self) -> Opened:
-        """Return the open home. Raises NoIdentityError while there is no identity."""
+        """Return the open home. Raises NoIdentityError while there is no identity, LockedError while it is locked."""
 
-    async def create_identity(self, name: str) -> None:
+    @property
+    def locked(self) -> bool:
+        """Whether the home has an identity, and its key is not here."""
+
+    @property
+    def protected(self) -> bool:
+        """Whether the home has a passphrase."""
+
+    async def create_identity(self, name: str, chosen: ChosenSecrets | None = None) -> None:
         """Make the identity of an empty home and go online. Raises ExistsError."""
+
+    async def unlock(self, secrets: Sequence[bytes]) -> None:
+        """Open a locked home by one of these, and go online. Raises LockedError, StorageError."""
+
+    async def lock(self, why: str) -> None:
+        """Close the home and forget its key; the node stays. Raises UsageError if it has no passphrase."""
 
     async def settled(self) -> None:
         """Wait until the home listens, or has said why not."""
@@ -120,6 +143,19 @@ class Host(Protocol):
         """Begin to leave."""
 
 
+def _key_by(path: Path, secrets: Sequence[bytes]) -> bytes:
+    """Return the key of a home by the first of these secrets that fits. Raises WrongPassphraseError."""
+    *others, last = secrets
+    for secret in others:
+        with suppress(WrongPassphraseError):
+            return keyfile.unlock(path, secret)
+    return keyfile.unlock(path, last)
+
+
+async def _nothing() -> None:
+    """End no requests: there are none."""
+
+
 class Home:
     """A home whose lock this process holds; it is open or closed."""
 
@@ -133,8 +169,13 @@ class Home:
         listen: Sequence[str],
         transfers_class: type[Transfers],
         on_lost: Callable[[BaseException], None],
+        end_requests: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
-        """Take what outlives its opening; `on_lost` is called with a failure that leaves nothing to serve."""
+        """Take what outlives its opening.
+
+        `on_lost` is called with a failure that leaves nothing to serve. `end_requests` ends the requests that work
+        with the open home, before it is locked.
+        """
         self.path = path
         self.network_error: str | None = None
         """Why it does not listen."""
@@ -147,16 +188,33 @@ class Home:
         self._listen = listen
         self._transfers_class = transfers_class
         self._on_lost = on_lost
+        self._end_requests = end_requests
         self._opened: Opened | None = None
         self._health: Health | None = None
         self._settled = asyncio.Event()
         self._opening = asyncio.Lock()
+        """Held while it is made, opened or locked."""
+        self._locked = False
+        self._attempts = Attempts()
         self._tasks = Tasks()
 
     @property
     def open_now(self) -> Opened | None:
         """The open home, or None."""
-        return self._opened
+        return None if self._locked else self._opened
+
+    @property
+    def locked(self) -> bool:
+        """Whether it has an identity, and its key is not here."""
+        return self._locked
+
+    @property
+    def protected(self) -> bool:
+        """Whether it has a passphrase. A keyfile that cannot be read counts as one that has."""
+        try:
+            return keyfile.exists(self.path) and keyfile.is_protected(self.path)
+        except PeerpostError:
+            return True
 
     @property
     def unwell(self) -> Mapping[str, str]:
@@ -164,7 +222,9 @@ class Home:
         return self._health.unwell if self._health else {}
 
     def opened(self) -> Opened:
-        """Return the open home. Raises NoIdentityError while there is no identity."""
+        """Return the open home. Raises NoIdentityError while there is no identity, LockedError while it is locked."""
+        if self._locked:
+            raise LockedError("the home is locked", hint="unlock it: peerpost identity unlock")
         if self._opened is None:
             if keyfile.exists(self.path):
                 raise NoIdentityError(
@@ -174,11 +234,19 @@ class Home:
             raise HomePaths(self.path).no_identity()
         return self._opened
 
-    async def open(self) -> None:
-        """Open it if it has an identity. Raises StorageError if it cannot be opened."""
+    async def open(self, secret: bytes | None = None) -> None:
+        """Open it if it has an identity; without a secret, one with a passphrase stays locked until `unlock`.
+
+        Raises StorageError if it cannot be opened, BadInputError if its keyfile is damaged, LockedError if the secret
+        is wrong.
+        """
         new_home.discard_half_made(self.path)
         if keyfile.exists(self.path):
-            await self._open(keyfile.unlock(self.path))
+            self._locked = keyfile.is_protected(self.path)
+            if not self._locked or secret is not None:
+                key = await asyncio.to_thread(keyfile.unlock, self.path, secret)
+                await self._open(key)
+                self._locked = False
 
     async def go_online(self) -> None:
         """Listen and dial if it is open; why it does not listen is kept in `network_error`."""
@@ -192,19 +260,79 @@ class Home:
                 async with asyncio.timeout(SETTLED_S):
                     await self._settled.wait()
 
-    async def create_identity(self, name: str) -> None:
+    async def create_identity(self, name: str, chosen: ChosenSecrets | None = None) -> None:
         """Make the identity of an empty home and go online: it listens, or has said why not. Raises ExistsError."""
         # Even if the client has hung up meanwhile, a home that is made is opened too.
-        await self._tasks.to_its_end(self._create_identity(name), name="create-identity")
+        work = self._create_identity(name, chosen or ChosenSecrets())
+        await self._tasks.to_its_end(work, name="create-identity")
 
-    async def _create_identity(self, name: str) -> None:
+    async def _create_identity(self, name: str, chosen: ChosenSecrets) -> None:
         async with self._opening:
-            await new_home.make(self.path, name, self._open_store)
-            opened = await self._open(keyfile.unlock(self.path))
-            going = self._tasks.spawn(
-                self._go_online(opened), name="go-online", on_failure=EndsNode(self._on_lost)
-            )
+            key = await new_home.make(self.path, name, self._open_store, chosen)
+            going = self._going_online(await self._open(key))
         await asyncio.wait([going])
+
+    def _going_online(self, opened: Opened) -> asyncio.Task[None]:
+        return self._tasks.spawn(
+            self._go_online(opened), name="go-online", on_failure=EndsNode(self._on_lost)
+        )
+
+    async def unlock(self, secrets: Sequence[bytes]) -> None:
+        """Open it, if it is locked, by one of these; it goes online by itself then. A home that is open stays so.
+
+        Raises LockedError if they are wrong or too many were, StorageError, NoIdentityError. It is as locked as
+        before then, and nothing on the disk has changed.
+        """
+        await self._tasks.to_its_end(self._unlock(secrets), name="unlock")
+
+    async def _unlock(self, secrets: Sequence[bytes]) -> None:
+        async with self._opening:
+            if not self._locked:
+                self.opened()
+                return
+            self._attempts.begin()
+            try:
+                # The derivation takes about a second, and libargon2 lets other threads run meanwhile.
+                key = await asyncio.to_thread(_key_by, self.path, secrets)
+            except WrongPassphraseError:
+                self._attempts.failed()
+                # A line in the log would be a byte on the disk.
+                log.debug("a passphrase was wrong")
+                raise
+            self._attempts.succeeded()
+            opened = await self._open(key)
+            self._locked = False
+            self._going_online(opened)
+            log.info("unlocked")
+
+    async def lock(self, why: str) -> None:
+        """Close it and forget its key. A home that is locked stays so. Raises UsageError if it has no passphrase."""
+        await self._tasks.to_its_end(self._lock_now(why), name="lock")
+
+    async def _lock_now(self, why: str) -> None:
+        async with self._opening:
+            if self._locked:
+                return
+            self.opened()
+            if not self.protected:
+                raise UsageError(
+                    "the home has no passphrase, so that it cannot be locked",
+                    hint="set one: peerpost identity passphrase set",
+                )
+            # From here on no new request gets at it. What runs may still end.
+            self._locked = True
+            log.info("locking: %s", why)
+            # A transport that is just beginning to listen has no owner yet who would end it.
+            await self.settled()
+            try:
+                await self.end_streams()
+                await self._end_requests()
+                await self._close()
+            except Exception as error:
+                # Half of it may be open still: only the end of the process closes that.
+                self._on_lost(error)
+                raise
+            log.info("locked")
 
     async def _open_store(self, path: Path, key: bytes) -> Store:
         # SQLite makes its log with the rights that it finds here, which an earlier umask of 0 may have given to all.
@@ -228,6 +356,15 @@ class Home:
                 hint="put the home back from a backup, or choose another: --home DIR",
             )
         store = await self._open_store(path, key)
+        try:
+            return await self._open_rest(store)
+        except BaseException:
+            # An unlock that fails leaves the home as locked as it was.
+            await self._tasks.stop()
+            await store.close()
+            raise
+
+    async def _open_rest(self, store: Store) -> Opened:
         services = Services(
             home=self.path,
             store=store,
@@ -303,7 +440,14 @@ class Home:
             await self._opened.transfers.pipes.stop()
 
     async def close(self) -> None:
-        """Close it: sessions end, what is written is on the disk, and nothing of it runs any more."""
+        """Close it: sessions end, what is written is on the disk, and nothing of it runs any more.
+
+        What is being made, opened or locked is finished first.
+        """
+        async with self._opening:
+            await self._close()
+
+    async def _close(self) -> None:
         await self.end_streams()
         await self._tasks.stop()
         if self._opened is not None:
@@ -314,6 +458,11 @@ class Home:
             await opened.transfers.stop()
             opened.threads.shutdown(wait=True, cancel_futures=True)
             await opened.store.close()
+            self.network_error, self.listen_errors = None, {}
+            # What was frozen when it went online refers to keys and rows, and would never be freed.
+            del opened
+            gc.unfreeze()
+            gc.collect()
 
     async def has_work(self) -> bool:
         """Return whether something is under way, waits to be sent, or a ticket may still be used."""

@@ -6,7 +6,10 @@ opens nothing of value, and both are removed, at once or at the next start.
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from peerpost.client.paths import HomePaths
@@ -18,13 +21,25 @@ from peerpost.store.tables import identity
 
 from .clock import now_ms
 
-__all__ = ["discard_half_made", "make"]
+__all__ = ["ChosenSecrets", "discard_half_made", "make"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenSecrets:
+    """What a new home can be opened with; with neither, its keyfile holds the key in clear."""
+
+    passphrase: bytes | None = None
+    recovery: bytes | None = None
+    """The bytes of a recovery code."""
 
 
 async def make(
-    home: Path, name: str, open_store: Callable[[Path, bytes], Awaitable[Store]]
-) -> None:
-    """Make the identity of an empty home.
+    home: Path,
+    name: str,
+    open_store: Callable[[Path, bytes], Awaitable[Store]],
+    chosen: ChosenSecrets,
+) -> bytes:
+    """Make the identity of an empty home, and return its key.
 
     Raises ExistsError if there is one, NoIdentityError if its keyfile is gone, StorageError.
     """
@@ -41,7 +56,8 @@ async def make(
         with disk.errors("cannot make the store"):
             half.touch(0o600)
             disk.sync_folder(home)
-        store = await open_store(half, keyfile.create(home))
+        key = await _keyfile_for(home, chosen)
+        store = await open_store(half, key)
         try:
             await store.write(identity.create, name, free_port(), now_ms())
         finally:
@@ -51,6 +67,21 @@ async def make(
             disk.sync_folder(home)
     except BaseException:
         discard_half_made(home)
+        raise
+    return key
+
+
+async def _keyfile_for(home: Path, chosen: ChosenSecrets) -> bytes:
+    """Write the keyfile and return its key; with a passphrase this takes a second or a few."""
+    make_it = functools.partial(
+        keyfile.create, home, passphrase=chosen.passphrase, recovery=chosen.recovery
+    )
+    making = asyncio.get_running_loop().run_in_executor(None, make_it)
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        # The thread goes on. What it writes must be there before it is discarded.
+        await asyncio.wait([making])
         raise
 
 

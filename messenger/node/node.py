@@ -1,7 +1,7 @@
 """The node: serves the control socket of a home, has the home open, and leaves when it should.
 
-A home without an identity is served too, but only `identity.new`, `node.status`, `node.stop` and `doctor`: the
-command line is always a client, even for the first command.
+A home without an identity, or one that is locked, is served too, but only by those methods that need no open home
+(`HOST_METHODS`): the command line is always a client, even for the first command.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,16 @@ from peerpost.system.processes import niceness
 from . import surroundings
 from .causes import cause_of
 from .home import Home, Opened
-from .tasks import Tasks
+from .new_home import ChosenSecrets
+from .tasks import EndsNode, Tasks
 
 __all__ = ["Node"]
 
 log = logging.getLogger(__name__)
 
 IDLE_CHECK_S = 1.0
+LOCK_DRAIN_S = 0.5
+"""How long running requests may still take when the home is locked."""
 HAND_OVER_DRAIN_S = 0.5
 """How long running requests may still take when another node takes over; it should have the home within two seconds."""
 
@@ -78,34 +81,79 @@ class Node:
             listen=listen or (),
             transfers_class=self.transfers_class,
             on_lost=self._fail,
+            end_requests=self._end_requests,
         )
+        self._asked_s = time.monotonic()
+        """When something of the open home was last asked for."""
         self._tasks = Tasks()
         self._failure: BaseException | None = None
 
     # -- the home
 
     def opened(self) -> Opened:
-        """Return the open home. Raises NoIdentityError while there is no identity."""
+        """Return the open home. Raises NoIdentityError while there is no identity, LockedError while it is locked."""
         return self._home.opened()
+
+    @property
+    def locked(self) -> bool:
+        """Whether the home has an identity, and its key is not here."""
+        return self._home.locked
+
+    @property
+    def protected(self) -> bool:
+        """Whether the home has a passphrase."""
+        return self._home.protected
 
     async def settled(self) -> None:
         """Wait, for a limited time, until it listens or has said why not. Without an identity, return at once."""
         await self._home.settled()
 
-    async def create_identity(self, name: str) -> None:
+    async def create_identity(self, name: str, chosen: ChosenSecrets | None = None) -> None:
         """Make the identity of an empty home and go online: it listens, or has said why not. Raises ExistsError."""
-        await self._home.create_identity(name)
+        await self._home.create_identity(name, chosen)
+
+    async def unlock(self, secrets: Sequence[bytes]) -> None:
+        """Open a locked home by one of these, and go online. Raises LockedError, StorageError."""
+        await self._home.unlock(secrets)
+        self._asked_s = time.monotonic()
+
+    async def lock(self, why: str) -> None:
+        """Close the home and forget its key; the node stays. Raises UsageError if it has no passphrase."""
+        await self._home.lock(why)
+
+    def lock_soon(self, why: str) -> None:
+        """Begin to lock the home, if it has a passphrase and is open."""
+        if self._home.open_now is None:
+            return
+        if not self.protected:
+            log.warning("not locked (%s): the home has no passphrase", why)
+            return
+        self._tasks.spawn(self._home.lock(why), name="lock", on_failure=EndsNode(self._fail))
+
+    async def _end_requests(self) -> None:
+        """End what works with the open home: a command that waits or follows is told that it was locked."""
+        error = UnavailableError(
+            "the home was locked before this was answered",
+            hint="what was queued stays queued; look whether it was done once it is unlocked:"
+            " peerpost identity unlock",
+        )
+        await self._control.end_requests(METHODS, error, LOCK_DRAIN_S)
 
     # -- life
 
-    async def run(self, on_ready: Callable[[], None]) -> None:
-        """Serve until `stop_soon`. Raises PeerpostError if the home cannot be opened, or a failure ends the node."""
+    async def run(self, on_ready: Callable[[], None], secret: bytes | None = None) -> None:
+        """Serve until `stop_soon`; a home with a passphrase stays locked without the `secret`.
+
+        Raises PeerpostError if the home cannot be opened, or a failure ends the node.
+        """
         try:
-            await self._home.open()
+            await self._home.open(secret)
             await self._control.start()
             await self._home.go_online()
             on_ready()
             self._keep("watch-idle", self._watch_idle)
+            if self.config.security.lock_after != "off":
+                self._keep("lock-when-idle", self._lock_when_idle)
             await self._stopping.wait()
         finally:
             await self._close()
@@ -171,12 +219,24 @@ class Node:
             elif time.monotonic() - busy_s >= limit_s:
                 self.stop_soon("idle, and nothing is queued")
 
+    async def _lock_when_idle(self) -> None:
+        after_s = float(self.config.security.lock_after)
+        while True:
+            await asyncio.sleep(min(IDLE_CHECK_S, after_s))
+            if self._control.runs(METHODS):
+                self._asked_s = time.monotonic()
+            elif time.monotonic() - self._asked_s >= after_s and self._home.open_now is not None:
+                self.lock_soon("nothing was asked for")
+                # Said once where it cannot be locked, not every second.
+                self._asked_s = time.monotonic()
+
     # -- control socket
 
     def _handle(self, request: Request) -> Awaitable[Answer]:
         if (of_host := HOST_METHODS.get(request.method)) is not None:
             return of_host(self, request)
         if (of_home := METHODS.get(request.method)) is not None:
+            self._asked_s = time.monotonic()
             return of_home(self._home.opened(), request)
         raise MethodNotFoundError(f"no method {request.method!r}")
 
@@ -185,6 +245,7 @@ class Node:
         status = self.status()
         return {
             "event": "ready",
+            "state": status["state"],
             "peer_id": status["peer_id"],
             "addresses": status["addresses"],
             "control": str(self._control.path),
@@ -199,7 +260,8 @@ class Node:
         unreachable = opened.network.unreachable if opened else None
         listen_errors = "; ".join(home.listen_errors.values())
         return {
-            "state": "no identity" if opened is None else "running",
+            "state": "locked" if home.locked else "no identity" if opened is None else "running",
+            "protected": home.protected,
             "pid": os.getpid(),
             "stays": self.stays,
             "version": __version__,

@@ -33,6 +33,7 @@ from .files import (
     write_file_durably,
 )
 from .locks import is_locked, try_lock
+from .memory import free_memory_bytes
 from .rights import (
     check_access,
     check_owner,
@@ -67,6 +68,7 @@ __all__ = [
     "data_folder",
     "fdatasync",
     "forget_cached",
+    "free_memory_bytes",
     "fsync",
     "fsync_dir",
     "home_folder",

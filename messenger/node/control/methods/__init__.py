@@ -23,6 +23,8 @@ __all__ = ["HOST_METHODS", "METHODS"]
 
 HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "identity.new": identity.new,
+    "identity.unlock": identity.unlock,
+    "identity.lock": identity.lock,
     "node.status": node.status,
     "node.ready": node.ready,
     "node.stay": node.stay,
@@ -31,7 +33,7 @@ HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "doctor": node.doctor,
     "config.show": node.config_show,
 }
-"""The methods that a home without an identity can answer too."""
+"""The methods that a home without an identity, or a locked one, can answer too."""
 
 METHODS: dict[str, Callable[[Opened, Request], Awaitable[Answer]]] = {
     "identity.show": identity.show,

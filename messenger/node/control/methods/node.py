@@ -11,7 +11,7 @@ import msgspec
 
 from peerpost import fastpath
 from peerpost.client.rpc import Request
-from peerpost.errors import NoIdentityError, StorageError
+from peerpost.errors import LockedError, NoIdentityError, StorageError
 from peerpost.node.clock import rfc3339
 from peerpost.node.contact.lookup import look_up_names
 from peerpost.node.contact.standing import obstacle
@@ -91,7 +91,7 @@ async def doctor(host: Host, _request: Request) -> list[dict[str, Any]]:
     if status["peer_id"] is None:
         try:
             host.opened()
-        except NoIdentityError as error:
+        except (NoIdentityError, LockedError) as error:
             rows.append(_row("identity", False, error.message, error.hint))
         return rows
     listening = bool(status["addresses"]) and not status["error"]

@@ -1,0 +1,81 @@
+"""Unlocking a home from a command: by whatever source has its passphrase, with another try for what is typed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from peerpost.client import keyring
+from peerpost.errors import WrongPassphraseError
+
+from .passphrases import typed
+
+if TYPE_CHECKING:
+    from peerpost.client.connection import NodeConnection
+    from peerpost.client.secrets import Secrets
+
+    from .app import App
+
+__all__ = ["handed_over", "unlock"]
+
+TRIES = 3
+
+
+def unlock(app: App, node: NodeConnection, secrets: Secrets) -> dict[str, Any] | None:
+    """Unlock the home of a node. Return the node's answer, or None if no source has a passphrase.
+
+    Raises WrongPassphraseError, and what `Secrets.find` raises.
+    """
+    asked, from_keyring = 0, False
+    looks = True
+
+    def look_up() -> str | None:
+        nonlocal from_keyring
+        found = keyring.look_up(app.home) if looks else None
+        from_keyring = found is not None
+        return found
+
+    def prompt() -> str | None:
+        nonlocal asked
+        asked += 1
+        return typed(app, f"Passphrase of {app.home}")
+
+    while True:
+        secret = secrets.find(keyring=look_up, prompt=prompt)
+        if secret is None:
+            return None
+        try:
+            answer: dict[str, Any] = node.call("identity.unlock", {"passphrase": secret.decode()})
+        except WrongPassphraseError as error:
+            if from_keyring:
+                # Its slot may be another by now: then the next source is asked.
+                looks = False
+                app.terminal.warn("What the keyring keeps does not open this home any more.")
+            elif 0 < asked < TRIES:
+                app.terminal.warn(f"{error.message}.")
+            else:
+                raise
+        else:
+            return answer
+
+
+def handed_over(app: App, secrets: Secrets) -> int | None:
+    """Return a descriptor from which a program that takes the place of this one reads the passphrase.
+
+    Neither its arguments nor its environment show it then. None if the home needs none, or no source has one. Raises
+    what `Secrets.find` raises.
+    """
+    if not keyring.is_protected(app.home):
+        return None
+    secret = secrets.find(
+        keyring=lambda: keyring.look_up(app.home),
+        prompt=lambda: typed(app, f"Passphrase of {app.home} (Enter: stay locked)"),
+    )
+    if secret is None:
+        return None
+    reads, writes = os.pipe()
+    # It is shorter than what a pipe takes. The line end is taken off where it is read.
+    os.write(writes, secret + b"\n")
+    os.close(writes)
+    os.set_inheritable(reads, True)
+    return reads

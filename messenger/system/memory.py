@@ -1,0 +1,45 @@
+"""How much memory is free."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["free_memory_bytes"]
+
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_memory_bytes() -> int | None:
+    """Return how many bytes a program can take now without pushing others out; None if the system does not tell."""
+    found = [free for free in (_of_machine(), _of_container()) if free is not None]
+    return min(found, default=None)
+
+
+def _of_machine() -> int | None:
+    if sys.platform == "linux":
+        with suppress(OSError, ValueError, IndexError):
+            for line in _MEMINFO.read_text().splitlines():
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) << 10
+    elif sys.platform == "darwin":
+        # Half of all, because the system does not say in a file how much of it is free.
+        with suppress(OSError, ValueError):
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return None
+
+
+def _of_container() -> int | None:
+    """Return what is left of the limit of a container; None if there is no limit."""
+    with suppress(OSError, ValueError):
+        limit = int((_CGROUP / "memory.max").read_text())
+        used = int((_CGROUP / "memory.current").read_text())
+        # The page cache counts as used there, and is given up when memory is wanted.
+        for line in (_CGROUP / "memory.stat").read_text().splitlines():
+            if line.startswith("inactive_file "):
+                used -= int(line.split()[1])
+        return max(0, limit - used)
+    return None
