@@ -10,6 +10,7 @@ from peerpost.errors import ExistsError, LockedError, UsageError
 
 from ..app import App, Group, pass_app
 from ..passphrases import HINT, NO_ARGUMENTS, choose, with_sources
+from .deleting import delete
 
 if TYPE_CHECKING:
     from peerpost.client.connection import NodeConnection
@@ -191,3 +192,6 @@ def lock(app: App) -> None:
     if row["was_locked"]:
         app.terminal.note("The home is locked already.")
     app.terminal.record(row, human="locked")
+
+
+identity.add_command(delete)

@@ -22,11 +22,13 @@ from typing import Final
 from nacl import bindings
 from nacl.exceptions import CryptoError
 
-from peerpost.errors import BadInputError, LockedError
+from peerpost.errors import BadInputError, WrongPassphraseError
 
 __all__ = [
+    "HEADER_BYTES",
     "OPENING_BYTES",
     "PIECE_BYTES",
+    "SALT_BYTES",
     "SEALED_BYTES",
     "Opener",
     "Opening",
@@ -123,12 +125,12 @@ class Opener:
     """Opens what `Sealer` has sealed."""
 
     def __init__(self, key: bytes, opening: Opening) -> None:
-        """Begin to read. Raises LockedError if the key is not that of the backup."""
+        """Begin to read. Raises WrongPassphraseError if the key is not that of the backup."""
         self._state = _stream(key, opening.header)
         try:
             _pull(self._state, opening.proof, opening.parameters)
         except CryptoError:
-            raise LockedError(
+            raise WrongPassphraseError(
                 "this is not the passphrase of the backup",
                 hint="a backup has the passphrase that was given when it was made, which need not be the home's",
             ) from None

@@ -10,9 +10,9 @@ import asyncio
 import gc
 import importlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,17 +33,19 @@ from peerpost.errors import (
 from peerpost.net.interface import Priority, Transport
 from peerpost.node.contact.addresses import reachable
 from peerpost.node.contact.network import Network
+from peerpost.node.files import backing_up
 from peerpost.node.files.transfers import Transfers
 from peerpost.node.session.rates import RateLimits
 from peerpost.node.session.session import BULK_PROTOCOL, HELLO_PROTOCOL, URGENT_PROTOCOL
 from peerpost.store import disk, keyfile
 from peerpost.store.db.engine import Store
+from peerpost.store.files.backup import Manifest
 from peerpost.store.homelock import HomeLock
 from peerpost.store.tables import contacts, invites, outbox
 from peerpost.store.tables import limits as rate_limits
 from peerpost.wire.address import parse
 
-from . import new_home
+from . import deleting, new_home, past, restoring
 from .attempts import Attempts
 from .clock import now_ms
 from .duties import Duties
@@ -130,6 +132,14 @@ class Host(Protocol):
     async def settled(self) -> None:
         """Wait until the home listens, or has said why not."""
 
+    def restoring(
+        self, source_fd: int, secret: bytes
+    ) -> AsyncGenerator[tuple[int, int] | Manifest, None]:
+        """Put an empty home back from a backup. Yield (bytes done, of how many), and at last what was put back."""
+
+    async def delete_identity(self) -> None:
+        """Make the keyfile unreadable, and delete what is in the home. Raises NoIdentityError, StorageError."""
+
     def status(self) -> dict[str, Any]:
         """Describe the node for `node status`."""
 
@@ -179,6 +189,8 @@ class Home:
         self.path = path
         self.network_error: str | None = None
         """Why it does not listen."""
+        self.older_keyfile = False
+        """Whether the keyfile is an older one than the store was opened with before: it was put back."""
         self.listen_errors: Mapping[str, str] = {}
         """Addresses that it could not listen at, with the reason; they are tried again."""
         self.duties = Duties(on_lost=on_lost)
@@ -241,6 +253,9 @@ class Home:
         is wrong.
         """
         new_home.discard_half_made(self.path)
+        restoring.settle(self.path)
+        with disk.errors("cannot remove what is left of a backup"):
+            backing_up.sweep(self.path)
         if keyfile.exists(self.path):
             self._locked = keyfile.is_protected(self.path)
             if not self._locked or secret is not None:
@@ -276,6 +291,30 @@ class Home:
         return self._tasks.spawn(
             self._go_online(opened), name="go-online", on_failure=EndsNode(self._on_lost)
         )
+
+    async def restoring(
+        self, source_fd: int, secret: bytes
+    ) -> AsyncGenerator[tuple[int, int] | Manifest, None]:
+        """Put an empty home back. Yield (bytes done, of how many), and at last what was put back.
+
+        It stays closed: whoever starts next opens it. Raises what `Restoring.run` raises, with nothing changed.
+        """
+        reading = restoring.put_back(self.path, source_fd, secret)
+        async with self._opening, aclosing(reading) as reports:
+            async for report in reports:
+                yield report
+
+    async def delete_identity(self) -> None:
+        """Make its keyfile unreadable, close it, and delete what is in it. Raises NoIdentityError, StorageError."""
+        await self._tasks.to_its_end(self._delete_identity(), name="delete-identity")
+
+    async def _delete_identity(self) -> None:
+        async with self._opening:
+            await asyncio.to_thread(deleting.shred_key, self.path)
+            self._locked = False
+            await self.settled()
+            await self._close()
+            await asyncio.to_thread(deleting.delete_rest, self.path)
 
     async def unlock(self, secrets: Sequence[bytes]) -> None:
         """Open it, if it is locked, by one of these; it goes online by itself then. A home that is open stays so.
@@ -374,6 +413,7 @@ class Home:
             limits=RateLimits(),
             duties=self.duties,
         )
+        self.older_keyfile = await past.look(store, self.path)
         services.limits.load(await store.read(rate_limits.list_all))
         if windows := [schedule.parse(text) for text in self._config.limits.schedule]:
             self._keep("follow-schedule", lambda: services.limits.follow(windows))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from peerpost.errors import StoreFullError
@@ -35,7 +35,15 @@ _SAYS = _ANSWERS | {history.CONFLICT, history.RENEWED, history.AGAIN, COPIED}
 class LaneMemory:
     """What one session says about messages of earlier sessions."""
 
-    def __init__(self, services: Services, contact_id: str, session: Session) -> None:
+    def __init__(
+        self,
+        services: Services,
+        contact_id: str,
+        session: Session,
+        on_copied: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        """Speak for one session. `on_copied` is called with `ours` or `theirs` when two copies of a home are found."""
+        self._on_copied = on_copied
         self._services = services
         self._contact_id = contact_id
         self._session = session
@@ -80,11 +88,13 @@ class LaneMemory:
                 self._contact_id,
             )
         if agreed.copied:
+            self._on_copied("ours")
             log.warning(
                 "%s has met another home of this identity while this one ran: two copies run",
                 self._contact_id,
             )
         if agreed.theirs is not None:
+            self._on_copied("theirs")
             log.warning("two copies of the home of %s run", self._contact_id)
             self._say(wire.Lane.URGENT, agreed.theirs, 0, 0, COPIED)
         for say in agreed.unheard:
@@ -133,6 +143,7 @@ class LaneMemory:
             )
             submit(functools.partial(self._behind, receipt), note)
         elif what == COPIED:
+            self._on_copied("ours")
             log.warning("%s has met two copies of this home that run", contact_id)
             note_copy = functools.partial(lives.copied_here, contact_id=contact_id, now_ms=at_ms)
             submit(functools.partial(self._told, receipt), note_copy)

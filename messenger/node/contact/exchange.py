@@ -77,13 +77,15 @@ class Exchange:
         transfers: Transfers,
         *,
         on_busy: Callable[[float, str], None],
+        on_copied: Callable[[str], object] = lambda _: None,
         busy_until_s: float = 0.0,
     ) -> None:
         """Prepare; nothing is sent before `busy_until_s` (monotonic).
 
         When the contact asks us to wait, `on_busy` is called at once with that time and the cause, because a newer
-        session may begin before this one has ended.
+        session may begin before this one has ended. `on_copied` is that of LaneMemory.
         """
+        self._on_copied = on_copied
         self._busy_until_s = busy_until_s
         self._on_busy = on_busy
         self._services = services
@@ -120,7 +122,7 @@ class Exchange:
         name, and `life` what it said of the runs of both homes.
         """
         self._session = session
-        self._memory = LaneMemory(self._services, self._contact_id, session)
+        self._memory = LaneMemory(self._services, self._contact_id, session, self._on_copied)
         try:
             self._spawn(self._begin(list(have), tops, life), "begin")
             self._spawn(self._mark_sent(), "mark-sent")

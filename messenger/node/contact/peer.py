@@ -86,6 +86,8 @@ class Peer:
         self.attempts = 0
         self.refused = False
         """Whether the peer answered the last dial, and said no for good."""
+        self.copied: dict[str, int] = {}
+        """When two copies of a home were last found since this node began: `ours` or `theirs`."""
         self.closed = False
         """Whether the contact was removed, or the node stops: no session may begin any more."""
         self._services = services
@@ -335,6 +337,7 @@ class Peer:
             self.contact.id,
             self._transfers,
             on_busy=self._on_busy,
+            on_copied=self._note_copied,
             busy_until_s=self._busy_until_s,
         )
         session = Session(
@@ -359,6 +362,9 @@ class Peer:
             name=f"session-{self.contact.id}",
             on_failure=EndsOwner(lambda error: session.abort(cause_of(error))),
         )
+
+    def _note_copied(self, side: str) -> None:
+        self.copied[side] = now_ms()
 
     def _on_busy(self, until_s: float, cause: str) -> None:
         self._busy_until_s = max(self._busy_until_s, until_s)

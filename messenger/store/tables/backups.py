@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import apsw
 
@@ -25,9 +26,8 @@ class Backups:
 
 def load(db: apsw.Connection) -> Backups:
     """Return what is known."""
-    made_ms, restored_ms, from_ms = db.execute(
-        "SELECT made_ms, restored_ms, restored_from_ms FROM backups"
-    ).fetchone()
+    row: Any = db.execute("SELECT made_ms, restored_ms, restored_from_ms FROM backups").fetchone()
+    made_ms, restored_ms, from_ms = row
     return Backups(made_ms=made_ms, restored_ms=restored_ms, restored_from_ms=from_ms)
 
 

@@ -105,7 +105,8 @@ def compare(db: apsw.Connection, contact_id: str, life: Life | None, now_ms: int
 
 
 def _is_ours(db: apsw.Connection, run: Run) -> bool:
-    oldest, newest = db.execute("SELECT min(number), max(number) FROM runs").fetchone()
+    bounds: Any = db.execute("SELECT min(number), max(number) FROM runs").fetchone()
+    oldest, newest = bounds
     if oldest is None or run.number > newest:
         return False
     known = db.execute("SELECT id FROM runs WHERE number = ?", (run.number,)).get

@@ -14,7 +14,20 @@ from typing import TYPE_CHECKING
 
 from peerpost.client.rpc import Answer, Request
 
-from . import contacts, identity, inbox, invites, limits, node, queue, send, transfers, trust
+from . import (
+    backup,
+    contacts,
+    deleting,
+    identity,
+    inbox,
+    invites,
+    limits,
+    node,
+    queue,
+    send,
+    transfers,
+    trust,
+)
 
 if TYPE_CHECKING:
     from peerpost.node.home import Host, Opened
@@ -25,6 +38,8 @@ HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "identity.new": identity.new,
     "identity.unlock": identity.unlock,
     "identity.lock": identity.lock,
+    "identity.delete": deleting.delete,
+    "backup.restore": backup.restore,
     "node.status": node.status,
     "node.ready": node.ready,
     "node.stay": node.stay,
@@ -37,6 +52,8 @@ HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
 
 METHODS: dict[str, Callable[[Opened, Request], Awaitable[Answer]]] = {
     "identity.show": identity.show,
+    "backup.create": backup.create,
+    "backup.kept": backup.kept,
     "contacts.invite": invites.invite,
     "contacts.invites": invites.list_,
     "contacts.withdraw": invites.withdraw,
