@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from peerpost.client.rpc import Final, Request
+from peerpost.client.rpc import Answer, Final, Request
 from peerpost.crypto.passphrase import MAX_PASSPHRASE_BYTES, normalize
 from peerpost.node.clock import rfc3339
 from peerpost.store.files.backup import Manifest
@@ -35,7 +35,7 @@ class _Restore(msgspec.Struct, forbid_unknown_fields=True):
     passphrase: Passphrase
 
 
-async def create(opened: Opened, request: Request) -> AsyncIterator[object]:
+async def create(opened: Opened, request: Request) -> Answer:
     """Write a backup to the file that came with the request, with its progress as events.
 
     The client says `backup.kept` once that file is in its place.
@@ -55,7 +55,7 @@ async def kept(opened: Opened, request: Request) -> dict[str, Any]:
     return {"made": rfc3339(params.made_ms)}
 
 
-async def restore(host: Host, request: Request) -> AsyncIterator[object]:
+async def restore(host: Host, request: Request) -> Answer:
     """Put an empty home back from the file that came with the request; then the node leaves, and the next opens it."""
     params = request.params_as(_Restore)
     secret = normalize(f"{params.passphrase}\n")
