@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
 from peerpost.client.secrets import Secrets
 from peerpost.errors import BadInputError, UsageError
 
-from .app import App
+from .terminal import Terminal
 
-__all__ = ["HINT", "NO_ARGUMENTS", "choose", "typed", "with_sources"]
+__all__ = ["HINT", "NO_ARGUMENTS", "Console", "choose", "typed", "with_sources"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +32,14 @@ _OF_A_HOME = (
 )
 TRIES = 3
 """How often somebody may mistype a passphrase that is to be entered twice."""
+
+
+class Console(Protocol):
+    """Who runs a command, as far as they can be asked."""
+
+    @property
+    def terminal(self) -> Terminal:
+        """Where to ask them."""
 
 
 class _Descriptor(click.ParamType[int]):
@@ -72,12 +80,11 @@ def with_sources(command: F) -> F:
             raise UsageError(
                 f"{ctx.command_path} takes no argument (and a passphrase is never one)", hint=HINT
             )
-        app = ctx.find_object(App)
         secrets = Secrets(
             fd=passphrase_fd,
             file=passphrase_file,
             stdin=passphrase_stdin,
-            variable=app.variable if app is not None else None,
+            variable=ctx.obj.variable,
         )
         return command(*args, secrets=secrets, **more)
 
@@ -104,7 +111,7 @@ def with_sources(command: F) -> F:
     return result  # type: ignore[no-any-return]
 
 
-def typed(app: App, what: str = "Passphrase") -> str | None:
+def typed(app: Console, what: str = "Passphrase") -> str | None:
     """Ask for a passphrase, without showing it. Return None if nobody can be asked, or nothing is typed.
 
     Raises BadInputError if it is no text.
@@ -123,7 +130,7 @@ def typed(app: App, what: str = "Passphrase") -> str | None:
         raise BadInputError("what was typed is no text in the encoding of this terminal") from None
 
 
-def choose(app: App, secrets: Secrets, about: tuple[str, ...] = _OF_A_HOME) -> bytes | None:
+def choose(app: Console, secrets: Secrets, about: tuple[str, ...] = _OF_A_HOME) -> bytes | None:
     """Return a new passphrase that is strong enough: of a source, or entered twice at the terminal after `about`.
 
     Returns None if no source has one and nobody can be asked. Raises BadInputError for a weak one.
@@ -144,7 +151,7 @@ def choose(app: App, secrets: Secrets, about: tuple[str, ...] = _OF_A_HOME) -> b
     return _enter_new(app, about)
 
 
-def _enter_new(app: App, about: tuple[str, ...]) -> bytes:
+def _enter_new(app: Console, about: tuple[str, ...]) -> bytes:
     from .strength import judge, six_words
 
     for line in about:
