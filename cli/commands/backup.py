@@ -37,8 +37,8 @@ _ABOUT = (
 @click.group(
     cls=Group,
     examples="""
-    peerpost backup create ~/peerpost.backup
-    peerpost --home ~/new-home backup restore ~/peerpost.backup
+    peerpost backup create ~/peerpost-backup
+    peerpost --home ~/new-home backup restore ~/peerpost-backup
     """,
 )
 def backup() -> None:
@@ -48,9 +48,9 @@ def backup() -> None:
 @backup.command(
     context_settings=NO_ARGUMENTS,
     examples="""
-    peerpost backup create ~/peerpost.backup
-    peerpost backup create --without-files --passphrase-file ~/.backup-passphrase small.backup
-    peerpost backup create - --passphrase-file ~/.backup-passphrase | ssh nas 'cat > peerpost.backup'
+    peerpost backup create ~/peerpost-backup
+    peerpost backup create --without-files --passphrase-file ~/.backup-passphrase small-backup
+    peerpost backup create - --passphrase-file ~/.backup-passphrase | ssh nas 'cat > peerpost-backup'
     """,
 )
 @click.argument("file", metavar="FILE")
@@ -123,9 +123,9 @@ class _Making:
 @backup.command(
     context_settings=NO_ARGUMENTS,
     examples="""
-    peerpost backup restore ~/peerpost.backup
-    peerpost --home ~/new-home backup restore ~/peerpost.backup --passphrase-file ~/.backup-passphrase
-    ssh nas 'cat peerpost.backup' | peerpost backup restore - --passphrase-file ~/.backup-passphrase
+    peerpost backup restore ~/peerpost-backup
+    peerpost --home ~/new-home backup restore ~/peerpost-backup --passphrase-file ~/.backup-passphrase
+    ssh nas 'cat peerpost-backup' | peerpost backup restore - --passphrase-file ~/.backup-passphrase
     """,
 )
 @click.argument("file", metavar="FILE")

@@ -30,9 +30,9 @@ __all__ = [
     "PIECE_BYTES",
     "SALT_BYTES",
     "SEALED_BYTES",
-    "Opener",
+    "BackupOpener",
+    "BackupSealer",
     "Opening",
-    "Sealer",
     "cut",
     "damaged",
 ]
@@ -99,7 +99,7 @@ class Opening:
         )
 
 
-class Sealer:
+class BackupSealer:
     """Seals a backup, piece by piece."""
 
     def __init__(self, key: bytes, opening: Opening) -> None:
@@ -121,8 +121,8 @@ class Sealer:
         return sealed
 
 
-class Opener:
-    """Opens what `Sealer` has sealed."""
+class BackupOpener:
+    """Opens what `BackupSealer` has sealed."""
 
     def __init__(self, key: bytes, opening: Opening) -> None:
         """Begin to read. Raises WrongPassphraseError if the key is not that of the backup."""
@@ -150,7 +150,7 @@ class Opener:
 def cut() -> BadInputError:
     """Return the error for a backup that ends too early."""
     return BadInputError(
-        "the backup is cut off: its end is missing, or damaged",
+        "the backup is cut off, or its end is damaged",
         hint="copy it again from where it was made, or take another one; nothing was changed here",
     )
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 from peerpost import system
 from peerpost.crypto import passphrase
-from peerpost.crypto.backup import HEADER_BYTES, SALT_BYTES, Opening, Sealer
+from peerpost.crypto.backup import HEADER_BYTES, SALT_BYTES, BackupSealer, Opening
 from peerpost.errors import StorageError, UnavailableError
 from peerpost.node.clock import now_ms
 from peerpost.store import disk
@@ -193,7 +193,7 @@ class _Work:
         self._sink.end()
         return manifest
 
-    def _sealer(self) -> Sealer:
+    def _sealer(self) -> BackupSealer:
         cost = passphrase.calibrate(time.monotonic, system.free_memory_bytes())
         opening = Opening(
             memory_kib=cost.memory_kib,
@@ -202,7 +202,7 @@ class _Work:
             salt=os.urandom(SALT_BYTES),
             header=os.urandom(HEADER_BYTES),
         )
-        return Sealer(passphrase.derive(self._secret, opening.salt, cost), opening)
+        return BackupSealer(passphrase.derive(self._secret, opening.salt, cost), opening)
 
     def _pieces(self, item: _Item) -> Iterator[bytes]:
         """Yield the content of a file, as long as it was said to be: what is still being read may grow."""
