@@ -169,7 +169,10 @@ class Restoring:
                 system.fsync_dir(folder)
 
     def _write(self, path: Path, content: Iterable[bytes]) -> None:
-        fd = system.open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            fd = system.open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        except FileExistsError:
+            raise BadInputError(f"the backup has {path.name} twice") from None
         with os.fdopen(fd, "wb") as file:
             for piece in content:
                 self._wanted.require_wanted()
