@@ -111,6 +111,7 @@ class Node:
     async def create_identity(self, name: str, chosen: ChosenSecrets | None = None) -> None:
         """Make the identity of an empty home and go online: it listens, or has said why not. Raises ExistsError."""
         await self._home.create_identity(name, chosen)
+        self._asked_s = time.monotonic()
 
     async def unlock(self, secrets: Sequence[bytes]) -> None:
         """Open a locked home by one of these, and go online. Raises LockedError, StorageError."""
