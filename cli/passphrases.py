@@ -16,7 +16,7 @@ from peerpost.errors import BadInputError, UsageError
 
 from .app import App
 
-__all__ = ["HINT", "NO_ARGUMENTS", "choose", "typed", "with_sources"]
+__all__ = ["HINT", "NO_ARGUMENTS", "Descriptor", "choose", "typed", "with_sources"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,7 +30,7 @@ TRIES = 3
 """How often somebody may mistype a passphrase that is to be entered twice."""
 
 
-class _Descriptor(click.ParamType[int]):
+class Descriptor(click.ParamType[int]):
     """The number of an open file. What is no number is not repeated: it may be the passphrase."""
 
     name = "N"
@@ -80,7 +80,7 @@ def with_sources(command: F) -> F:
     options = (
         click.option(
             "--passphrase-fd",
-            type=_Descriptor(),
+            type=Descriptor(),
             metavar="N",
             help="Read the passphrase from this descriptor.",
         ),

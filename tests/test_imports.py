@@ -26,7 +26,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("causes", "clock", "duties", "encoded", "events", "logs", "machine_trace", "me"),
         *("services", "tasks"),
     ),
-    "node.home": ("attempts", "health", "home", "new_home", "retention"),
+    "node.home": ("attempts", "health", "home", "host", "new_home", "protection", "retention"),
 }
 GROUP_OF = {
     f"{group.rpartition('.')[0]}.{name}": group for group, names in GROUPS.items() for name in names
