@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
 from peerpost.client.secrets import Secrets
 from peerpost.errors import BadInputError, UsageError
 
-from .app import App
+from .terminal import Terminal
 
-__all__ = ["HINT", "NO_ARGUMENTS", "Descriptor", "choose", "typed", "with_sources"]
+__all__ = ["HINT", "NO_ARGUMENTS", "Console", "Descriptor", "choose", "typed", "with_sources"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +28,14 @@ NO_ARGUMENTS: dict[str, Any] = {"allow_extra_args": True}
 """Settings of a command without arguments: `with_sources` refuses them itself, because click would repeat them."""
 TRIES = 3
 """How often somebody may mistype a passphrase that is to be entered twice."""
+
+
+class Console(Protocol):
+    """Who runs a command, as far as they can be asked."""
+
+    @property
+    def terminal(self) -> Terminal:
+        """Where to ask them."""
 
 
 class Descriptor(click.ParamType[int]):
@@ -68,12 +76,11 @@ def with_sources(command: F) -> F:
             raise UsageError(
                 f"{ctx.command_path} takes no argument (and a passphrase is never one)", hint=HINT
             )
-        app = ctx.find_object(App)
         secrets = Secrets(
             fd=passphrase_fd,
             file=passphrase_file,
             stdin=passphrase_stdin,
-            variable=app.variable if app is not None else None,
+            variable=ctx.obj.variable,
         )
         return command(*args, secrets=secrets, **more)
 
@@ -100,7 +107,7 @@ def with_sources(command: F) -> F:
     return result  # type: ignore[no-any-return]
 
 
-def typed(app: App, what: str = "Passphrase") -> str | None:
+def typed(app: Console, what: str = "Passphrase") -> str | None:
     """Ask for a passphrase, without showing it. Return None if nobody can be asked, or nothing is typed.
 
     Raises BadInputError if it is no text.
@@ -119,7 +126,7 @@ def typed(app: App, what: str = "Passphrase") -> str | None:
         raise BadInputError("what was typed is no text in the encoding of this terminal") from None
 
 
-def choose(app: App, secrets: Secrets) -> bytes | None:
+def choose(app: Console, secrets: Secrets) -> bytes | None:
     """Return a new passphrase that is strong enough: of a source, or entered twice at the terminal.
 
     Returns None if no source has one and nobody can be asked. Raises BadInputError for a weak one.
@@ -140,7 +147,7 @@ def choose(app: App, secrets: Secrets) -> bytes | None:
     return _enter_new(app)
 
 
-def _enter_new(app: App) -> bytes:
+def _enter_new(app: Console) -> bytes:
     from .strength import judge, six_words
 
     app.terminal.warn("A passphrase protects this home on the disk: whoever has it can open it.")

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from peerpost.client import keyring
 from peerpost.errors import WrongPassphraseError
 
-from .passphrases import typed
+from .passphrases import Console, typed
 
 if TYPE_CHECKING:
     from peerpost.client.connection import NodeConnection
     from peerpost.client.secrets import Secrets
 
-    from .app import App
 
 __all__ = ["handed_over", "unlock"]
 
 TRIES = 3
 
 
-def unlock(app: App, node: NodeConnection, secrets: Secrets) -> dict[str, Any] | None:
+class Locked(Console, Protocol):
+    """Whose home is locked."""
+
+    @property
+    def home(self) -> Path:
+        """Its folder."""
+
+
+def unlock(app: Locked, node: NodeConnection, secrets: Secrets) -> dict[str, Any] | None:
     """Unlock the home of a node. Return the node's answer, or None if no source has a passphrase.
 
     Raises WrongPassphraseError, and what `Secrets.find` raises.
@@ -59,7 +67,7 @@ def unlock(app: App, node: NodeConnection, secrets: Secrets) -> dict[str, Any] |
             return answer
 
 
-def handed_over(app: App, secrets: Secrets) -> int | None:
+def handed_over(app: Locked, secrets: Secrets) -> int | None:
     """Return a descriptor from which a program that takes the place of this one reads the passphrase.
 
     Neither its arguments nor its environment show it then. None if the home needs none, or no source has one. Raises

@@ -54,13 +54,14 @@ def new(
     opens the home when the passphrase is lost; it is shown this once. With --no-passphrase whoever
     can read the folder can read your messages and send in your name.
     """
-    _require_empty(app)
     params: dict[str, Any] = {"name": _login_name() if name is None else name}
     if no_passphrase:
         if secrets.named:
             raise UsageError("either a passphrase or --no-passphrase")
         params["protect"] = "none"
     else:
+        if app.terminal.can_ask():
+            _require_empty(app)
         chosen = choose(app, secrets)
         if chosen is None:
             raise UsageError(
@@ -169,9 +170,9 @@ identity.add_command(passphrase)
 @identity.command(examples="peerpost identity lock")
 @pass_app
 def lock(app: App) -> None:
-    """Lock this home: its node goes on, without the key and without a contact.
+    """Lock this home: its node goes on without the key.
 
-    What is queued and what is under way stays, and goes on once it is unlocked. SIGUSR1 does the
+    No contact can reach it then. What is queued and what is under way stays, and goes on once it is unlocked. SIGUSR1 does the
     same to the node.
     """
     from peerpost.client import keyring

@@ -47,7 +47,7 @@ def keep(home: Path, secret: str) -> None:
         raise
     except Exception as error:  # noqa: BLE001 - its backends raise what they like
         raise UnavailableError(
-            f"the keyring of this system takes nothing: {error or type(error).__name__}",
+            f"the keyring of this system takes nothing: {str(error) or type(error).__name__}",
             hint="is it unlocked, and is there one? `keyring diagnose` shows which it is",
         ) from None
 

@@ -97,7 +97,7 @@ def test_what_is_no_plain_file_is_refused_and_never_waited_for(tmp_path: Path) -
 def test_a_descriptor_that_is_not_open_and_one_without_an_end() -> None:
     with pytest.raises(NoInputError):
         Secrets(fd=987).find()
-    with open("/dev/zero", "rb") as zero, pytest.raises(BadInputError, match="at most 1024"):
+    with Path("/dev/zero").open("rb") as zero, pytest.raises(BadInputError, match="at most 1024"):
         Secrets(fd=zero.fileno()).find()
 
 
