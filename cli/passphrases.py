@@ -13,6 +13,7 @@ import click
 
 from peerpost.client.secrets import Secrets
 from peerpost.errors import BadInputError, UsageError
+from peerpost.system import guard_memory
 
 from .terminal import Terminal
 
@@ -71,6 +72,7 @@ def with_sources(command: F) -> F:
         passphrase_stdin: bool,
         **more: Any,
     ) -> Any:
+        guard_memory()
         ctx = click.get_current_context()
         if ctx.args:
             raise UsageError(

@@ -52,7 +52,7 @@ FOLDERS: dict[str, set[str]] = {
     "crypto": {"errors", "fastpath", "wire"},
     "protocol": {"errors", "fastpath", "wire", "crypto"},
     "store": {"errors", "system", "crypto"},
-    "store.db": {"errors", "system", "store"},
+    "store.db": {"errors", "system", "crypto", "store"},
     "store.files": (BELOW - {"protocol"}) | {"store"},
     "store.tables": (BELOW - {"protocol"}) | {"store", "store.db", "store.files"},
     "net": {"errors", "system", "fastpath", "wire"},
