@@ -13,10 +13,11 @@ import click
 
 from peerpost.client.secrets import Secrets
 from peerpost.errors import BadInputError, UsageError
+from peerpost.system import guard_memory
 
 from .terminal import Terminal
 
-__all__ = ["HINT", "NO_ARGUMENTS", "Console", "choose", "typed", "with_sources"]
+__all__ = ["HINT", "NO_ARGUMENTS", "Console", "Descriptor", "choose", "typed", "with_sources"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,7 +39,7 @@ class Console(Protocol):
         """Where to ask them."""
 
 
-class _Descriptor(click.ParamType[int]):
+class Descriptor(click.ParamType[int]):
     """The number of an open file. What is no number is not repeated: it may be the passphrase."""
 
     name = "N"
@@ -71,6 +72,7 @@ def with_sources(command: F) -> F:
         passphrase_stdin: bool,
         **more: Any,
     ) -> Any:
+        guard_memory()
         ctx = click.get_current_context()
         if ctx.args:
             raise UsageError(
@@ -87,7 +89,7 @@ def with_sources(command: F) -> F:
     options = (
         click.option(
             "--passphrase-fd",
-            type=_Descriptor(),
+            type=Descriptor(),
             metavar="N",
             help="Read the passphrase from this descriptor.",
         ),

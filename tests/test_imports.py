@@ -26,7 +26,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("causes", "clock", "duties", "encoded", "events", "logs", "machine_trace", "me"),
         *("services", "tasks"),
     ),
-    "node.home": ("attempts", "health", "home", "new_home", "retention"),
+    "node.home": ("attempts", "health", "home", "host", "new_home", "protection", "retention"),
 }
 GROUP_OF = {
     f"{group.rpartition('.')[0]}.{name}": group for group, names in GROUPS.items() for name in names
@@ -52,7 +52,7 @@ FOLDERS: dict[str, set[str]] = {
     "crypto": {"errors", "fastpath", "wire"},
     "protocol": {"errors", "fastpath", "wire", "crypto"},
     "store": {"errors", "system", "crypto"},
-    "store.db": {"errors", "system", "store"},
+    "store.db": {"errors", "system", "crypto", "store"},
     "store.files": (BELOW - {"protocol"}) | {"store"},
     "store.tables": (BELOW - {"protocol"}) | {"store", "store.db", "store.files"},
     "net": {"errors", "system", "fastpath", "wire"},

@@ -10,6 +10,7 @@ from peerpost.errors import ExistsError, LockedError, UsageError
 
 from ..app import App, Group, pass_app
 from ..passphrases import HINT, NO_ARGUMENTS, choose, with_sources
+from .passphrase import passphrase
 
 if TYPE_CHECKING:
     from peerpost.client.connection import NodeConnection
@@ -161,6 +162,9 @@ def unlock(app: App, secrets: Secrets) -> None:
                 raise LockedError("the home is locked, and no passphrase was given", hint=HINT)
             row = found
     app.terminal.record(row, human="unlocked")
+
+
+identity.add_command(passphrase)
 
 
 @identity.command(examples="peerpost identity lock")

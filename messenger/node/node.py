@@ -26,6 +26,7 @@ from peerpost.errors import (
 from peerpost.node.control.methods import HOST_METHODS, METHODS
 from peerpost.node.control.server import DRAIN_S, ControlServer
 from peerpost.node.files.transfers import Transfers
+from peerpost.store.db.rekey import OnProgress
 from peerpost.store.homelock import HomeLock
 from peerpost.system.processes import niceness
 
@@ -121,6 +122,19 @@ class Node:
     async def lock(self, why: str) -> None:
         """Close the home and forget its key; the node stays. Raises UsageError if it has no passphrase."""
         await self._home.lock(why)
+
+    async def change_secrets(self, secrets: Sequence[bytes], chosen: ChosenSecrets) -> None:
+        """Give it another passphrase, by one of the secrets that it has. Raises LockedError, UsageError."""
+        await self._home.change_secrets(secrets, chosen)
+
+    async def rekey(
+        self, secrets: Sequence[bytes], chosen: ChosenSecrets, on_progress: OnProgress
+    ) -> None:
+        """Encrypt the store anew, for a first passphrase or, with nothing chosen, for none.
+
+        Raises LockedError, UsageError, StorageError.
+        """
+        await self._home.rekey(secrets, chosen, on_progress)
 
     def lock_soon(self, why: str) -> None:
         """Begin to lock the home, if it has a passphrase and is open."""
@@ -261,7 +275,7 @@ class Node:
         unreachable = opened.network.unreachable if opened else None
         listen_errors = "; ".join(home.listen_errors.values())
         return {
-            "state": "locked" if home.locked else "no identity" if opened is None else "running",
+            "state": _state(home),
             "protected": home.protected,
             "pid": os.getpid(),
             "stays": self.stays,
@@ -280,3 +294,11 @@ class Node:
             "niceness": niceness(),
             "held_back": surroundings.held_back(),
         }
+
+
+def _state(home: Home) -> str:
+    if home.encrypting:
+        return "encrypting"
+    if home.locked:
+        return "locked"
+    return "no identity" if home.open_now is None else "running"

@@ -14,10 +14,23 @@ from typing import TYPE_CHECKING
 
 from peerpost.client.rpc import Answer, Request
 
-from . import contacts, identity, inbox, invites, limits, node, queue, send, transfers, trust
+from . import (
+    contacts,
+    identity,
+    inbox,
+    invites,
+    limits,
+    node,
+    passphrase,
+    queue,
+    send,
+    transfers,
+    trust,
+)
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Host, Opened
+    from peerpost.node.home import Opened
+    from peerpost.node.host import Host
 
 __all__ = ["HOST_METHODS", "METHODS"]
 
@@ -25,6 +38,9 @@ HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "identity.new": identity.new,
     "identity.unlock": identity.unlock,
     "identity.lock": identity.lock,
+    "identity.passphrase.set": passphrase.set_,
+    "identity.passphrase.change": passphrase.change,
+    "identity.passphrase.remove": passphrase.remove,
     "node.status": node.status,
     "node.ready": node.ready,
     "node.stay": node.stay,

@@ -20,7 +20,7 @@ from peerpost.store.tables import agreement, quota
 from peerpost.system import HAS_UVLOOP, PLATFORM
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Host
+    from peerpost.node.host import Host
     from peerpost.store.tables.contacts import Contact
 
 __all__ = ["config_show", "doctor", "hand_over", "ready", "status", "stay", "stop"]
