@@ -292,11 +292,12 @@ async def test_a_command_that_waits_is_told_that_the_home_was_locked(
 
 
 async def test_idle_it_locks_itself(alice: Protected, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PEERPOST__SECURITY__LOCK_AFTER", "2s")
+    monkeypatch.setenv("PEERPOST__SECURITY__LOCK_AFTER", "3s")
     try:
         await alice.start()
-        await alice.create()
-        for _ in range(8):
+        told = {"name": "alice", "protect": "passphrase", "passphrase": PASSPHRASE}
+        await alice.ask("identity.new", told)
+        for _ in range(10):
             await asyncio.sleep(0.5)
             await alice.ask("contacts.list")
 
@@ -306,7 +307,7 @@ async def test_idle_it_locks_itself(alice: Protected, monkeypatch: pytest.Monkey
         began_s = time.monotonic()
         await until(locked)
         assert time.monotonic() - began_s > 1, "status counts as no use of the home"
-        await alice.unlock()
+        await alice.ask("identity.unlock", {"passphrase": PASSPHRASE})
         await alice.ask("contacts.list")
         await until(locked)
     finally:
