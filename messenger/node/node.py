@@ -127,6 +127,10 @@ class Node:
         """Give it another passphrase, by one of the secrets that it has. Raises LockedError, UsageError."""
         await self._home.change_secrets(secrets, chosen)
 
+    async def keep_in_keyring(self, secrets: Sequence[bytes], kept: bytes | None) -> None:
+        """Let a secret of the keyring open it too, or none any more. Raises LockedError, UsageError."""
+        await self._home.keep_in_keyring(secrets, kept)
+
     async def rekey(
         self, secrets: Sequence[bytes], chosen: ChosenSecrets, on_progress: OnProgress
     ) -> None:

@@ -56,8 +56,7 @@ class Protected(Friend):
 
     async def has_transport(self) -> bool:
         """Return whether libp2p was ever loaded: it brings native code, which no other part of Peerpost does."""
-        maps = Path(f"/proc/{(await self.process()).pid}/maps")
-        return "coincurve" in maps.read_text(encoding="utf-8")
+        return any("coincurve" in part.path for part in (await self.process()).memory_maps())
 
 
 def bytes_of(home: Path) -> dict[str, tuple[int, str]]:
