@@ -54,4 +54,4 @@ async def test_the_memory_of_a_node_is_root_s_to_look_into(folder: Path) -> None
     (core,) = [line.split()[4:6] for line in of(pid, "limits") if "core file" in line]
     assert core == ["0", "0"]
     # What is not dumpable belongs to root under /proc. Where the node is root's anyway, this shows nothing.
-    assert os.stat(f"/proc/{pid}/environ").st_uid == 0  # noqa: PTH116, ASYNC240
+    assert os.stat(f"/proc/{pid}/environ").st_uid == 0  # noqa: PTH116
