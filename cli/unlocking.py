@@ -60,7 +60,7 @@ def unlock(app: Locked, node: NodeConnection, secrets: Secrets) -> dict[str, Any
                 looks = False
                 app.terminal.warn("What the keyring keeps does not open this home any more.")
             elif 0 < asked < TRIES:
-                app.terminal.warn(f"{error.message}.")
+                app.terminal.warn(f"{error.message[:1].upper()}{error.message[1:]}. Try again.")
             else:
                 raise
         else:

@@ -173,8 +173,8 @@ identity.add_command(passphrase)
 def lock(app: App) -> None:
     """Lock this home: its node goes on without the key.
 
-    No contact can reach it then. What is queued and what is under way stays, and goes on once it is unlocked. SIGUSR1 does the
-    same to the node.
+    No contact can reach it then. What is queued and what is under way stays, and goes on once it
+    is unlocked. SIGUSR1 does the same to the node.
     """
     from peerpost.client import keyring
     from peerpost.client.connection import dial
