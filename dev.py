@@ -426,7 +426,10 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo_command,
     "test": test_command,
     "bench": bench_command,
-    "kill9": proof("tests.e2e.kill9", "Kill both nodes 200 times (`kill9 transfer`: during 1 GB)."),
+    "kill9": proof(
+        "tests.e2e.kill9",
+        "Kill both nodes 200 times (`kill9 transfer`: during 1 GB; `passphrase`).",
+    ),
     "putback": proof("tests.e2e.put_back", "Put a home back from a copy, on either side."),
     "backup-kills": proof(
         "tests.e2e.backup_kills", "Kill `backup create` and `restore` 100 times."

@@ -13,10 +13,11 @@ import click
 
 from peerpost.client.secrets import Secrets
 from peerpost.errors import BadInputError, UsageError
+from peerpost.system import guard_memory
 
 from .terminal import Terminal
 
-__all__ = ["HINT", "NO_ARGUMENTS", "Console", "choose", "typed", "with_sources"]
+__all__ = ["HINT", "NO_ARGUMENTS", "Console", "Descriptor", "choose", "typed", "with_sources"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,10 +27,7 @@ HINT = (
 )
 NO_ARGUMENTS: dict[str, Any] = {"allow_extra_args": True}
 """Settings of a command without arguments: `with_sources` refuses them itself, because click would repeat them."""
-_OF_A_HOME = (
-    "A passphrase protects this home on the disk: whoever has it can open it.",
-    "Without it nobody can, and nobody can reset it.",
-)
+_OF_A_HOME = ("A passphrase protects this home on the disk. Nobody can reset it.",)
 TRIES = 3
 """How often somebody may mistype a passphrase that is to be entered twice."""
 
@@ -42,7 +40,7 @@ class Console(Protocol):
         """Where to ask them."""
 
 
-class _Descriptor(click.ParamType[int]):
+class Descriptor(click.ParamType[int]):
     """The number of an open file. What is no number is not repeated: it may be the passphrase."""
 
     name = "N"
@@ -75,6 +73,7 @@ def with_sources(command: F) -> F:
         passphrase_stdin: bool,
         **more: Any,
     ) -> Any:
+        guard_memory()
         ctx = click.get_current_context()
         if ctx.args:
             raise UsageError(
@@ -91,7 +90,7 @@ def with_sources(command: F) -> F:
     options = (
         click.option(
             "--passphrase-fd",
-            type=_Descriptor(),
+            type=Descriptor(),
             metavar="N",
             help="Read the passphrase from this descriptor.",
         ),
@@ -176,7 +175,7 @@ def _enter_new(app: Console, about: tuple[str, ...]) -> bytes:
         if again == entered:
             return _normal(entered)
         app.terminal.warn("These are not the same.")
-    raise UsageError("no passphrase was chosen; nothing was done")
+    raise UsageError("no passphrase was chosen; nothing was done", hint="try again")
 
 
 def _normal(text: str) -> bytes:

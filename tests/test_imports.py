@@ -27,7 +27,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("services", "tasks"),
     ),
     "node.home": (
-        *("attempts", "health", "home", "new_home", "retention"),
+        *("attempts", "health", "home", "host", "new_home", "protection", "retention"),
         *("deleting", "past", "restoring"),
     ),
 }
@@ -55,7 +55,7 @@ FOLDERS: dict[str, set[str]] = {
     "crypto": {"errors", "fastpath", "wire"},
     "protocol": {"errors", "fastpath", "wire", "crypto"},
     "store": {"errors", "system", "crypto"},
-    "store.db": {"errors", "system", "store"},
+    "store.db": {"errors", "system", "crypto", "store"},
     "store.files": (BELOW - {"protocol"}) | {"store"},
     "store.tables": (BELOW - {"protocol"}) | {"store", "store.db", "store.files"},
     "net": {"errors", "system", "fastpath", "wire"},

@@ -19,7 +19,7 @@ from peerpost.client.secrets import Secrets, take_variable
 from peerpost.errors import PeerpostError
 from peerpost.stdio import OutputError
 from peerpost.store.homelock import HomeLock
-from peerpost.system import private_dir, signals
+from peerpost.system import guard_memory, private_dir, signals
 from peerpost.system.processes import keep_freed_memory, niceness
 from peerpost.wire import address
 
@@ -70,6 +70,7 @@ def main(argv: list[str], node_class: type[Node] = Node) -> int:
     try:
         surroundings.put_right(in_background=arguments.background)
         keep_freed_memory()
+        guard_memory()
         private_dir(arguments.home)
         # Check everything first: a running node must not be made to leave for one that then cannot start.
         config = _prepare(arguments)

@@ -10,12 +10,13 @@ import asyncio
 import gc
 import importlib
 import logging
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import apsw
 
@@ -27,26 +28,24 @@ from peerpost.errors import (
     NoIdentityError,
     PeerpostError,
     StorageError,
+    UnavailableError,
     UsageError,
-    WrongPassphraseError,
 )
 from peerpost.net.interface import Priority, Transport
-from peerpost.node.contact.addresses import reachable
+from peerpost.node.contact.addresses import reachable, with_port
 from peerpost.node.contact.network import Network
-from peerpost.node.files import backing_up
 from peerpost.node.files.transfers import Transfers
 from peerpost.node.session.rates import RateLimits
 from peerpost.node.session.session import BULK_PROTOCOL, HELLO_PROTOCOL, URGENT_PROTOCOL
 from peerpost.store import disk, keyfile
+from peerpost.store.db import rekey as rekeying
 from peerpost.store.db.engine import Store
 from peerpost.store.files.backup import Manifest
 from peerpost.store.homelock import HomeLock
 from peerpost.store.tables import contacts, invites, outbox
 from peerpost.store.tables import limits as rate_limits
-from peerpost.wire.address import parse
 
 from . import deleting, new_home, past, restoring
-from .attempts import Attempts
 from .clock import now_ms
 from .duties import Duties
 from .events import Events
@@ -54,11 +53,12 @@ from .health import ControlSocket, Health
 from .me import Me
 from .me import load as load_me
 from .new_home import ChosenSecrets
+from .protection import Protection, cost_of
 from .retention import Retention
 from .services import Services
 from .tasks import EndsNode, Tasks
 
-__all__ = ["PROTOCOLS", "Home", "Host", "Opened"]
+__all__ = ["PROTOCOLS", "Home", "Opened"]
 
 log = logging.getLogger(__name__)
 
@@ -100,66 +100,6 @@ class Opened:
     def threads(self) -> ThreadPoolExecutor:
         """Threads for work that would block the loop."""
         return self.services.threads
-
-
-class Host(Protocol):
-    """The node that serves a home, as the methods see it that need no identity."""
-
-    @property
-    def config(self) -> Config:
-        """The settings in force."""
-
-    def opened(self) -> Opened:
-        """Return the open home. Raises NoIdentityError while there is no identity, LockedError while it is locked."""
-
-    @property
-    def locked(self) -> bool:
-        """Whether the home has an identity, and its key is not here."""
-
-    @property
-    def protected(self) -> bool:
-        """Whether the home has a passphrase."""
-
-    async def create_identity(self, name: str, chosen: ChosenSecrets | None = None) -> None:
-        """Make the identity of an empty home and go online. Raises ExistsError."""
-
-    async def unlock(self, secrets: Sequence[bytes]) -> None:
-        """Open a locked home by one of these, and go online. Raises LockedError, StorageError."""
-
-    async def lock(self, why: str) -> None:
-        """Close the home and forget its key; the node stays. Raises UsageError if it has no passphrase."""
-
-    async def settled(self) -> None:
-        """Wait until the home listens, or has said why not."""
-
-    def restoring(
-        self, source_fd: int, secret: bytes
-    ) -> AsyncGenerator[tuple[int, int] | Manifest, None]:
-        """Put an empty home back from a backup. Yield (bytes done, of how many), and at last what was put back."""
-
-    async def delete_identity(self) -> None:
-        """Make the keyfile unreadable, and delete what is in the home. Raises NoIdentityError, StorageError."""
-
-    def status(self) -> dict[str, Any]:
-        """Describe the node for `node status`."""
-
-    def stay(self) -> None:
-        """Stay, and do not leave when idle any more. Raises UnavailableError if it is leaving already."""
-
-    def hand_over(self) -> None:
-        """Begin to leave for another node of this home. Raises AlreadyRunningError if this one is to stay."""
-
-    def stop_soon(self, reason: str) -> None:
-        """Begin to leave."""
-
-
-def _key_by(path: Path, secrets: Sequence[bytes]) -> bytes:
-    """Return the key of a home by the first of these secrets that fits. Raises WrongPassphraseError."""
-    *others, last = secrets
-    for secret in others:
-        with suppress(WrongPassphraseError):
-            return keyfile.unlock(path, secret)
-    return keyfile.unlock(path, last)
 
 
 async def _nothing() -> None:
@@ -207,13 +147,21 @@ class Home:
         self._opening = asyncio.Lock()
         """Held while it is made, opened or locked."""
         self._locked = False
-        self._attempts = Attempts()
+        self._encrypting = False
+        self._giving_up = threading.Event()
+        """Ends what may take long, as far as it can be ended."""
+        self._protection = Protection(path, config)
         self._tasks = Tasks()
 
     @property
     def open_now(self) -> Opened | None:
         """The open home, or None."""
-        return None if self._locked else self._opened
+        return None if self._locked or self._encrypting else self._opened
+
+    @property
+    def encrypting(self) -> bool:
+        """Whether it is closed for the time of being encrypted anew."""
+        return self._encrypting
 
     @property
     def locked(self) -> bool:
@@ -234,7 +182,15 @@ class Home:
         return self._health.unwell if self._health else {}
 
     def opened(self) -> Opened:
-        """Return the open home. Raises NoIdentityError while there is no identity, LockedError while it is locked."""
+        """Return the open home.
+
+        Raises NoIdentityError while there is no identity, LockedError while it is locked, UnavailableError while it is
+        encrypted anew.
+        """
+        if self._encrypting:
+            raise UnavailableError(
+                "the home is being encrypted anew", hint="try again when that has ended"
+            )
         if self._locked:
             raise LockedError("the home is locked", hint="unlock it: peerpost identity unlock")
         if self._opened is None:
@@ -254,13 +210,11 @@ class Home:
         """
         new_home.discard_half_made(self.path)
         restoring.settle(self.path)
-        with disk.errors("cannot remove what is left of a backup"):
-            backing_up.sweep(self.path)
         if keyfile.exists(self.path):
+            await asyncio.to_thread(rekeying.recover, self.path)
             self._locked = keyfile.is_protected(self.path)
             if not self._locked or secret is not None:
-                key = await asyncio.to_thread(keyfile.unlock, self.path, secret)
-                await self._open(key)
+                await self._open(await self._key(() if secret is None else (secret,)))
                 self._locked = False
 
     async def go_online(self) -> None:
@@ -283,7 +237,9 @@ class Home:
 
     async def _create_identity(self, name: str, chosen: ChosenSecrets) -> None:
         async with self._opening:
-            key = await new_home.make(self.path, name, self._open_store, chosen)
+            key = await new_home.make(
+                self.path, name, self._open_store, chosen, lambda: cost_of(self._config)
+            )
             going = self._going_online(await self._open(key))
         await asyncio.wait([going])
 
@@ -292,17 +248,14 @@ class Home:
             self._go_online(opened), name="go-online", on_failure=EndsNode(self._on_lost)
         )
 
-    async def restoring(
+    def restoring(
         self, source_fd: int, secret: bytes
     ) -> AsyncGenerator[tuple[int, int] | Manifest, None]:
         """Put an empty home back. Yield (bytes done, of how many), and at last what was put back.
 
         It stays closed: whoever starts next opens it. Raises what `Restoring.run` raises, with nothing changed.
         """
-        reading = restoring.put_back(self.path, source_fd, secret)
-        async with self._opening, aclosing(reading) as reports:
-            async for report in reports:
-                yield report
+        return restoring.put_back(self.path, source_fd, secret, alone=self._opening)
 
     async def delete_identity(self) -> None:
         """Make its keyfile unreadable, close it, and delete what is in it. Raises NoIdentityError, StorageError."""
@@ -329,17 +282,7 @@ class Home:
             if not self._locked:
                 self.opened()
                 return
-            self._attempts.begin()
-            try:
-                # The derivation takes about a second, and libargon2 lets other threads run meanwhile.
-                key = await asyncio.to_thread(_key_by, self.path, secrets)
-            except WrongPassphraseError:
-                self._attempts.failed()
-                # A line in the log would be a byte on the disk.
-                log.debug("a passphrase was wrong")
-                raise
-            self._attempts.succeeded()
-            opened = await self._open(key)
+            opened = await self._open(await self._protection.unlock(secrets))
             self._locked = False
             self._going_online(opened)
             log.info("unlocked")
@@ -361,17 +304,99 @@ class Home:
             # From here on no new request gets at it. What runs may still end.
             self._locked = True
             log.info("locking: %s", why)
-            # A transport that is just beginning to listen has no owner yet who would end it.
-            await self.settled()
+            await self._shut()
+            log.info("locked")
+
+    async def _shut(self) -> None:
+        """Close it while the process goes on; no new request gets at it by now."""
+        # A transport that is just beginning to listen has no owner yet who would end it.
+        await self.settled()
+        try:
+            await self.end_streams()
+            await self._end_requests()
+            await self._close()
+        except Exception as error:
+            # Half of it may be open still: only the end of the process closes that.
+            self._on_lost(error)
+            raise
+
+    async def change_secrets(self, secrets: Sequence[bytes], chosen: ChosenSecrets) -> None:
+        """Give it another passphrase, by one of the secrets that it has; it may be open or locked, and stays so.
+
+        Raises LockedError if they are wrong or too many were, UsageError if it has no passphrase, StorageError.
+        """
+        async with self._opening:
+            self._require_identity()
+            await self._protection.change(secrets, chosen)
+            log.info("the passphrase was changed")
+
+    async def keep_in_keyring(self, secrets: Sequence[bytes], kept: bytes | None) -> None:
+        """Let a secret that the keyring of the system keeps open it too, or none any more; it stays open, or locked.
+
+        Raises as `change_secrets` does.
+        """
+        async with self._opening:
+            self._require_identity()
+            await self._protection.keep_in_keyring(secrets, kept)
+
+    async def rekey(
+        self, secrets: Sequence[bytes], chosen: ChosenSecrets, on_progress: rekeying.OnProgress
+    ) -> None:
+        """Encrypt the store anew, for a first passphrase or, with nothing chosen, for none; it is open then.
+
+        It is closed meanwhile, and opens again whatever happens. `on_progress` is called in another thread. Raises what
+        `change_secrets` and `peerpost.store.db.rekey` raise.
+        """
+        await self._tasks.to_its_end(self._rekey(secrets, chosen, on_progress), name="rekey")
+
+    async def _rekey(
+        self, secrets: Sequence[bytes], chosen: ChosenSecrets, on_progress: rekeying.OnProgress
+    ) -> None:
+        async with self._opening:
+            self._require_identity()
+            self._protection.require(is_protected=chosen.passphrase is None)
+            rekeying.require_room(self.path)
+            key = await self._key(secrets)
+            made = await self._protection.draft(chosen)
+
+            def progress(done_bytes: int, all_bytes: int) -> None:
+                if self._giving_up.is_set():
+                    raise UnavailableError("the node is leaving; nothing was changed")
+                on_progress(done_bytes, all_bytes)
+
+            self._encrypting = True
             try:
-                await self.end_streams()
-                await self._end_requests()
-                await self._close()
+                await self._rekey_closed(key, made, progress)
+            finally:
+                self._encrypting = False
+            log.info("the store has another key")
+
+    async def _key(self, secrets: Sequence[bytes]) -> bytes:
+        """Return the data key, which needs a secret only if the home has a passphrase."""
+        if keyfile.is_protected(self.path):
+            return await self._protection.unlock(secrets)
+        return keyfile.unlock(self.path)
+
+    async def _rekey_closed(
+        self, key: bytes, made: keyfile.Draft, on_progress: rekeying.OnProgress
+    ) -> None:
+        if not self._locked:
+            await self._shut()
+        try:
+            await asyncio.to_thread(rekeying.rekey, self.path, key, made, on_progress)
+        finally:
+            try:
+                in_force = made.key if keyfile.store_tag(self.path) == made.store else key
+                self._going_online(await self._open(in_force))
+                self._locked = False
             except Exception as error:
-                # Half of it may be open still: only the end of the process closes that.
+                # It is neither open nor locked: the next start finds out what there is.
                 self._on_lost(error)
                 raise
-            log.info("locked")
+
+    def _require_identity(self) -> None:
+        if not self._locked:
+            self.opened()
 
     async def _open_store(self, path: Path, key: bytes) -> Store:
         # SQLite makes its log with the rights that it finds here, which an earlier umask of 0 may have given to all.
@@ -465,7 +490,7 @@ class Home:
         """Listen at those addresses that are free. The transport goes on trying the others, and can dial meanwhile."""
         port = opened.me.row.listen_port
         listen = self._listen or list(self._config.network.listen) or ["/ip4/0.0.0.0/tcp/0"]
-        chosen = [_with_port(a, port) for a in listen]
+        chosen = [with_port(a, port) for a in listen]
         seed, gate = opened.me.transport.seed, opened.network.gate
         limits = module.YamuxLimits(streams=STREAMS)
         made = module.LibP2PTransport(seed, chosen, gate, PROTOCOLS, limits=limits, patient=True)
@@ -482,8 +507,9 @@ class Home:
     async def close(self) -> None:
         """Close it: sessions end, what is written is on the disk, and nothing of it runs any more.
 
-        What is being made, opened or locked is finished first.
+        What is being made, opened or locked is finished first; a copy of the store under another key is given up.
         """
+        self._giving_up.set()
         async with self._opening:
             await self._close()
 
@@ -507,7 +533,7 @@ class Home:
     async def has_work(self) -> bool:
         """Return whether something is under way, waits to be sent, or a ticket may still be used."""
         if self._opened is None:
-            return False
+            return self._encrypting
         waits = await self._opened.store.read(_any_open, now_ms())
         return waits or self._opened.transfers.busy
 
@@ -518,9 +544,3 @@ class Home:
 def _any_open(db: apsw.Connection, now_ms: int) -> bool:
     """Return whether the store has work left. A ticket counts on either side: both nodes must run at the same time."""
     return outbox.any_open(db) or invites.any_open(db, now_ms) or contacts.any_joining(db, now_ms)
-
-
-def _with_port(address: str, port: int) -> str:
-    """Return an address to listen at, with this port if it names none."""
-    where = parse(address, listen=True)
-    return replace(where, port=where.port or port).text

@@ -7,12 +7,12 @@ opens nothing of value, and both are removed, at once or at the next start.
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from peerpost.client.paths import HomePaths
+from peerpost.crypto.passphrase import Cost
 from peerpost.errors import ExistsError
 from peerpost.node.contact.addresses import free_port
 from peerpost.store import disk, keyfile
@@ -38,8 +38,9 @@ async def make(
     name: str,
     open_store: Callable[[Path, bytes], Awaitable[Store]],
     chosen: ChosenSecrets,
+    cost: Callable[[], Cost],
 ) -> bytes:
-    """Make the identity of an empty home, and return its key.
+    """Make the identity of an empty home, and return its key. `cost` measures what a try of a passphrase costs.
 
     Raises ExistsError if there is one, NoIdentityError if its keyfile is gone, StorageError.
     """
@@ -56,7 +57,7 @@ async def make(
         with disk.errors("cannot make the store"):
             half.touch(0o600)
             disk.sync_folder(home)
-        key = await _keyfile_for(home, chosen)
+        key = await _keyfile_for(home, chosen, cost)
         store = await open_store(half, key)
         try:
             await store.write(identity.create, name, free_port(), now_ms())
@@ -71,11 +72,16 @@ async def make(
     return key
 
 
-async def _keyfile_for(home: Path, chosen: ChosenSecrets) -> bytes:
+async def _keyfile_for(home: Path, chosen: ChosenSecrets, cost: Callable[[], Cost]) -> bytes:
     """Write the keyfile and return its key; with a passphrase this takes a second or a few."""
-    make_it = functools.partial(
-        keyfile.create, home, passphrase=chosen.passphrase, recovery=chosen.recovery
-    )
+
+    def make_it() -> bytes:
+        if chosen.passphrase is None:
+            return keyfile.create(home)
+        return keyfile.create(
+            home, passphrase=chosen.passphrase, recovery=chosen.recovery, cost=cost()
+        )
+
     making = asyncio.get_running_loop().run_in_executor(None, make_it)
     try:
         return await asyncio.shield(making)

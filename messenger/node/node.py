@@ -26,6 +26,7 @@ from peerpost.errors import (
 from peerpost.node.control.methods import HOST_METHODS, METHODS
 from peerpost.node.control.server import DRAIN_S, ControlServer
 from peerpost.node.files.transfers import Transfers
+from peerpost.store.db.rekey import OnProgress
 from peerpost.store.files.backup import Manifest
 from peerpost.store.homelock import HomeLock
 from peerpost.system.processes import niceness
@@ -113,6 +114,7 @@ class Node:
     async def create_identity(self, name: str, chosen: ChosenSecrets | None = None) -> None:
         """Make the identity of an empty home and go online: it listens, or has said why not. Raises ExistsError."""
         await self._home.create_identity(name, chosen)
+        self._asked_s = time.monotonic()
 
     def restoring(
         self, source_fd: int, secret: bytes
@@ -132,6 +134,23 @@ class Node:
     async def lock(self, why: str) -> None:
         """Close the home and forget its key; the node stays. Raises UsageError if it has no passphrase."""
         await self._home.lock(why)
+
+    async def change_secrets(self, secrets: Sequence[bytes], chosen: ChosenSecrets) -> None:
+        """Give it another passphrase, by one of the secrets that it has. Raises LockedError, UsageError."""
+        await self._home.change_secrets(secrets, chosen)
+
+    async def keep_in_keyring(self, secrets: Sequence[bytes], kept: bytes | None) -> None:
+        """Let a secret of the keyring open it too, or none any more. Raises LockedError, UsageError."""
+        await self._home.keep_in_keyring(secrets, kept)
+
+    async def rekey(
+        self, secrets: Sequence[bytes], chosen: ChosenSecrets, on_progress: OnProgress
+    ) -> None:
+        """Encrypt the store anew, for a first passphrase or, with nothing chosen, for none.
+
+        Raises LockedError, UsageError, StorageError.
+        """
+        await self._home.rekey(secrets, chosen, on_progress)
 
     def lock_soon(self, why: str) -> None:
         """Begin to lock the home, if it has a passphrase and is open."""
@@ -272,7 +291,7 @@ class Node:
         unreachable = opened.network.unreachable if opened else None
         listen_errors = "; ".join(home.listen_errors.values())
         return {
-            "state": "locked" if home.locked else "no identity" if opened is None else "running",
+            "state": _state(home),
             "protected": home.protected,
             "pid": os.getpid(),
             "stays": self.stays,
@@ -297,3 +316,11 @@ class Node:
             "niceness": niceness(),
             "held_back": surroundings.held_back(),
         }
+
+
+def _state(home: Home) -> str:
+    if home.encrypting:
+        return "encrypting"
+    if home.locked:
+        return "locked"
+    return "no identity" if home.open_now is None else "running"

@@ -7,6 +7,7 @@ restore.done/    all of it: from the rename to this name on, the home is put bac
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncGenerator, Iterable
@@ -21,6 +22,7 @@ from peerpost.client.paths import HomePaths
 from peerpost.crypto.backup import Opening
 from peerpost.crypto.passphrase import Cost, derive
 from peerpost.errors import BadInputError, ExistsError, ShortMemoryError, StoreFullError
+from peerpost.node.files.backing_up import sweep
 from peerpost.node.files.given_up import GivenUp
 from peerpost.node.files.reported import reported
 from peerpost.store import disk, keyfile
@@ -37,13 +39,17 @@ _LAST: Final = ("config.toml", "store.db", "keyfile")
 
 
 def settle(home: Path) -> None:
-    """Finish or undo what was interrupted. Call it before the home is opened. Raises StorageError."""
+    """Finish or undo what was interrupted, and remove what is left of a backup. Raises StorageError.
+
+    Call it before the home is opened.
+    """
     with disk.errors("cannot finish putting the home back"):
         done = home / DONE
         if done.exists():
             _move(done, home)
         with suppress(FileNotFoundError):
             shutil.rmtree(home / HALF)
+        sweep(home)
 
 
 def _move(done: Path, home: Path) -> None:
@@ -62,16 +68,17 @@ def _move(done: Path, home: Path) -> None:
 
 
 async def put_back(
-    home: Path, source_fd: int, secret: bytes
+    home: Path, source_fd: int, secret: bytes, *, alone: asyncio.Lock
 ) -> AsyncGenerator[tuple[int, int] | Manifest, None]:
     """Put an empty home back. Yield (bytes done, of how many), and at last what was put back.
 
-    Raises what `Restoring.run` raises. If the generator is closed before, the home is as empty as it was.
+    `alone` is held meanwhile: nobody else makes or opens the home. Raises what `Restoring.run` raises. If the generator
+    is closed before, the home is as empty as it was.
     """
     threads = ThreadPoolExecutor(1, thread_name_prefix="restore")
     work = Restoring(home, source_fd, secret)
     try:
-        async with aclosing(reported(threads, work, work.run)) as reports:
+        async with alone, aclosing(reported(threads, work, work.run)) as reports:
             async for report in reports:
                 yield report
     finally:

@@ -50,6 +50,7 @@ __all__ = [
     "store_tag",
     "tidy",
     "unlock",
+    "which_key",
 ]
 
 KEYFILE: Final = "keyfile"
@@ -129,10 +130,10 @@ def unlock(home: Path, secret: bytes | None = None, *, cost: Cost | None = None)
     content = form.read(home / KEYFILE)
     key = form.clear_key(content)
     if key is None:
-        begun_s = time.monotonic()
+        begun_s = time.thread_time()
         key, slot = _open(content, secret)
         if cost is not None and secret is not None and slot.kind == "passphrase":
-            _raise_cost(home, content, slot, secret, key, cost, time.monotonic() - begun_s)
+            _raise_cost(home, content, slot, secret, key, cost, time.thread_time() - begun_s)
     with suppress(OSError):  # A folder that may only be read is no reason to stay locked.
         disk.shred(home / BACKUP)
     return key
@@ -211,6 +212,15 @@ def store_tag(home: Path) -> str | None:
     """Return the tag of the store that was last encrypted anew, None if none was. Raises as `unlock` does."""
     found: str | None = form.read(home / KEYFILE).get("store")
     return found
+
+
+def which_key(data: bytes) -> bytes:
+    """Return what is the same for two keyfiles with the same data key; of one that is damaged, what it is itself."""
+    try:
+        content = form.parse(data, Path(KEYFILE))
+    except BadInputError:
+        return data
+    return repr((content.get("id"), content.get("store"))).encode()
 
 
 def tidy(home: Path) -> None:

@@ -17,7 +17,16 @@ from peerpost import system
 from peerpost.crypto.slot import KINDS, Slot
 from peerpost.errors import BadInputError, NoIdentityError, StorageError
 
-__all__ = ["MAX_SLOTS", "clear_key", "content_of", "keyfile_id", "read", "serialize", "slots_of"]
+__all__ = [
+    "MAX_SLOTS",
+    "clear_key",
+    "content_of",
+    "keyfile_id",
+    "parse",
+    "read",
+    "serialize",
+    "slots_of",
+]
 
 FORMAT: Final = "peerpost-keyfile"
 MAX_BYTES: Final = 4096
@@ -62,10 +71,11 @@ def read(path: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise StorageError(f"cannot read the keyfile: {error.strerror or error}") from error
-    return _parse(data, path)
+    return parse(data, path)
 
 
-def _parse(data: bytes, path: Path) -> dict[str, Any]:
+def parse(data: bytes, path: Path) -> dict[str, Any]:
+    """Return the content of the bytes of a keyfile, which lies at that path. Raises BadInputError."""
     if len(data) > MAX_BYTES:
         raise _damaged(path)
     try:

@@ -39,8 +39,12 @@ def backup(folder: Path, files: dict[str, bytes], **said: object) -> Path:
     )  # fmt: skip
     out = bytearray()
     usual: dict[str, object] = {
-        "made_ms": 1, "version": "1", "schema": migrations.latest(), "files": True,
-        "entries": len(files), "total_bytes": sum(map(len, files.values())),
+        "made_ms": 1,
+        "version": "1",
+        "schema": migrations.latest(),
+        "files": True,
+        "entries": len(files),
+        "total_bytes": sum(map(len, files.values())),
     }
     manifest = Manifest(**{**usual, **said})  # type: ignore[arg-type]
     writer = BackupWriter(
@@ -56,7 +60,12 @@ def backup(folder: Path, files: dict[str, bytes], **said: object) -> Path:
 
 async def _put_back(home: Path, path: Path) -> list[object]:
     with path.open("rb") as source:
-        return [report async for report in restoring.put_back(home, source.fileno(), SECRET)]
+        return [
+            report
+            async for report in restoring.put_back(
+                home, source.fileno(), SECRET, alone=asyncio.Lock()
+            )
+        ]
 
 
 def put_back(home: Path, path: Path) -> Manifest:

@@ -1,4 +1,4 @@
-"""Another key for the whole database: all of it is there, nothing of the old one is, and a kill leaves one of the two."""
+"""Another key for the whole database: all of it is there, nothing of the old is, and a kill leaves one of the two."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from . import (
     invites,
     limits,
     node,
+    passphrase,
     queue,
     send,
     transfers,
@@ -30,7 +31,8 @@ from . import (
 )
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Host, Opened
+    from peerpost.node.home import Opened
+    from peerpost.node.host import Host
 
 __all__ = ["HOST_METHODS", "METHODS"]
 
@@ -40,6 +42,10 @@ HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "identity.lock": identity.lock,
     "identity.delete": deleting.delete,
     "backup.restore": backup.restore,
+    "identity.keyring": identity.keyring,
+    "identity.passphrase.set": passphrase.set_,
+    "identity.passphrase.change": passphrase.change,
+    "identity.passphrase.remove": passphrase.remove,
     "node.status": node.status,
     "node.ready": node.ready,
     "node.stay": node.stay,

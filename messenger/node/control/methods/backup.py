@@ -15,7 +15,8 @@ from peerpost.store.files.backup import Manifest
 from peerpost.store.tables import backups
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Host, Opened
+    from peerpost.node.home import Opened
+    from peerpost.node.host import Host
 
 __all__ = ["create", "kept", "restore"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from peerpost.client.rpc import Request
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Host
+    from peerpost.node.host import Host
 
 __all__ = ["delete"]
 

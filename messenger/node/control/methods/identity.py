@@ -1,8 +1,7 @@
-"""`identity new|show|unlock|lock`."""
+"""`identity new|show|unlock|lock|keyring`."""
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,32 +10,36 @@ import msgspec
 from peerpost.client.rpc import Request
 from peerpost.crypto import recovery
 from peerpost.crypto.keys import fingerprint
-from peerpost.crypto.passphrase import normalize
-from peerpost.errors import BadInputError, PeerpostError, UsageError, WrongPassphraseError
+from peerpost.errors import PeerpostError, UsageError, WrongPassphraseError
 from peerpost.node.clock import rfc3339
 from peerpost.node.new_home import ChosenSecrets
 from peerpost.store import keyfile
 
 from .names import contact_name
+from .passphrase import Secret, in_bytes, misread, new_seed, secrets_of
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Host, Opened
+    from peerpost.node.home import Opened
+    from peerpost.node.host import Host
 
-__all__ = ["lock", "new", "show", "unlock"]
-
-MAX_CHARS = 1024
-"""A passphrase has at most as many bytes, which the client checks."""
+__all__ = ["keyring", "lock", "new", "show", "unlock"]
 
 
 class _New(msgspec.Struct, forbid_unknown_fields=True):
     name: str = "me"
     protect: Literal["none", "passphrase"] = "none"
-    passphrase: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CHARS)] | None = None
+    passphrase: Secret | None = None
     recovery: bool = True
 
 
 class _Unlock(msgspec.Struct, forbid_unknown_fields=True):
-    passphrase: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CHARS)]
+    passphrase: Secret
+
+
+class _Keyring(msgspec.Struct, forbid_unknown_fields=True):
+    passphrase: Secret
+    secret: Annotated[str, msgspec.Meta(min_length=32, max_length=128)] | None = None
+    """What the keyring keeps, drawn at random: nobody has to type it."""
 
 
 async def new(host: Host, request: Request) -> dict[str, Any]:
@@ -48,32 +51,21 @@ async def new(host: Host, request: Request) -> dict[str, Any]:
     if params.passphrase is None:
         await host.create_identity(name)
         return describe(host.opened(), protected=False)
-    seed = os.urandom(recovery.SEED_BYTES) if params.recovery else None
-    chosen = ChosenSecrets(passphrase=_in_bytes(params.passphrase), recovery=seed)
+    seed = new_seed(wanted=params.recovery)
+    chosen = ChosenSecrets(passphrase=in_bytes(params.passphrase), recovery=seed)
     await host.create_identity(name, chosen)
     made = describe(host.opened(), protected=True)
     return made if seed is None else made | {"recovery_code": recovery.write(seed)}
 
 
-def _in_bytes(text: str) -> bytes:
-    """Return a passphrase as bytes. Whoever sent it has taken off the line end of its source, and no other goes."""
-    return normalize(f"{text}\n")
-
-
 async def unlock(host: Host, request: Request) -> dict[str, Any]:
     """Open a locked home by its passphrase or its recovery code; one that is open stays so."""
     text = request.params_as(_Unlock).passphrase
-    secrets = [_in_bytes(text)]
-    if recovery.is_code(text):
-        with suppress(BadInputError):
-            # First, because it is meant as one. A passphrase may have the same form all the same.
-            secrets.insert(0, recovery.parse(text))
     was_locked = host.locked
     try:
-        await host.unlock(secrets)
+        await host.unlock(secrets_of(text))
     except WrongPassphraseError:
-        if recovery.is_code(text):
-            recovery.parse(text)
+        misread(text)
         raise
     return {"locked": False, "protected": host.protected, "was_locked": was_locked}
 
@@ -83,6 +75,14 @@ async def lock(host: Host, _request: Request) -> dict[str, Any]:
     was_locked = host.locked
     await host.lock("asked to")
     return {"locked": True, "protected": host.protected, "was_locked": was_locked}
+
+
+async def keyring(host: Host, request: Request) -> dict[str, Any]:
+    """Let a secret that the keyring of the system keeps open the home too, or none any more."""
+    params = request.params_as(_Keyring)
+    kept = None if params.secret is None else in_bytes(params.secret)
+    await host.keep_in_keyring(secrets_of(params.passphrase), kept)
+    return {"keyring": kept is not None}
 
 
 async def show(opened: Opened, _request: Request) -> dict[str, Any]:

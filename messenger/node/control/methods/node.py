@@ -21,7 +21,7 @@ from peerpost.system import HAS_UVLOOP, PLATFORM
 from .past import past
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Host
+    from peerpost.node.host import Host
     from peerpost.store.tables.contacts import Contact
 
 __all__ = ["config_show", "doctor", "hand_over", "ready", "status", "stay", "stop"]
