@@ -428,12 +428,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "bench": bench_command,
     "kill9": proof(
         "tests.e2e.kill9",
-        "Kill both nodes 200 times (`kill9 transfer`: during 1 GB; `passphrase`).",
+        "Kill both nodes 200 times (`kill9 transfer`: during 1 GB; `passphrase`; `backup`).",
     ),
     "putback": proof("tests.e2e.put_back", "Put a home back from a copy, on either side."),
-    "backup-kills": proof(
-        "tests.e2e.backup_kills", "Kill `backup create` and `restore` 100 times."
-    ),
     "mutants": proof("tests.mutants", "Take out each guard of PROTOCOL.md: a test must notice."),
     "picture": proof("docs.session", "Draw docs/session.svg, the session that README.md shows."),
     "diagrams": proof("docs.diagrams", "Draw the diagrams of docs/architecture.md from the code."),

@@ -1,6 +1,6 @@
 """kill -9 while a backup is made, and while a home is put back: each is there whole, or not at all.
 
-    python3 dev.py backup-kills [--kills N] [--seed S]
+    python3 dev.py kill9 backup [--kills N] [--seed S]
 
 `create`: the node, or the command, is killed at a random moment. The home opens as before, with nothing left in it, and
 the file is a whole backup or not there. `restore`: the same; the next start finds an empty home or all of it.
@@ -170,7 +170,7 @@ async def kills(folder: Path, *, seed: int, count: int) -> Figures:
 
 def main(argv: Sequence[str]) -> int:
     """Run the long form. Return the exit code."""
-    parser = argparse.ArgumentParser(prog="python3 dev.py backup-kills", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python3 dev.py kill9 backup", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--kills", type=int, default=100, help="half of them of each command")
     parser.add_argument("--seed", type=int, default=int(time.time()))

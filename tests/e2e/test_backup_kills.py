@@ -1,4 +1,4 @@
-"""The short form of tests/e2e/backup_kills.py; `python3 dev.py backup-kills` is the long one."""
+"""The short form of tests/e2e/backup_kills.py; `python3 dev.py kill9 backup` is the long one."""
 
 from __future__ import annotations
 
