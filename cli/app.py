@@ -85,9 +85,10 @@ class App:
         *,
         fds: Sequence[int] = (),
         spawn: bool | None = None,
+        unlocks: bool = True,
         on_event: Callable[[Any], None] | None = None,
     ) -> Any:
-        """Ask the node. Raises the PeerpostError that it raised."""
+        """Ask the node, which `unlocks` the home on the way if it can. Raises the PeerpostError that it raised."""
         from peerpost.client.ask import call
         from peerpost.client.looking import only_looks
 
@@ -101,7 +102,7 @@ class App:
             on_event=on_event,
             on_wait=self.waits,
             on_start=self._node_started,
-            on_locked=self.unlocks,
+            on_locked=self.unlocks if unlocks else None,
         )
         self.has_acted = self.has_acted or not only_looks(method, params)
         return answer

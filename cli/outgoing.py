@@ -152,8 +152,12 @@ class _Watch:
             if deadline_s is not None:
                 params["timeout_s"] = max(0.0, deadline_s - time.monotonic())
             try:
+                # A home that was locked meanwhile stays so: whoever locked it did not ask this command.
                 row = self._app.call(
-                    "send-net.wait", params, on_event=functools.partial(self.event, request)
+                    "send-net.wait",
+                    params,
+                    unlocks=False,
+                    on_event=functools.partial(self.event, request),
                 )
             except PeerpostError as error:
                 self.failed(error)

@@ -152,8 +152,7 @@ def choose(app: Console, secrets: Secrets) -> bytes | None:
 def _enter_new(app: Console) -> bytes:
     from .strength import judge, six_words
 
-    app.terminal.warn("A passphrase protects this home on the disk: whoever has it can open it.")
-    app.terminal.warn("Without it nobody can, and nobody can reset it.")
+    app.terminal.warn("A passphrase protects this home on the disk. Nobody can reset it.")
     suggested = six_words()
     for _ in range(TRIES):
         entered = typed(app, "New passphrase (Enter: have one made)")
@@ -174,7 +173,7 @@ def _enter_new(app: Console) -> bytes:
         if again == entered:
             return _normal(entered)
         app.terminal.warn("These are not the same.")
-    raise UsageError("no passphrase was chosen; nothing was done")
+    raise UsageError("no passphrase was chosen; nothing was done", hint="try again")
 
 
 def _normal(text: str) -> bytes:

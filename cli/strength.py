@@ -78,4 +78,4 @@ def _time(seconds: float) -> str:
     ):
         if seconds >= 2 * length_s:
             return name
-    return "minutes at most"
+    return "minutes"

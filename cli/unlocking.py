@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from peerpost.client import keyring
-from peerpost.errors import WrongPassphraseError
+from peerpost.errors import LockedError, UsageError, WrongPassphraseError
 
-from .passphrases import Console, typed
+from .passphrases import HINT, Console, typed
 
 if TYPE_CHECKING:
     from peerpost.client.connection import NodeConnection
     from peerpost.client.secrets import Secrets
 
 
-__all__ = ["handed_over", "unlock"]
+__all__ = ["handed_over", "present", "unlock"]
 
 TRIES = 3
 
@@ -60,7 +60,7 @@ def unlock(app: Locked, node: NodeConnection, secrets: Secrets) -> dict[str, Any
                 looks = False
                 app.terminal.warn("What the keyring keeps does not open this home any more.")
             elif 0 < asked < TRIES:
-                app.terminal.warn(f"{error.message}.")
+                app.terminal.warn(f"{error.message[:1].upper()}{error.message[1:]}. Try again.")
             else:
                 raise
         else:
@@ -87,3 +87,19 @@ def handed_over(app: Locked, secrets: Secrets) -> int | None:
     os.close(writes)
     os.set_inheritable(reads, True)
     return reads
+
+
+def present(app: Locked, secrets: Secrets) -> str:
+    """Return what opens the home now. Raises UsageError if it needs nothing, LockedError if nobody tells."""
+    if not keyring.is_protected(app.home):
+        # The node says so too; but nobody should be asked for what there is not.
+        raise UsageError(
+            "the home has no passphrase", hint="set one: peerpost identity passphrase set"
+        )
+    found = secrets.find(
+        keyring=lambda: keyring.look_up(app.home),
+        prompt=lambda: typed(app, f"Passphrase of {app.home}"),
+    )
+    if found is None:
+        raise LockedError("the present passphrase is needed, and none was given", hint=HINT)
+    return found.decode()

@@ -1,7 +1,8 @@
-"""`peerpost identity new|show|unlock|lock`."""
+"""`peerpost identity new|show|unlock|lock|keyring`."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -172,8 +173,8 @@ identity.add_command(passphrase)
 def lock(app: App) -> None:
     """Lock this home: its node goes on without the key.
 
-    No contact can reach it then. What is queued and what is under way stays, and goes on once it is unlocked. SIGUSR1 does the
-    same to the node.
+    No contact can reach it then. What is queued and what is under way stays, and goes on once it
+    is unlocked. SIGUSR1 does the same to the node.
     """
     from peerpost.client import keyring
     from peerpost.client.connection import dial
@@ -196,3 +197,35 @@ def lock(app: App) -> None:
     if row["was_locked"]:
         app.terminal.note("The home is locked already.")
     app.terminal.record(row, human="locked")
+
+
+@identity.command(
+    "keyring",
+    context_settings=NO_ARGUMENTS,
+    examples="""
+    peerpost identity keyring
+    peerpost identity keyring --forget
+    """,
+)
+@with_sources
+@click.option("--forget", is_flag=True, help="Take the secret out of the keyring again.")
+@pass_app
+def keyring_(app: App, secrets: Secrets, forget: bool) -> None:
+    """Let the keyring of the system unlock this home.
+
+    A secret of its own is put there. Whoever is logged in on this machine needs no passphrase then.
+    """
+    from peerpost.client import keyring
+
+    from ..unlocking import present
+
+    passphrase = present(app, secrets)
+    if forget:
+        row = app.call("identity.keyring", {"passphrase": passphrase})
+        keyring.forget(app.home)
+    else:
+        # First there: a slot without its secret would ask for it in vain.
+        secret = os.urandom(32).hex()
+        keyring.keep(app.home, secret)
+        row = app.call("identity.keyring", {"passphrase": passphrase, "secret": secret})
+    app.terminal.record(row, human="forgotten" if forget else "kept in the keyring")

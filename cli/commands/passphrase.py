@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from peerpost.client import keyring
-from peerpost.errors import LockedError, UsageError
+from peerpost.errors import UsageError
 
 from ..app import App, Group, pass_app
-from ..passphrases import HINT, NO_ARGUMENTS, Descriptor, choose, typed, with_sources
+from ..passphrases import HINT, NO_ARGUMENTS, Descriptor, choose, with_sources
 from ..progress import Progress
+from ..unlocking import present
 
 if TYPE_CHECKING:
     from peerpost.client.secrets import Secrets
@@ -100,7 +101,7 @@ def change(
     """
     from peerpost.client.secrets import Secrets
 
-    old = _present(app, secrets)
+    old = present(app, secrets)
     chosen = choose(app, Secrets(fd=new_passphrase_fd, file=new_passphrase_file))
     if chosen is None:
         raise UsageError(
@@ -129,27 +130,11 @@ def remove(app: App, secrets: Secrets) -> None:
     The store gets a new key, as with set, and the home is open afterwards. The passphrase, or the
     recovery code, is needed once more.
     """
-    row = _rekey(app, "identity.passphrase.remove", {"passphrase": _present(app, secrets)})
+    row = _rekey(app, "identity.passphrase.remove", {"passphrase": present(app, secrets)})
     keyring.forget(app.home)
     app.terminal.note("The home has no passphrase any more: whoever can read the folder can read")
     app.terminal.note("your messages and send in your name.")
     _tell(app, row, "unprotected")
-
-
-def _present(app: App, secrets: Secrets) -> str:
-    """Return what opens the home now. Raises UsageError if it needs nothing, LockedError if nobody tells."""
-    if not keyring.is_protected(app.home):
-        # The node says so too; but nobody should be asked for what there is not.
-        raise UsageError(
-            "the home has no passphrase", hint="set one: peerpost identity passphrase set"
-        )
-    found = secrets.find(
-        keyring=lambda: keyring.look_up(app.home),
-        prompt=lambda: typed(app, f"Passphrase of {app.home}"),
-    )
-    if found is None:
-        raise LockedError("the present passphrase is needed, and none was given", hint=HINT)
-    return found.decode()
 
 
 def _rekey(app: App, method: str, params: dict[str, Any]) -> dict[str, Any]:

@@ -306,6 +306,15 @@ class Home:
             await self._protection.change(secrets, chosen)
             log.info("the passphrase was changed")
 
+    async def keep_in_keyring(self, secrets: Sequence[bytes], kept: bytes | None) -> None:
+        """Let a secret that the keyring of the system keeps open it too, or none any more; it stays open, or locked.
+
+        Raises as `change_secrets` does.
+        """
+        async with self._opening:
+            self._require_identity()
+            await self._protection.keep_in_keyring(secrets, kept)
+
     async def rekey(
         self, secrets: Sequence[bytes], chosen: ChosenSecrets, on_progress: rekeying.OnProgress
     ) -> None:

@@ -44,6 +44,9 @@ class Host(Protocol):
     async def change_secrets(self, secrets: Sequence[bytes], chosen: ChosenSecrets) -> None:
         """Give it another passphrase, by one of the secrets that it has. Raises LockedError, UsageError."""
 
+    async def keep_in_keyring(self, secrets: Sequence[bytes], kept: bytes | None) -> None:
+        """Let a secret of the keyring open it too, or none any more. Raises LockedError, UsageError."""
+
     async def rekey(
         self, secrets: Sequence[bytes], chosen: ChosenSecrets, on_progress: OnProgress
     ) -> None:

@@ -112,6 +112,7 @@ class Node:
     async def create_identity(self, name: str, chosen: ChosenSecrets | None = None) -> None:
         """Make the identity of an empty home and go online: it listens, or has said why not. Raises ExistsError."""
         await self._home.create_identity(name, chosen)
+        self._asked_s = time.monotonic()
 
     async def unlock(self, secrets: Sequence[bytes]) -> None:
         """Open a locked home by one of these, and go online. Raises LockedError, StorageError."""
@@ -125,6 +126,10 @@ class Node:
     async def change_secrets(self, secrets: Sequence[bytes], chosen: ChosenSecrets) -> None:
         """Give it another passphrase, by one of the secrets that it has. Raises LockedError, UsageError."""
         await self._home.change_secrets(secrets, chosen)
+
+    async def keep_in_keyring(self, secrets: Sequence[bytes], kept: bytes | None) -> None:
+        """Let a secret of the keyring open it too, or none any more. Raises LockedError, UsageError."""
+        await self._home.keep_in_keyring(secrets, kept)
 
     async def rekey(
         self, secrets: Sequence[bytes], chosen: ChosenSecrets, on_progress: OnProgress

@@ -69,6 +69,15 @@ class Protection:
 
         await self._by(secrets, replace)
 
+    async def keep_in_keyring(self, secrets: Sequence[bytes], kept: bytes | None) -> None:
+        """Let a secret that the keyring of the system keeps open the home too, or none any more.
+
+        Raises as `change` does.
+        """
+        self.require(is_protected=True)
+        slot = {"keyring": kept}
+        await self._by(secrets, lambda secret: keyfile.replace_slots(self._path, secret, slot))
+
     async def draft(self, chosen: ChosenSecrets) -> keyfile.Draft:
         """Return a keyfile with another data key, in clear if nothing is chosen. Nothing is written."""
 

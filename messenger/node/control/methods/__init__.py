@@ -38,6 +38,7 @@ HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "identity.new": identity.new,
     "identity.unlock": identity.unlock,
     "identity.lock": identity.lock,
+    "identity.keyring": identity.keyring,
     "identity.passphrase.set": passphrase.set_,
     "identity.passphrase.change": passphrase.change,
     "identity.passphrase.remove": passphrase.remove,

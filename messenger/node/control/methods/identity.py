@@ -1,9 +1,9 @@
-"""`identity new|show|unlock|lock`."""
+"""`identity new|show|unlock|lock|keyring`."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from peerpost.node.home import Opened
     from peerpost.node.host import Host
 
-__all__ = ["lock", "new", "show", "unlock"]
+__all__ = ["keyring", "lock", "new", "show", "unlock"]
 
 
 class _New(msgspec.Struct, forbid_unknown_fields=True):
@@ -34,6 +34,12 @@ class _New(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Unlock(msgspec.Struct, forbid_unknown_fields=True):
     passphrase: Secret
+
+
+class _Keyring(msgspec.Struct, forbid_unknown_fields=True):
+    passphrase: Secret
+    secret: Annotated[str, msgspec.Meta(min_length=32, max_length=128)] | None = None
+    """What the keyring keeps, drawn at random: nobody has to type it."""
 
 
 async def new(host: Host, request: Request) -> dict[str, Any]:
@@ -69,6 +75,14 @@ async def lock(host: Host, _request: Request) -> dict[str, Any]:
     was_locked = host.locked
     await host.lock("asked to")
     return {"locked": True, "protected": host.protected, "was_locked": was_locked}
+
+
+async def keyring(host: Host, request: Request) -> dict[str, Any]:
+    """Let a secret that the keyring of the system keeps open the home too, or none any more."""
+    params = request.params_as(_Keyring)
+    kept = None if params.secret is None else in_bytes(params.secret)
+    await host.keep_in_keyring(secrets_of(params.passphrase), kept)
+    return {"keyring": kept is not None}
 
 
 async def show(opened: Opened, _request: Request) -> dict[str, Any]:
