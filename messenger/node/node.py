@@ -256,10 +256,8 @@ class Node:
             await asyncio.sleep(min(IDLE_CHECK_S, after_s))
             if self._control.runs(METHODS):
                 self._asked_s = time.monotonic()
-            elif time.monotonic() - self._asked_s >= after_s and self._home.open_now is not None:
+            elif time.monotonic() - self._asked_s >= after_s and self.protected:
                 self.lock_soon("nothing was asked for")
-                # Said once where it cannot be locked, not every second.
-                self._asked_s = time.monotonic()
 
     # -- control socket
 

@@ -18,6 +18,7 @@ sys.path.insert(0, str(HERE))
 
 import vector_backup  # noqa: E402
 import vector_crypto  # noqa: E402
+import vector_keyfile  # noqa: E402
 import vector_trust  # noqa: E402
 import vector_wire  # noqa: E402
 from vector_people import Case  # noqa: E402
@@ -29,6 +30,7 @@ FILES: dict[str, Callable[[], list[Case]]] = {
     "frame.json": vector_wire.make_frames,
     "hello.json": vector_trust.make_hello,
     "inner.json": vector_wire.make_inner,
+    "keyfile.json": vector_keyfile.make_keyfiles,
     "keys.json": vector_trust.make_keys,
     "noise.json": vector_crypto.make_noise,
     "segment.json": vector_wire.make_segments,

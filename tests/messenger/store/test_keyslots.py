@@ -14,6 +14,7 @@ from peerpost.crypto.passphrase import FLOOR, Cost, normalize
 from peerpost.errors import (
     BadInputError,
     LockedError,
+    PeerpostError,
     ShortMemoryError,
     UsageError,
     WrongPassphraseError,
@@ -274,3 +275,19 @@ def test_a_passphrase_has_one_form(given: bytes | str, wanted: bytes) -> None:
 def test_what_is_no_passphrase(given: bytes | str) -> None:
     with pytest.raises(BadInputError):
         normalize(given)
+
+
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "keyfile.json").read_text("ascii"))
+
+
+@pytest.mark.parametrize("case", VECTORS, ids=lambda case: case["name"])
+def test_the_frozen_keyfiles(tmp_path: Path, case: dict[str, Any]) -> None:
+    path_of(tmp_path).write_text(case["keyfile"], encoding="ascii")
+    path_of(tmp_path).chmod(0o600)
+    secret = None if case["secret"] is None else bytes.fromhex(case["secret"])
+    if case["expect"] == "success":
+        assert keyfile.unlock(tmp_path, secret) == bytes.fromhex(case["key"])
+        return
+    with pytest.raises(PeerpostError) as caught:
+        keyfile.unlock(tmp_path, secret)
+    assert caught.value.code == case["expect"]
