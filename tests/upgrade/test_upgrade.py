@@ -14,7 +14,6 @@ import pytest
 from peerpost.store.db import migrations
 from tests.support.nodes import Friend
 
-pytest_plugins = ["tests.e2e.conftest"]
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
 
 HERE = Path(__file__).parent
