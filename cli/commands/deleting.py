@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from peerpost.client import keyring
 from peerpost.client.paths import HomePaths
 from peerpost.errors import LockedError, PeerpostError, UsageError
 
@@ -46,6 +47,9 @@ def delete(app: App, yes: bool) -> None:
         if not is_meant:
             app.terminal.note("Nothing was deleted.")
             return
+    if keyring.has_slot(app.home):
+        # Before the keyfile is gone, which names what is the home's there.
+        keyring.forget(app.home)
     deleted = app.call("identity.delete")
     app.terminal.record(deleted | {"home": str(app.home)}, human=f"{app.home}  deleted")
     if yes:

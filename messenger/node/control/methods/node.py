@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import platform
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,7 @@ from peerpost.store.tables import quota
 from peerpost.system import HAS_UVLOOP, PLATFORM
 
 from .past import past
+from .protected import protection
 
 if TYPE_CHECKING:
     from peerpost.node.host import Host
@@ -89,6 +91,7 @@ async def doctor(host: Host, _request: Request) -> list[dict[str, Any]]:
     ]  # fmt: skip
     await host.settled()
     status = host.status()
+    rows += protection(Path(status["home"]))
     if status["peer_id"] is None:
         try:
             host.opened()
