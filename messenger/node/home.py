@@ -45,7 +45,7 @@ from peerpost.store.tables import contacts, invites, outbox
 from peerpost.store.tables import limits as rate_limits
 from peerpost.wire.address import parse
 
-from . import new_home
+from . import logs, new_home
 from .clock import now_ms
 from .duties import Duties
 from .events import Events
@@ -210,6 +210,7 @@ class Home:
         if keyfile.exists(self.path):
             await asyncio.to_thread(rekeying.recover, self.path)
             self._locked = keyfile.is_protected(self.path)
+            logs.keep_discreet(discreet=self._locked)
             if not self._locked or secret is not None:
                 await self._open(await self._key(() if secret is None else (secret,)))
                 self._locked = False
@@ -388,6 +389,7 @@ class Home:
         )
 
     async def _open(self, key: bytes) -> Opened:
+        logs.keep_discreet(discreet=self.protected)
         path = HomePaths(self.path).store
         if not path.exists():
             # A new one would hide that everything is gone.
