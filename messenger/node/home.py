@@ -149,7 +149,11 @@ class Home:
         self._giving_up = threading.Event()
         """Ends what may take long, as far as it can be ended."""
         self._protection = Protection(path, config)
+        self._locking = False
+        self._acts = Tasks()
+        """What makes, opens and locks it: more than one life of the open home."""
         self._tasks = Tasks()
+        """What ends with the open home."""
 
     @property
     def open_now(self) -> Opened | None:
@@ -165,6 +169,11 @@ class Home:
     def locked(self) -> bool:
         """Whether it has an identity, and its key is not here."""
         return self._locked
+
+    @property
+    def locking(self) -> bool:
+        """Whether it is being locked: nobody gets at it any more, and some of it is still open."""
+        return self._locking
 
     @property
     def protected(self) -> bool:
@@ -231,7 +240,7 @@ class Home:
         """Make the identity of an empty home and go online: it listens, or has said why not. Raises ExistsError."""
         # Even if the client has hung up meanwhile, a home that is made is opened too.
         work = self._create_identity(name, chosen or ChosenSecrets())
-        await self._tasks.to_its_end(work, name="create-identity")
+        await self._acts.to_its_end(work, name="create-identity")
 
     async def _create_identity(self, name: str, chosen: ChosenSecrets) -> None:
         async with self._opening:
@@ -239,7 +248,7 @@ class Home:
                 self.path, name, self._open_store, chosen, lambda: cost_of(self._config)
             )
             going = self._going_online(await self._open(key))
-        await asyncio.wait([going])
+            await asyncio.wait([going])
 
     def _going_online(self, opened: Opened) -> asyncio.Task[None]:
         return self._tasks.spawn(
@@ -252,7 +261,7 @@ class Home:
         Raises LockedError if they are wrong or too many were, StorageError, NoIdentityError. It is as locked as
         before then, and nothing on the disk has changed.
         """
-        await self._tasks.to_its_end(self._unlock(secrets), name="unlock")
+        await self._acts.to_its_end(self._unlock(secrets), name="unlock")
 
     async def _unlock(self, secrets: Sequence[bytes]) -> None:
         async with self._opening:
@@ -266,7 +275,7 @@ class Home:
 
     async def lock(self, why: str) -> None:
         """Close it and forget its key. A home that is locked stays so. Raises UsageError if it has no passphrase."""
-        await self._tasks.to_its_end(self._lock_now(why), name="lock")
+        await self._acts.to_its_end(self._lock_now(why), name="lock")
 
     async def _lock_now(self, why: str) -> None:
         async with self._opening:
@@ -279,9 +288,12 @@ class Home:
                     hint="set one: peerpost identity passphrase set",
                 )
             # From here on no new request gets at it. What runs may still end.
-            self._locked = True
+            self._locked = self._locking = True
             log.info("locking: %s", why)
-            await self._shut()
+            try:
+                await self._shut()
+            finally:
+                self._locking = False
             log.info("locked")
 
     async def _shut(self) -> None:
@@ -324,7 +336,7 @@ class Home:
         It is closed meanwhile, and opens again whatever happens. `on_progress` is called in another thread. Raises what
         `change_secrets` and `peerpost.store.db.rekey` raise.
         """
-        await self._tasks.to_its_end(self._rekey(secrets, chosen, on_progress), name="rekey")
+        await self._acts.to_its_end(self._rekey(secrets, chosen, on_progress), name="rekey")
 
     async def _rekey(
         self, secrets: Sequence[bytes], chosen: ChosenSecrets, on_progress: rekeying.OnProgress
@@ -489,6 +501,7 @@ class Home:
         self._giving_up.set()
         async with self._opening:
             await self._close()
+        await self._acts.stop()
 
     async def _close(self) -> None:
         await self.end_streams()

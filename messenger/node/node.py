@@ -41,6 +41,8 @@ __all__ = ["Node"]
 log = logging.getLogger(__name__)
 
 IDLE_CHECK_S = 1.0
+USES = frozenset({*METHODS, *(name for name in HOST_METHODS if name.startswith("identity."))})
+"""Methods that use the home: while one runs, and for some time afterwards, it does not lock itself."""
 LOCK_DRAIN_S = 0.5
 """How long running requests may still take when the home is locked."""
 HAND_OVER_DRAIN_S = 0.5
@@ -112,12 +114,10 @@ class Node:
     async def create_identity(self, name: str, chosen: ChosenSecrets | None = None) -> None:
         """Make the identity of an empty home and go online: it listens, or has said why not. Raises ExistsError."""
         await self._home.create_identity(name, chosen)
-        self._asked_s = time.monotonic()
 
     async def unlock(self, secrets: Sequence[bytes]) -> None:
         """Open a locked home by one of these, and go online. Raises LockedError, StorageError."""
         await self._home.unlock(secrets)
-        self._asked_s = time.monotonic()
 
     async def lock(self, why: str) -> None:
         """Close the home and forget its key; the node stays. Raises UsageError if it has no passphrase."""
@@ -242,7 +242,7 @@ class Node:
         after_s = float(self.config.security.lock_after)
         while True:
             await asyncio.sleep(min(IDLE_CHECK_S, after_s))
-            if self._control.runs(METHODS):
+            if self._control.runs(USES):
                 self._asked_s = time.monotonic()
             elif time.monotonic() - self._asked_s >= after_s and self.protected:
                 self.lock_soon("nothing was asked for")
@@ -250,10 +250,11 @@ class Node:
     # -- control socket
 
     def _handle(self, request: Request) -> Awaitable[Answer]:
+        if request.method in USES:
+            self._asked_s = time.monotonic()
         if (of_host := HOST_METHODS.get(request.method)) is not None:
             return of_host(self, request)
         if (of_home := METHODS.get(request.method)) is not None:
-            self._asked_s = time.monotonic()
             return of_home(self._home.opened(), request)
         raise MethodNotFoundError(f"no method {request.method!r}")
 
@@ -301,6 +302,8 @@ class Node:
 def _state(home: Home) -> str:
     if home.encrypting:
         return "encrypting"
+    if home.locking:
+        return "locking"
     if home.locked:
         return "locked"
     return "no identity" if home.open_now is None else "running"

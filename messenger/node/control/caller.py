@@ -31,7 +31,7 @@ from peerpost.client.rpc import (
     error_object,
     too_many_open,
 )
-from peerpost.errors import PeerpostError
+from peerpost.errors import PeerpostError, UnavailableError
 from peerpost.node.encoded import encoded
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.system.sockets import is_hung_up, most_descriptors, passes_files, receive_with_files
@@ -332,9 +332,11 @@ class Caller:
     def _answer_broken_off(
         self, running: asyncio.Future[Any], request: Request, id_: _Id, *, silent: bool
     ) -> None:
-        """Answer a request that has ended, if it did not end by itself (`break_off`)."""
-        error = self._broken_off.pop(running, None)
-        if error is not None and running.cancelled() and not silent:
+        """Answer a request that was cancelled (`break_off`, or what it waited for has ended): its client waits."""
+        error = self._broken_off.pop(running, None) or UnavailableError(
+            "the request was given up", hint="look whether it was done before trying again"
+        )
+        if running.cancelled() and not silent:
             self._put(_line_of(id_, request, error))
 
     def _answer_by_task(
