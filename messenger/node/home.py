@@ -314,6 +314,10 @@ class Home:
 
         Raises LockedError if they are wrong or too many were, UsageError if it has no passphrase, StorageError.
         """
+        # A thread writes the keyfile, and goes on if the client has hung up: nothing else may begin before it has ended.
+        await self._acts.to_its_end(self._change_secrets(secrets, chosen), name="change-secrets")
+
+    async def _change_secrets(self, secrets: Sequence[bytes], chosen: ChosenSecrets) -> None:
         async with self._opening:
             self._require_identity()
             await self._protection.change(secrets, chosen)
