@@ -11,10 +11,10 @@ import gc
 import importlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from peerpost.errors import (
     UsageError,
 )
 from peerpost.net.interface import Priority, Transport
-from peerpost.node.contact.addresses import reachable
+from peerpost.node.contact.addresses import reachable, with_port
 from peerpost.node.contact.network import Network
 from peerpost.node.files.transfers import Transfers
 from peerpost.node.session.rates import RateLimits
@@ -40,12 +40,12 @@ from peerpost.node.session.session import BULK_PROTOCOL, HELLO_PROTOCOL, URGENT_
 from peerpost.store import disk, keyfile
 from peerpost.store.db import rekey as rekeying
 from peerpost.store.db.engine import Store
+from peerpost.store.files.backup import Manifest
 from peerpost.store.homelock import HomeLock
 from peerpost.store.tables import contacts, invites, outbox
 from peerpost.store.tables import limits as rate_limits
-from peerpost.wire.address import parse
 
-from . import logs, new_home
+from . import deleting, logs, new_home, past, restoring
 from .clock import now_ms
 from .duties import Duties
 from .events import Events
@@ -129,6 +129,8 @@ class Home:
         self.path = path
         self.network_error: str | None = None
         """Why it does not listen."""
+        self.older_keyfile = False
+        """Whether the keyfile is an older one than the store was opened with before: it was put back."""
         self.listen_errors: Mapping[str, str] = {}
         """Addresses that it could not listen at, with the reason; they are tried again."""
         self.duties = Duties(on_lost=on_lost)
@@ -216,6 +218,7 @@ class Home:
         is wrong.
         """
         new_home.discard_half_made(self.path)
+        restoring.settle(self.path)
         if keyfile.exists(self.path):
             await asyncio.to_thread(rekeying.recover, self.path)
             self._locked = keyfile.is_protected(self.path)
@@ -254,6 +257,27 @@ class Home:
         return self._tasks.spawn(
             self._go_online(opened), name="go-online", on_failure=EndsNode(self._on_lost)
         )
+
+    def restoring(
+        self, source_fd: int, secret: bytes
+    ) -> AsyncGenerator[tuple[int, int] | Manifest, None]:
+        """Put an empty home back. Yield (bytes done, of how many), and at last what was put back.
+
+        It stays closed: whoever starts next opens it. Raises what `Restoring.run` raises, with nothing changed.
+        """
+        return restoring.put_back(self.path, source_fd, secret, alone=self._opening)
+
+    async def delete_identity(self) -> None:
+        """Make its keyfile unreadable, close it, and delete what is in it. Raises NoIdentityError, StorageError."""
+        await self._tasks.to_its_end(self._delete_identity(), name="delete-identity")
+
+    async def _delete_identity(self) -> None:
+        async with self._opening:
+            await asyncio.to_thread(deleting.shred_key, self.path)
+            self._locked = False
+            await self.settled()
+            await self._close()
+            await asyncio.to_thread(deleting.delete_rest, self.path)
 
     async def unlock(self, secrets: Sequence[bytes]) -> None:
         """Open it, if it is locked, by one of these; it goes online by itself then. A home that is open stays so.
@@ -314,7 +338,7 @@ class Home:
 
         Raises LockedError if they are wrong or too many were, UsageError if it has no passphrase, StorageError.
         """
-        # A thread writes the keyfile, and goes on if the client has hung up: nothing else may begin before it has ended.
+        # A thread writes the keyfile, and goes on if the client has hung up: nothing else may begin before it ends.
         await self._acts.to_its_end(self._change_secrets(secrets, chosen), name="change-secrets")
 
     async def _change_secrets(self, secrets: Sequence[bytes], chosen: ChosenSecrets) -> None:
@@ -432,6 +456,7 @@ class Home:
             limits=RateLimits(),
             duties=self.duties,
         )
+        self.older_keyfile = await past.look(store, self.path)
         services.limits.load(await store.read(rate_limits.list_all))
         if windows := [schedule.parse(text) for text in self._config.limits.schedule]:
             self._keep("follow-schedule", lambda: services.limits.follow(windows))
@@ -483,7 +508,7 @@ class Home:
         """Listen at those addresses that are free. The transport goes on trying the others, and can dial meanwhile."""
         port = opened.me.row.listen_port
         listen = self._listen or list(self._config.network.listen) or ["/ip4/0.0.0.0/tcp/0"]
-        chosen = [_with_port(a, port) for a in listen]
+        chosen = [with_port(a, port) for a in listen]
         seed, gate = opened.me.transport.seed, opened.network.gate
         limits = module.YamuxLimits(streams=STREAMS)
         made = module.LibP2PTransport(seed, chosen, gate, PROTOCOLS, limits=limits, patient=True)
@@ -538,9 +563,3 @@ class Home:
 def _any_open(db: apsw.Connection, now_ms: int) -> bool:
     """Return whether the store has work left. A ticket counts on either side: both nodes must run at the same time."""
     return outbox.any_open(db) or invites.any_open(db, now_ms) or contacts.any_joining(db, now_ms)
-
-
-def _with_port(address: str, port: int) -> str:
-    """Return an address to listen at, with this port if it names none."""
-    where = parse(address, listen=True)
-    return replace(where, port=where.port or port).text
