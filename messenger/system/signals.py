@@ -24,7 +24,9 @@ def ending() -> list[int]:
 
 def locking() -> list[int]:
     """Return the signals that tell this process to lock its home; Windows has none."""
-    return [] if sys.platform == "win32" else [signal.SIGUSR1]
+    if sys.platform == "win32":
+        return []
+    return [signal.SIGUSR1]
 
 
 def unblock() -> None:
