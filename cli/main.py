@@ -33,6 +33,7 @@ COMMANDS = {
         ("queue", "queue:queue", "See, hurry and take back what is not delivered yet."),
         ("transfers", "transfers:transfers", "See files under way; accept or reject them."),
         ("limits", "limits:limits", "See and change how fast the node sends and receives."),
+        ("backup", "backup:backup", "Make a backup, and put a home back from one."),
         ("node", "node:node", "Run the node in the foreground or background."),
         ("doctor", "doctor:doctor", "Check this installation and this home."),
         ("config", "config:config", "Show and check the configuration."),

@@ -27,6 +27,7 @@ HINT = (
 )
 NO_ARGUMENTS: dict[str, Any] = {"allow_extra_args": True}
 """Settings of a command without arguments: `with_sources` refuses them itself, because click would repeat them."""
+_OF_A_HOME = ("A passphrase protects this home on the disk. Nobody can reset it.",)
 TRIES = 3
 """How often somebody may mistype a passphrase that is to be entered twice."""
 
@@ -128,8 +129,8 @@ def typed(app: Console, what: str = "Passphrase") -> str | None:
         raise BadInputError("what was typed is no text in the encoding of this terminal") from None
 
 
-def choose(app: Console, secrets: Secrets) -> bytes | None:
-    """Return a new passphrase that is strong enough: of a source, or entered twice at the terminal.
+def choose(app: Console, secrets: Secrets, about: tuple[str, ...] = _OF_A_HOME) -> bytes | None:
+    """Return a new passphrase that is strong enough: of a source, or entered twice at the terminal after `about`.
 
     Returns None if no source has one and nobody can be asked. Raises BadInputError for a weak one.
     """
@@ -146,13 +147,14 @@ def choose(app: Console, secrets: Secrets) -> bytes | None:
         return found
     if app.terminal.json or not app.terminal.can_ask():
         return None
-    return _enter_new(app)
+    return _enter_new(app, about)
 
 
-def _enter_new(app: Console) -> bytes:
+def _enter_new(app: Console, about: tuple[str, ...]) -> bytes:
     from .strength import judge, six_words
 
-    app.terminal.warn("A passphrase protects this home on the disk. Nobody can reset it.")
+    for line in about:
+        app.terminal.warn(line)
     suggested = six_words()
     for _ in range(TRIES):
         entered = typed(app, "New passphrase (Enter: have one made)")

@@ -26,7 +26,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("causes", "clock", "duties", "encoded", "events", "logs", "machine_trace", "me"),
         *("services", "tasks"),
     ),
-    "node.home": ("attempts", "health", "home", "host", "new_home", "protection", "retention"),
+    "node.home": (
+        *("attempts", "health", "home", "host", "listening", "new_home", "protection", "retention"),
+        *("deleting", "past", "restoring"),
+    ),
 }
 GROUP_OF = {
     f"{group.rpartition('.')[0]}.{name}": group for group, names in GROUPS.items() for name in names

@@ -11,6 +11,7 @@ from peerpost.errors import ExistsError, LockedError, UsageError
 
 from ..app import App, Group, pass_app
 from ..passphrases import HINT, NO_ARGUMENTS, choose, with_sources
+from .deleting import delete
 from .passphrase import passphrase
 
 if TYPE_CHECKING:
@@ -229,3 +230,6 @@ def keyring_(app: App, secrets: Secrets, forget: bool) -> None:
         keyring.keep(app.home, secret)
         row = app.call("identity.keyring", {"passphrase": passphrase, "secret": secret})
     app.terminal.record(row, human="forgotten" if forget else "kept in the keyring")
+
+
+identity.add_command(delete)

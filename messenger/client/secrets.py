@@ -53,6 +53,15 @@ class Secrets:
         """Whether the command line names a source. If not, only the surroundings may have one."""
         return self._fd is not None or self._file is not None or self._stdin
 
+    def named_only(self) -> Secrets:
+        """Return the sources that the command line names: what the surroundings have is the home's passphrase."""
+        return Secrets(fd=self._fd, file=self._file, stdin=self._stdin)
+
+    @property
+    def reads_stdin(self) -> bool:
+        """Whether one of them is stdin."""
+        return self._stdin or self._file == "-" or self._fd == 0
+
     def find(
         self,
         *,

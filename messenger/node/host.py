@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Protocol
 
 from peerpost.client.config import Config
 from peerpost.store.db.rekey import OnProgress
+from peerpost.store.files.backup import Manifest
 
 from .home import Opened
 from .new_home import ChosenSecrets
@@ -54,6 +55,14 @@ class Host(Protocol):
 
         Raises LockedError, UsageError, StorageError.
         """
+
+    def restoring(
+        self, source_fd: int, secret: bytes
+    ) -> AsyncGenerator[tuple[int, int] | Manifest, None]:
+        """Put an empty home back from a backup. Yield (bytes done, of how many), and at last what was put back."""
+
+    async def delete_identity(self) -> None:
+        """Make the keyfile unreadable, and delete what is in the home. Raises NoIdentityError, StorageError."""
 
     async def settled(self) -> None:
         """Wait until the home listens, or has said why not."""

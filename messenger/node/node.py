@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,13 @@ from peerpost.node.control.methods import HOST_METHODS, METHODS
 from peerpost.node.control.server import DRAIN_S, ControlServer
 from peerpost.node.files.transfers import Transfers
 from peerpost.store.db.rekey import OnProgress
+from peerpost.store.files.backup import Manifest
 from peerpost.store.homelock import HomeLock
 from peerpost.system.processes import niceness
 
 from . import surroundings
 from .causes import cause_of
+from .clock import rfc3339
 from .home import Home, Opened
 from .new_home import ChosenSecrets
 from .tasks import EndsNode, Tasks
@@ -114,6 +116,16 @@ class Node:
     async def create_identity(self, name: str, chosen: ChosenSecrets | None = None) -> None:
         """Make the identity of an empty home and go online: it listens, or has said why not. Raises ExistsError."""
         await self._home.create_identity(name, chosen)
+
+    def restoring(
+        self, source_fd: int, secret: bytes
+    ) -> AsyncGenerator[tuple[int, int] | Manifest, None]:
+        """Put an empty home back from a backup. Yield (bytes done, of how many), and at last what was put back."""
+        return self._home.restoring(source_fd, secret)
+
+    async def delete_identity(self) -> None:
+        """Make the keyfile unreadable, and delete what is in the home. Raises NoIdentityError, StorageError."""
+        await self._home.delete_identity()
 
     async def unlock(self, secrets: Sequence[bytes]) -> None:
         """Open a locked home by one of these, and go online. Raises LockedError, StorageError."""
@@ -274,7 +286,7 @@ class Node:
         """Describe the node for `node status`."""
         home = self._home
         opened = home.open_now
-        peers = opened.network.peers.values() if opened else ()
+        peers = tuple(opened.network.peers.values()) if opened else ()
         unreachable = opened.network.unreachable if opened else None
         listen_errors = "; ".join(home.listen_errors.values())
         return {
@@ -291,6 +303,12 @@ class Node:
             "contacts": len(peers),
             "error": home.network_error or unreachable or listen_errors or None,
             "not_listening": dict(home.listen_errors),
+            "copies": [
+                {"contact": peer.contact.name, "side": side, "noticed": rfc3339(at_ms)}
+                for peer in peers
+                for side, at_ms in peer.copied.items()
+            ],
+            "older_keyfile": home.older_keyfile,
             "unwell": dict(home.unwell),
             "failing": home.duties.failing(),
             "stalls": self._stalls(),

@@ -30,6 +30,7 @@ from .follower import Follower
 from .journal import Transition
 from .opening import prepare, unlock
 from .operations import Done, Operation, deliver, settle, units
+from .snapshot import Snapshot
 
 __all__ = ["Store", "sqlite_version"]
 
@@ -239,6 +240,23 @@ class Store:
             self.damaged = damaged.message
             log.critical("%s", damaged.message)
         return damaged
+
+    async def snapshot(self, meanwhile: Callable[[], object]) -> Snapshot:
+        """Return the store as it is now. Nothing is committed while `meanwhile` runs, on the writer thread.
+
+        So what it does with files that rows name is of the same moment. Raises StorageError, and what it raises.
+        """
+
+        def take(_db: apsw.Connection) -> Snapshot:
+            taken = Snapshot(self._path, self._key.reveal(), self.vfs)
+            try:
+                meanwhile()
+            except BaseException:
+                taken.close()
+                raise
+            return taken
+
+        return await self.write(take)
 
     async def behind_what_is_queued(self) -> None:
         """Return once all writes that are queued now are committed, or have failed."""

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from peerpost.client.rpc import Answer, Request
 
 from . import (
+    backup,
     contacts,
+    deleting,
     identity,
     inbox,
     invites,
@@ -38,6 +40,8 @@ HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "identity.new": identity.new,
     "identity.unlock": identity.unlock,
     "identity.lock": identity.lock,
+    "identity.delete": deleting.delete,
+    "backup.restore": backup.restore,
     "identity.keyring": identity.keyring,
     "identity.passphrase.set": passphrase.set_,
     "identity.passphrase.change": passphrase.change,
@@ -54,6 +58,8 @@ HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
 
 METHODS: dict[str, Callable[[Opened, Request], Awaitable[Answer]]] = {
     "identity.show": identity.show,
+    "backup.create": backup.create,
+    "backup.kept": backup.kept,
     "contacts.invite": invites.invite,
     "contacts.invites": invites.list_,
     "contacts.withdraw": invites.withdraw,
