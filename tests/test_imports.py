@@ -27,7 +27,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("services", "tasks"),
     ),
     "node.home": (
-        *("attempts", "health", "home", "host", "new_home", "protection", "retention"),
+        *("attempts", "health", "home", "host", "listening", "new_home", "protection", "retention"),
         *("deleting", "past", "restoring"),
     ),
 }

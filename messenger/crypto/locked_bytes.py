@@ -12,7 +12,7 @@ __all__ = ["LockedBytes"]
 
 try:
     # PyNaCl has these and does not export them.
-    from nacl._sodium import ffi, lib
+    from nacl._sodium import ffi, lib  # type: ignore[import-not-found]
 
     _SODIUM: Any = (ffi, lib) if hasattr(lib, "sodium_mlock") else None
 except ImportError:  # pragma: no cover - another PyNaCl

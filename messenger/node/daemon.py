@@ -156,6 +156,8 @@ def _announce(node: Node, *, as_json: bool) -> None:
             log.warning("nobody hears that the node is ready: %s", error.message)
     elif ready["state"] == "locked":
         sys.stderr.write("peerpost: ready, and locked; to unlock it: peerpost identity unlock\n")
+    elif logs.is_discreet():
+        sys.stderr.write("peerpost: ready\n")
     else:
         where = ", ".join(ready["addresses"]) or "nowhere yet"
         sys.stderr.write(f"peerpost: ready as {ready['peer_id']}, listening on {where}\n")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib
 import logging
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -16,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import apsw
 
@@ -31,12 +29,10 @@ from peerpost.errors import (
     UnavailableError,
     UsageError,
 )
-from peerpost.net.interface import Priority, Transport
-from peerpost.node.contact.addresses import reachable, with_port
+from peerpost.node.contact.addresses import reachable
 from peerpost.node.contact.network import Network
 from peerpost.node.files.transfers import Transfers
 from peerpost.node.session.rates import RateLimits
-from peerpost.node.session.session import BULK_PROTOCOL, HELLO_PROTOCOL, URGENT_PROTOCOL
 from peerpost.store import disk, keyfile
 from peerpost.store.db import rekey as rekeying
 from peerpost.store.db.engine import Store
@@ -45,7 +41,7 @@ from peerpost.store.homelock import HomeLock
 from peerpost.store.tables import contacts, invites, outbox
 from peerpost.store.tables import limits as rate_limits
 
-from . import deleting, new_home, past, restoring
+from . import deleting, listening, logs, new_home, past, restoring
 from .clock import now_ms
 from .duties import Duties
 from .events import Events
@@ -58,23 +54,16 @@ from .retention import Retention
 from .services import Services
 from .tasks import EndsNode, Tasks
 
-__all__ = ["PROTOCOLS", "Home", "Opened"]
+__all__ = ["Home", "Opened"]
 
 log = logging.getLogger(__name__)
 
-PROTOCOLS = {
-    HELLO_PROTOCOL: Priority.URGENT,
-    URGENT_PROTOCOL: Priority.URGENT,
-    BULK_PROTOCOL: Priority.BULK,
-}
 FILE_THREADS = 4
 """Workers that hash, seal, write and flush: two for the processors, two that wait for a disk."""
 COLLECT_OBJECTS = 20_000
 """New objects between two collections: a few hundred requests at once make as many that live on."""
 SETTLED_S = 15.0
 """How long a command waits until the node listens: it loads the transport, which takes a second or a few."""
-STREAMS = 16
-"""What a peer may have open on one connection: it needs three, and unknown ones end at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +211,7 @@ class Home:
         if keyfile.exists(self.path):
             await asyncio.to_thread(rekeying.recover, self.path)
             self._locked = keyfile.is_protected(self.path)
+            logs.keep_discreet(discreet=self._locked)
             if not self._locked or secret is not None:
                 await self._open(await self._key(() if secret is None else (secret,)))
                 self._locked = False
@@ -337,6 +327,10 @@ class Home:
 
         Raises LockedError if they are wrong or too many were, UsageError if it has no passphrase, StorageError.
         """
+        # A thread writes the keyfile, and goes on if the client has hung up: nothing else may begin before it ends.
+        await self._acts.to_its_end(self._change_secrets(secrets, chosen), name="change-secrets")
+
+    async def _change_secrets(self, secrets: Sequence[bytes], chosen: ChosenSecrets) -> None:
         async with self._opening:
             self._require_identity()
             await self._protection.change(secrets, chosen)
@@ -424,6 +418,7 @@ class Home:
         )
 
     async def _open(self, key: bytes) -> Opened:
+        logs.keep_discreet(discreet=self.protected)
         path = HomePaths(self.path).store
         if not path.exists():
             # A new one would hide that everything is gone.
@@ -476,13 +471,12 @@ class Home:
             self._settled.set()
 
     async def _listen_and_dial(self, opened: Opened) -> None:
-        """Load libp2p, off the loop because it takes a second, and listen."""
-        loop = asyncio.get_running_loop()
-        module = await loop.run_in_executor(
-            None, importlib.import_module, "peerpost.net.tcp.transport"
-        )
         try:
-            transport = await self._listen_somewhere(opened, module)
+            transport, self.listen_errors = await listening.begin(
+                opened.me,
+                opened.network.gate,
+                self._listen or self._config.network.listen,
+            )
         except PeerpostError as error:
             self.network_error = error.message
             log.error("cannot listen: %s", error.message)  # noqa: TRY400 - the reason is the message
@@ -497,19 +491,6 @@ class Home:
             # Each dial announces again; a full disk is no reason to stay away.
             log.warning("cannot note where we listen: %s", error.message)
         opened.network.start(transport)
-
-    async def _listen_somewhere(self, opened: Opened, module: Any) -> Transport:
-        """Listen at those addresses that are free. The transport goes on trying the others, and can dial meanwhile."""
-        port = opened.me.row.listen_port
-        listen = self._listen or list(self._config.network.listen) or ["/ip4/0.0.0.0/tcp/0"]
-        chosen = [with_port(a, port) for a in listen]
-        seed, gate = opened.me.transport.seed, opened.network.gate
-        limits = module.YamuxLimits(streams=STREAMS)
-        made = module.LibP2PTransport(seed, chosen, gate, PROTOCOLS, limits=limits, patient=True)
-        transport: Transport = made
-        await transport.start()
-        self.listen_errors = made.listen_errors
-        return transport
 
     async def end_streams(self) -> None:
         """Break off the streams that are still being read, while there is a session to tell the contact."""

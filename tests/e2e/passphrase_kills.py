@@ -30,7 +30,6 @@ __all__ = ["Figures", "kill_and_open"]
 
 TEXTS = 150
 TEXT_CHARS = 8000
-FLOOR = '\n[security]\nkdf_memory = "64MiB"\n'
 
 
 @dataclass(kw_only=True)
@@ -51,8 +50,6 @@ class Subject:
     def __init__(self, folder: Path, draw: random.Random) -> None:
         self.alice, self.bob = Friend("alice", folder), Friend("bob", folder)
         self._folder, self._draw = folder, draw
-        config = self.alice.home / "config.toml"
-        config.write_text(config.read_text(encoding="utf-8") + FLOOR, encoding="utf-8")
         self._written = 0
         self.word: Path | None = None
         """The file with the passphrase, None if there is none."""

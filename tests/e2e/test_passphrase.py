@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from peerpost.store import keyfile, keyfile_form
-from tests.e2e.passphrase_kills import FLOOR
 from tests.support.nodes import Friend, content, meet, until
 
 pytestmark = pytest.mark.asyncio
@@ -33,12 +32,6 @@ def word_file(folder: Path, word: str | bytes, name: str = "word") -> str:
     return str(path)
 
 
-def cheaply(one: Friend) -> Friend:
-    config = one.home / "config.toml"
-    config.write_text(config.read_text(encoding="utf-8") + FLOOR, encoding="utf-8")
-    return one
-
-
 def disk_of(home: Path) -> dict[str, bytes | str]:
     """Return every byte of a home but what a locked node writes."""
     return {
@@ -53,7 +46,7 @@ def disk_of(home: Path) -> dict[str, bytes | str]:
 
 
 async def protected(folder: Path) -> Friend:
-    alice = cheaply(Friend("alice", folder))
+    alice = Friend("alice", folder)
     await alice.cli(
         "identity", "new", "--name", "alice", "--passphrase-file", word_file(folder, WORD)
     )
@@ -62,7 +55,7 @@ async def protected(folder: Path) -> Friend:
 
 
 async def test_set_change_and_remove(folder: Path) -> None:
-    alice = cheaply(Friend("alice", folder))
+    alice = Friend("alice", folder)
     await alice.cli("identity", "new", "--name", "alice", "--no-passphrase")
     clear = keyfile.unlock(alice.home)
     word, other = word_file(folder, WORD), word_file(folder, OTHER, "other")
@@ -262,7 +255,7 @@ async def exchange(alice: Friend, bob: Friend) -> dict[str, bytes]:
 
 
 async def test_a_protected_home_shows_nothing_on_its_disk(folder: Path) -> None:
-    alice, bob = cheaply(Friend("aliceandria", folder)), Friend("bartholomew", folder)
+    alice, bob = Friend("aliceandria", folder), Friend("bartholomew", folder)
     await asyncio.gather(alice.start(), bob.start())
     await asyncio.gather(alice.create(), bob.create())
     clear = await asyncio.to_thread(keyfile.unlock, alice.home)
@@ -282,6 +275,18 @@ async def test_a_protected_home_shows_nothing_on_its_disk(folder: Path) -> None:
     assert found_in(bob.home, {"key": theirs.hex().encode()}) == ["key in keyfile"]
     await alice.cli("identity", "unlock", "--passphrase-file", word)
     assert len((await alice.cli("sent", "list", "--limit", "100")).rows) == 22
+    # Nor does the log that lies in the home, at its most talkative.
+    await alice.stop()
+    await alice.cli("-vv", "node", "start", "--passphrase-file", word)
+    await alice.cli("send", "--wait", "--contact", bob.name, "a body that nobody may read")
+    await alice.cli("contacts", "invite", "bartholomew-again")
+    await alice.cli("node", "stop")
+    log = (alice.home / "node.log").read_text(encoding="utf-8")
+    assert len(log.splitlines()) > 5
+    assert "ready" in log
+    assert "127.0.0.1" not in log
+    assert "12D3Koo" not in log
+    assert found_in(alice.home, needles) == []
     await asyncio.gather(alice.close(), bob.close())
 
 
@@ -304,7 +309,7 @@ async def test_the_blocks_of_before_are_overwritten_on_the_device(folder: Path) 
     ):
         pytest.skip("no image can be mounted here")
     try:
-        alice = cheaply(Friend("alice", place))
+        alice = Friend("alice", place)
         await alice.cli("identity", "new", "--name", "alice", "--no-passphrase")
         await alice.cli("node", "stop")
         key = await asyncio.to_thread(keyfile.unlock, alice.home)
