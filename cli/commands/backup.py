@@ -59,7 +59,7 @@ def backup() -> None:
 @click.option("--force", is_flag=True, help="Replace FILE where it exists.")
 @pass_app
 def create(app: App, file: str, without_files: bool, force: bool, secrets: Secrets) -> None:
-    """Write a backup of this home to FILE, or to stdout where it is `-`.
+    """Write a backup of this home to FILE; - is stdout.
 
     The node goes on meanwhile: all that is in the backup is of one moment. It is sealed under a
     passphrase of its own, which need not be the home's. Opening the home that comes out of it takes
@@ -132,7 +132,7 @@ class _Making:
 @with_sources
 @pass_app
 def restore(app: App, file: str, secrets: Secrets) -> None:
-    """Put this home back from a backup: FILE, or stdin where it is `-`.
+    """Put this home back from a backup; - is stdin.
 
     The home must be empty. It is there whole, or not at all, whatever interrupts this. Your contacts
     are told that it was put back, and send again what it lacks, as far as they still have it.

@@ -25,7 +25,7 @@ __all__ = ["delete"]
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
 def delete(app: App, yes: bool) -> None:
-    """Delete this home's identity, with all that was received and is still to be sent.
+    """Delete this home's identity, with all that is there.
 
     Its keyfile is overwritten first, so that nothing of the home can be opened any more, then its
     store and its files are deleted. Nobody can undo that but with a backup. A locked home needs no

@@ -384,7 +384,7 @@ class Home:
         return keyfile.unlock(self.path)
 
     async def _rekey_closed(
-        self, key: bytes, made: keyfile.Draft, on_progress: rekeying.OnProgress
+        self, key: bytes, made: keyfile.NextKeyfile, on_progress: rekeying.OnProgress
     ) -> None:
         if not self._locked:
             await self._shut()

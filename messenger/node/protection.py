@@ -78,10 +78,10 @@ class Protection:
         slot = {"keyring": kept}
         await self._by(secrets, lambda secret: keyfile.replace_slots(self._path, secret, slot))
 
-    async def draft(self, chosen: ChosenSecrets) -> keyfile.Draft:
+    async def draft(self, chosen: ChosenSecrets) -> keyfile.NextKeyfile:
         """Return a keyfile with another data key, in clear if nothing is chosen. Nothing is written."""
 
-        def make() -> keyfile.Draft:
+        def make() -> keyfile.NextKeyfile:
             cost = None if chosen.passphrase is None else cost_of(self._config)
             return keyfile.draft(
                 self._path, passphrase=chosen.passphrase, recovery=chosen.recovery, cost=cost

@@ -37,8 +37,8 @@ from . import keyfile_form as form
 __all__ = [
     "BACKUP",
     "KEYFILE",
-    "Draft",
-    "Protection",
+    "Description",
+    "NextKeyfile",
     "commit",
     "create",
     "describe",
@@ -61,7 +61,7 @@ RAISE_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Protection:
+class Description:
     """What a keyfile says without a secret."""
 
     kinds: tuple[str, ...]
@@ -78,7 +78,7 @@ class Protection:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class NextKeyfile:
     """A keyfile with another data key, which is not in force yet."""
 
     key: bytes
@@ -144,12 +144,12 @@ def is_protected(home: Path) -> bool:
     return describe(home).protected
 
 
-def describe(home: Path) -> Protection:
+def describe(home: Path) -> Description:
     """Return what the keyfile says without a secret. Raises as `unlock` does of a file that cannot be read."""
     content = form.read(home / KEYFILE)
     costs = [slot.cost for slot in form.slots_of(content) if slot.kind == "passphrase"]
     kinds = tuple(str(slot.get("type")) for slot in content["slots"])
-    return Protection(kinds, min(costs, key=_work, default=None), content["generation"])
+    return Description(kinds, min(costs, key=_work, default=None), content["generation"])
 
 
 def replace_slots(
@@ -190,16 +190,16 @@ def draft(
     passphrase: bytes | None = None,
     recovery: bytes | None = None,
     cost: Cost | None = None,
-) -> Draft:
+) -> NextKeyfile:
     """Return a keyfile with a fresh data key to take the place of the one of this home. Nothing is written."""
     before = form.read(home / KEYFILE)
     here = form.keyfile_id(before)
     key, store = os.urandom(KEY_BYTES), os.urandom(ID_BYTES).hex()
     slots = _new_slots(here, key, passphrase, recovery, cost)
-    return Draft(key, store, form.content_of(here, before["generation"] + 1, slots, store))
+    return NextKeyfile(key, store, form.content_of(here, before["generation"] + 1, slots, store))
 
 
-def commit(home: Path, made: Draft) -> None:
+def commit(home: Path, made: NextKeyfile) -> None:
     """Put a draft in force: from now on its key, and the store of its tag, are those of the home. Raises StorageError.
 
     The keyfile before, which opens nothing any more, lies in `keyfile.bak` until `tidy`.

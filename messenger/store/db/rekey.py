@@ -56,7 +56,7 @@ def require_room(home: Path) -> None:
         )
 
 
-def rekey(home: Path, key: bytes, made: keyfile.Draft, on_progress: OnProgress) -> None:
+def rekey(home: Path, key: bytes, made: keyfile.NextKeyfile, on_progress: OnProgress) -> None:
     """Encrypt the store of a closed home with the key of a draft, and put that keyfile in force.
 
     The caller holds the lock of the home. Raises StorageError, StoreFullError and what `on_progress` raises. Which key
