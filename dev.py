@@ -428,7 +428,10 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo_command,
     "test": test_command,
     "bench": bench_command,
-    "kill9": proof("tests.e2e.kill9", "Kill both nodes 200 times (`kill9 transfer`: during 1 GB)."),
+    "kill9": proof(
+        "tests.e2e.kill9",
+        "Kill both nodes 200 times (`kill9 transfer`: during 1 GB; `passphrase`; `backup`).",
+    ),
     "putback": proof("tests.e2e.put_back", "Put a home back from a copy, on either side."),
     "mutants": proof("tests.mutants", "Take out each guard of PROTOCOL.md: a test must notice."),
     "picture": proof("docs.session", "Draw docs/session.svg, the session that README.md shows."),

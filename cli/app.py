@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from peerpost.stdio import OutputError
 from peerpost.stopping import Stopped
 
 from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from peerpost.client.connection import NodeConnection
 
 __all__ = [
     "App",
@@ -59,6 +62,8 @@ class App:
         self.spawn = True
         self.has_acted = False
         """Whether something was done that a second run would do again."""
+        self.variable: str | None = None
+        """What `PEERPOST_PASSPHRASE` was: it is taken out of the environment, for the sake of child processes."""
         self._has_started_node = False
         self.code = 0
         """The exit code if everything was done and not everything could be printed."""
@@ -80,9 +85,10 @@ class App:
         *,
         fds: Sequence[int] = (),
         spawn: bool | None = None,
+        unlocks: bool = True,
         on_event: Callable[[Any], None] | None = None,
     ) -> Any:
-        """Ask the node. Raises the PeerpostError that it raised."""
+        """Ask the node, which `unlocks` the home on the way if it can. Raises the PeerpostError that it raised."""
         from peerpost.client.ask import call
         from peerpost.client.looking import only_looks
 
@@ -96,9 +102,28 @@ class App:
             on_event=on_event,
             on_wait=self.waits,
             on_start=self._node_started,
+            on_locked=self.unlocks if unlocks else None,
         )
         self.has_acted = self.has_acted or not only_looks(method, params)
         return answer
+
+    def unlocks(self, node: NodeConnection) -> bool:
+        """Unlock the home of a node, if it is locked and there is a passphrase to be had. Return whether it was done.
+
+        Raises LockedError if the passphrase is wrong.
+        """
+        from peerpost.client import keyring
+
+        nobody = self.variable is None and (self.terminal.json or not self.terminal.can_ask())
+        if nobody and not keyring.has_slot(self.home):
+            return False
+        if node.call("node.status")["state"] != "locked":
+            return False
+        from peerpost.client.secrets import Secrets
+
+        from .unlocking import unlock
+
+        return unlock(self, node, Secrets(variable=self.variable)) is not None
 
     def _node_started(self) -> None:
         self._has_started_node = True

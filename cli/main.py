@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from peerpost import stdio, stopping
+from peerpost.client.secrets import take_variable
 from peerpost.errors import PeerpostError, ReaderLeftError, StorageError
 from peerpost.stdio import OutputError
 from peerpost.stopping import Stopped
@@ -32,6 +33,7 @@ COMMANDS = {
         ("queue", "queue:queue", "See, hurry and take back what is not delivered yet."),
         ("transfers", "transfers:transfers", "See files under way; accept or reject them."),
         ("limits", "limits:limits", "See and change how fast the node sends and receives."),
+        ("backup", "backup:backup", "Make a backup, and put a home back from one."),
         ("node", "node:node", "Run the node in the foreground or background."),
         ("doctor", "doctor:doctor", "Check this installation and this home."),
         ("config", "config:config", "Show and check the configuration."),
@@ -72,6 +74,7 @@ def main() -> NoReturn:
 def run(arguments: list[str], *, begin: Callable[[], object] = lambda: None) -> int:
     """Run one command, after `begin`. Return its exit code; errors were printed."""
     app = App()
+    app.variable = take_variable()
     _read_ahead(app, arguments)
     try:
         begin()

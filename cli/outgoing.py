@@ -152,8 +152,12 @@ class _Watch:
             if deadline_s is not None:
                 params["timeout_s"] = max(0.0, deadline_s - time.monotonic())
             try:
+                # A home that was locked meanwhile stays so: whoever locked it did not ask this command.
                 row = self._app.call(
-                    "send-net.wait", params, on_event=functools.partial(self.event, request)
+                    "send-net.wait",
+                    params,
+                    unlocks=False,
+                    on_event=functools.partial(self.event, request),
                 )
             except PeerpostError as error:
                 self.failed(error)
@@ -261,6 +265,7 @@ def _send_one(app: App, item: Outgoing, common: dict[str, Any], watch: _Watch) -
             node_args=app.node_args(),
             on_event=lambda row: watch.event(0, row),
             on_wait=app.waits,
+            on_locked=app.unlocks,
         )
     watch.result(0, row)
 
@@ -271,6 +276,8 @@ def _send_many(app: App, items: list[Outgoing], common: dict[str, Any], watch: _
 
     connected = connect(app.home, spawn=app.spawn, node_args=app.node_args(), on_wait=app.waits)
     with connected as node:
+        # Several requests are on their way before the first is answered, so it has to be open before.
+        app.unlocks(node)
         answers = node.answers()
         waiting: set[int] = set()
 

@@ -28,7 +28,15 @@ from peerpost.errors import (
 from peerpost.stdio import inherited
 from peerpost.system import FILE_LIMIT_HINT
 
-__all__ = ["is_stdout", "raw_on_terminal", "settle", "special", "target", "unwritten"]
+__all__ = [
+    "is_stdout",
+    "raw_on_terminal",
+    "require_free",
+    "settle",
+    "special",
+    "target",
+    "unwritten",
+]
 
 
 def raw_on_terminal() -> UsageError:
@@ -130,7 +138,7 @@ def target(out: str, *, force: bool, mode: int = 0o666) -> Iterator[int]:
     CannotCreateError if a folder does or its folder does not let us, StoreFullError when the disk is full.
     """
     path = Path(out)
-    _look_at(path, force=force)
+    require_free(path, force=force)
     draft = path.with_name(f".{secrets.token_hex(6)}.peerpost-part")
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | system.OPEN
@@ -153,7 +161,7 @@ def target(out: str, *, force: bool, mode: int = 0o666) -> Iterator[int]:
         draft.unlink(missing_ok=True)
 
 
-def _look_at(path: Path, *, force: bool) -> None:
+def require_free(path: Path, *, force: bool) -> None:
     """Refuse something existing that must not be replaced. A link is not followed."""
     try:
         status = path.lstat()

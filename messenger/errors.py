@@ -32,6 +32,7 @@ __all__ = [
     "RemoteError",
     "RevokedError",
     "RollbackError",
+    "ShortMemoryError",
     "SourceChangedError",
     "StorageError",
     "StoreFullError",
@@ -42,6 +43,7 @@ __all__ = [
     "UnprintedError",
     "UntrustedError",
     "UsageError",
+    "WrongPassphraseError",
 ]
 
 
@@ -156,6 +158,13 @@ class StoreFullError(TransientError):
     code = "disk_full"
 
 
+class ShortMemoryError(TransientError):
+    """There is not enough memory for what a passphrase is turned into a key with."""
+
+    code = "memory"
+    hint = "end other programs and try again; nothing was changed"
+
+
 class QuotaError(StoreFullError):
     """A contact has used up its quota: only its own messages wait."""
 
@@ -213,6 +222,12 @@ class LockedError(LocalError):
 
     code = "locked"
     exit_code = 77
+
+
+class WrongPassphraseError(LockedError):
+    """The passphrase, recovery code or key opens no slot of the keyfile."""
+
+    code = "wrong_passphrase"
 
 
 class ConfigError(LocalError):

@@ -22,7 +22,8 @@ def normal(name: str) -> str:
 def declared() -> set[str]:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     names = set()
-    for requirement in settings["project"]["dependencies"]:
+    extras = settings["project"]["optional-dependencies"].values()
+    for requirement in sum(extras, settings["project"]["dependencies"]):
         match = re.match(r"[A-Za-z0-9._-]+", requirement)
         assert match is not None
         if "sys_platform != 'win32'" not in requirement or sys.platform != "win32":

@@ -26,7 +26,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("causes", "clock", "duties", "encoded", "events", "logs", "machine_trace", "me"),
         *("services", "tasks"),
     ),
-    "node.home": ("health", "home", "new_home", "retention"),
+    "node.home": (
+        *("attempts", "health", "home", "host", "listening", "new_home", "protection", "retention"),
+        *("deleting", "past", "restoring", "unfinished"),
+    ),
 }
 GROUP_OF = {
     f"{group.rpartition('.')[0]}.{name}": group for group, names in GROUPS.items() for name in names
@@ -51,14 +54,15 @@ FOLDERS: dict[str, set[str]] = {
     "wire": {"errors", "fastpath"},
     "crypto": {"errors", "fastpath", "wire"},
     "protocol": {"errors", "fastpath", "wire", "crypto"},
-    "store": {"errors", "system"},
-    "store.db": {"errors", "system", "store"},
+    "store": {"errors", "system", "crypto"},
+    "store.db": {"errors", "system", "crypto", "store"},
     "store.files": (BELOW - {"protocol"}) | {"store"},
     "store.tables": (BELOW - {"protocol"}) | {"store", "store.db", "store.files"},
     "net": {"errors", "system", "fastpath", "wire"},
     "net.mux": {"errors", "system", "fastpath", "wire", "net"},
     "net.tcp": {"errors", "system", "fastpath", "wire", "net", "net.mux"},
-    "client": {"", "errors", "raw_bytes", "stopping", "system", "wire"},
+    "client": {"", "errors", "raw_bytes", "stdio", "stopping", "system", "wire"}
+    | {"crypto.passphrase"},
     "node.session": BELOW | STORE | {"net", "client", "node.clock"},
     "node.lobby": BELOW | STORE | {"client", "node.session.rates"},
     "node.files": BELOW | STORE | {"client", "node.lobby", "node.session"},

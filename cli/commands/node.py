@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from peerpost.client import keyring
 from peerpost.errors import AlreadyRunningError, UnavailableError
 from peerpost.system.processes import ProcessMark, ask_to_end, wait_for_exit
 
 from ..app import App, Group, pass_app
+from ..passphrases import NO_ARGUMENTS, with_sources
 from ..process import become
+from ..unlocking import handed_over, unlock
 
 if TYPE_CHECKING:
     from peerpost.client.connection import NodeConnection
+    from peerpost.client.secrets import Secrets
 
 __all__ = ["node"]
 
@@ -45,33 +49,51 @@ def node() -> None:
 
 
 @node.command(
+    context_settings=NO_ARGUMENTS,
     examples="""
     peerpost node run
     peerpost node run --listen /ip4/0.0.0.0/tcp/4001 --listen /ip6/::/tcp/4001
     peerpost node run --json | jq .addresses
-    """
+    peerpost node run --passphrase-file %d/passphrase
+    """,
 )
 @click.option("--listen", multiple=True, metavar="MULTIADDR", help="Where to listen, this time.")
+@with_sources
 @pass_app
-def run(app: App, listen: tuple[str, ...]) -> None:
-    """Run the node in the foreground, as systemd wants it."""
+def run(app: App, listen: tuple[str, ...], secrets: Secrets) -> None:
+    """Run the node in the foreground, as systemd wants it.
+
+    A home with a passphrase is unlocked if one is given, and stays locked otherwise.
+    """
     _need_identity(app)
+    passphrase = handed_over(app, secrets)
     become(
         "peerpost.node",
         "run",
         "--home",
         os.fspath(app.home),
         *(part for address in listen for part in ("--listen", address)),
+        *([] if passphrase is None else ["--passphrase-fd", str(passphrase)]),
         *(["--json"] if app.terminal.json else []),
         *app.node_args(),
     )
 
 
-@node.command(examples="peerpost node start")
+@node.command(
+    context_settings=NO_ARGUMENTS,
+    examples="""
+    peerpost node start
+    peerpost node start --passphrase-file ~/.config/peerpost/passphrase
+    """,
+)
 @click.option("--listen", multiple=True, metavar="MULTIADDR", help="Where to listen, this time.")
+@with_sources
 @pass_app
-def start(app: App, listen: tuple[str, ...]) -> None:
-    """Start the node in the background, to stay."""
+def start(app: App, listen: tuple[str, ...], secrets: Secrets) -> None:
+    """Start the node in the background, to stay.
+
+    A home with a passphrase is unlocked if one is given, and stays locked otherwise.
+    """
     from peerpost.client.paths import HomePaths
     from peerpost.client.spawn import start as spawn
 
@@ -96,7 +118,18 @@ def start(app: App, listen: tuple[str, ...]) -> None:
         app.terminal.note("The node runs already.")
     else:
         app.has_acted = True
+    if keyring.is_protected(app.home):
+        _unlock(app, secrets)
     app.terminal.record(app.call("node.ready", spawn=False))
+
+
+def _unlock(app: App, secrets: Secrets) -> None:
+    """Unlock the home if it is locked and there is a passphrase to be had."""
+    from peerpost.client.ask import connect
+
+    with connect(app.home, spawn=False, on_wait=app.waits) as found:
+        if found.call("node.status")["state"] == "locked" and unlock(app, found, secrets) is None:
+            app.terminal.warn("The home is locked. To unlock it: peerpost identity unlock")
 
 
 def _stays_now(app: App, *, asked: bool, as_it_is: bool) -> bool:

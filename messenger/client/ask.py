@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from peerpost.errors import UnavailableError
+from peerpost.errors import LockedError, UnavailableError
 
 from .connection import NodeConnection, OnEvent, OnWait, UnansweredError, UnreadError, dial
 from .looking import may_be_repeated
@@ -27,7 +27,7 @@ is a node that was idle."""
 _PAUSE_S = 0.05
 """The pause before such a try: a node that is leaving needs a moment to remove its socket."""
 
-STARTS_WITHOUT_IDENTITY = frozenset({"identity.new", "doctor"})
+STARTS_WITHOUT_IDENTITY = frozenset({"identity.new", "backup.restore", "doctor"})
 """Methods that make sense in a home that has no identity yet."""
 
 
@@ -93,11 +93,13 @@ def call(
     on_event: OnEvent | None = None,
     on_wait: OnWait | None = None,
     on_start: Callable[[], None] | None = None,
+    on_locked: Callable[[NodeConnection], bool] | None = None,
 ) -> Any:
     """Ask the node of a home, start it if needed, and return the result.
 
-    `on_wait` is called if it does not answer, `on_start` if one was started. Raises what `connect`
-    and `NodeConnection.call` raise.
+    `on_wait` is called if it does not answer, `on_start` if one was started. `on_locked` is called
+    if the home is locked, and may unlock it over this connection; if it returns True, the request is
+    made again. Raises what `connect` and `NodeConnection.call` raise.
     """
     identity = method not in STARTS_WITHOUT_IDENTITY
     for _ in range(_TRIES):
@@ -111,7 +113,13 @@ def call(
                 on_start=on_start,
             )
             with connected as node:
-                return node.call(method, params, fds=fds, on_event=on_event)
+                try:
+                    return node.call(method, params, fds=fds, on_event=on_event)
+                except LockedError:
+                    # A locked home refuses a request before anything of it is done.
+                    if on_locked is None or not on_locked(node):
+                        raise
+                    return node.call(method, params, fds=fds, on_event=on_event)
         except UnreadError:
             time.sleep(_PAUSE_S)
         except UnansweredError:

@@ -47,6 +47,7 @@ ENV_PREFIX = "PEERPOST__"
 Size = Annotated[int, msgspec.Meta(ge=0, extra={"unit": "size"})]
 Duration = Annotated[float, msgspec.Meta(ge=0, extra={"unit": "duration"})]
 SomeSize = Annotated[int, msgspec.Meta(ge=1, extra={"unit": "size"})]
+KdfMemory = Annotated[int, msgspec.Meta(ge=64 << 20, le=2 << 30, extra={"unit": "size"})]
 SomeTime = Annotated[float, msgspec.Meta(gt=0, extra={"unit": "duration"})]
 
 
@@ -99,6 +100,11 @@ class Storage(_Section, frozen=True, kw_only=True):
 
 class Security(_Section, frozen=True, kw_only=True):
     """[security]"""
+
+    lock_after: SomeTime | Literal["off"] = "off"
+    """Seconds without a command after which a home with a passphrase is locked."""
+    kdf_memory: KdfMemory | Literal["auto"] = "auto"
+    """Bytes of memory that a try of a passphrase costs; `auto` takes what this machine does in a second."""
 
 
 class Padding(_Section, frozen=True, kw_only=True):

@@ -49,6 +49,11 @@ DEFAULT_TEXT = """\
 # downloads = "off"
 
 [security]
+# Lock a home that has a passphrase when no command has used it for this long ("30min"). "off": only when told to.
+# lock_after = "off"
+# How much memory a try of the passphrase costs whoever guesses it, and each unlock here: from "64MiB" to "2GiB". "auto"
+# is 256 MiB, or as much as this machine does in about a second. It holds for what is set or unlocked from now on.
+# kdf_memory = "auto"
 
 [padding]
 # Hides the length of a message: "buckets" pads to the next of the sizes below, "off" not at all.

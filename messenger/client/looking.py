@@ -14,8 +14,10 @@ _LOOKING = frozenset(
         *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
         *("limits.show", "limits.test", "doctor", "config.show"),
         *("node.status", "node.ready", "node.stay"),
+        *("identity.unlock", "identity.lock"),
     }
 )
+_BREAKS_OFF = frozenset({"inbox.save", "backup.create", "backup.restore"})
 _PRINTED_AS_THEY_COME = frozenset({"inbox.read", "transfers.follow"})
 """When one of these breaks off, part of what it tells was printed already, and would be printed again."""
 
@@ -37,5 +39,5 @@ def is_an_act(method: str, params: dict[str, Any] | None) -> bool:
     Not if it saves bytes, because they go to a file of the command's own, which is gone with the command. Nor if it
     reads a stream: the same signal may have ended the source, so that the stream must break off at once.
     """
-    breaks_off = method == "inbox.save" or "stream" in (params or {})
+    breaks_off = method in _BREAKS_OFF or "stream" in (params or {})
     return not breaks_off and not only_looks(method, params)

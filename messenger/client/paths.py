@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 from pathlib import Path
+from typing import ClassVar
 
 from peerpost.errors import ConfigError, LockedError, NoIdentityError
 from peerpost.system import data_folder, home_folder
@@ -24,6 +25,8 @@ class HomePaths:
     """The files of one home that both the command line and the node use."""
 
     __slots__ = ("home",)
+    RESTORED: ClassVar = "restore.done"
+    """A home that was put back, until the node has moved its files to their places, at the latest when it starts."""
 
     def __init__(self, home: str | os.PathLike[str]) -> None:
         """Take a home folder, which need not exist. Raises ConfigError if its name is not possible."""
@@ -51,7 +54,7 @@ class HomePaths:
         try:
             self.keyfile.stat()
         except (FileNotFoundError, NotADirectoryError):
-            return False
+            return (self.home / self.RESTORED).exists()
         except OSError as error:
             raise LockedError(
                 f"cannot look into the home folder {self.home}: {error.strerror}",

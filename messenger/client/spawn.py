@@ -25,6 +25,7 @@ from peerpost.system import open_private, private_dir, processes
 from .holder import holder_of
 from .logfile import KEPT, LIMIT_BYTES, rotate
 from .paths import HomePaths
+from .secrets import VARIABLE
 
 if TYPE_CHECKING:
     from .connection import NodeConnection
@@ -39,8 +40,10 @@ _POLL_S = 0.03
 _RETRY_S = 0.25
 """Wait before another try while a node that is leaving still holds the home."""
 _TAIL_BYTES = 16 << 10
-_LEFT_BEHIND = frozenset({"TZ"})
-"""Variables that a node does not inherit from the command that starts it: the times of a schedule are the machine's."""
+_LEFT_BEHIND = frozenset({"TZ", VARIABLE})
+"""Variables that a node does not inherit from the command that starts it: the times of a schedule are the machine's
+own, and an environment can be read by every process of this user.
+"""
 
 _BY_EXIT_CODE: dict[int, type[PeerpostError]] = {
     65: errors.BadInputError,

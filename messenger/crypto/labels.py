@@ -28,6 +28,8 @@ DERIVE_CHUNK_KEY: Final = b"peerpost/v1/derive/chunk\0"
 """File key to the key of one chunk."""
 DERIVE_INVITE_MAC: Final = b"peerpost/v1/derive/invite\0"
 """An invitation's secret to the proof of knowing it."""
+SEAL_KEYFILE: Final = b"peerpost/v1/seal/keyfile\0"
+"""The data key of a home, in a slot of its keyfile."""
 
 # -- 16-byte persons
 
@@ -55,6 +57,8 @@ PERSON_LINK: Final = LINK_PERSON
 """A message, for the next one to refer to."""
 PERSON_TICKET: Final = CHECKSUM_PERSON
 """The checksum of a ticket."""
+PERSON_RECOVERY: Final = b"peerpost/v1/reco"
+"""The checksum of a recovery code."""
 
 LABELS: Final = (
     SIGN_STATEMENT,
@@ -63,6 +67,7 @@ LABELS: Final = (
     DERIVE_LEAF_KEY,
     DERIVE_CHUNK_KEY,
     DERIVE_INVITE_MAC,
+    SEAL_KEYFILE,
 )
 PERSONS: Final = (
     PERSON_DERIVE,
@@ -77,4 +82,5 @@ PERSONS: Final = (
     PERSON_CONTACT,
     PERSON_LINK,
     PERSON_TICKET,
+    PERSON_RECOVERY,
 )

@@ -27,6 +27,9 @@ class Clock:
     """Returns seconds that never go back, on which all durations and deadlines are measured."""
     monotonic_ns: Callable[[], int] = time.monotonic_ns
     """Returns the same in nanoseconds, for rates: a loop's own time may be in whole milliseconds."""
+    thread_s: Callable[[], float] = time.thread_time
+    """Returns the time that the processor has spent on this thread: what is measured by it is as long on a busy
+    machine."""
     now_ms: Callable[[], int] = _now_ms
     """Returns the time since 1970 in milliseconds: for display and expiry, never for order (PROTOCOL.md, "Sequenced
     messages")."""

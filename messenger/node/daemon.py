@@ -15,10 +15,11 @@ from peerpost.client import config as configuration
 from peerpost.client.config import Config
 from peerpost.client.logfile import LogFile
 from peerpost.client.paths import HomePaths
+from peerpost.client.secrets import Secrets, take_variable
 from peerpost.errors import PeerpostError
 from peerpost.stdio import OutputError
 from peerpost.store.homelock import HomeLock
-from peerpost.system import private_dir, signals
+from peerpost.system import guard_memory, private_dir, signals
 from peerpost.system.processes import keep_freed_memory, niceness
 from peerpost.wire import address
 
@@ -42,6 +43,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     run.add_argument("--idle-exit", action="store_true", help="leave when idle with an empty queue")
     run.add_argument("--background", action="store_true", help="a command has started it")
     run.add_argument("--json", action="store_true", help="print the ready event on stdout")
+    run.add_argument("--passphrase-fd", type=int, metavar="N", help="read the passphrase there")
     run.add_argument("--log-level")
     run.add_argument("--log-format", choices=["text", "json"])
     return parser.parse_args(argv)
@@ -68,12 +70,14 @@ def main(argv: list[str], node_class: type[Node] = Node) -> int:
     try:
         surroundings.put_right(in_background=arguments.background)
         keep_freed_memory()
+        guard_memory()
         private_dir(arguments.home)
         # Check everything first: a running node must not be made to leave for one that then cannot start.
         config = _prepare(arguments)
+        secret = _passphrase(arguments)
         held = locked_home(arguments.home, takes_over=not arguments.idle_exit)
         with held as lock, _runner() as runner:
-            return runner.run(_serve(arguments, config, node_class, lock, watchdog))
+            return runner.run(_serve(arguments, config, node_class, lock, watchdog, secret))
     except PeerpostError as error:
         _complain(error, as_json=arguments.json)
         return error.exit_code
@@ -81,6 +85,15 @@ def main(argv: list[str], node_class: type[Node] = Node) -> int:
         return 130
     finally:
         watchdog.end()
+
+
+def _passphrase(arguments: argparse.Namespace) -> bytes | None:
+    """Return the passphrase that came along, and close its descriptor. Raises NoInputError, BadInputError."""
+    fd: int | None = arguments.passphrase_fd
+    secret = Secrets(fd=fd, variable=take_variable()).find()
+    if fd is not None:
+        os.close(fd)
+    return secret
 
 
 def _prepare(arguments: argparse.Namespace) -> Config:
@@ -103,6 +116,7 @@ async def _serve(
     node_class: type[Node],
     lock: HomeLock,
     watchdog: Watchdog,
+    secret: bytes | None,
 ) -> int:
     node = node_class(
         arguments.home,
@@ -124,9 +138,9 @@ async def _serve(
         node.stop_soon(signal.Signals(number).name)
 
     # This comes before any thread begins: in a thread that exists already, the signals would not be blocked.
-    take_signals(signals.ending(), stop, watchdog)
+    take_signals(signals.ending(), stop, watchdog, signals.locking(), node.lock_soon)
     watchdog.start(asyncio.get_running_loop())
-    await node.run(on_ready=lambda: _announce(node, as_json=arguments.json))
+    await node.run(lambda: _announce(node, as_json=arguments.json), secret)
     if received:
         code = 128 + received[0]
     return code
@@ -140,6 +154,10 @@ def _announce(node: Node, *, as_json: bool) -> None:
             print(encoded(ready).decode(), flush=True)  # noqa: T201
         except OutputError as error:
             log.warning("nobody hears that the node is ready: %s", error.message)
+    elif ready["state"] == "locked":
+        sys.stderr.write("peerpost: ready, and locked; to unlock it: peerpost identity unlock\n")
+    elif logs.is_discreet():
+        sys.stderr.write("peerpost: ready\n")
     else:
         where = ", ".join(ready["addresses"]) or "nowhere yet"
         sys.stderr.write(f"peerpost: ready as {ready['peer_id']}, listening on {where}\n")

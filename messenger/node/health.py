@@ -15,6 +15,7 @@ from stat import S_ISREG
 from typing import Protocol
 
 from peerpost.errors import AlreadyRunningError
+from peerpost.store import keyfile
 from peerpost.store.db.engine import Store
 from peerpost.store.homelock import HomeLock
 from peerpost.system import is_read_only, no_access, private_dir
@@ -105,12 +106,15 @@ class Health:
         return look if S_ISREG(found.st_mode) else None
 
     def _key_now(self) -> bytes | None:
-        """Return the content of the keyfile; it is read again only if its identity or times have changed."""
+        """Return which data key the keyfile has; it is read again only if its identity or times have changed.
+
+        A change of the passphrase writes another file with the same key.
+        """
         look = self._look_of_key()
         if look is None or look == self._key_looked:
             return None if look is None else self._key
         try:
-            key = self._keyfile.read_bytes()
+            key = keyfile.which_key(self._keyfile.read_bytes())
         except OSError:
             return None
         if key == self._key:

@@ -1,6 +1,7 @@
 """Logging of the node: one handler on the root, text or one JSON object per line, on stderr, whatever file that is.
 
-Bodies, keys and passphrases are never logged; contacts by their local name or id.
+Bodies, keys and passphrases are never logged; contacts by their local name or id. The log that lies in a home with a
+passphrase names nobody: there a line is its template and its numbers, without the words (`keep_discreet`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from . import machine_trace
 from .clock import rfc3339
 from .encoded import encoded
 
-__all__ = ["LINES_PER_MIN", "Bounded", "setup"]
+__all__ = ["LINES_PER_MIN", "Bounded", "is_discreet", "keep_discreet", "setup"]
 
 LINES_PER_MIN = 30
 """Lines with the same cause, that is with the same logger and template."""
@@ -74,8 +75,11 @@ class Bounded(logging.Filter):
         began_s, count = self._causes.get(cause, (record.created, 0))
         if not 0 <= record.created - began_s < 60:
             if count > LINES_PER_MIN:
-                left_out = f" ... and {count - LINES_PER_MIN} more like it before"
-                record.msg, record.args = record.getMessage() + left_out, None
+                # Not yet put together, because a discreet log leaves words out.
+                given = record.args if isinstance(record.args, tuple) else ()
+                template = str(record.msg) if given else record.getMessage().replace("%", "%%")
+                record.msg = f"{template} ... and %d more like it before"
+                record.args = (*given, count - LINES_PER_MIN)
             began_s, count = record.created, 0
         if len(self._causes) >= MOST_CAUSES:
             self._causes.clear()
@@ -86,6 +90,9 @@ class Bounded(logging.Filter):
 class _FileHandler(logging.Handler):
     """Writes lines into the log of a node in the background."""
 
+    discreet = False
+    """Whether words are left out."""
+
     def __init__(self, file: LogFile) -> None:
         super().__init__()
         self._file = file
@@ -93,7 +100,7 @@ class _FileHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line; whatever goes wrong with the log, the caller must not notice."""
         try:
-            self._file.write(self.format(record))
+            self._file.write(self.format(_without_words(record) if self.discreet else record))
         except Exception:  # noqa: BLE001
             self.handleError(record)
 
@@ -103,6 +110,38 @@ def _log_unexpected(
 ) -> None:
     if error is not None and class_ is not SystemExit:
         logging.getLogger(__name__).critical("unexpected", exc_info=(class_, error, trace))
+
+
+def _without_words(record: logging.LogRecord) -> logging.LogRecord:
+    """Return a record that tells what happened and not with whom: words may be names, addresses, ids or paths."""
+    found = logging.makeLogRecord(record.__dict__)
+    if isinstance(record.args, tuple):
+        found.args = tuple(_number_or_dots(value) for value in record.args)
+    elif record.args:
+        found.args = {key: _number_or_dots(value) for key, value in record.args.items()}
+    if record.exc_info:
+        # A traceback ends in the message of the error.
+        class_ = record.exc_info[0]
+        name = "" if class_ is None else f" ({class_.__name__})"
+        found.msg, found.exc_info, found.exc_text = f"{found.msg}{name}", None, None
+    return found
+
+
+def _number_or_dots(value: object) -> object:
+    return value if isinstance(value, (int, float)) or value is None else "..."
+
+
+def keep_discreet(*, discreet: bool) -> None:
+    """Leave words out of the log of a node in the background from now on, or do not."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _FileHandler):
+            handler.discreet = discreet
+
+
+def is_discreet() -> bool:
+    """Return whether words are left out of what this process logs."""
+    handlers = logging.getLogger().handlers
+    return any(isinstance(one, _FileHandler) and one.discreet for one in handlers)
 
 
 def setup(level: str, format_: str, file: LogFile | None = None) -> None:

@@ -11,8 +11,9 @@ from peerpost.crypto.keys import Ed25519KeyPair, X25519KeyPair, peer_id
 from peerpost.errors import RemoteError
 from peerpost.protocol.hello import LocalParty
 from peerpost.store.db.engine import Store
-from peerpost.store.tables import identity
+from peerpost.store.tables import identity, lives
 from peerpost.wire import limits
+from peerpost.wire.life import Run
 from peerpost.wire.statement import (
     KeyStatement,
     Signed,
@@ -34,8 +35,10 @@ OVERTAKE_EVERY_S = 60.0
 class Me:
     """The identity in use."""
 
-    def __init__(self, row: identity.Identity, signed: Signed, clock: Clock) -> None:
+    def __init__(self, row: identity.Identity, signed: Signed, run: Run, clock: Clock) -> None:
         self.row = row
+        self.run = run
+        """This start of the node on this home, by which contacts tell a copy of the home from the home."""
         self.signing = Ed25519KeyPair.from_seed(row.id_seed)
         self.encryption = X25519KeyPair.from_seed(row.ik_seed)
         self.transport = Ed25519KeyPair.from_seed(row.tk_seed)
@@ -127,13 +130,14 @@ class Me:
 
 
 async def load(store: Store, clock: Clock = SYSTEM) -> Me:
-    """Load the identity; sign its first key statement if there is none."""
+    """Load the identity and begin a run of it; sign its first key statement if there is none."""
     row = await store.read(identity.load)
     signed = row.statement
     if signed is None:
         signed = _sign(row, seq=1, prev=bytes(32), addresses=(), now_ms=clock.now_ms())
         await store.write(identity.save_statement, signed)
-    return Me(row, signed, clock)
+    # It is on the disk before anybody is told of it: every copy that is made from now on has it.
+    return Me(row, signed, await store.write(lives.begin, clock.now_ms()), clock)
 
 
 def _sign(

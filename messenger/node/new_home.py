@@ -6,10 +6,13 @@ opens nothing of value, and both are removed, at once or at the next start.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from peerpost.client.paths import HomePaths
+from peerpost.crypto.passphrase import Cost
 from peerpost.errors import ExistsError
 from peerpost.node.contact.addresses import free_port
 from peerpost.store import disk, keyfile
@@ -18,13 +21,27 @@ from peerpost.store.tables import identity
 
 from .clock import Clock
 
-__all__ = ["discard_half_made", "make"]
+__all__ = ["ChosenSecrets", "discard_half_made", "make"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenSecrets:
+    """What a new home can be opened with; with neither, its keyfile holds the key in clear."""
+
+    passphrase: bytes | None = None
+    recovery: bytes | None = None
+    """The bytes of a recovery code."""
 
 
 async def make(
-    home: Path, name: str, open_store: Callable[[Path, bytes], Awaitable[Store]], clock: Clock
-) -> None:
-    """Make the identity of an empty home.
+    home: Path,
+    name: str,
+    open_store: Callable[[Path, bytes], Awaitable[Store]],
+    chosen: ChosenSecrets,
+    cost: Callable[[], Cost],
+    clock: Clock,
+) -> bytes:
+    """Make the identity of an empty home, and return its key. `cost` measures what a try of a passphrase costs.
 
     Raises ExistsError if there is one, NoIdentityError if its keyfile is gone, StorageError.
     """
@@ -41,7 +58,8 @@ async def make(
         with disk.errors("cannot make the store"):
             half.touch(0o600)
             disk.sync_folder(home)
-        store = await open_store(half, keyfile.create(home))
+        key = await _keyfile_for(home, chosen, cost)
+        store = await open_store(half, key)
         try:
             await store.write(identity.create, name, free_port(), clock.now_ms())
         finally:
@@ -51,6 +69,26 @@ async def make(
             disk.sync_folder(home)
     except BaseException:
         discard_half_made(home)
+        raise
+    return key
+
+
+async def _keyfile_for(home: Path, chosen: ChosenSecrets, cost: Callable[[], Cost]) -> bytes:
+    """Write the keyfile and return its key; with a passphrase this takes a second or a few."""
+
+    def make_it() -> bytes:
+        if chosen.passphrase is None:
+            return keyfile.create(home)
+        return keyfile.create(
+            home, passphrase=chosen.passphrase, recovery=chosen.recovery, cost=cost()
+        )
+
+    making = asyncio.get_running_loop().run_in_executor(None, make_it)
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        # The thread goes on. What it writes must be there before it is discarded.
+        await asyncio.wait([making])
         raise
 
 

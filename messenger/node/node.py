@@ -1,7 +1,7 @@
 """The node: serves the control socket of a home, has the home open, and leaves when it should.
 
-A home without an identity is served too, but only `identity.new`, `node.status`, `node.stop` and `doctor`: the
-command line is always a client, even for the first command.
+A home without an identity, or one that is locked, is served too, but only by those methods that need no open home
+(`HOST_METHODS`): the command line is always a client, even for the first command.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +25,27 @@ from peerpost.errors import (
 from peerpost.node.control.methods import HOST_METHODS, METHODS
 from peerpost.node.control.server import DRAIN_S, ControlServer
 from peerpost.node.files.transfers import Transfers
+from peerpost.store.db.rekey import OnProgress
+from peerpost.store.files.backup import Manifest
 from peerpost.store.homelock import HomeLock
 from peerpost.system.processes import niceness
 
 from . import surroundings
 from .causes import cause_of
-from .clock import SYSTEM
+from .clock import SYSTEM, rfc3339
 from .home import Home, Opened
-from .tasks import Tasks
+from .new_home import ChosenSecrets
+from .tasks import EndsNode, Tasks
 
 __all__ = ["Node"]
 
 log = logging.getLogger(__name__)
 
 IDLE_CHECK_S = 1.0
+USES = frozenset({*METHODS, *(name for name in HOST_METHODS if name.startswith("identity."))})
+"""Methods that use the home: while one runs, and for some time afterwards, it does not lock itself."""
+LOCK_DRAIN_S = 0.5
+"""How long running requests may still take when the home is locked."""
 HAND_OVER_DRAIN_S = 0.5
 """How long running requests may still take when another node takes over; it should have the home within two seconds."""
 
@@ -80,34 +87,105 @@ class Node:
             listen=listen or (),
             transfers_class=self.transfers_class,
             on_lost=self._fail,
+            end_requests=self._end_requests,
         )
+        self._asked_s = self._clock.monotonic_s()
+        """When something of the open home was last asked for."""
         self._tasks = Tasks()
         self._failure: BaseException | None = None
 
     # -- the home
 
     def opened(self) -> Opened:
-        """Return the open home. Raises NoIdentityError while there is no identity."""
+        """Return the open home. Raises NoIdentityError while there is no identity, LockedError while it is locked."""
         return self._home.opened()
+
+    @property
+    def locked(self) -> bool:
+        """Whether the home has an identity, and its key is not here."""
+        return self._home.locked
+
+    @property
+    def protected(self) -> bool:
+        """Whether the home has a passphrase."""
+        return self._home.protected
 
     async def settled(self) -> None:
         """Wait, for a limited time, until it listens or has said why not. Without an identity, return at once."""
         await self._home.settled()
 
-    async def create_identity(self, name: str) -> None:
+    async def create_identity(self, name: str, chosen: ChosenSecrets | None = None) -> None:
         """Make the identity of an empty home and go online: it listens, or has said why not. Raises ExistsError."""
-        await self._home.create_identity(name)
+        await self._home.create_identity(name, chosen)
+
+    def restoring(
+        self, source_fd: int, secret: bytes
+    ) -> AsyncGenerator[tuple[int, int] | Manifest, None]:
+        """Put an empty home back from a backup. Yield (bytes done, of how many), and at last what was put back."""
+        return self._home.restoring(source_fd, secret)
+
+    async def delete_identity(self) -> None:
+        """Make the keyfile unreadable, and delete what is in the home. Raises NoIdentityError, StorageError."""
+        await self._home.delete_identity()
+
+    async def unlock(self, secrets: Sequence[bytes]) -> None:
+        """Open a locked home by one of these, and go online. Raises LockedError, StorageError."""
+        await self._home.unlock(secrets)
+
+    async def lock(self, why: str) -> None:
+        """Close the home and forget its key; the node stays. Raises UsageError if it has no passphrase."""
+        await self._home.lock(why)
+
+    async def change_secrets(self, secrets: Sequence[bytes], chosen: ChosenSecrets) -> None:
+        """Give it another passphrase, by one of the secrets that it has. Raises LockedError, UsageError."""
+        await self._home.change_secrets(secrets, chosen)
+
+    async def keep_in_keyring(self, secrets: Sequence[bytes], kept: bytes | None) -> None:
+        """Let a secret of the keyring open it too, or none any more. Raises LockedError, UsageError."""
+        await self._home.keep_in_keyring(secrets, kept)
+
+    async def rekey(
+        self, secrets: Sequence[bytes], chosen: ChosenSecrets, on_progress: OnProgress
+    ) -> None:
+        """Encrypt the store anew, for a first passphrase or, with nothing chosen, for none.
+
+        Raises LockedError, UsageError, StorageError.
+        """
+        await self._home.rekey(secrets, chosen, on_progress)
+
+    def lock_soon(self, why: str) -> None:
+        """Begin to lock the home, if it has a passphrase and is open."""
+        if self._home.open_now is None:
+            return
+        if not self.protected:
+            log.warning("not locked (%s): the home has no passphrase", why)
+            return
+        self._tasks.spawn(self._home.lock(why), name="lock", on_failure=EndsNode(self._fail))
+
+    async def _end_requests(self) -> None:
+        """End what works with the open home: a command that waits or follows is told that it was locked."""
+        error = UnavailableError(
+            "the home was locked before this was answered",
+            hint="what was queued stays queued; look whether it was done once it is unlocked:"
+            " peerpost identity unlock",
+        )
+        await self._control.end_requests(METHODS, error, LOCK_DRAIN_S)
 
     # -- life
 
-    async def run(self, on_ready: Callable[[], None]) -> None:
-        """Serve until `stop_soon`. Raises PeerpostError if the home cannot be opened, or a failure ends the node."""
+    async def run(self, on_ready: Callable[[], None], secret: bytes | None = None) -> None:
+        """Serve until `stop_soon`; a home with a passphrase stays locked without the `secret`.
+
+        Raises PeerpostError if the home cannot be opened, or a failure ends the node.
+        """
         try:
-            await self._home.open()
+            await self._home.open(secret)
             await self._control.start()
             await self._home.go_online()
             on_ready()
             self._keep("watch-idle", self._watch_idle)
+            if self.config.security.lock_after != "off":
+                self._keep("lock-when-idle", self._lock_when_idle)
             await self._stopping.wait()
         finally:
             await self._close()
@@ -173,9 +251,20 @@ class Node:
             elif self._clock.monotonic_s() - busy_s >= limit_s:
                 self.stop_soon("idle, and nothing is queued")
 
+    async def _lock_when_idle(self) -> None:
+        after_s = float(self.config.security.lock_after)
+        while True:
+            await asyncio.sleep(min(IDLE_CHECK_S, after_s))
+            if self._control.runs(USES):
+                self._asked_s = self._clock.monotonic_s()
+            elif self._clock.monotonic_s() - self._asked_s >= after_s and self.protected:
+                self.lock_soon("nothing was asked for")
+
     # -- control socket
 
     def _handle(self, request: Request) -> Awaitable[Answer]:
+        if request.method in USES:
+            self._asked_s = self._clock.monotonic_s()
         if (of_host := HOST_METHODS.get(request.method)) is not None:
             return of_host(self, request)
         if (of_home := METHODS.get(request.method)) is not None:
@@ -187,6 +276,7 @@ class Node:
         status = self.status()
         return {
             "event": "ready",
+            "state": status["state"],
             "peer_id": status["peer_id"],
             "addresses": status["addresses"],
             "control": str(self._control.path),
@@ -197,11 +287,12 @@ class Node:
         """Describe the node for `node status`."""
         home = self._home
         opened = home.open_now
-        peers = opened.network.peers.values() if opened else ()
+        peers = tuple(opened.network.peers.values()) if opened else ()
         unreachable = opened.network.unreachable if opened else None
         listen_errors = "; ".join(home.listen_errors.values())
         return {
-            "state": "no identity" if opened is None else "running",
+            "state": _state(home),
+            "protected": home.protected,
             "pid": os.getpid(),
             "stays": self.stays,
             "version": __version__,
@@ -213,9 +304,25 @@ class Node:
             "contacts": len(peers),
             "error": home.network_error or unreachable or listen_errors or None,
             "not_listening": dict(home.listen_errors),
+            "copies": [
+                {"contact": peer.contact.name, "side": side, "noticed": rfc3339(at_ms)}
+                for peer in peers
+                for side, at_ms in peer.copied.items()
+            ],
+            "older_keyfile": home.older_keyfile,
             "unwell": dict(home.unwell),
             "failing": home.duties.failing(),
             "stalls": self._stalls(),
             "niceness": niceness(),
             "held_back": surroundings.held_back(),
         }
+
+
+def _state(home: Home) -> str:
+    if home.encrypting:
+        return "encrypting"
+    if home.locking:
+        return "locking"
+    if home.locked:
+        return "locked"
+    return "no identity" if home.open_now is None else "running"

@@ -7,9 +7,7 @@ blocked signals and a umask that takes rights from the owner; what it cannot cor
 
 from __future__ import annotations
 
-import os
-
-from peerpost.system import processes, signals
+from peerpost.system import close_new_files, processes, signals
 
 __all__ = ["held_back", "put_right"]
 
@@ -25,13 +23,13 @@ _LIMITS = {
 
 
 def put_right(*, in_background: bool) -> None:
-    """Make the umask take nothing from the owner, and, in the background, lift soft limits and unblock signals.
+    """Make new files the owner's alone, and, in the background, lift soft limits and unblock signals.
 
-    What the umask takes from others stays, because it applies to the files that the node makes for the user.
+    The umask of the user applies to what the node writes for the user outside the home (`system.allow_as_user`).
 
     In the foreground limits stay: a service manager has set them for this node.
     """
-    os.umask(os.umask(0o077) & 0o077)
+    close_new_files()
     if in_background:
         signals.unblock()
         processes.lift_limits(_LIMITS)

@@ -146,17 +146,26 @@ class Watchdog:
 
 
 def take_signals(
-    numbers: Iterable[int], on_signal: Callable[[int], object], watchdog: Watchdog
+    numbers: Iterable[int],
+    on_signal: Callable[[int], object],
+    watchdog: Watchdog,
+    locking: Iterable[int] = (),
+    on_locking: Callable[[str], object] = lambda _: None,
 ) -> None:
     """Call `on_signal` on the watched loop for the first of these signals that comes.
+
+    `on_locking` is called there, with the name of the signal, for each of `locking` that comes before.
 
     Call this before any other thread runs, because that thread would get the signals. The process ends if there is no
     loop yet, or the loop does not turn.
     """
-    next_signal = signals.awaited(numbers)
+    lasting = set(locking)
+    next_signal = signals.awaited({*numbers, *lasting})
 
     def serve() -> None:
-        number = next_signal()
+        while (number := next_signal()) in lasting:
+            name = signal.Signals(number).name
+            watchdog.do(lambda: on_locking(name))  # noqa: B023 - it is the same for all of them
         if watchdog.do(lambda: on_signal(number)) is None:
             os._exit(128 + number)
         watchdog.see_to_end(number)

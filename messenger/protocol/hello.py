@@ -33,6 +33,7 @@ from peerpost.crypto.keys import X25519KeyPair
 from peerpost.errors import ProtocolError, UntrustedError
 from peerpost.wire import hello as wire
 from peerpost.wire import history, limits
+from peerpost.wire.life import LIFE, encode_life
 from peerpost.wire.statement import FLAG_REVOKED, KeyStatement, Signed
 
 from .parties import (
@@ -318,9 +319,12 @@ class Hello:
         if have is None:
             have = self._policy.have(peer_id) if peer_id is not None else ()
         tops = self._policy.tops(peer_id) if peer_id is not None else None
+        life = self._policy.life(peer_id) if peer_id is not None else None
         ext = dict(self._ext)
         if tops is not None:
             ext[history.TOPS] = history.encode_tops(tops[: limits.MAX_HAVE])
+        if life is not None:
+            ext[LIFE] = encode_life(life)
         return wire.Proof(
             statement=self._me.statement.body,
             statement_sig=self._me.statement.sig,

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from peerpost.crypto.keys import Ed25519KeyPair
 from peerpost.errors import ProtocolError, RefusedError, RemoteError, UntrustedError
 from peerpost.wire.hello import Refusal, RefusalCode
+from peerpost.wire.life import Life
 from peerpost.wire.statement import KeyStatement, Signed
 
 __all__ = [
@@ -148,6 +149,10 @@ class HelloPolicy:
 
     def tops(self, id_public: bytes) -> Sequence[tuple[int, bytes]] | None:  # noqa: ARG002
         """Return the highest number held of each lane in `have`, with its link; None if that was not looked up."""
+        return None
+
+    def life(self, id_public: bytes) -> Life | None:  # noqa: ARG002
+        """Return our run, and the last run of its home that we know; None if that was not looked up."""
         return None
 
 

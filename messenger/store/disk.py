@@ -22,8 +22,10 @@ __all__ = [
     "is_gone",
     "open_direct",
     "open_source",
+    "overwrite",
     "read_at",
     "read_cached",
+    "shred",
     "sync_data",
     "sync_folder",
     "write_at",
@@ -38,6 +40,7 @@ _GONE: Final = frozenset(
     }
 )
 """The errors that say that a file is not there, is something else, or that we may not read it."""
+_SHRED_BYTES: Final = 1 << 20
 _WRITEV_MAX: Final = 512
 """Buffers per call; the system takes 1,024."""
 
@@ -135,3 +138,33 @@ def sync_data(fd: int) -> None:
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a power cut."""
     system.fsync_dir(folder)
+
+
+def overwrite(path: Path) -> None:
+    """Fill a file with random bytes where it lies, and flush it. Raises OSError.
+
+    On a file system that writes elsewhere (btrfs, ZFS, APFS, most of flash), and in a snapshot, the old bytes stay.
+    """
+    fd = system.open_private(path, os.O_WRONLY)
+    try:
+        size_bytes = os.fstat(fd).st_size
+        for offset in range(0, size_bytes, _SHRED_BYTES):
+            noise = memoryview(os.urandom(min(_SHRED_BYTES, size_bytes - offset)))
+            write_at(fd, [noise], offset)
+        sync_data(fd)
+    finally:
+        os.close(fd)
+
+
+def shred(path: Path) -> None:
+    """Overwrite a file where it lies and delete it; nothing if it is not there. Raises OSError.
+
+    If the file has another name too, that may be the one in use, or somebody's backup: then only this name is deleted.
+    """
+    try:
+        if path.lstat().st_nlink == 1:
+            overwrite(path)
+    except FileNotFoundError:
+        return
+    path.unlink(missing_ok=True)
+    sync_folder(path.parent)

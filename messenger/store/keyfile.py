@@ -1,40 +1,90 @@
-"""The keyfile: what opens the store. One line of JSON, a slot for each way to the data key.
+"""The keyfile: what opens the store. It has a slot for each way to the one data key.
 
-    {"fmt": "peerpost-keyfile", "v": 1, "id": "...", "generation": 1,
-     "slots": [{"type": "none", "key": "..."}], "sum": "..."}
+A slot of type `none` holds the key in clear: the home is as safe as its disk. Slots of type `passphrase`, `recovery`
+and `keyring` hold it sealed under a secret. The secrets can change without the data key; a home whose key lay in clear
+gets another key instead, and its store is encrypted anew (`peerpost.store.db.rekey`).
 
-A slot of type `none` holds the key in clear: the home is as safe as its disk, which `identity show`
-says. Slots of other types (passphrase, recovery code, keyring) are kept as they are by a version
-that does not know them. `sum` is a checksum: it tells a damaged file from a wrong passphrase and
-protects against nothing else.
+Every change is written to a draft, flushed and renamed, and counts up the generation. The keyfile before the last
+change stays as `keyfile.bak` until the new one has opened.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from peerpost import system
+from peerpost.crypto.passphrase import DEFAULT, FLOOR, KEY_BYTES, SALT_BYTES, Cost
+from peerpost.crypto.slot import KINDS, NONCE_BYTES, Slot
 from peerpost.errors import (
     BadInputError,
     ExistsError,
     LockedError,
-    NoIdentityError,
-    StorageError,
+    ShortMemoryError,
+    UsageError,
+    WrongPassphraseError,
 )
 
 from . import disk
+from . import keyfile_form as form
 
-__all__ = ["KEYFILE", "create", "exists", "unlock"]
+__all__ = [
+    "BACKUP",
+    "KEYFILE",
+    "Description",
+    "NextKeyfile",
+    "commit",
+    "create",
+    "describe",
+    "discard",
+    "draft",
+    "exists",
+    "is_protected",
+    "replace_slots",
+    "store_tag",
+    "tidy",
+    "unlock",
+    "which_key",
+]
 
-KEYFILE = "keyfile"
-FORMAT = "peerpost-keyfile"
-MAX_BYTES = 4096
-MAX_SLOTS = 8
-_DAMAGED_HINT = "restore it from a backup: without it the store cannot be opened"
+KEYFILE: Final = "keyfile"
+BACKUP: Final = "keyfile.bak"
+ID_BYTES: Final = 8
+RAISE_S: Final = 2.0
+"""A cost is raised at an unlock only if trying takes no longer than this afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a keyfile says without a secret."""
+
+    kinds: tuple[str, ...]
+    """The types of its slots, with those that are not known; `none` is a key in clear."""
+    cost: Cost | None
+    """What a try of the passphrase costs; None without one."""
+    generation: int
+    """How many times it was written."""
+
+    @property
+    def protected(self) -> bool:
+        """Whether a secret is needed."""
+        return "none" not in self.kinds
+
+
+@dataclass(frozen=True, slots=True)
+class NextKeyfile:
+    """A keyfile with another data key, which is not in force yet."""
+
+    key: bytes
+    store: str
+    """The tag of the store that the key is for."""
+    content: dict[str, Any]
 
 
 def exists(home: Path) -> bool:
@@ -42,103 +92,270 @@ def exists(home: Path) -> bool:
     return (home / KEYFILE).exists() or (home / KEYFILE).is_symlink()
 
 
-def create(home: Path) -> bytes:
-    """Make a keyfile with a fresh data key in clear; return the key.
+def create(
+    home: Path,
+    *,
+    passphrase: bytes | None = None,
+    recovery: bytes | None = None,
+    cost: Cost | None = None,
+) -> bytes:
+    """Make a keyfile with a fresh data key, in clear if there is no passphrase; return the key.
 
-    Raises ExistsError; StorageError if it cannot be written, with nothing left behind.
+    Raises ExistsError, ShortMemoryError, or StorageError if it cannot be written, with nothing left behind.
     """
     if exists(home):
         raise ExistsError("this home has a keyfile already")
-    key = os.urandom(32)
-    content = {
-        "fmt": FORMAT,
-        "v": 1,
-        "id": os.urandom(8).hex(),
-        "generation": 1,
-        "slots": [{"type": "none", "key": key.hex()}],
-    }
-    _write(home / KEYFILE, content)
+    key, new_id = os.urandom(KEY_BYTES), os.urandom(ID_BYTES)
+    slots = _new_slots(new_id, key, passphrase, recovery, cost)
+    _write(home / KEYFILE, form.content_of(new_id, 1, slots, None))
     return key
 
 
 def discard(home: Path) -> None:
-    """Remove the keyfile of a home whose identity could not be made; its store cannot be opened then."""
+    """Overwrite and remove the keyfile; its store cannot be opened then. Raises StorageError."""
     with disk.errors("cannot remove the keyfile"):
-        (home / KEYFILE).unlink(missing_ok=True)
+        for path in (*_drafts(home), home / BACKUP, home / KEYFILE):
+            disk.shred(path)
 
 
-def unlock(home: Path) -> bytes:
-    """Return the data key of a home whose keyfile holds it in clear.
+def unlock(home: Path, secret: bytes | None = None, *, cost: Cost | None = None) -> bytes:
+    """Return the data key, with the secret of any slot, which an unprotected home does not need.
 
-    Raises NoIdentityError if there is none, LockedError if it is protected or too open to
-    others, BadInputError if it is damaged, StorageError if it cannot be read.
+    The keyfile before the last change is removed then. If `cost` is given and the slot has a lower one, it is raised as
+    far as that takes no more than `RAISE_S`. If nothing opens, no byte is changed.
+
+    Raises NoIdentityError; LockedError if a secret is needed, or others may read the file; WrongPassphraseError;
+    BadInputError if it is damaged; ShortMemoryError; StorageError.
     """
-    content = _read(home / KEYFILE)
-    for slot in content["slots"]:
-        if slot.get("type") == "none":
-            return _key(slot)
-    raise LockedError(
-        "the home is protected by a passphrase",
-        hint="this version cannot unlock it: update Peerpost",
-    )
-
-
-def _key(slot: dict[str, Any]) -> bytes:
-    try:
-        key = bytes.fromhex(slot["key"])
-    except (KeyError, TypeError, ValueError):
-        raise _damaged() from None
-    if len(key) != 32:
-        raise _damaged()
+    content = form.read(home / KEYFILE)
+    key = form.clear_key(content)
+    if key is None:
+        begun_s = time.thread_time()
+        key, slot = _open(content, secret)
+        if cost is not None and secret is not None and slot.kind == "passphrase":
+            _raise_cost(home, content, slot, secret, key, cost, time.thread_time() - begun_s)
+    with suppress(OSError):  # A folder that may only be read is no reason to stay locked.
+        disk.shred(home / BACKUP)
     return key
 
 
-def _sum(content: dict[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+def is_protected(home: Path) -> bool:
+    """Return whether a secret is needed. Raises what `describe` raises."""
+    return describe(home).protected
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
-    data = json.dumps({**content, "sum": _sum(content)}).encode() + b"\n"
-    with disk.errors("cannot write the keyfile"):
-        system.write_file_durably(path, data)
+def describe(home: Path) -> Description:
+    """Return what the keyfile says without a secret. Raises as `unlock` does of a file that cannot be read."""
+    content = form.read(home / KEYFILE)
+    costs = [slot.cost for slot in form.slots_of(content) if slot.kind == "passphrase"]
+    kinds = tuple(str(slot.get("type")) for slot in content["slots"])
+    return Description(kinds, min(costs, key=_work, default=None), content["generation"])
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        system.check_private_file(path)
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise NoIdentityError(
-            "this home has no identity yet", hint="make one: peerpost identity new"
-        ) from None
-    except OSError as error:
-        raise StorageError(f"cannot read the keyfile: {error.strerror or error}") from error
-    if len(data) > MAX_BYTES:
-        raise _damaged()
-    try:
-        content = json.loads(data, object_pairs_hook=_no_duplicates)
-    except (ValueError, RecursionError):
-        raise _damaged() from None
-    if not isinstance(content, dict) or content.pop("sum", None) != _sum(content):
-        raise _damaged()
-    if content.get("fmt") != FORMAT or content.get("v") != 1:
-        raise BadInputError("the keyfile is of another version", hint="update Peerpost")
-    slots = content.get("slots")
-    if not isinstance(slots, list) or not 0 < len(slots) <= MAX_SLOTS:
-        raise _damaged()
-    if not all(isinstance(slot, dict) for slot in slots):
-        raise _damaged()
-    return content
+def replace_slots(
+    home: Path,
+    secret: bytes,
+    secrets: Mapping[str, bytes | None],
+    *,
+    cost: Cost | None = None,
+) -> bytes:
+    """Give a protected home other secrets, by kind, None for no slot of that kind; return the data key, which stays.
+
+    Slots of other kinds are kept. Raises what `unlock` raises, and UsageError if no passphrase would be left, or the
+    home is not protected.
+    """
+    content = form.read(home / KEYFILE)
+    if form.clear_key(content) is not None:
+        raise UsageError(
+            "this home has no passphrase", hint="set one: peerpost identity passphrase set"
+        )
+    key, _ = _open(content, secret)
+    here = form.keyfile_id(content)
+    slots = [slot for slot in content["slots"] if slot.get("type") not in secrets]
+    for kind, other in secrets.items():
+        if other is not None:
+            slots.append(_sealed(kind, other, key, here, cost))
+    if not any(slot.get("type") == "passphrase" for slot in slots):
+        raise UsageError("a protected home keeps a passphrase")
+    _rewrite(home, content, slots)
+    return key
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key twice")
+# -- another data key
+
+
+def draft(
+    home: Path,
+    *,
+    passphrase: bytes | None = None,
+    recovery: bytes | None = None,
+    cost: Cost | None = None,
+) -> NextKeyfile:
+    """Return a keyfile with a fresh data key to take the place of the one of this home. Nothing is written."""
+    before = form.read(home / KEYFILE)
+    here = form.keyfile_id(before)
+    key, store = os.urandom(KEY_BYTES), os.urandom(ID_BYTES).hex()
+    slots = _new_slots(here, key, passphrase, recovery, cost)
+    return NextKeyfile(key, store, form.content_of(here, before["generation"] + 1, slots, store))
+
+
+def commit(home: Path, made: NextKeyfile) -> None:
+    """Put a draft in force: from now on its key, and the store of its tag, are those of the home. Raises StorageError.
+
+    The keyfile before, which opens nothing any more, lies in `keyfile.bak` until `tidy`.
+    """
+    _keep_before(home)
+    _write(home / KEYFILE, made.content)
+
+
+def store_tag(home: Path) -> str | None:
+    """Return the tag of the store that was last encrypted anew, None if none was. Raises as `unlock` does."""
+    found: str | None = form.read(home / KEYFILE).get("store")
     return found
 
 
-def _damaged() -> BadInputError:
-    return BadInputError("the keyfile is damaged", hint=_DAMAGED_HINT)
+def which_key(data: bytes) -> bytes:
+    """Return what is the same for two keyfiles with the same data key; of one that is damaged, what it is itself."""
+    try:
+        content = form.parse(data, Path(KEYFILE))
+    except BadInputError:
+        return data
+    return repr((content.get("id"), content.get("store"))).encode()
+
+
+def tidy(home: Path) -> None:
+    """Overwrite and remove what an interrupted change has left: drafts, and the keyfile of an earlier data key.
+
+    The caller holds the lock of the home. Raises StorageError, and as `unlock` does of a file that cannot be read.
+    """
+    in_force = store_tag(home)
+    backup = home / BACKUP
+    with disk.errors("cannot remove what is left of an old keyfile"):
+        for path in _drafts(home):
+            disk.shred(path)
+        if backup.exists():
+            try:
+                before = form.read(backup).get("store")
+            except BadInputError:
+                return  # Damaged: it is no key, and `unlock` removes it.
+            if before != in_force:
+                disk.shred(backup)
+
+
+# -- inside
+
+
+def _open(content: dict[str, Any], secret: bytes | None) -> tuple[bytes, Slot]:
+    # All of them are checked before the first is tried: a damaged file is damaged whatever the passphrase is.
+    slots, here = form.slots_of(content), form.keyfile_id(content)
+    if not slots:
+        raise LockedError(
+            "the home is protected in a way that this version does not know", hint="update Peerpost"
+        )
+    if secret is None:
+        raise LockedError(
+            "the home is locked: it is protected by a passphrase",
+            hint="unlock it: peerpost identity unlock",
+        )
+    for slot in slots:
+        _require_memory(slot.cost.memory_kib)
+        key = slot.open(secret, here)
+        if key is not None:
+            return key, slot
+    raise WrongPassphraseError("the passphrase is wrong", hint="nothing was changed; try again")
+
+
+def _require_memory(memory_kib: int) -> None:
+    """Raise ShortMemoryError where taking so much would have the system end some process, and perhaps this one."""
+    free_bytes = system.free_memory_bytes()
+    if free_bytes is not None and free_bytes < memory_kib << 10:
+        raise ShortMemoryError(
+            f"the passphrase needs {memory_kib >> 10} MiB of memory, and {free_bytes >> 20} MiB are free"
+        )
+
+
+def _raise_cost(
+    home: Path,
+    content: dict[str, Any],
+    slot: Slot,
+    secret: bytes,
+    key: bytes,
+    cost: Cost,
+    took_s: float,
+) -> None:
+    """Seal a slot anew that has a lower cost than it should have; if that fails, it stays as it is."""
+    raised = Cost(
+        max(cost.memory_kib, slot.cost.memory_kib),
+        max(cost.passes, slot.cost.passes),
+        slot.cost.lanes,
+    )
+    free_bytes = system.free_memory_bytes()
+    if raised == slot.cost or took_s * _work(raised) / _work(slot.cost) > RAISE_S:
+        return
+    if free_bytes is not None and free_bytes < raised.memory_kib << 12:
+        return
+    here = form.keyfile_id(content)
+    old = slot.as_mapping()
+    slots = [
+        _sealed(slot.kind, secret, key, here, raised) if given == old else given
+        for given in content["slots"]
+    ]
+    _rewrite(home, content, slots)
+
+
+def _work(cost: Cost) -> int:
+    return cost.work_kib
+
+
+def _new_slots(
+    here: bytes, key: bytes, passphrase: bytes | None, recovery: bytes | None, cost: Cost | None
+) -> list[dict[str, Any]]:
+    if passphrase is None:
+        return [{"type": "none", "key": key.hex()}]
+    slots = [_sealed("passphrase", passphrase, key, here, cost)]
+    if recovery is not None:
+        slots.append(_sealed("recovery", recovery, key, here, None))
+    return slots
+
+
+def _sealed(kind: str, secret: bytes, key: bytes, here: bytes, cost: Cost | None) -> dict[str, Any]:
+    if kind not in KINDS:
+        raise ValueError(f"no kind of slot: {kind!r}")
+    if kind != "passphrase":
+        cost = FLOOR  # Such a secret was drawn at random, so that nobody can guess it at any cost.
+    cost = cost or DEFAULT
+    _require_memory(cost.memory_kib)
+    salt, nonce = os.urandom(SALT_BYTES), os.urandom(NONCE_BYTES)
+    return Slot.seal(kind, secret, key, here, cost=cost, salt=salt, nonce=nonce).as_mapping()
+
+
+def _rewrite(home: Path, before: dict[str, Any], slots: list[dict[str, Any]]) -> None:
+    """Write the keyfile with other slots; the one before, which was read and opened, is kept."""
+    if len(slots) > form.MAX_SLOTS:
+        raise UsageError(f"a keyfile has at most {form.MAX_SLOTS} slots")
+    _keep_before(home)
+    _write(home / KEYFILE, {**before, "generation": before["generation"] + 1, "slots": slots})
+
+
+def _keep_before(home: Path) -> None:
+    """Give the keyfile that is in force a second name: overwritten under that name later, its bytes are gone."""
+    backup = home / BACKUP
+    with disk.errors("cannot keep the keyfile before the change"):
+        disk.shred(backup)
+        try:
+            os.link(home / KEYFILE, backup)
+        except OSError:
+            # A file system without hard links: then there is a copy, and the old bytes stay until they are reused.
+            shutil.copyfile(home / KEYFILE, backup)
+            backup.chmod(0o600)
+        disk.sync_folder(home)
+
+
+def _drafts(home: Path) -> list[Path]:
+    """Return the drafts of a keyfile that `write_file_durably` may have left."""
+    return list(home.glob(f".{KEYFILE}.*"))
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    with disk.errors("cannot write the keyfile"):
+        system.write_file_durably(path, form.serialize(content))

@@ -33,10 +33,13 @@ from .files import (
     write_file_durably,
 )
 from .locks import is_locked, try_lock
+from .memory import free_memory_bytes, guard_memory
 from .rights import (
+    allow_as_user,
     check_access,
     check_owner,
     check_private_file,
+    close_new_files,
     data_folder,
     home_folder,
     is_mine,
@@ -60,15 +63,19 @@ __all__ = [
     "PLATFORM",
     "Ready",
     "allocate",
+    "allow_as_user",
     "appends",
     "check_access",
     "check_owner",
     "check_private_file",
+    "close_new_files",
     "data_folder",
     "fdatasync",
     "forget_cached",
+    "free_memory_bytes",
     "fsync",
     "fsync_dir",
+    "guard_memory",
     "home_folder",
     "is_locked",
     "is_mine",

@@ -15,9 +15,11 @@ from peerpost.errors import CannotCreateError, LockedError
 from .files import is_read_only
 
 __all__ = [
+    "allow_as_user",
     "check_access",
     "check_owner",
     "check_private_file",
+    "close_new_files",
     "data_folder",
     "home_folder",
     "is_mine",
@@ -27,6 +29,8 @@ __all__ = [
 ]
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_users_mask: int | None = None
+"""The umask of whoever started this process, since `close_new_files`."""
 
 
 def user_id() -> int:
@@ -171,3 +175,17 @@ def check_private_file(path: Path) -> None:
         raise LockedError(f"{path} belongs to another user")
     if status.st_mode & _OTHERS:
         raise LockedError(f"others may read {path}", hint=f"close it with: chmod 600 {path}")
+
+
+def close_new_files() -> None:
+    """From now on, close every file that this process makes to others, whoever makes it: SQLite does so itself."""
+    global _users_mask  # noqa: PLW0603 - the umask is the process's, and cannot be read without setting it
+    before = os.umask(0o077)
+    if _users_mask is None:
+        _users_mask = before & 0o077
+
+
+def allow_as_user(fd: int, mode: int) -> None:
+    """Give a file that is the user's own the rights that any program would: `mode`, less the umask of the user."""
+    if sys.platform != "win32" and _users_mask is not None:
+        os.fchmod(fd, mode & ~_users_mask)

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable
 
-__all__ = ["awaited", "ending", "unblock"]
+__all__ = ["awaited", "ending", "locking", "unblock"]
 
 
 def ending() -> list[int]:
@@ -20,6 +20,13 @@ def ending() -> list[int]:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
     return numbers
+
+
+def locking() -> list[int]:
+    """Return the signals that tell this process to lock its home; Windows has none."""
+    if sys.platform == "win32":
+        return []
+    return [signal.SIGUSR1]
 
 
 def unblock() -> None:

@@ -44,13 +44,66 @@ def test_identity_new_asks_on_a_terminal(
     node: FakeNode, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node.answers["identity.new"] = {"id": "ab", "name": "alice"}
+    (node.home / "keyfile").unlink()
     monkeypatch.setattr("peerpost.cli.terminal.Terminal.can_ask", lambda _: True)
-    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
-    assert shell("identity", "new").code == 2
+    entered = iter(
+        ["hunter2", "green tin lamp over water", "another", *["sad old kite by moon"] * 2]
+    )
+    monkeypatch.setattr("getpass.getpass", lambda *_, **__: next(entered))
+    ran = shell("identity", "new")
+    assert ran.code == 0
+    assert "weak (" in ran.err
+    assert "not the same" in ran.err
+    assert node.params == {
+        "name": node.params["name"],
+        "protect": "passphrase",
+        "passphrase": "sad old kite by moon",
+        "recovery": True,
+    }
+
+
+def test_identity_new_offers_six_words_and_wants_them_entered(
+    node: FakeNode, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.answers["identity.new"] = {"id": "ab", "name": "alice", "recovery_code": "AAAA-BBBB"}
+    (node.home / "keyfile").unlink()
+    monkeypatch.setattr("peerpost.cli.terminal.Terminal.can_ask", lambda _: True)
+    monkeypatch.setattr("peerpost.cli.strength.six_words", lambda: "one two six")
+    entered = iter(["", "one two six"])
+    monkeypatch.setattr("getpass.getpass", lambda *_, **__: next(entered))
+    monkeypatch.setattr("peerpost.cli.strength._WEAK_GUESSES_LOG10", 1.0)
+    ran = shell("identity", "new")
+    assert ran.code == 0
+    assert "    one two six" in ran.err
+    assert node.params["passphrase"] == "one two six"
+    assert "recovery code  AAAA-BBBB" in ran.out
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--passphrase", "c4n4ry"],
+        ["--passphrase=c4n4ry"],
+        ["c4n4ry"],
+        ["--passphrase-fd", "c4n4ry"],
+        ["--", "c4n4ry"],
+        ["--passphrase-file", "f", "c4n4ry"],
+        ["--passphrase-stdin", "c4n4ry"],
+        ["--passphrase-stdin=c4n4ry"],
+        ["-pc4n4ry"],
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [["identity", "new"], ["identity", "unlock"], ["node", "start"], ["node", "run"]]
+)
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_passphrase_among_the_arguments_is_refused_and_not_repeated(
+    node: FakeNode, shell: Shell, command: list[str], given: list[str], as_json: list[str]
+) -> None:
+    ran = shell(*command, *given, *as_json)
+    assert ran.code == 2
+    assert "c4n4ry" not in ran.out + ran.err
     assert not node.asked
-    monkeypatch.setattr("click.confirm", lambda *_, **__: True)
-    assert shell("identity", "new").code == 0
-    assert len(node.asked) == 1
 
 
 # contacts

@@ -14,7 +14,7 @@ from peerpost.crypto.keys import Ed25519KeyPair, X25519KeyPair, peer_id
 from peerpost.net.interface import Admission, Connection, Stream
 from peerpost.net.tcp.transport import LibP2PTransport
 from peerpost.node.contact.handshake import Greeting, greet, open_lanes
-from peerpost.node.home import PROTOCOLS
+from peerpost.node.listening import PROTOCOLS
 from peerpost.node.session.rates import RateLimits
 from peerpost.node.session.session import Session
 from peerpost.protocol.hello import HelloPolicy, HelloResult, LocalParty, Watermark

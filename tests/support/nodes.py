@@ -54,6 +54,8 @@ ballast = "64KiB"
 min_free = 0
 [node]
 idle_exit = "{idle_exit}"
+[security]
+kdf_memory = "64MiB"
 """
 
 

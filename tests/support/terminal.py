@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import select
 import struct
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import TextIO
 
 import pytest
 
-__all__ = ["drawn_on_stderr", "read_all", "shown_by"]
+__all__ = ["drawn_on_stderr", "read_all", "shown_by", "with_answers"]
 
 
 def read_all(terminal: int) -> bytes:
@@ -54,6 +55,42 @@ def shown_by(
         written = read_all(ours)
         os.close(ours)
     return program.returncode, written
+
+
+def with_answers(
+    command: Sequence[str],
+    answer: Callable[[str], str | None],
+    *,
+    env: Mapping[str, str] = os.environ,
+) -> tuple[int, str]:
+    """Run a command that asks at a terminal of its own; return its exit code and all that it shows.
+
+    Whenever it shows something and waits, `answer` gets all that was shown so far, and returns a line to type, or None.
+    """
+    ours, theirs = pty.openpty()
+
+    def own() -> None:
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    with subprocess.Popen(
+        command,
+        env={"TERM": "dumb", **env},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        preexec_fn=own,  # noqa: PLW1509 - there are no threads yet that could hold a lock
+    ) as program:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):
+            while True:
+                if select.select([ours], [], [], 0.3)[0]:
+                    shown += os.read(ours, 65536)
+                elif (line := answer(shown.decode())) is not None:
+                    os.write(ours, f"{line}\n".encode())
+        os.close(ours)
+    return program.returncode, shown.decode().replace("\r\n", "\n")
 
 
 def drawn_on_stderr(

@@ -16,17 +16,21 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+import vector_backup  # noqa: E402
 import vector_crypto  # noqa: E402
+import vector_keyfile  # noqa: E402
 import vector_trust  # noqa: E402
 import vector_wire  # noqa: E402
 from vector_people import Case  # noqa: E402
 
 FILES: dict[str, Callable[[], list[Case]]] = {
+    "home/backup.json": vector_backup.make_backups,
     "chunk.json": vector_crypto.make_chunks,
     "envelope.json": vector_crypto.make_envelopes,
     "frame.json": vector_wire.make_frames,
     "hello.json": vector_trust.make_hello,
     "inner.json": vector_wire.make_inner,
+    "keyfile.json": vector_keyfile.make_keyfiles,
     "keys.json": vector_trust.make_keys,
     "noise.json": vector_crypto.make_noise,
     "segment.json": vector_wire.make_segments,

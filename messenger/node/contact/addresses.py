@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from peerpost.wire.address import parse
 
-__all__ = ["free_port", "primary_ip", "reachable"]
+__all__ = ["free_port", "primary_ip", "reachable", "with_port"]
 
 _PROBES = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
 """Documentation addresses (RFC 5737, RFC 3849): outside this network, and nobody has them."""
@@ -53,3 +53,9 @@ def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])
+
+
+def with_port(address: str, port: int) -> str:
+    """Return an address to listen at, with this port if it names none."""
+    where = parse(address, listen=True)
+    return dataclasses.replace(where, port=where.port or port).text

@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from peerpost.errors import StoreFullError
 from peerpost.node.causes import cause_of
-from peerpost.store.tables import agreement
+from peerpost.store.tables import agreement, lives
 from peerpost.wire import history, limits
 from peerpost.wire import inner as wire
+from peerpost.wire.life import COPIED, Life
 
 if TYPE_CHECKING:
     from peerpost.node.services import Services
@@ -27,13 +28,21 @@ __all__ = ["LaneMemory"]
 log = logging.getLogger(__name__)
 
 _ANSWERS = frozenset({history.BACK, history.EVEN, history.HEARD})
-_SAYS = _ANSWERS | {history.CONFLICT, history.RENEWED, history.AGAIN}
+_SAYS = _ANSWERS | {history.CONFLICT, history.RENEWED, history.AGAIN, COPIED}
 
 
 class LaneMemory:
     """What one session says about messages of earlier sessions."""
 
-    def __init__(self, services: Services, contact_id: str, session: Session) -> None:
+    def __init__(
+        self,
+        services: Services,
+        contact_id: str,
+        session: Session,
+        on_copied: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        """Speak for one session. `on_copied` is called with `ours` or `theirs` when two copies of a home are found."""
+        self._on_copied = on_copied
         self._services = services
         self._contact_id = contact_id
         self._session = session
@@ -41,7 +50,12 @@ class LaneMemory:
         self._refused: set[tuple[bytes, int]] = set()
 
     async def agree(
-        self, have: Iterable[tuple[bytes, int, int]], tops: bytes | None, *, retry_s: float
+        self,
+        have: Iterable[tuple[bytes, int, int]],
+        tops: bytes | None,
+        life: Life | None,
+        *,
+        retry_s: float,
     ) -> list[Entry]:
         """Compare with what the peer's HELLO said; return the entries that this settles. Call it before sending.
 
@@ -61,6 +75,7 @@ class LaneMemory:
                     held,
                     complete=held is not None and len(told) < limits.MAX_HAVE,
                     now_ms=self._services.clock.now_ms(),
+                    life=life,
                 )
             except StoreFullError as error:
                 # Nothing may be sent before the numbers are known to be right.
@@ -71,6 +86,16 @@ class LaneMemory:
                 "this home is older than what %s remembers of it: it was put back; what waits goes under new numbers",
                 self._contact_id,
             )
+        if agreed.copied:
+            self._on_copied("ours")
+            log.warning(
+                "%s has met another home of this identity while this one ran: two copies run",
+                self._contact_id,
+            )
+        if agreed.theirs is not None:
+            self._on_copied("theirs")
+            log.warning("two copies of the home of %s run", self._contact_id)
+            self._say(wire.Lane.URGENT, agreed.theirs, 0, 0, COPIED)
         for say in agreed.unheard:
             # This is said before anything is sent again on that lane, and in every session until it was answered in
             # one.
@@ -116,6 +141,11 @@ class LaneMemory:
                 now_ms=at_ms,
             )
             submit(functools.partial(self._behind, receipt), note)
+        elif what == COPIED:
+            self._on_copied("ours")
+            log.warning("%s has met two copies of this home that run", contact_id)
+            note_copy = functools.partial(lives.copied_here, contact_id=contact_id, now_ms=at_ms)
+            submit(functools.partial(self._told, receipt), note_copy)
         elif what in _ANSWERS:
             if what == history.BACK:
                 log.warning("the home of %s was put back to an older state", contact_id)
@@ -133,7 +163,7 @@ class LaneMemory:
             note_theirs = functools.partial(
                 agreement.put_back, contact_id=contact_id, side="theirs", now_ms=at_ms
             )
-            submit(functools.partial(self._renewal_noted, receipt), note_theirs)
+            submit(functools.partial(self._told, receipt), note_theirs)
 
     def _renewed(self, renewed: bool, error: BaseException | None) -> None:
         if renewed or error is not None:
@@ -152,16 +182,15 @@ class LaneMemory:
         answer = history.BACK if behind else history.EVEN
         self._say(wire.Lane.URGENT, receipt.outbox_id, receipt.lane, 0, answer)
 
-    def _renewal_noted(
-        self, receipt: wire.Receipt, _result: object, error: BaseException | None
-    ) -> None:
+    def _told(self, receipt: wire.Receipt, _result: object, error: BaseException | None) -> None:
+        """Answer once it is on the disk."""
         self._noted(None, error)
         if error is None:
             self._say(wire.Lane.URGENT, receipt.outbox_id, receipt.lane, 0, history.HEARD)
 
     def _noted(self, _result: object, error: BaseException | None) -> None:
         if error is not None:
-            log.warning("cannot note that the home of %s was put back: %r", self._contact_id, error)
+            log.warning("cannot note what %s says of its home or ours: %r", self._contact_id, error)
 
     def _fail(self, error: BaseException) -> None:
         # What should have been said was not; the next session asks again.

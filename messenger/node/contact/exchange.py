@@ -29,6 +29,7 @@ from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol.message_window import OutgoingWindow
 from peerpost.store.tables import inbox, outbox
 from peerpost.wire import inner as wire
+from peerpost.wire.life import Life
 from peerpost.wire.segment import Segment
 
 from .agreement import LaneMemory
@@ -74,13 +75,15 @@ class Exchange:
         transfers: Transfers,
         *,
         on_busy: Callable[[float, str], None],
+        on_copied: Callable[[str], object] = lambda _: None,
         busy_until_s: float = 0.0,
     ) -> None:
         """Prepare; nothing is sent before `busy_until_s` (monotonic).
 
         When the contact asks us to wait, `on_busy` is called at once with that time and the cause, because a newer
-        session may begin before this one has ended.
+        session may begin before this one has ended. `on_copied` is that of LaneMemory.
         """
+        self._on_copied = on_copied
         self._busy_until_s = busy_until_s
         self._on_busy = on_busy
         self._services = services
@@ -109,16 +112,17 @@ class Exchange:
         session: Session,
         have: Iterable[tuple[bytes, int, int]],
         tops: bytes | None = None,
+        life: Life | None = None,
     ) -> None:
         """Exchange with the contact until the session ends.
 
         `have` is what the peer's HELLO said it holds, as (outbox id, lane, watermark); `tops` is its entry of that
-        name.
+        name, and `life` what it said of the runs of both homes.
         """
         self._session = session
-        self._memory = LaneMemory(self._services, self._contact_id, session)
+        self._memory = LaneMemory(self._services, self._contact_id, session, self._on_copied)
         try:
-            self._spawn(self._begin(list(have), tops), "begin")
+            self._spawn(self._begin(list(have), tops, life), "begin")
             self._spawn(self._mark_sent(), "mark-sent")
             self._transfers.session_up(self._contact_id, session)
             await session.run()
@@ -138,11 +142,13 @@ class Exchange:
     def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.spawn(coroutine, name=name, on_failure=self._fails)
 
-    async def _begin(self, have: list[tuple[bytes, int, int]], tops: bytes | None) -> None:
+    async def _begin(
+        self, have: list[tuple[bytes, int, int]], tops: bytes | None, life: Life | None
+    ) -> None:
         """Send and process receipts once both homes agree on the past. Reading does not wait for that."""
         self._settling += 1
         try:
-            self._settled(await self._memory.agree(have, tops, retry_s=FULL_RETRY_S), None)
+            self._settled(await self._memory.agree(have, tops, life, retry_s=FULL_RETRY_S), None)
         except ProtocolError as error:
             await self._session.part(error.message)
             self._session.abort(error.message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from peerpost.crypto.keys import fingerprint
 from peerpost.errors import (
@@ -22,16 +22,19 @@ from peerpost.protocol.hello import (
     HelloResult,
     Watermark,
 )
-from peerpost.store.tables import contacts, inbox, invites, meetings
+from peerpost.store.tables import contacts, inbox, invites, lives, meetings
 from peerpost.wire.hello import Refusal, RefusalCode
+from peerpost.wire.life import Life, Run
 
 if TYPE_CHECKING:
+    import apsw
+
     from peerpost.net.interface import Connection
     from peerpost.node.services import Services
 
     from .handshake import Greeting
 
-__all__ = ["Acquaintances", "Acquainted", "Book", "Meeting"]
+__all__ = ["Acquaintances", "Acquainted", "Book", "Known", "Meeting", "known_of"]
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,20 @@ class Book(Protocol):
         """Take what has changed about a contact; return None if it was removed meanwhile."""
 
 
+class Known(NamedTuple):
+    """What the store knows of a contact that HELLO says."""
+
+    marks: Sequence[inbox.Mark]
+    """How far we have got in what it sent."""
+    run: Run | None
+    """The last run of its home that was in a session with ours."""
+
+
+def known_of(db: apsw.Connection, contact_id: str) -> Known:
+    """Return what HELLO says to a contact of what we know of it."""
+    return Known(inbox.watermarks(db, contact_id), lives.last_met(db, contact_id))
+
+
 class Acquaintances(HelloPolicy):
     """The identities and invitations that HELLO may ask for without I/O."""
 
@@ -83,16 +100,15 @@ class Acquaintances(HelloPolicy):
         *,
         knows: Callable[[bytes], bool],
         invitations: Mapping[bytes, bytes],
-        marks: Sequence[inbox.Mark] = (),
         expected: contacts.Contact | None = None,
     ) -> None:
-        """Take the contacts and the secrets by invite id; for a dialer, also whom it dials and how far it has got."""
+        """Take the contacts and the secrets by invite id; for a dialer, also whom it dials, before `look_up`."""
         self._knows = knows
         self._invitations = invitations
         self._have: Sequence[Watermark] = ()
         self._tops: Sequence[tuple[int, bytes]] | None = None
+        self._life: Life | None = None
         if expected is not None:
-            self.look_up(marks)
             self.expected_id = expected.id_public
             self.ticket_secret = expected.ticket_secret if expected.state == "pending" else None
             self.ticket_transport = next(iter(expected.transport_publics), None)
@@ -115,19 +131,25 @@ class Acquaintances(HelloPolicy):
         """Return the highest number that we hold of each of those lanes, with its link."""
         return self._tops
 
-    def look_up(self, marks: Sequence[inbox.Mark]) -> Sequence[Watermark]:
-        """Take how far we have got in what the other end sent; return the part that HELLO says in `have`."""
-        self._have = [(mark.outbox_id, mark.lane, mark.watermark) for mark in marks]
-        self._tops = [(mark.top, mark.top_link) for mark in marks]
+    def life(self, id_public: bytes) -> Life | None:  # noqa: ARG002
+        """Return our run, and the last run of the other end's home that we know."""
+        return self._life
+
+    def look_up(self, known: Known, run: Run) -> Sequence[Watermark]:
+        """Take what we know of the other end, and our run; return the part that HELLO says in `have`."""
+        self._have = [(mark.outbox_id, mark.lane, mark.watermark) for mark in known.marks]
+        self._tops = [(mark.top, mark.top_link) for mark in known.marks]
+        self._life = Life(run, known.run)
         return self._have
 
 
 class Meeting:
     """Decides about one end that has proved itself, and stores the decision."""
 
-    def __init__(self, services: Services, book: Book, policy: Acquaintances) -> None:
-        """Take the policy, which says whom HELLO may serve, and the book in which peers are looked up."""
+    def __init__(self, services: Services, book: Book, policy: Acquaintances, run: Run) -> None:
+        """Take the policy, which says whom HELLO may serve, the book in which peers are looked up, and our run."""
         self._services = services
+        self._run = run
         self._book = book
         self.policy = policy
         self._peer: Acquainted | None = None
@@ -174,7 +196,7 @@ class Meeting:
         if met.problem is not None:
             raise self._denied(peer, met.problem)
         self._peer = peer
-        return self.policy.look_up(await store.read(inbox.watermarks, contact.id))
+        return self.policy.look_up(await store.read(known_of, contact.id), self._run)
 
     async def _another_guest(
         self, result: HelloResult, error: invites.AnotherGuestError

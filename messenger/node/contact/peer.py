@@ -22,6 +22,7 @@ from peerpost.protocol.hello import HelloDeniedError, HelloRefusedError
 from peerpost.store.tables import contacts, outbox
 from peerpost.wire.hello import RefusalCode
 from peerpost.wire.history import TOPS
+from peerpost.wire.life import LIFE, decode_life
 
 from .exchange import Exchange
 from .handshake import Greeting, open_lanes
@@ -83,6 +84,8 @@ class Peer:
         self.attempts = 0
         self.refused = False
         """Whether the peer answered the last dial, and said no for good."""
+        self.copied: dict[str, int] = {}
+        """When two copies of a home were last found since this node began: `ours` or `theirs`."""
         self.closed = False
         """Whether the contact was removed, or the node stops: no session may begin any more."""
         self._services = services
@@ -332,6 +335,7 @@ class Peer:
             self.contact.id,
             self._transfers,
             on_busy=self._on_busy,
+            on_copied=self._note_copied,
             busy_until_s=self._busy_until_s,
         )
         session = Session(
@@ -358,6 +362,9 @@ class Peer:
             on_failure=EndsOwner(lambda error: session.abort(cause_of(error))),
         )
 
+    def _note_copied(self, side: str) -> None:
+        self.copied[side] = self._services.clock.now_ms()
+
     def _on_busy(self, until_s: float, cause: str) -> None:
         self._busy_until_s = max(self._busy_until_s, until_s)
         self.last_error = self._busy_cause = cause
@@ -374,7 +381,9 @@ class Peer:
     async def _run(self, session: Session, exchange: Exchange, greeting: Greeting) -> None:
         log.info("%s is online over %s", self.contact.name, session.connection.remote_address)
         try:
-            await exchange.run(session, greeting.result.have, greeting.result.ext.get(TOPS))
+            ext = greeting.result.ext
+            life = decode_life(ext.get(LIFE))
+            await exchange.run(session, greeting.result.have, ext.get(TOPS), life)
         finally:
             lasted = self._services.clock.monotonic_s() - session.opened_s >= STEADY_S
             self._unsteady = None if lasted else self._unsteady or Backoff()

@@ -14,14 +14,13 @@ from peerpost.crypto import keys as crypto_keys
 from peerpost.errors import StorageError
 from peerpost.net.interface import Connection, ConnectionLostError, DialError, Transport
 from peerpost.protocol.hello import HelloDeniedError
-from peerpost.store.tables import inbox
 from peerpost.wire.address import dialable
 from peerpost.wire.statement import Signed
 
 from .addresses import reachable
 from .dialling import DialPace
 from .handshake import Greeting, greet
-from .meeting import Acquaintances, Book, Meeting
+from .meeting import Acquaintances, Book, Meeting, known_of
 
 if TYPE_CHECKING:
     from peerpost.node.me import Me
@@ -110,7 +109,7 @@ class Reach:
 
     def meeting(self, policy: Acquaintances) -> Meeting:
         """Return the Meeting that decides, under a policy, about whoever is at the other end."""
-        return Meeting(self._services, self._book, policy)
+        return Meeting(self._services, self._book, policy, self._me.run)
 
     async def prove(self, connection: Connection, meeting: Meeting) -> Greeting:
         """Run HELLO on a connection. Raises what `greet` raises."""
@@ -124,8 +123,10 @@ class Reach:
 
     async def whom(self, contact: Contact) -> Acquaintances:
         """Return the policy of a dialer's HELLO: it serves only the contact that it dials."""
-        marks = await self._services.store.read(inbox.watermarks, contact.id)
-        return Acquaintances(knows=self._knows, invitations={}, marks=marks, expected=contact)
+        known = await self._services.store.read(known_of, contact.id)
+        policy = Acquaintances(knows=self._knows, invitations={}, expected=contact)
+        policy.look_up(known, self._me.run)
+        return policy
 
 
 @asynccontextmanager

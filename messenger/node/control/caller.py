@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Coroutine
 from typing import Any, TypeAlias
 
 import orjson
@@ -31,6 +31,7 @@ from peerpost.client.rpc import (
     error_object,
     too_many_open,
 )
+from peerpost.errors import PeerpostError, UnavailableError
 from peerpost.node.encoded import encoded
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.system.sockets import is_hung_up, most_descriptors, passes_files, receive_with_files
@@ -75,7 +76,10 @@ class Caller:
         self._buffer = bytearray()
         self._fds: deque[int] = deque()
         self._lines: deque[bytes] = deque()
-        self._running: set[asyncio.Future[Any]] = set()
+        self._running: dict[asyncio.Future[Any], str] = {}
+        """What runs, with the method that it answers."""
+        self._broken_off: dict[asyncio.Future[Any], PeerpostError] = {}
+        """Requests that were cancelled here, with the error that answers them."""
         self._unsent = bytearray()
         self._writing = False
         self._all_sent = asyncio.Event()
@@ -93,6 +97,16 @@ class Caller:
     def requests(self) -> int:
         """Requests running for this client."""
         return len(self._running)
+
+    def running(self, methods: Container[str]) -> list[asyncio.Future[Any]]:
+        """Return what runs for requests of these methods."""
+        return [one for one, method in self._running.items() if method in methods]
+
+    def break_off(self, running: asyncio.Future[Any], error: PeerpostError) -> None:
+        """Cancel a request, and answer it with an error. The connection stays open."""
+        if running in self._running and not running.done():
+            self._broken_off[running] = error
+            running.cancel()
 
     def open(self) -> None:
         """Begin to read."""
@@ -303,6 +317,7 @@ class Caller:
 
         def after() -> None:
             request.close()
+            self._answer_broken_off(future, request, id_, silent=silent)
             if not future.cancelled():
                 line = _line_of(id_, request, future.exception() or future.result())
                 if not silent:
@@ -312,7 +327,17 @@ class Caller:
                     wait = self._spawn(self._all_sent.wait(), "wait for a client")
                     self._track(wait, lambda: None)
 
-        self._track(future, after)
+        self._track(future, after, request.method)
+
+    def _answer_broken_off(
+        self, running: asyncio.Future[Any], request: Request, id_: _Id, *, silent: bool
+    ) -> None:
+        """Answer a request that was cancelled (`break_off`, or what it waited for has ended): its client waits."""
+        error = self._broken_off.pop(running, None) or UnavailableError(
+            "the request was given up", hint="look whether it was done before trying again"
+        )
+        if running.cancelled() and not silent:
+            self._put(_line_of(id_, request, error))
 
     def _answer_by_task(
         self,
@@ -337,20 +362,24 @@ class Caller:
             request.close()
             if isinstance(handled, Coroutine):
                 handled.close()  # It was cancelled before it began.
+            self._answer_broken_off(task, request, id_, silent=silent)
 
-        self._track(self._spawn(serve(), request.method[:64]), after)
+        task = self._spawn(serve(), request.method[:64])
+        self._track(task, after, request.method)
 
-    def _track(self, running: asyncio.Future[Any], after: Callable[[], None]) -> None:
+    def _track(
+        self, running: asyncio.Future[Any], after: Callable[[], None], method: str = ""
+    ) -> None:
         def ended(_: asyncio.Future[Any]) -> None:
             try:
                 after()
             except Exception:
                 log.exception("a request was not answered")
                 self._hang_up()
-            self._running.discard(running)
+            self._running.pop(running, None)
             self._next()
 
-        self._running.add(running)
+        self._running[running] = method
         running.add_done_callback(ended)
 
     async def _run(self, handled: Awaitable[Answer], request: Request, id_: _Id) -> object:

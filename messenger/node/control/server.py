@@ -10,12 +10,13 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
 from peerpost.client.paths import HomePaths
 from peerpost.client.rpc import Final, Handler, Request, error_object
-from peerpost.errors import UnavailableError
+from peerpost.errors import PeerpostError, UnavailableError
 from peerpost.node.encoded import encoded
 from peerpost.node.tasks import Tasks
 from peerpost.system.sockets import HAS_UNIX_SOCKETS
@@ -64,6 +65,26 @@ class ControlServer:
     def requests(self) -> int:
         """Requests running now: a node with any of them is not idle."""
         return sum(connection.requests for connection in self._connections)
+
+    def runs(self, methods: Container[str]) -> bool:
+        """Return whether a request of one of these methods runs now."""
+        return any(connection.running(methods) for connection in self._connections)
+
+    async def end_requests(
+        self, methods: Container[str], error: PeerpostError, drain_s: float
+    ) -> None:
+        """Let the requests of these methods end for up to `drain_s` seconds, and answer the rest with an error.
+
+        The connections stay open.
+        """
+        found = {one: each for each in self._connections for one in each.running(methods)}
+        if not found:
+            return
+        _, late = await asyncio.wait(found, timeout=drain_s)
+        for one in late:
+            found[one].break_off(one, error)
+        if late:
+            await asyncio.wait(late)
 
     async def start(self) -> None:
         """Listen. Raises OSError when the socket cannot be made."""

@@ -29,6 +29,7 @@ from peerpost.wire import limits
 from peerpost.wire.segment import Segment
 
 from .arrived import Arrived
+from .backing_up import BackingUp
 from .download import Download
 from .drivers import Drivers
 from .offers import Offers
@@ -74,6 +75,7 @@ class Transfers:
         self.queue = FileQueue(services, self.spool)
         self.pipes = Pipes(services, self.spool)
         self.arrived = Arrived(services, self._folders["blobs"])
+        self.backing_up = BackingUp(services)
         self.unsealing = Unsealing(services, self.arrived)
         self._drivers = Drivers(
             services,

@@ -147,6 +147,7 @@ class Unsealing:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.O_NOFOLLOW | system.OPEN
             fd = os.open(draft, flags, _mode(row))
             try:
+                system.allow_as_user(fd, _mode(row))
                 file = SparseWriter(fd)
 
                 def take(piece: memoryview) -> None:

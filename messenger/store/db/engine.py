@@ -20,6 +20,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
 
+from peerpost.crypto.locked_bytes import LockedBytes
 from peerpost.errors import DamagedError, StorageError, StoreFullError, TransientError
 
 from .ballast import Ballast, WriteConnection
@@ -29,6 +30,7 @@ from .follower import Follower
 from .journal import Transition
 from .opening import prepare, unlock
 from .operations import Done, Operation, deliver, settle, units
+from .snapshot import Snapshot
 
 __all__ = ["Store", "sqlite_version"]
 
@@ -72,7 +74,7 @@ class Store:
 
     def __init__(self, path: Path, key: bytes, loop: asyncio.AbstractEventLoop) -> None:
         self._path = path
-        self._key = key
+        self._key = LockedBytes(key)
         self._loop = loop
         self._queue: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
@@ -119,6 +121,7 @@ class Store:
             await loop.run_in_executor(store._readers, ballast.restore)
         except BaseException:
             store._readers.shutdown(wait=False)
+            store._key.wipe()
             raise
         store._writer = threading.Thread(
             target=store._write_loop, args=(connection,), name="store-write", daemon=True
@@ -238,6 +241,23 @@ class Store:
             log.critical("%s", damaged.message)
         return damaged
 
+    async def snapshot(self, meanwhile: Callable[[], object]) -> Snapshot:
+        """Return the store as it is now. Nothing is committed while `meanwhile` runs, on the writer thread.
+
+        So what it does with files that rows name is of the same moment. Raises StorageError, and what it raises.
+        """
+
+        def take(_db: apsw.Connection) -> Snapshot:
+            taken = Snapshot(self._path, self._key.reveal(), self.vfs)
+            try:
+                meanwhile()
+            except BaseException:
+                taken.close()
+                raise
+            return taken
+
+        return await self.write(take)
+
     async def behind_what_is_queued(self) -> None:
         """Return once all writes that are queued now are committed, or have failed."""
         # A store that accepts nothing has nothing queued.
@@ -266,6 +286,7 @@ class Store:
         await self._loop.run_in_executor(None, self._readers.shutdown)
         for connection in self._read_connections:
             connection.close()
+        self._key.wipe()
         self._queue.put(None)
         if self._writer is not None:
             await self._loop.run_in_executor(None, self._writer.join)
@@ -277,7 +298,7 @@ class Store:
             try:
                 return prepare(
                     self._path,
-                    self._key,
+                    self._key.reveal(),
                     vfs=self.vfs,
                     synchronous=self.synchronous,
                     wal_hook=self._note_log,
@@ -292,7 +313,7 @@ class Store:
         if connection is None:
             flags = apsw.SQLITE_OPEN_READONLY
             connection = apsw.Connection(*located(self._path, flags), vfs=self.vfs)
-            unlock(connection, self._key)
+            unlock(connection, self._key.reveal())
             self._local.connection = connection
             self._read_connections.append(connection)
         return connection

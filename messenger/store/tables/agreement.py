@@ -18,8 +18,9 @@ from peerpost.errors import ProtocolError
 from peerpost.wire import history
 from peerpost.wire import inner as wire
 from peerpost.wire.history import Earlier
+from peerpost.wire.life import Life
 
-from . import chains, identity, outbox
+from . import chains, identity, lives, outbox
 from .numbered import link_of
 from .served import require_known, require_served
 
@@ -77,6 +78,10 @@ class Agreement:
     settled: list[outbox.Entry] = field(default_factory=list)
     ours: bool = False
     """It was our home that was put back."""
+    copied: bool = False
+    """The contact has met another home of our identity while this one ran."""
+    theirs: bytes | None = None
+    """Two copies of the contact's home run, of which it has to be told: the id of the run that came in between."""
     unheard: list[Unheard] = field(default_factory=list)
 
 
@@ -88,15 +93,20 @@ def agree(
     *,
     complete: bool,
     now_ms: int,
+    life: Life | None = None,
 ) -> Agreement:
     """Settle what a contact has of ours by its HELLO, if it agrees with ours, and repair what does not.
 
     `have` is (outbox id, lane, watermark) each; `tops` is the highest number held of each with its link, if the contact
-    says that; `complete` means that it has nothing on a lane that is not named. Call this before anything is sent.
+    says that; `complete` means that it has nothing on a lane that is not named; `life` is what it says of the runs of
+    both homes. Call this before anything is sent.
     Raises ProtocolError if numbers are in doubt again and again, and what `served.require_served` raises.
     """
     require_served(db, contact_id)
     agreement = Agreement()
+    verdict = lives.compare(db, contact_id, life, now_ms)
+    agreement.copied = verdict is lives.Verdict.COPIED
+    agreement.theirs = lives.owed(db, contact_id)
     current = identity.outbox_id_for(db, contact_id)
     told = dict.fromkeys(chains.given(db, contact_id), 0) if complete else {}
     told |= {(o, lane): watermark for o, lane, watermark in have}
@@ -128,7 +138,8 @@ def agree(
     gap = not all(whole)
     for again, _, _ in lacking:
         _tell(db, contact_id, again.outbox_id, again.lane, history.AGAIN, again.acknowledged)
-    if agreement.ours or gap or older:
+    agreement.ours = agreement.ours or verdict is lives.Verdict.PUT_BACK
+    if agreement.ours or agreement.copied or gap or older:
         # Nothing more is sent under an abandoned outbox id: what the contact lacks there gets new numbers too.
         renew(db, contact_id, now_ms, gap=gap, paced=bool(lacking or older))
     if agreement.ours:
@@ -364,6 +375,8 @@ def heard(
     now_ms: int,
 ) -> None:
     """Take the answer to what we told, which is not repeated then; note what it says about the contact's home."""
+    if answer == history.HEARD:
+        lives.hears_of(db, contact_id, outbox_id)
     what = history.RENEWED if answer == history.HEARD else history.AGAIN
     key = (contact_id, outbox_id, lane, what)
     db.execute(f"DELETE FROM unheard WHERE {_KEY} AND what = ?", key)  # noqa: S608

@@ -90,7 +90,7 @@ def test_origins(tmp_path: Path) -> None:
         ("[nod]\n", r"config.toml: unknown section: 'nod'", "did you mean '[node]'?"),
         ("[node]\nidle_exti = 1\n", r"unknown key in \[node\]: 'idle_exti'", "'idle_exit'"),
         ("[zzzz]\n", "unknown section", "known: node, network"),
-        ("[security]\nx = 1\n", "unknown key", "no keys yet"),
+        ("[features]\nx = 1\n", "unknown key", "no keys yet"),
         ("[node\n", "not valid TOML", "quotes"),
         ("node = 3\n", r"write \[node\]", None),
         ("[log]\nlevel = 7\n", r"\[log\] level: expected a string, got a whole number", None),

@@ -9,7 +9,7 @@ def test_all_are_registered() -> None:
     strings = {
         value
         for name, value in vars(labels).items()
-        if name.startswith(("SIGN_", "NOISE_", "DERIVE_"))
+        if name.startswith(("SIGN_", "NOISE_", "DERIVE_", "SEAL_"))
     }
     persons = {value for name, value in vars(labels).items() if name.startswith("PERSON_")}
     assert strings == set(labels.LABELS)

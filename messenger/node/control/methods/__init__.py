@@ -14,15 +14,38 @@ from typing import TYPE_CHECKING
 
 from peerpost.client.rpc import Answer, Request
 
-from . import contacts, identity, inbox, invites, limits, node, queue, send, transfers, trust
+from . import (
+    backup,
+    contacts,
+    deleting,
+    identity,
+    inbox,
+    invites,
+    limits,
+    node,
+    passphrase,
+    queue,
+    send,
+    transfers,
+    trust,
+)
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Host, Opened
+    from peerpost.node.home import Opened
+    from peerpost.node.host import Host
 
 __all__ = ["HOST_METHODS", "METHODS"]
 
 HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "identity.new": identity.new,
+    "identity.unlock": identity.unlock,
+    "identity.lock": identity.lock,
+    "identity.delete": deleting.delete,
+    "backup.restore": backup.restore,
+    "identity.keyring": identity.keyring,
+    "identity.passphrase.set": passphrase.set_,
+    "identity.passphrase.change": passphrase.change,
+    "identity.passphrase.remove": passphrase.remove,
     "node.status": node.status,
     "node.ready": node.ready,
     "node.stay": node.stay,
@@ -31,10 +54,12 @@ HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "doctor": node.doctor,
     "config.show": node.config_show,
 }
-"""The methods that a home without an identity can answer too."""
+"""The methods that a home without an identity, or a locked one, can answer too."""
 
 METHODS: dict[str, Callable[[Opened, Request], Awaitable[Answer]]] = {
     "identity.show": identity.show,
+    "backup.create": backup.create,
+    "backup.kept": backup.kept,
     "contacts.invite": invites.invite,
     "contacts.invites": invites.list_,
     "contacts.withdraw": invites.withdraw,

@@ -15,12 +15,12 @@ from peerpost.node.clock import rfc3339
 from peerpost.node.contact.reach import peer_ids
 from peerpost.node.contact.standing import obstacle
 from peerpost.node.contact.tickets import NOT_TAKEN
-from peerpost.store.tables import agreement, quota
 from peerpost.store.tables import contacts as store_contacts
 from peerpost.store.tables import counts as store_counts
 from peerpost.store.tables import entries as store_entries
 from peerpost.store.tables import inbox as store_inbox
 from peerpost.store.tables import limits as store_limits
+from peerpost.store.tables import quota
 from peerpost.wire import address as addresses
 from peerpost.wire.ticket import Ticket
 
@@ -28,6 +28,7 @@ from . import limits
 from .invites import READY_WAIT_S, invited
 from .names import contact_name
 from .numbers import Bytes
+from .past import past_with
 from .pasted import find_ticket
 from .whole import whole
 
@@ -180,7 +181,6 @@ async def show(opened: Opened, request: Request) -> dict[str, Any]:
     counts = await opened.store.read(store_counts.count, contact.id)
     limit = await opened.store.read(store_limits.get, contact.id)
     usage = await opened.store.read(quota.usage, contact.id)
-    put_back = await opened.store.read(agreement.put_back_at, contact.id)
     peer = opened.network.peers.get(contact.id)
     session = peer.session if peer is not None else None
     rtt_s = session.connection.rtt_s if session else None
@@ -201,8 +201,7 @@ async def show(opened: Opened, request: Request) -> dict[str, Any]:
         "accept": contact.accept,
         "quota": usage.quota_bytes,
         "used": usage.bytes,
-        "restored": rfc3339(max(put_back.values(), default=None)),
-        "restored_side": max(put_back, key=put_back.__getitem__, default=None),
+        **await past_with(opened, contact.id),
         "limits": limits.describe(limit),
         "went_back": rfc3339(contact.went_back_ms),
         "last_error": _last_error(contact, peer),

@@ -1,47 +1,99 @@
-"""`identity new` and `identity show`."""
+"""`identity new|show|unlock|lock|keyring`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 from peerpost.client.rpc import Request
+from peerpost.crypto import recovery
 from peerpost.crypto.keys import fingerprint
-from peerpost.errors import UsageError
+from peerpost.errors import PeerpostError, UsageError, WrongPassphraseError
 from peerpost.node.clock import rfc3339
+from peerpost.node.new_home import ChosenSecrets
+from peerpost.store import keyfile
 
 from .names import contact_name
+from .passphrase import Secret, in_bytes, misread, new_seed, secrets_of
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Host, Opened
+    from peerpost.node.home import Opened
+    from peerpost.node.host import Host
 
-__all__ = ["new", "show"]
+__all__ = ["keyring", "lock", "new", "show", "unlock"]
 
 
 class _New(msgspec.Struct, forbid_unknown_fields=True):
     name: str = "me"
-    protect: str = "none"
+    protect: Literal["none", "passphrase"] = "none"
+    passphrase: Secret | None = None
+    recovery: bool = True
+
+
+class _Unlock(msgspec.Struct, forbid_unknown_fields=True):
+    passphrase: Secret
+
+
+class _Keyring(msgspec.Struct, forbid_unknown_fields=True):
+    passphrase: Secret
+    secret: Annotated[str, msgspec.Meta(min_length=32, max_length=128)] | None = None
+    """What the keyring keeps, drawn at random: nobody has to type it."""
 
 
 async def new(host: Host, request: Request) -> dict[str, Any]:
-    """Make the identity of this home."""
+    """Make the identity of this home; with a passphrase the answer has a recovery code, this once."""
     params = request.params_as(_New)
-    if params.protect != "none":
-        raise UsageError(
-            "this version cannot protect a home with a passphrase yet",
-            hint="say --no-passphrase, and keep the home on an encrypted disk",
-        )
-    await host.create_identity(contact_name(params.name))
-    return describe(host.opened())
+    name = contact_name(params.name)
+    if (params.protect == "passphrase") != (params.passphrase is not None):
+        raise UsageError("a passphrase goes with protect = passphrase, and with nothing else")
+    if params.passphrase is None:
+        await host.create_identity(name)
+        return describe(host.opened(), protected=False)
+    seed = new_seed(wanted=params.recovery)
+    chosen = ChosenSecrets(passphrase=in_bytes(params.passphrase), recovery=seed)
+    await host.create_identity(name, chosen)
+    made = describe(host.opened(), protected=True)
+    return made if seed is None else made | {"recovery_code": recovery.write(seed)}
+
+
+async def unlock(host: Host, request: Request) -> dict[str, Any]:
+    """Open a locked home by its passphrase or its recovery code; one that is open stays so."""
+    text = request.params_as(_Unlock).passphrase
+    was_locked = host.locked
+    try:
+        await host.unlock(secrets_of(text))
+    except WrongPassphraseError:
+        misread(text)
+        raise
+    return {"locked": False, "protected": host.protected, "was_locked": was_locked}
+
+
+async def lock(host: Host, _request: Request) -> dict[str, Any]:
+    """Close the home and forget its key; the node stays."""
+    was_locked = host.locked
+    await host.lock("asked to")
+    return {"locked": True, "protected": host.protected, "was_locked": was_locked}
+
+
+async def keyring(host: Host, request: Request) -> dict[str, Any]:
+    """Let a secret that the keyring of the system keeps open the home too, or none any more."""
+    params = request.params_as(_Keyring)
+    kept = None if params.secret is None else in_bytes(params.secret)
+    await host.keep_in_keyring(secrets_of(params.passphrase), kept)
+    return {"keyring": kept is not None}
 
 
 async def show(opened: Opened, _request: Request) -> dict[str, Any]:
     """Describe the identity."""
-    return describe(opened)
+    with suppress(PeerpostError):
+        return describe(opened, protected=keyfile.is_protected(opened.services.home))
+    # The keyfile is gone, or damaged, since it was opened: `node status` says so.
+    return describe(opened, protected=True)
 
 
-def describe(opened: Opened) -> dict[str, Any]:
+def describe(opened: Opened, *, protected: bool) -> dict[str, Any]:
     """Return the identity with the keys of the command-line contract."""
     me, network = opened.me, opened.network
     return {
@@ -50,7 +102,7 @@ def describe(opened: Opened) -> dict[str, Any]:
         "peer_id": me.peer_id,
         "fingerprint": fingerprint(me.id_public),
         "locked": False,
-        "protected": False,
+        "protected": protected,
         "addresses": list(me.addresses or network.reach.bound),
         "listening": list(network.reach.bound),
         "announced": [f"{address}/p2p/{me.peer_id}" for address in me.addresses],

@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import platform
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from peerpost import fastpath
 from peerpost.client.rpc import Request
-from peerpost.errors import NoIdentityError, StorageError
-from peerpost.node.clock import rfc3339
+from peerpost.errors import LockedError, NoIdentityError, StorageError
 from peerpost.node.contact.lookup import look_up_names
 from peerpost.node.contact.standing import obstacle
 from peerpost.store.db.engine import sqlite_version
-from peerpost.store.tables import agreement, quota
+from peerpost.store.tables import quota
 from peerpost.system import HAS_UVLOOP, PLATFORM
 
+from .past import past
+from .protected import protection
+
 if TYPE_CHECKING:
-    from peerpost.node.home import Host
+    from peerpost.node.host import Host
     from peerpost.store.tables.contacts import Contact
 
 __all__ = ["config_show", "doctor", "hand_over", "ready", "status", "stay", "stop"]
@@ -31,10 +34,10 @@ DISK_HINT = "make room on the disk; all that waits goes on by itself"
 ANNOUNCE_HINT = "contacts dial this name: correct it where it is kept (DNS), or [network] announce in config.toml"
 STALLS_HINT = "a defect: the log of the node says where it was; peerpost node stop begins anew"
 HELD_BACK_HINT = "stop it, and start it from a shell or a service without that limit"
-PUT_BACK = {
-    "ours": "this home was found put back to an older state",
-    "theirs": "its home was found put back to an older state",
-}
+OLDER_KEYFILE = (
+    "it is older than the store: it was put back, and an earlier passphrase opens the home again"
+)
+OLDER_KEYFILE_HINT = "choose a passphrase anew: peerpost identity passphrase change"
 
 
 async def status(host: Host, _request: Request) -> dict[str, Any]:
@@ -88,10 +91,11 @@ async def doctor(host: Host, _request: Request) -> list[dict[str, Any]]:
     ]  # fmt: skip
     await host.settled()
     status = host.status()
+    rows += protection(Path(status["home"]))
     if status["peer_id"] is None:
         try:
             host.opened()
-        except NoIdentityError as error:
+        except (NoIdentityError, LockedError) as error:
             rows.append(_row("identity", False, error.message, error.hint))
         return rows
     listening = bool(status["addresses"]) and not status["error"]
@@ -107,6 +111,8 @@ async def doctor(host: Host, _request: Request) -> list[dict[str, Any]]:
             f" last at {stalls['last']}"
         )
         rows.append(_row("loop turns", False, found, STALLS_HINT))
+    if status["older_keyfile"]:
+        rows.append(_row("keyfile", False, OLDER_KEYFILE, OLDER_KEYFILE_HINT))
     rows += [
         _row("surroundings", False, f"the node {limit}", HELD_BACK_HINT)
         for limit in status["held_back"]
@@ -150,14 +156,8 @@ async def _contacts(host: Host) -> list[dict[str, Any]]:
             )
             what = "its quota here is used up: what it sends waits"
             rows.append(_row(f"contact {found.name}", False, what, hint))
-    for contact_id, side, at_ms in await opened.store.read(agreement.put_back_all):
-        if (found := contacts.get(contact_id)) is not None:
-            what = (
-                f"{PUT_BACK[side]} at {rfc3339(at_ms)}: look for gaps in `peerpost inbox list`, and for"
-                " files that could not be sent again in `peerpost transfers list`"
-            )
-            rows.append(_row(f"contact {found.name}", True, what))
-    return rows
+    names = {contact.id: contact.name for contact in contacts.values()}
+    return rows + await past(opened, names)
 
 
 def _forget(contact: Contact) -> str:

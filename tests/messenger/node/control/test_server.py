@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import json
 import os
 import socket
@@ -502,3 +503,40 @@ def test_a_method_that_finds_no_descriptor_is_no_bug(served: Served) -> None:
     served.server._handler = lacks  # type: ignore[assignment]
     with served.connect() as node, pytest.raises(UnavailableError, match="as many files open"):
         node.call("echo")
+
+
+@pytest.mark.parametrize("method", ["forever", "promised"])
+def test_requests_are_ended_with_an_error_and_the_connection_stays(
+    served: Served, method: str
+) -> None:
+    error = UnavailableError("the home was locked", hint="unlock it")
+
+    def handle(request: Request) -> Any:
+        """Answer some by a future, which has no task."""
+        if request.method != "promised":
+            return served.fake(request)
+        served.fake.started.set()
+        return served.loop.create_future()
+
+    served.server._handler = handle
+    with served.connect() as node:
+        first = node.begin(method)
+        eventually(served.fake.started.is_set)
+        others = {"echo", "count"}
+        served.do(served.server.end_requests, others, error, 5.0)  # It waits for none of these.
+        assert served.server.runs({method})
+        assert not served.server.runs(others)
+        served.do(served.server.end_requests, {method, *others}, error, 0.1)
+        id_, kind, value = next(node.answers())
+        assert (id_, kind) == (first, "error")
+        assert (value["message"], value["data"]["hint"]) == ("the home was locked", "unlock it")
+        assert not served.server.runs({method})
+        assert node.call("echo", {"still": "here"}) == {"still": "here"}
+
+
+def test_a_request_that_ends_in_time_is_answered_as_usual(served: Served) -> None:
+    with served.connect() as node:
+        node.begin("count", {"to": 3})
+        served.do(served.server.end_requests, {"count"}, UnavailableError("late"), 20.0)
+        kinds = [kind for _, kind, _ in itertools.islice(node.answers(), 4)]
+        assert kinds == ["event", "event", "event", "result"]

@@ -16,24 +16,29 @@ from peerpost.store.db.migrations import migrate
 ROOT = Path(__file__).parents[4]
 
 WRITERS: dict[str, str | None] = {
+    "backups": "backups",
     "beyond": "lanes",
     "chains": "chains",
     "changes": "journal",  # triggers of the schema add the rows
     "contacts": "contacts",
     "contents": "contents",
     "contents_key": "contents",
+    "copied": "lives",
     "deleted": "deletion",
     "former_contacts": "former",
     "identity": "identity",
     "inbox": "inbox",
     "invites": "invites",
+    "lives": "lives",
     "marks": "lanes",
+    "met_runs": "lives",
     "outbox": "outbox",
     "outbox_ids": "agreement",
     "plain": "plain",
     "prekeys": None,  # nothing is kept there yet
     "put_back": "agreement",
     "rate_limits": "limits",
+    "runs": "lives",
     "seen": "lanes",
     "transfers": "transfers",
     "unheard": "agreement",

@@ -1,0 +1,195 @@
+"""`peerpost backup create|restore`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from peerpost.client.paths import HomePaths
+from peerpost.client.units import format_size
+from peerpost.errors import ExistsError, LockedError, ReaderLeftError, UsageError
+
+from ..app import App, Group, pass_app
+from ..inputs import open_input
+from ..output import is_stdout, raw_on_terminal, require_free, settle, special, target
+from ..passphrases import NO_ARGUMENTS, choose, typed, with_sources
+from ..progress import Progress
+
+if TYPE_CHECKING:
+    from peerpost.client.secrets import Secrets
+
+__all__ = ["backup"]
+
+_HINT = (
+    "name where it is: --passphrase-file FILE, --passphrase-stdin or --passphrase-fd N;"
+    " or be asked for it on a terminal"
+)
+_ABOUT = (
+    "A backup has a passphrase of its own. Whoever has the file and the passphrase can read",
+    "all that is in the home, and send in your name; without it nobody can open the file.",
+)
+
+
+@click.group(
+    cls=Group,
+    examples="""
+    peerpost backup create ~/peerpost-backup
+    peerpost --home ~/new-home backup restore ~/peerpost-backup
+    """,
+)
+def backup() -> None:
+    """Make a backup of this home, and put a home back from one."""
+
+
+@backup.command(
+    context_settings=NO_ARGUMENTS,
+    examples="""
+    peerpost backup create ~/peerpost-backup
+    peerpost backup create --without-files --passphrase-file ~/.backup-passphrase small-backup
+    peerpost backup create - --passphrase-file ~/.backup-passphrase | ssh nas 'cat > peerpost-backup'
+    """,
+)
+@click.argument("file", metavar="FILE")
+@with_sources
+@click.option("--without-files", is_flag=True, help="Leave out files, sent and received.")
+@click.option("--force", is_flag=True, help="Replace FILE where it exists.")
+@pass_app
+def create(app: App, file: str, without_files: bool, force: bool, secrets: Secrets) -> None:
+    """Write a backup of this home to FILE; - is stdout.
+
+    The node goes on meanwhile: all that is in the backup is of one moment. It is sealed under a
+    passphrase of its own, which need not be the home's. Opening the home that comes out of it takes
+    the home's own passphrase too, if it has one.
+    """
+    if file == "-" and sys.stdout.isatty():
+        raise raw_on_terminal()
+    if _is_file(file):
+        # Looked at before anybody thinks of a passphrase, and again when the file gets its name.
+        require_free(Path(file), force=force)
+    secret = choose(app, secrets.named_only(), about=_ABOUT)
+    if secret is None:
+        raise UsageError("no passphrase was given for the backup", hint=_HINT)
+    app.terminal.note("Making the backup: its key alone takes a second or more.")
+    made = _Making(app, file, {"passphrase": secret.decode(), "files": not without_files}).to(force)
+    app.call("backup.kept", {"made_ms": made.pop("made_ms")})
+    if file == "-" or made.pop("in_data", False):
+        return
+    much = format_size(made["size"])
+    app.terminal.record(
+        made | {"path": file}, human=f"{file}  {much} of this home, as of {made['made']}"
+    )
+    if not made["files"]:
+        app.terminal.note("Files are not in it.")
+
+
+class _Making:
+    """One backup, on its way to where it is to be."""
+
+    def __init__(self, app: App, file: str, params: dict[str, Any]) -> None:
+        self._app = app
+        self._file = file
+        self._params = params
+
+    def to(self, force: bool) -> dict[str, Any]:
+        """Write it to stdout, into something existing, or to a new file that appears complete or not at all."""
+        if self._file == "-":
+            return self._write(sys.stdout.fileno())
+        fd = special(self._file, force=force)
+        if fd is None:
+            # Whoever has it can try passphrases for as long as they like, so it is for its owner alone.
+            with target(self._file, force=force, mode=0o600) as fd:
+                return self._write(fd)
+        try:
+            made = self._write(fd)
+            settle(fd, self._file)
+            return made | {"in_data": is_stdout(fd)}
+        finally:
+            os.close(fd)
+
+    def _write(self, fd: int) -> dict[str, Any]:
+        try:
+            made: dict[str, Any] = _followed(
+                self._app, "backup.create", self._params, fd, "backup", self._file
+            )
+        except ReaderLeftError as error:
+            raise SystemExit(error.exit_code) from None
+        return made
+
+
+@backup.command(
+    context_settings=NO_ARGUMENTS,
+    examples="""
+    peerpost backup restore ~/peerpost-backup
+    peerpost --home ~/new-home backup restore ~/peerpost-backup --passphrase-file ~/.backup-passphrase
+    ssh nas 'cat peerpost-backup' | peerpost backup restore - --passphrase-file ~/.backup-passphrase
+    """,
+)
+@click.argument("file", metavar="FILE")
+@with_sources
+@pass_app
+def restore(app: App, file: str, secrets: Secrets) -> None:
+    """Put this home back from a backup; - is stdin.
+
+    The home must be empty. It is there whole, or not at all, whatever interrupts this. Your contacts
+    are told that it was put back, and send again what it lacks, as far as they still have it.
+
+    Never let the home that the backup was made of run again.
+    """
+    paths = HomePaths(app.home)
+    if paths.has_identity:
+        raise ExistsError(
+            f"{app.home} is not empty: a home is put back into an empty one",
+            hint="move that one aside, or name another folder: --home DIR",
+        )
+    if file == "-" and secrets.reads_stdin:
+        raise UsageError(
+            "stdin is the backup, and cannot be the passphrase too", hint="--passphrase-file FILE"
+        )
+    source = 0 if file == "-" else open_input(file)
+    secret = secrets.named_only().find(prompt=lambda: typed(app, "Passphrase of the backup"))
+    if secret is None:
+        raise LockedError("no passphrase was given for the backup", hint=_HINT)
+    params = {"passphrase": secret.decode()}
+    back = _followed(app, "backup.restore", params, source, "restore", file)
+    row = {key: value for key, value in back.items() if key != "made_ms"}
+    app.terminal.record(
+        row | {"home": str(app.home)},
+        human=f"{app.home}  put back as of {back['made']}",
+    )
+    if not back["files"]:
+        app.terminal.note("Files are not in it: those that were received cannot be saved any more.")
+    app.terminal.note("Never let the home that the backup was made of run again.")
+    app.terminal.note("Your contacts are told when the node meets them: peerpost node start")
+
+
+def _is_file(file: str) -> bool:
+    """Return whether a file is to be made under this name."""
+    return file != "-" and (not Path(file).exists() or Path(file).is_file())
+
+
+def _followed(
+    app: App, method: str, params: dict[str, Any], fd: int, what: str, file: str
+) -> dict[str, Any]:
+    """Ask the node, and show how far it is."""
+    name = what if file == "-" else Path(file).name
+    with Progress(app.terminal) as progress:
+
+        def tell(event: dict[str, int]) -> None:
+            done, total = event["done_bytes"], event["total_bytes"]
+            progress.update(
+                {
+                    "id": what,
+                    "name": name,
+                    "state": "active",
+                    "size": total,
+                    "done_bytes": done,
+                    "progress": done / total if total else 0.0,
+                }
+            )
+
+        found: dict[str, Any] = app.call(method, params, fds=[fd], on_event=tell)
+    return found

@@ -1,0 +1,185 @@
+"""Passphrases on the command line: the options that name a source, and the person who is asked.
+
+No option takes the passphrase itself, because every user of the machine can read the arguments of a process.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import click
+
+from peerpost.client.secrets import Secrets
+from peerpost.errors import BadInputError, UsageError
+from peerpost.system import guard_memory
+
+from .terminal import Terminal
+
+__all__ = ["HINT", "NO_ARGUMENTS", "Console", "Descriptor", "choose", "typed", "with_sources"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+HINT = (
+    "name where it is: --passphrase-file FILE, --passphrase-stdin, --passphrase-fd N or PEERPOST_PASSPHRASE;"
+    " or be asked for it on a terminal"
+)
+NO_ARGUMENTS: dict[str, Any] = {"allow_extra_args": True}
+"""Settings of a command without arguments: `with_sources` refuses them itself, because click would repeat them."""
+_OF_A_HOME = ("A passphrase protects this home on the disk. Nobody can reset it.",)
+TRIES = 3
+"""How often somebody may mistype a passphrase that is to be entered twice."""
+
+
+class Console(Protocol):
+    """Who runs a command, as far as they can be asked."""
+
+    @property
+    def terminal(self) -> Terminal:
+        """Where to ask them."""
+
+
+class Descriptor(click.ParamType[int]):
+    """The number of an open file. What is no number is not repeated: it may be the passphrase."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        if isinstance(value, int):
+            return value
+        if not (value.isascii() and value.isdigit() and len(value) <= 6):
+            self.fail("it is the number of an open file, as in: 3< FILE", param, ctx)
+        return int(value)
+
+
+def _refuse(ctx: click.Context, _: click.Parameter, value: object) -> None:
+    if value is not None and not ctx.resilient_parsing:
+        raise UsageError(
+            "a passphrase is not taken as an argument: others can read it there, and the shell keeps it",
+            hint=HINT,
+        )
+
+
+def with_sources(command: F) -> F:
+    """Give a command the options that name a source; it gets them as `secrets`, a Secrets."""
+
+    @functools.wraps(command)
+    def wrapped(
+        *args: Any,
+        passphrase_fd: int | None,
+        passphrase_file: str | None,
+        passphrase_stdin: bool,
+        **more: Any,
+    ) -> Any:
+        guard_memory()
+        ctx = click.get_current_context()
+        if ctx.args:
+            raise UsageError(
+                f"{ctx.command_path} takes no argument (and a passphrase is never one)", hint=HINT
+            )
+        secrets = Secrets(
+            fd=passphrase_fd,
+            file=passphrase_file,
+            stdin=passphrase_stdin,
+            variable=ctx.obj.variable,
+        )
+        return command(*args, secrets=secrets, **more)
+
+    options = (
+        click.option(
+            "--passphrase-fd",
+            type=Descriptor(),
+            metavar="N",
+            help="Read the passphrase from this descriptor.",
+        ),
+        click.option(
+            "--passphrase-file",
+            metavar="FILE",
+            help="Read it from a file that only you may read; - is stdin.",
+        ),
+        click.option("--passphrase-stdin", is_flag=True, help="Read it from stdin."),
+        click.option(
+            "--passphrase", hidden=True, expose_value=False, is_eager=True, callback=_refuse
+        ),
+    )
+    result: Any = wrapped
+    for option in reversed(options):
+        result = option(result)
+    return result  # type: ignore[no-any-return]
+
+
+def typed(app: Console, what: str = "Passphrase") -> str | None:
+    """Ask for a passphrase, without showing it. Return None if nobody can be asked, or nothing is typed.
+
+    Raises BadInputError if it is no text.
+    """
+    if app.terminal.json or not app.terminal.can_ask():
+        return None
+    import getpass
+    import sys
+
+    try:
+        return getpass.getpass(f"{what}: ", stream=sys.stderr) or None
+    except EOFError:
+        app.terminal.leave_question()
+        return None
+    except UnicodeDecodeError:
+        raise BadInputError("what was typed is no text in the encoding of this terminal") from None
+
+
+def choose(app: Console, secrets: Secrets, about: tuple[str, ...] = _OF_A_HOME) -> bytes | None:
+    """Return a new passphrase that is strong enough: of a source, or entered twice at the terminal after `about`.
+
+    Returns None if no source has one and nobody can be asked. Raises BadInputError for a weak one.
+    """
+    from .strength import judge
+
+    found = secrets.find()
+    if found is not None:
+        strength = judge(found.decode())
+        if strength.is_weak:
+            raise BadInputError(
+                f"the passphrase is {strength.words}",
+                hint="take six words or more, or 20 random characters; on a terminal one is suggested",
+            )
+        return found
+    if app.terminal.json or not app.terminal.can_ask():
+        return None
+    return _enter_new(app, about)
+
+
+def _enter_new(app: Console, about: tuple[str, ...]) -> bytes:
+    from .strength import judge, six_words
+
+    for line in about:
+        app.terminal.warn(line)
+    suggested = six_words()
+    for _ in range(TRIES):
+        entered = typed(app, "New passphrase (Enter: have one made)")
+        if entered is None:
+            app.terminal.warn("")
+            app.terminal.warn(f"    {suggested}")
+            app.terminal.warn("")
+            app.terminal.warn("Write it down, then enter it.")
+            entered = typed(app, "Passphrase")
+        if entered is None:
+            continue
+        strength = judge(entered)
+        app.terminal.warn(f"Strength: {strength.words}.")
+        if strength.is_weak:
+            app.terminal.warn("That is too weak. Take several words that do not belong together.")
+            continue
+        again = entered if entered == suggested else typed(app, "Once more")
+        if again == entered:
+            return _normal(entered)
+        app.terminal.warn("These are not the same.")
+    raise UsageError("no passphrase was chosen; nothing was done", hint="try again")
+
+
+def _normal(text: str) -> bytes:
+    found = Secrets().find(prompt=lambda: text)
+    if found is None:
+        raise BadInputError("the passphrase is empty")
+    return found

@@ -1,0 +1,87 @@
+"""The keyring of the system: where a secret of its own lies that opens a home, if its owner wants that.
+
+The keyfile says by a slot of the type `keyring` that there is one, so that no other home pays for looking. The library
+comes with the extra `peerpost[keyring]`.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+
+from peerpost.errors import UnavailableError
+
+from .paths import HomePaths
+
+__all__ = ["forget", "has_slot", "is_protected", "keep", "look_up"]
+
+SERVICE = "peerpost"
+_MAX_KEYFILE_BYTES = 4096
+
+
+def look_up(home: Path) -> str | None:
+    """Return the secret that the keyring keeps for a home; None if there is none, or the keyring cannot be read."""
+    kinds, account = _keyfile(home)
+    if "keyring" not in kinds or account is None:
+        return None
+    with suppress(Exception):
+        # Its backends raise what they like: without the keyring the next source is asked.
+        found: str | None = _library().get_password(SERVICE, account)
+        return found
+    return None
+
+
+def has_slot(home: Path) -> bool:
+    """Return whether a home may be opened by what the keyring keeps."""
+    return "keyring" in _keyfile(home)[0]
+
+
+def keep(home: Path, secret: str) -> None:
+    """Put the secret of a home into the keyring. Raises UnavailableError."""
+    _, account = _keyfile(home)
+    try:
+        _library().set_password(SERVICE, account or str(home), secret)
+    except UnavailableError:
+        raise
+    except Exception as error:  # noqa: BLE001 - its backends raise what they like
+        raise UnavailableError(
+            f"the keyring of this system takes nothing: {str(error) or type(error).__name__}",
+            hint="is it unlocked, and is there one? `keyring diagnose` shows which it is",
+        ) from None
+
+
+def forget(home: Path) -> None:
+    """Take the secret of a home out of the keyring, if it is there."""
+    _, account = _keyfile(home)
+    with suppress(Exception):
+        _library().delete_password(SERVICE, account or str(home))
+
+
+def is_protected(home: Path) -> bool:
+    """Return whether a home has a keyfile, and that needs a secret."""
+    kinds, _ = _keyfile(home)
+    return bool(kinds) and "none" not in kinds
+
+
+def _library() -> ModuleType:
+    try:
+        import keyring
+    except ImportError:
+        raise UnavailableError(
+            "the library for the keyring of this system is not installed",
+            hint="pip install 'peerpost[keyring]', into the environment that peerpost runs in",
+        ) from None
+    return keyring
+
+
+def _keyfile(home: Path) -> tuple[list[str], str | None]:
+    """Return the types of the slots of a keyfile, and its id; nothing of one that cannot be read: the node says why."""
+    try:
+        with HomePaths(home).keyfile.open("rb") as file:
+            content = json.loads(file.read(_MAX_KEYFILE_BYTES))
+        kinds = [str(slot.get("type")) for slot in content["slots"]]
+        return kinds, str(content["id"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return [], None

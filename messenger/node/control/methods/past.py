@@ -1,0 +1,90 @@
+"""What `doctor` and `contacts show` say of backups, of homes that were put back, and of copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from peerpost.client.units import format_duration
+from peerpost.node.clock import rfc3339
+from peerpost.store.tables import agreement, backups, lives
+
+if TYPE_CHECKING:
+    from peerpost.node.home import Opened
+
+__all__ = ["past", "past_with"]
+
+FRESH_MS = 86_400_000
+"""For how long a copy that was found is something to act upon: while two of them run, it is found again and again."""
+PUT_BACK = {
+    "ours": "this home was found put back to an older state",
+    "theirs": "its home was found put back to an older state",
+}
+COPIED = {
+    "ours": "two copies of this home run at the same time",
+    "theirs": "two copies of its home run at the same time",
+}
+COPIED_HINT = {
+    "ours": "end the other one for good: peerpost node stop, and delete its folder there. For a second machine make a"
+    " second identity",
+    "theirs": "tell them: what you send reaches the one or the other, until one of the two is stopped for good",
+}
+
+
+async def past(opened: Opened, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the rows of `doctor`; `names` are those of the contacts by id."""
+    found, put_back, copies = await opened.store.read(_look)
+    rows = [_row("backup", True, _of_backups(found, opened.clock.now_ms()))]
+    copied_at = {(contact_id, side): at_ms for contact_id, side, at_ms in copies}
+    for contact_id, side, at_ms in copies:
+        if (name := names.get(contact_id)) is not None:
+            is_fresh = opened.clock.now_ms() - at_ms < FRESH_MS
+            what = f"{COPIED[side]}: noticed at {rfc3339(at_ms)}"
+            rows.append(_row(f"contact {name}", not is_fresh, what, COPIED_HINT[side]))
+    for contact_id, side, at_ms in put_back:
+        name = names.get(contact_id)
+        # Of two copies, each has forgotten what the other one did: that is said by the row before.
+        if name is not None and at_ms > copied_at.get((contact_id, side), -FRESH_MS) + FRESH_MS:
+            what = (
+                f"{PUT_BACK[side]} at {rfc3339(at_ms)}: look for gaps in `peerpost inbox list`, and for"
+                " files that could not be sent again in `peerpost transfers list`"
+            )
+            rows.append(_row(f"contact {name}", True, what))
+    return rows
+
+
+def _look(
+    db: apsw.Connection,
+) -> tuple[backups.Backups, list[tuple[str, str, int]], list[tuple[str, str, int]]]:
+    return backups.load(db), agreement.put_back_all(db), lives.copies(db)
+
+
+def _of_backups(found: backups.Backups, now_ms: int) -> str:
+    if found.made_ms is None:
+        return "none was made yet: peerpost backup create FILE"
+    age = format_duration(max(0, now_ms - found.made_ms) // 1000)
+    text = f"the last one was made {age} ago, at {rfc3339(found.made_ms)}"
+    if found.restored_ms is None:
+        return text
+    return (
+        f"{text}; this home was put back at {rfc3339(found.restored_ms)}"
+        f" from the one of {rfc3339(found.restored_from_ms)}"
+    )
+
+
+async def past_with(opened: Opened, contact_id: str) -> dict[str, Any]:
+    """Return what `contacts show` says of homes that were put back or copied."""
+    put_back = await opened.store.read(agreement.put_back_at, contact_id)
+    copied = await opened.store.read(lives.copied_at, contact_id)
+    return {
+        "restored": rfc3339(max(put_back.values(), default=None)),
+        "restored_side": max(put_back, key=put_back.__getitem__, default=None),
+        "copied": rfc3339(max(copied.values(), default=None)),
+        "copied_side": max(copied, key=copied.__getitem__, default=None),
+    }
+
+
+def _row(check: str, ok: bool, found: str, hint: str | None = None) -> dict[str, Any]:
+    return {"check": check, "ok": ok, "found": found, "hint": None if ok else hint}

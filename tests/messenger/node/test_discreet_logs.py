@@ -1,0 +1,72 @@
+"""A log that names nobody: a line is its template and its numbers."""
+
+from __future__ import annotations
+
+import ast
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from peerpost.client.logfile import LogFile
+from peerpost.node import logs
+
+SOURCE = Path(__file__).parents[3] / "messenger"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[Path]:
+    root = logging.getLogger()
+    kept, level = root.handlers[:], root.level
+    path = tmp_path / "node.log"
+    with path.open("wb") as file:
+        logs.setup("debug", "text", LogFile(path, file.fileno(), limit_bytes=1 << 20, kept=1))
+        yield path
+    root.handlers[:] = kept
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+def test_words_are_left_out_while_it_is_discreet(path: Path) -> None:
+    log = logging.getLogger("peerpost.some")
+    log.info("%s is %s after %d s", "bartholomew", "online", 5)
+    assert not logs.is_discreet()
+    logs.keep_discreet(discreet=True)
+    assert logs.is_discreet()
+    before = path.read_text(encoding="utf-8")
+    assert "bartholomew is online after 5 s" in before
+    log.info("%s is %s after %d s, %.1f%%", "bartholomew", Path("/ip4/1.2.3.4"), 5, 0.5)
+    log.warning("%(who)s again", {"who": "bartholomew"})
+    log.info("nothing to leave out: 100%")
+    for _ in range(100):
+        log.info("turned away %s", "bartholomew")
+    try:
+        raise ValueError("bartholomew")
+    except ValueError:
+        log.exception("failed with %s", "bartholomew")
+    after = path.read_text(encoding="utf-8").removeprefix(before)
+    assert "bartholomew" not in after
+    assert "1.2.3.4" not in after
+    assert "... is ... after 5 s, 0.5%" in after
+    assert "nothing to leave out: 100%" in after
+    assert "failed with ... (ValueError)" in after
+    logs.keep_discreet(discreet=False)
+    log.info("%s is back", "bartholomew")
+    assert "bartholomew is back" in path.read_text(encoding="utf-8")
+
+
+def test_every_line_has_a_template() -> None:
+    """What is put together before it is logged could not be taken apart."""
+    calls = 0
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            owner = node.func.value
+            names = {"debug", "info", "warning", "error", "critical", "exception"}
+            if node.func.attr in names and isinstance(owner, ast.Name) and owner.id == "log":
+                calls += 1
+                first = node.args[0]
+                assert isinstance(first, ast.Constant), f"{path}:{node.lineno}"
+    assert calls > 50
