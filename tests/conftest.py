@@ -39,7 +39,7 @@ HOMES = ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME",
 
 PROCESSES = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec"}
 """What the audit hook of Python calls the ways to start a process."""
-SLOW_FOLDERS = ("e2e", "interop", "wheels", "messenger/net")
+SLOW_FOLDERS = ("e2e", "interop", "upgrade", "wheels", "messenger/net")
 """Their tests are all about processes, or about connections that fail."""
 
 

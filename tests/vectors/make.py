@@ -30,7 +30,7 @@ FILES: dict[str, Callable[[], list[Case]]] = {
     "frame.json": vector_wire.make_frames,
     "hello.json": vector_trust.make_hello,
     "inner.json": vector_wire.make_inner,
-    "keyfile.json": vector_keyfile.make_keyfiles,
+    "home/keyfile.json": vector_keyfile.make_keyfiles,
     "keys.json": vector_trust.make_keys,
     "noise.json": vector_crypto.make_noise,
     "segment.json": vector_wire.make_segments,

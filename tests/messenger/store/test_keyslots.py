@@ -277,7 +277,9 @@ def test_what_is_no_passphrase(given: bytes | str) -> None:
         normalize(given)
 
 
-VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "keyfile.json").read_text("ascii"))
+VECTORS = json.loads(
+    (Path(__file__).parents[2] / "vectors" / "home" / "keyfile.json").read_text("ascii")
+)
 
 
 @pytest.mark.parametrize("case", VECTORS, ids=lambda case: case["name"])

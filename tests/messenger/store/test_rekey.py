@@ -143,6 +143,7 @@ def test_a_damaged_keyfile_touches_nothing(home: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the children are forked")
+@pytest.mark.slow
 def test_killed_before_each_effect_it_opens_with_one_of_the_two(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.rekey_kills", str(tmp_path)],

@@ -57,7 +57,8 @@ NOT_JOURNALLED = {
     "how lanes and their numbers stand": {"beyond", "chains", "marks", "seen", "unheard"},
     "our own keys": {"contents_key", "identity", "outbox_ids", "prekeys"},
     "follows from what is journalled": {"contents", "deleted", "former_contacts", "usage"},
-    "about the state of a home": {"put_back"},
+    "about the state of a home": {"backups", "lives", "met_runs", "runs"},
+    "a trigger of its own tells of it as a change of the contact": {"copied", "put_back"},
     "where files of the inbox lie": {"plain"},
     "itself": {"changes"},
 }
