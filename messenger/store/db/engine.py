@@ -28,7 +28,7 @@ from .database import located
 from .failure import explain, is_damage, is_full
 from .follower import Follower
 from .journal import Transition
-from .opening import prepare, unlock
+from .opening import keep_log, prepare, unlock
 from .operations import Done, Operation, deliver, settle, units
 from .snapshot import Snapshot
 
@@ -329,6 +329,8 @@ class Store:
             elif self._unsynced:
                 self._sync(connection)
             self._checkpoint(connection)
+        if self._ballast.released:
+            keep_log(connection)
         connection.close(force=self.damaged is not None)
 
     def _note_log(self, _connection: apsw.Connection, _name: str, pages: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from .ballast import WriteConnection
 from .database import located
 from .failure import explain
 
-__all__ = ["prepare", "unlock"]
+__all__ = ["keep_log", "prepare", "unlock"]
 
 BUSY_TIMEOUT_MS = 5000
 WRITE_CACHE_KIB = 8192
@@ -68,3 +69,13 @@ def prepare(
             connection.close(force=True)
         raise explained from error
     return connection
+
+
+def keep_log(connection: apsw.Connection) -> None:
+    """Let the log stay when this connection closes as the last one, which would delete it.
+
+    On a full disk whatever has filled it would take that space at once, and the next start needs a log again.
+    """
+    connection.pragma("journal_size_limit", -1)
+    keep = ctypes.c_int(1)
+    connection.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, ctypes.addressof(keep))

@@ -153,6 +153,23 @@ def test_a_reserve_that_did_not_fit_leaves_no_part_of_it(
         assert rig.queue(bob).seq == 1
 
 
+@pytest.mark.parametrize("is_full", [True, False])
+def test_the_log_stays_when_the_store_of_a_full_disk_closes(tmp_path: Path, is_full: bool) -> None:
+    """Otherwise its space is lost to whatever has filled the disk, and the next start takes it out of the reserve."""
+    with Rig(tmp_path, ballast_bytes=SIZE_BYTES) as rig:
+        rig.make_identity()
+        bob = rig.make_contact("bob").id
+        rig.queue(bob)
+        log = Path(f"{rig.path}-wal")
+        size_bytes = log.stat().st_size
+        if is_full:
+            rig.store._ballast.release()
+        rig.close()
+        assert (log.stat().st_size if log.exists() else 0) == (size_bytes if is_full else 0)
+    with Rig(tmp_path, ballast_bytes=SIZE_BYTES) as rig:
+        assert len(rig.unsettled(bob)) == 1
+
+
 def fail_with(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def fail(_fd: int, _offset: int, _size: int) -> None:
         raise OSError(number, os.strerror(number))
