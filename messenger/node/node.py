@@ -91,6 +91,8 @@ class Node:
         )
         self._asked_s = self._clock.monotonic_s()
         """When something of the open home was last asked for."""
+        self._busy_s = self._asked_s
+        """When there was last something to do: short requests count too, which nobody sees who only looks at times."""
         self._tasks = Tasks()
         self._failure: BaseException | None = None
 
@@ -242,13 +244,12 @@ class Node:
     # -- idle
 
     async def _watch_idle(self) -> None:
-        busy_s = self._clock.monotonic_s()
         while True:
             await asyncio.sleep(IDLE_CHECK_S)
             limit_s = self._idle_exit_s
             if limit_s is None or self._control.requests or await self._home.has_work():
-                busy_s = self._clock.monotonic_s()
-            elif self._clock.monotonic_s() - busy_s >= limit_s:
+                self._busy_s = self._clock.monotonic_s()
+            elif self._clock.monotonic_s() - self._busy_s >= limit_s:
                 self.stop_soon("idle, and nothing is queued")
 
     async def _lock_when_idle(self) -> None:
@@ -263,8 +264,9 @@ class Node:
     # -- control socket
 
     def _handle(self, request: Request) -> Awaitable[Answer]:
+        self._busy_s = self._clock.monotonic_s()
         if request.method in USES:
-            self._asked_s = self._clock.monotonic_s()
+            self._asked_s = self._busy_s
         if (of_host := HOST_METHODS.get(request.method)) is not None:
             return of_host(self, request)
         if (of_home := METHODS.get(request.method)) is not None:

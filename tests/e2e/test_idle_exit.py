@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
@@ -40,6 +41,18 @@ async def person(friend: MakeFriend, name: str) -> Friend:
     one = friend(name, idle_exit=f"{IDLE_EXIT_S:g}s")
     await one.cli("identity", "new", "--name", name, "--no-passphrase")
     return one
+
+
+async def test_a_node_stays_while_it_is_used(friend: MakeFriend) -> None:
+    """However short the requests are, and though none runs at the moments when the node looks."""
+    alice = await person(friend, "alice")
+    before = nodes(alice)
+    began_s = time.monotonic()
+    while time.monotonic() < began_s + LONGER_S:
+        await alice.ask("contacts.list")
+        await asyncio.sleep(IDLE_EXIT_S / 3)
+    assert nodes(alice) == before != []
+    await left(alice)
 
 
 async def test_a_node_stays_until_its_ticket_is_used(friend: MakeFriend) -> None:
