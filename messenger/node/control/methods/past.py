@@ -22,6 +22,12 @@ PUT_BACK = {
     "ours": "this home was found put back to an older state",
     "theirs": "its home was found put back to an older state",
 }
+MISSING = {
+    "ours": "look for gaps in `peerpost inbox list`, and in `peerpost transfers list` for files that their sender has"
+    " no more",
+    "theirs": "files, and texts beyond 60 KiB, that it had by then may be missing there; its `peerpost transfers list`"
+    " names them",
+}
 COPIED = {
     "ours": "two copies of this home run at the same time",
     "theirs": "two copies of its home run at the same time",
@@ -47,10 +53,7 @@ async def past(opened: Opened, names: Mapping[str, str]) -> list[dict[str, Any]]
         name = names.get(contact_id)
         # Of two copies, each has forgotten what the other one did: that is said by the row before.
         if name is not None and at_ms > copied_at.get((contact_id, side), -FRESH_MS) + FRESH_MS:
-            what = (
-                f"{PUT_BACK[side]} at {rfc3339(at_ms)}: look for gaps in `peerpost inbox list`, and for"
-                " files that could not be sent again in `peerpost transfers list`"
-            )
+            what = f"{PUT_BACK[side]} at {rfc3339(at_ms)}: {MISSING[side]}"
             rows.append(_row(f"contact {name}", True, what))
     return rows
 
