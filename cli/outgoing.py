@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from peerpost import stdio
-from peerpost.errors import NoInputError, PeerpostError, UnavailableError
+from peerpost.errors import (
+    LockedError,
+    NoInputError,
+    PeerpostError,
+    TimedOutError,
+    UnavailableError,
+)
 from peerpost.stopping import Stopped
 
 from .accepting import see_whether_asking
@@ -159,6 +165,9 @@ class _Watch:
                     unlocks=False,
                     on_event=functools.partial(self.event, request),
                 )
+            except LockedError:
+                # Not the error of a command that has done nothing: whoever reads that sends it again.
+                self.failed(_locked_meanwhile(row["id"]))
             except PeerpostError as error:
                 self.failed(error)
             else:
@@ -359,3 +368,10 @@ def _copy(item: Outgoing, out: int) -> None:
     except OSError as error:
         _copy_errors.append(NoInputError(f"cannot copy the input: {error.strerror}"))
     os.close(out)
+
+
+def _locked_meanwhile(id_: str) -> TimedOutError:
+    return TimedOutError(
+        f"the home was locked meanwhile; {id_} stays queued",
+        hint="it goes on once the home is unlocked: peerpost identity unlock",
+    )

@@ -275,7 +275,7 @@ async def test_a_command_that_waits_is_told_that_the_home_was_locked(
         await meet(bob, alice)
         await bob.stop()
         waiting = asyncio.gather(
-            alice.cli("send", "--contact", "bob", "--wait", "--timeout", "60", "hello", code=77),
+            alice.cli("send", "--contact", "bob", "--wait", "--timeout", "60", "hello", code=75),
             alice.cli("send", "--contact", "bob", "--file", "/dev/zero", code=None),
         )
 
@@ -287,8 +287,9 @@ async def test_a_command_that_waits_is_told_that_the_home_was_locked(
         await alice.lock()
         assert time.monotonic() - began_s < 10
         text, stream = await waiting
-        assert text.error["code"] == "locked"
         assert text.rows[0]["state"] == "queued"
+        assert f"{text.rows[0]['id']} stays queued" in text.error["message"]
+        assert "identity unlock" in text.error["hint"]
         assert await state(alice) == "locked", "the command that waited has not unlocked it"
         assert stream.code != 0
         await alice.unlock()
