@@ -248,7 +248,11 @@ class Home:
                 lambda: cost_of(self._config),
                 self._clock,
             )
-            going = self._going_online(await self._open(key))
+            try:
+                opened = await self._open(key)
+            except Exception as error:
+                raise new_home.not_opened(error) from error
+            going = self._going_online(opened)
             await asyncio.wait([going])
 
     def _going_online(self, opened: Opened) -> asyncio.Task[None]:

@@ -13,15 +13,16 @@ from pathlib import Path
 
 from peerpost.client.paths import HomePaths
 from peerpost.crypto.passphrase import Cost
-from peerpost.errors import ExistsError
+from peerpost.errors import ExistsError, StoreFullError, UnavailableError
 from peerpost.node.contact.addresses import free_port
 from peerpost.store import disk, keyfile
 from peerpost.store.db.engine import Store
 from peerpost.store.tables import identity
 
+from .causes import cause_of
 from .clock import Clock
 
-__all__ = ["ChosenSecrets", "discard_half_made", "make"]
+__all__ = ["ChosenSecrets", "discard_half_made", "make", "not_opened"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ async def make(
             await store.write(identity.create, name, free_port(), clock.now_ms())
         finally:
             await store.close()
+        _require_whole(half)
         with disk.errors("cannot make the store"):
             half.rename(paths.store)
             disk.sync_folder(home)
@@ -92,6 +94,16 @@ async def _keyfile_for(home: Path, chosen: ChosenSecrets, cost: Callable[[], Cos
         raise
 
 
+def _require_whole(store: Path) -> None:
+    """Raise StoreFullError if what was committed lies in the log, because the store had no room to take it."""
+    log = store.with_name(f"{store.name}-wal")
+    if log.exists() and log.stat().st_size > 0:
+        raise StoreFullError(
+            "the disk is full: there is no room for a store",
+            hint="free some space on the disk of the home folder; nothing was made",
+        )
+
+
 def discard_half_made(home: Path) -> None:
     """Make a home empty again whose making was interrupted. Raises StorageError."""
     half = _half(HomePaths(home))
@@ -105,3 +117,12 @@ def discard_half_made(home: Path) -> None:
 
 def _half(paths: HomePaths) -> Path:
     return paths.store.with_name("store.new")
+
+
+def not_opened(error: Exception) -> UnavailableError:
+    """Return the error for an identity that was made, in a home that cannot be opened now."""
+    return UnavailableError(
+        f"the identity was made, but its home cannot be opened now: {cause_of(error)}",
+        hint="try: peerpost identity show; a recovery code, where it has a passphrase, comes from: peerpost identity"
+        " passphrase change --new-recovery-code",
+    )

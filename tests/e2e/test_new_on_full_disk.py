@@ -1,0 +1,33 @@
+"""An identity is made whole or not at all, however little room there is."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.test_full_disk import Small, bob
+
+__all__ = ["bob"]
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.mark.parametrize("leave_kib", [0, 200, 400, 520, 600, 700, 760, 860, 1000])
+async def test_a_failure_leaves_nothing_and_a_success_lasts(bob: Small, leave_kib: int) -> None:
+    await bob.fill(leave_bytes=leave_kib << 10)
+    new = ("identity", "new", "--name", "bob", "--no-passphrase")
+    made = await bob.cli(*new, code=None)
+    assert (made.code, made.error.get("code") if made.code else None) in [
+        (0, None),
+        (74, "disk_full"),
+        (74, "io"),  # The node itself had no room to start.
+        (69, "unavailable"),
+    ]
+    await bob.make_room()
+    await bob.cli("node", "stop", code=None)
+    if made.code == 74:
+        left = await bob.shell(f"ls {bob.home}")
+        assert "keyfile" not in left
+        assert "store" not in left
+        await bob.cli(*new)
+    assert (await bob.cli("identity", "show")).row["name"] == "bob"
+    assert (await bob.cli("contacts", "list")).rows == []
