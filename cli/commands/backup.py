@@ -11,7 +11,14 @@ import click
 
 from peerpost.client.paths import HomePaths
 from peerpost.client.units import format_size
-from peerpost.errors import ExistsError, LockedError, ReaderLeftError, UsageError
+from peerpost.errors import (
+    CannotCreateError,
+    ExistsError,
+    LockedError,
+    PeerpostError,
+    ReaderLeftError,
+    UsageError,
+)
 
 from ..app import App, Group, pass_app
 from ..inputs import open_input
@@ -67,6 +74,8 @@ def create(app: App, file: str, without_files: bool, force: bool, secrets: Secre
     """
     if file == "-" and sys.stdout.isatty():
         raise raw_on_terminal()
+    if file != "-":
+        _require_outside(app.home, Path(file))
     if _is_file(file):
         # Looked at before anybody thinks of a passphrase, and again when the file gets its name.
         require_free(Path(file), force=force)
@@ -75,7 +84,11 @@ def create(app: App, file: str, without_files: bool, force: bool, secrets: Secre
         raise UsageError("no passphrase was given for the backup", hint=_HINT)
     app.terminal.note("Making the backup: its key alone takes a second or more.")
     made = _Making(app, file, {"passphrase": secret.decode(), "files": not without_files}).to(force)
-    app.call("backup.kept", {"made_ms": made.pop("made_ms")})
+    try:
+        app.call("backup.kept", {"made_ms": made.pop("made_ms")})
+    except PeerpostError as error:
+        # The backup is there, and good: only `doctor` will not know of it.
+        app.terminal.note(f"doctor will not name this backup: {error.message}")
     if file == "-" or made.pop("in_data", False):
         return
     much = format_size(made["size"])
@@ -84,6 +97,14 @@ def create(app: App, file: str, without_files: bool, force: bool, secrets: Secre
     )
     if not made["files"]:
         app.terminal.note("Files are not in it.")
+
+
+def _require_outside(home: Path, file: Path) -> None:
+    """Raise CannotCreateError if a backup would become a file of the home, and might replace one."""
+    if home.resolve() in (file.resolve(), *file.resolve().parents):
+        raise CannotCreateError(
+            f"{file} lies in the home that is to be backed up", hint="name a file somewhere else"
+        )
 
 
 class _Making:

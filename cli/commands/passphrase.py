@@ -8,6 +8,7 @@ import click
 
 from peerpost.client import keyring
 from peerpost.errors import UsageError
+from peerpost.stopping import Stopped
 
 from ..app import App, Group, pass_app
 from ..passphrases import HINT, NO_ARGUMENTS, Descriptor, choose, with_sources
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from peerpost.client.secrets import Secrets
 
 __all__ = ["passphrase"]
+
+
+_WHERE_TO_LOOK = (
+    "peerpost node status says whether the home is protected; a recovery code that was not shown is replaced by:"
+    " peerpost identity passphrase change --new-recovery-code"
+)
 
 
 @click.group(
@@ -139,8 +146,13 @@ def remove(app: App, secrets: Secrets) -> None:
 
 def _rekey(app: App, method: str, params: dict[str, Any]) -> dict[str, Any]:
     app.terminal.note("Encrypting the store anew; what is under way goes on afterwards.")
-    with Progress(app.terminal) as progress:
-        row: dict[str, Any] = app.call(method, params, on_event=progress.update)
+    try:
+        with Progress(app.terminal) as progress:
+            row: dict[str, Any] = app.call(method, params, on_event=progress.update)
+    except Stopped as stopped:
+        if stopped.in_doubt:
+            stopped.tell("The node goes on with it, and may have done it", _WHERE_TO_LOOK)
+        raise
     return row
 
 

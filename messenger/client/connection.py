@@ -18,7 +18,7 @@ from peerpost.system.sockets import peer_pid, peer_uid
 from . import loopback
 from .backlog import ConnectPatience, SilentError, connect_in_turn
 from .handover import handed_over
-from .looking import is_an_act
+from .looking import is_an_act, is_answered_by_its_first_event
 from .loopback import Loopback
 from .paths import HomePaths
 from .rpc import (
@@ -85,6 +85,8 @@ class NodeConnection:
         self._last_id = 0
         self._due: set[int] = set()
         """Acts that were asked for and not answered: a signal waits for them."""
+        self._by_event: set[int] = set()
+        """Those of them that their first event answers."""
         self._heard = False
         self.pid = where.pid if isinstance(where, Loopback) else peer_pid(sock)
         """The node's process id, if the system tells it and it means the same here."""
@@ -102,6 +104,7 @@ class NodeConnection:
             self._answered(id_)
 
     def _answered(self, id_: int) -> None:
+        self._by_event.discard(id_)
         if id_ in self._due:
             self._due.discard(id_)
             stopping.answered()
@@ -139,6 +142,8 @@ class NodeConnection:
         self._last_id += 1
         if is_an_act(method, params):
             self._due.add(self._last_id)
+            if is_answered_by_its_first_event(method):
+                self._by_event.add(self._last_id)
             stopping.asked()
         request = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params or {}}
         if fds and isinstance(self._where, Loopback):
@@ -168,7 +173,8 @@ class NodeConnection:
                 yield id_, "result", message["result"]
             elif isinstance(params := message.get("params"), dict):
                 id_ = int(params.get("id", 0))
-                self._answered(id_)
+                if id_ in self._by_event:
+                    self._answered(id_)
                 yield id_, "event", params.get("event")
 
     def error(self, answer: dict[str, Any]) -> PeerpostError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["is_an_act", "may_be_repeated", "only_looks"]
+__all__ = ["is_an_act", "is_answered_by_its_first_event", "may_be_repeated", "only_looks"]
 
 _LOOKING = frozenset(
     {
@@ -41,3 +41,8 @@ def is_an_act(method: str, params: dict[str, Any] | None) -> bool:
     """
     breaks_off = method in _BREAKS_OFF or "stream" in (params or {})
     return not breaks_off and not only_looks(method, params)
+
+
+def is_answered_by_its_first_event(method: str) -> bool:
+    """Return whether the first event already says that it is done; events of other methods only tell how far it is."""
+    return method == "send-net"

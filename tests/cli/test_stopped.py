@@ -352,3 +352,23 @@ def test_a_node_that_serves_as_many_as_it_can_says_so(node: FakeNode) -> None:
             code, _, err = ended(process)
         assert (code, json.loads(err)["error"]["code"]) == (69, "unavailable")
         assert json.loads(err)["error"]["message"] == "the node serves 0 commands already"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [("--json",), ()])
+def test_progress_is_no_answer(node: FakeNode, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """What is under way may be done, whatever was told of it: here, the recovery code would be lost without a word."""
+    row = {"id": "store.db", "state": "active", "size": 100, "done_bytes": 10, "progress": 0.1}
+    node.answers["identity.passphrase.set"] = Events([row], NEVER)
+    secret = tmp_path / "secret"
+    secret.write_text("four words make a sentence")
+    secret.chmod(0o600)
+    command = ("identity", "passphrase", "set", "--passphrase-file", str(secret))
+    with started(node.home, *options, *command) as process:
+        node.until_asked()
+        time.sleep(0.5)  # The progress has come by then.
+        process.send_signal(signal.SIGINT)
+        code, out, err = ended(process)
+    assert (code, out) == (130, "")
+    assert "may have done it" in err
+    assert "--new-recovery-code" in err

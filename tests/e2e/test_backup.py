@@ -216,6 +216,12 @@ async def test_a_file_that_is_there_is_not_replaced(
     assert (await alice.cli(*create, str(link), code=73)).error["code"] == "exists"
     await alice.cli(*create, str(folder / "no" / "x"), code=73)
     await alice.cli(*create, str(folder), code=73)
+    # Nor is the home itself, by whatever name.
+    (folder / "to home").symlink_to(alice.home)
+    for inside in (alice.home / "store.db", alice.home / "new", folder / "to home" / "keyfile"):
+        refused = await alice.cli(*create, "--force", str(inside), code=73)
+        assert "lies in the home" in refused.error["message"]
+    (folder / "to home").unlink()
     await alice.cli(*create, "--force", str(there))
     assert there.read_bytes().startswith(b"peerpost-backup")
     assert names_in(folder) == {"there", "link", "passphrase", "alice"}
