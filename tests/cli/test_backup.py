@@ -1,0 +1,60 @@
+"""How `backup` tells of its progress: to a person at a terminal and to a program, and to nobody else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .conftest import Events, FakeNode, Shell
+
+MADE = {
+    "made": "2026-01-02T03:04:05Z",
+    "made_ms": 1,
+    "version": 1,
+    "size": 20,
+    "files": True,
+    "entries": 2,
+}
+STEPS = [{"done_bytes": done, "total_bytes": 20} for done in (0, 10, 20)]
+
+
+@pytest.fixture
+def create(
+    node: FakeNode, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """Return a command that takes so long that there is progress to tell of."""
+    for name in ("LINE_S", "OBJECT_S"):
+        monkeypatch.setattr(f"peerpost.cli.progress.{name}", 0.0)
+    node.answers |= {
+        "identity.show": {},
+        "backup.kept": {},
+        "backup.create": Events(STEPS, MADE),
+    }
+    secret = tmp_path / "secret"
+    secret.write_text("umber lattice quiver saddle topaz morning\n")
+    secret.chmod(0o600)
+    return ["backup", "create", str(tmp_path / "n1.bak"), "--passphrase-file", str(secret)]
+
+
+def test_a_log_gets_no_progress(shell: Shell, create: list[str]) -> None:
+    ran = shell(*create)
+    assert ran.code == 0, ran
+    assert "n1.bak" in ran.out
+    assert ran.err.splitlines() == ["Making the backup: its key alone takes a second or more."]
+
+
+def test_quiet_is_silent_but_for_data(shell: Shell, create: list[str]) -> None:
+    ran = shell("-q", *create)
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    ran = shell("-q", "--json", *create, "--force")
+    assert ran.code == 0
+    assert json.loads(ran.out)["size"] == 20
+    assert ran.err == ""
+
+
+def test_a_program_gets_it(shell: Shell, create: list[str]) -> None:
+    ran = shell("--json", *create)
+    said = [json.loads(line) for line in ran.err.splitlines()]
+    assert [row["done_bytes"] for row in said if row.get("event") == "progress"] == [0, 10, 20]
