@@ -168,7 +168,10 @@ async def test_a_copy_that_runs_beside_it_is_told_to_all_three(
         assert [(row["contact"], row["side"]) for row in status["copies"]] == [(contact, side)]
         rows = await rows_of(one, f"contact {contact}")
         assert any(not row["ok"] and "two copies of" in row["found"] for row in rows)
-        assert all(row["hint"] for row in rows if not row["ok"])
+        (row,) = [row for row in rows if not row["ok"]]
+        shown = await one.ask("contacts.show", {"name": contact})
+        assert row["hint"] in shown["hint"]
+        assert ("peerpost identity delete" in row["hint"]) == (side == "ours")
     # Once one of them is stopped for good, all goes on as before, at the latest when the other one may sign its next
     # key statement (`OVERTAKE_EVERY_S`).
     await other.stop()
