@@ -104,8 +104,10 @@ def _need_open(app: App) -> None:
     """
     try:
         app.call("identity.show")
-    except WrongPassphraseError:
-        raise
+    except WrongPassphraseError as error:
+        raise WrongPassphraseError(
+            f"to unlock the home: {error.message}", hint=error.hint
+        ) from None
     except LockedError as error:
         raise LockedError(
             f"{error.message}, and only an open one can be backed up; the options name the passphrase of the backup,"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from peerpost.errors import WrongPassphraseError
+
 from .conftest import Events, FakeNode, Shell
 
 MADE = {
@@ -52,6 +54,16 @@ def test_quiet_is_silent_but_for_data(shell: Shell, create: list[str]) -> None:
     assert ran.code == 0
     assert json.loads(ran.out)["size"] == 20
     assert ran.err == ""
+
+
+def test_of_two_passphrases_it_says_which_is_wrong(
+    shell: Shell, node: FakeNode, create: list[str]
+) -> None:
+    node.answers["identity.show"] = WrongPassphraseError("the passphrase is wrong", hint="again")
+    ran = shell(*create)
+    assert ran.code == 77
+    assert ran.err.splitlines()[0] == "error: to unlock the home: the passphrase is wrong"
+    assert [method for method, _ in node.asked if method == "backup.create"] == []
 
 
 def test_a_program_gets_it(shell: Shell, create: list[str]) -> None:
