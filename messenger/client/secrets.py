@@ -134,10 +134,11 @@ def _read_file(path: str) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise LockedError(f"{path} is not a plain file", hint=_ANOTHER_WAY)
         if not (system.is_mine(found) or system.is_credential(path, found)):
-            mine = found.st_uid == os.geteuid()
             raise LockedError(
                 f"{path} belongs to another user, or others may read it",
-                hint=f"close it to others: chmod 600 {path}" if mine else _ANOTHER_WAY,
+                hint=f"close it to others: chmod 600 {path}"
+                if system.owns(found)
+                else _ANOTHER_WAY,
             )
         return _read(fd)
     finally:

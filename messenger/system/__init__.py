@@ -45,6 +45,7 @@ from .rights import (
     is_credential,
     is_mine,
     no_access,
+    owns,
     private_dir,
     user_id,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "is_read_only",
     "no_access",
     "open_private",
+    "owns",
     "path_of",
     "pread",
     "pread_cached",

@@ -25,6 +25,7 @@ __all__ = [
     "is_credential",
     "is_mine",
     "no_access",
+    "owns",
     "private_dir",
     "user_id",
 ]
@@ -41,11 +42,16 @@ def user_id() -> int:
     return os.geteuid()
 
 
+def owns(status: os.stat_result) -> bool:
+    """Return whether a file or folder is this user's. Always true on Windows."""
+    return sys.platform == "win32" or status.st_uid == os.geteuid()
+
+
 def is_mine(status: os.stat_result) -> bool:
     """Return whether a file or folder is this user's and closed to others. Always true on Windows."""
     if sys.platform == "win32":
         return True
-    return status.st_uid == os.geteuid() and not status.st_mode & _OTHERS
+    return owns(status) and not status.st_mode & _OTHERS
 
 
 def is_credential(path: str, status: os.stat_result) -> bool:
@@ -62,12 +68,12 @@ def is_credential(path: str, status: os.stat_result) -> bool:
         is_there = os.path.samestat(folder, os.stat(os.path.dirname(path) or "."))  # noqa: PTH116, PTH120
     except (OSError, ValueError):
         return False
-    trusted, writable = (0, os.geteuid()), stat.S_IWGRP | stat.S_IWOTH
+    writable = stat.S_IWGRP | stat.S_IWOTH
     return (
         is_there
-        and folder.st_uid in trusted
+        and (folder.st_uid == 0 or owns(folder))
         and not folder.st_mode & writable
-        and status.st_uid in trusted
+        and (status.st_uid == 0 or owns(status))
         and not status.st_mode & (writable | stat.S_IRWXO)
     )
 
