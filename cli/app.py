@@ -132,7 +132,7 @@ class App:
         """If this command has started the node, say that nothing can have arrived from the contacts yet."""
         if self._has_started_node:
             self.terminal.note(
-                "Your node was started only now, and is calling your contacts: look again in a moment."
+                "Your node was started only now and calls your contacts: look again in a moment."
             )
 
     def other_version(self) -> PeerpostError | None:

@@ -18,6 +18,7 @@ from peerpost.errors import (
     PeerpostError,
     ReaderLeftError,
     UsageError,
+    WrongPassphraseError,
 )
 
 from ..app import App, Group, pass_app
@@ -36,8 +37,9 @@ _HINT = (
     " or be asked for it on a terminal"
 )
 _ABOUT = (
-    "A backup has a passphrase of its own. Whoever has the file and the passphrase can read",
-    "all that is in the home, and send in your name; without it nobody can open the file.",
+    "A backup has a passphrase of its own. Whoever has the file and the passphrase",
+    "can read all that is in the home, and send in your name; without it nobody can",
+    "open the file.",
 )
 
 
@@ -79,6 +81,7 @@ def create(app: App, file: str, without_files: bool, force: bool, secrets: Secre
     if _is_file(file):
         # Looked at before anybody thinks of a passphrase, and again when the file gets its name.
         require_free(Path(file), force=force)
+    _need_open(app)
     secret = choose(app, secrets.named_only(), about=_ABOUT)
     if secret is None:
         raise UsageError("no passphrase was given for the backup", hint=_HINT)
@@ -90,6 +93,9 @@ def create(app: App, file: str, without_files: bool, force: bool, secrets: Secre
         # The backup is there, and good: only `doctor` will not know of it.
         app.terminal.note(f"doctor will not name this backup: {error.message}")
     if file == "-" or made.pop("in_data", False):
+        return
+    if app.terminal.quiet and not app.terminal.json:
+        # As with `send`: cron mails what is printed, and each night nobody wants to read that all is well.
         return
     much = format_size(made["size"])
     app.terminal.record(
@@ -105,6 +111,25 @@ def _require_outside(home: Path, file: Path) -> None:
         raise CannotCreateError(
             f"{file} lies in the home that is to be backed up", hint="name a file somewhere else"
         )
+
+
+def _need_open(app: App) -> None:
+    """Unlock the home if it is locked, before anything is said or asked about the backup and its passphrase.
+
+    Raises LockedError if that cannot be done.
+    """
+    try:
+        app.call("identity.show")
+    except WrongPassphraseError as error:
+        raise WrongPassphraseError(
+            f"to unlock the home: {error.message}", hint=error.hint
+        ) from None
+    except LockedError as error:
+        raise LockedError(
+            f"{error.message}, and only an open one can be backed up; the options name the passphrase of the backup,"
+            " not the home's",
+            hint=error.hint,
+        ) from None
 
 
 class _Making:
@@ -195,7 +220,10 @@ def _is_file(file: str) -> bool:
 def _followed(
     app: App, method: str, params: dict[str, Any], fd: int, what: str, file: str
 ) -> dict[str, Any]:
-    """Ask the node, and show how far it is."""
+    """Ask the node, and show how far it is: to a person or a program, and not in a log or a mail of cron."""
+    if not (app.terminal.can_draw() or app.terminal.json):
+        quietly: dict[str, Any] = app.call(method, params, fds=[fd])
+        return quietly
     name = what if file == "-" else Path(file).name
     with Progress(app.terminal) as progress:
 

@@ -81,10 +81,11 @@ def _kept(app: App) -> str | None:
 
 def _left(backup: str | None) -> list[str]:
     return [
-        "What stays behind: the messages and files that your contacts have, backups and other copies",
-        "of this home, what was saved or downloaded, settings and logs, and your name in your",
-        "contacts' lists: nobody is told. A drive of flash memory (SSD), a snapshot and a file system",
-        "that writes elsewhere may keep the old keyfile even though it was overwritten: destroy",
-        "the drive where that matters, unless the home has a passphrase that nobody can guess.",
+        "What stays behind: the messages and files that your contacts have, backups and",
+        "other copies of this home, what was saved or downloaded, settings and logs, and",
+        "your name in your contacts' lists: nobody is told. A drive of flash memory",
+        "(SSD), a snapshot and a file system that writes elsewhere may keep the old",
+        "keyfile even though it was overwritten: destroy the drive where that matters,",
+        "unless the home has a passphrase that nobody can guess.",
         *([] if backup is None else [f"Backups: {backup}."]),
     ]

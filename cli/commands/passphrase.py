@@ -69,6 +69,7 @@ def set_(app: App, secrets: Secrets, no_recovery_code: bool) -> None:
     params = {"passphrase": chosen.decode(), "recovery": not no_recovery_code}
     row = _rekey(app, "identity.passphrase.set", params)
     _tell(app, row, "protected")
+    _say_logs(app)
 
 
 @passphrase.command(
@@ -142,6 +143,18 @@ def remove(app: App, secrets: Secrets) -> None:
     app.terminal.note("The home has no passphrase any more: whoever can read the folder can read")
     app.terminal.note("your messages and send in your name.")
     _tell(app, row, "unprotected")
+
+
+def _say_logs(app: App) -> None:
+    """Say that the logs of a home without a passphrase named its contacts, which those written from now on do not."""
+    import shlex
+
+    from peerpost.client.paths import HomePaths
+
+    log = HomePaths(app.home).node_log
+    if any(part.stat().st_size for part in log.parent.glob(f"{log.name}*") if part.is_file()):
+        app.terminal.note("The logs of before still name your contacts. To delete them:")
+        app.terminal.note(f"rm {shlex.quote(str(log))}*")
 
 
 def _rekey(app: App, method: str, params: dict[str, Any]) -> dict[str, Any]:

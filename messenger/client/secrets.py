@@ -116,7 +116,7 @@ def _read(fd: int) -> bytes:
 
 
 def _read_file(path: str) -> bytes:
-    """Read a passphrase from a file that is plain, ours and closed to others.
+    """Read a passphrase from a file that is plain, ours and closed to others, or that systemd has put there for us.
 
     It is looked at once it is open, so that no other file can take its place in between.
     """
@@ -133,10 +133,12 @@ def _read_file(path: str) -> bytes:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise LockedError(f"{path} is not a plain file", hint=_ANOTHER_WAY)
-        if not system.is_mine(found):
+        if not (system.is_mine(found) or system.is_credential(path, found)):
             raise LockedError(
                 f"{path} belongs to another user, or others may read it",
-                hint=f"close it to others: chmod 600 {path}",
+                hint=f"close it to others: chmod 600 {path}"
+                if system.owns(found)
+                else _ANOTHER_WAY,
             )
         return _read(fd)
     finally:

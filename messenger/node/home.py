@@ -194,7 +194,7 @@ class Home:
                 "the home is being encrypted anew", hint="try again when that has ended"
             )
         if self._locked:
-            raise LockedError("the home is locked", hint="unlock it: peerpost identity unlock")
+            raise LockedError("the home is locked", hint=keyfile.HOW_TO_UNLOCK)
         if self._opened is None:
             if keyfile.exists(self.path):
                 raise NoIdentityError(

@@ -36,6 +36,7 @@ from . import keyfile_form as form
 
 __all__ = [
     "BACKUP",
+    "HOW_TO_UNLOCK",
     "KEYFILE",
     "Description",
     "NextKeyfile",
@@ -55,6 +56,10 @@ __all__ = [
 
 KEYFILE: Final = "keyfile"
 BACKUP: Final = "keyfile.bak"
+HOW_TO_UNLOCK: Final = (
+    "unlock it: peerpost identity unlock; in scripts: PEERPOST_PASSPHRASE, peerpost identity keyring, or"
+    " at each boot peerpost node start --passphrase-file FILE"
+)
 ID_BYTES: Final = 8
 RAISE_S: Final = 2.0
 """A cost is raised at an unlock only if trying takes no longer than this afterwards."""
@@ -255,7 +260,7 @@ def _open(content: dict[str, Any], secret: bytes | None) -> tuple[bytes, Slot]:
     if secret is None:
         raise LockedError(
             "the home is locked: it is protected by a passphrase",
-            hint="unlock it: peerpost identity unlock",
+            hint=HOW_TO_UNLOCK,
         )
     for slot in slots:
         _require_memory(slot.cost.memory_kib)

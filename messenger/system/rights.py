@@ -22,8 +22,10 @@ __all__ = [
     "close_new_files",
     "data_folder",
     "home_folder",
+    "is_credential",
     "is_mine",
     "no_access",
+    "owns",
     "private_dir",
     "user_id",
 ]
@@ -40,11 +42,40 @@ def user_id() -> int:
     return os.geteuid()
 
 
+def owns(status: os.stat_result) -> bool:
+    """Return whether a file or folder is this user's. Always true on Windows."""
+    return sys.platform == "win32" or status.st_uid == os.geteuid()
+
+
 def is_mine(status: os.stat_result) -> bool:
     """Return whether a file or folder is this user's and closed to others. Always true on Windows."""
     if sys.platform == "win32":
         return True
-    return status.st_uid == os.geteuid() and not status.st_mode & _OTHERS
+    return owns(status) and not status.st_mode & _OTHERS
+
+
+def is_credential(path: str, status: os.stat_result) -> bool:
+    """Return whether a file is one that systemd gives to this service: directly in `$CREDENTIALS_DIRECTORY`.
+
+    In a system service with `User=` such a file is root's, and an ACL lets the user read it. The mode then shows what
+    the ACL grants at most in place of the group's rights (0440), so the group's right to read means nothing here.
+    """
+    named = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if not os.path.isabs(named):  # noqa: PTH117 - empty where no service manager has set it
+        return False
+    try:
+        folder = os.stat(named)  # noqa: PTH116
+        is_there = os.path.samestat(folder, os.stat(os.path.dirname(path) or "."))  # noqa: PTH116, PTH120
+    except (OSError, ValueError):
+        return False
+    writable = stat.S_IWGRP | stat.S_IWOTH
+    return (
+        is_there
+        and (folder.st_uid == 0 or owns(folder))
+        and not folder.st_mode & writable
+        and (status.st_uid == 0 or owns(status))
+        and not status.st_mode & (writable | stat.S_IRWXO)
+    )
 
 
 def data_folder() -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,10 @@ async def test_a_copy_that_runs_beside_it_is_told_to_all_three(
         assert [(row["contact"], row["side"]) for row in status["copies"]] == [(contact, side)]
         rows = await rows_of(one, f"contact {contact}")
         assert any(not row["ok"] and "two copies of" in row["found"] for row in rows)
-        assert all(row["hint"] for row in rows if not row["ok"])
+        (row,) = [row for row in rows if not row["ok"]]
+        shown = await one.ask("contacts.show", {"name": contact})
+        assert row["hint"] in shown["hint"]
+        assert ("peerpost identity delete" in row["hint"]) == (side == "ours")
     # Once one of them is stopped for good, all goes on as before, at the latest when the other one may sign its next
     # key statement (`OVERTAKE_EVERY_S`).
     await other.stop()
@@ -374,6 +378,40 @@ async def test_a_protected_home_comes_back_as_protected(
     locked = ("backup", "create", "--passphrase-file", secret, str(folder / "y"))
     assert (await other.cli(*locked, code=77)).error["code"] == "locked"
     assert not (folder / "y").exists()
+    # Before anything is said of a backup; and the passphrase that was given is the backup's.
+    refused = await other.cli(*locked, code=77)
+    assert "Making" not in refused.err
+    assert "the passphrase of the backup, not the home's" in refused.error["message"]
+    assert "PEERPOST_PASSPHRASE" in refused.error["hint"]
+    assert (await other.cli("backup", "create", str(folder / "y"), code=77)).error[
+        "code"
+    ] == "locked"
+
+
+@pytest.mark.parametrize("to", ["a file", "stdout", "a pipe"])
+async def test_quiet_says_nothing_where_it_succeeds(
+    friend: MakeFriend, folder: Path, secret: str, to: str
+) -> None:
+    alice = friend("alice")
+    await alice.cli("identity", "new", "--name", "alice", "--no-passphrase")
+    made = folder / "made"
+    out = {"a file": str(made), "stdout": "-", "a pipe": "/dev/stdout"}[to]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "peerpost.cli", "--home", str(alice.home), "-q"),
+        *("backup", "create", out, "--passphrase-file", secret),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    printed, said = await process.communicate()
+    assert process.returncode == 0, said
+    assert said == b""
+    if to == "a file":
+        assert printed == b""
+        printed = made.read_bytes()
+    assert printed.startswith(b"peerpost-backup")
+    (row,) = await rows_of(alice, "backup")
+    assert "the last one was made" in row["found"]
 
 
 async def test_an_identity_is_deleted_with_all_that_opens_it(

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.machines import Machine, blocks
 
+NOBODY = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDoAjwXNPQhKAxPgVaxMhAr34X9SgodshFg5LicSnqAEm"
 JOBS = Path(__file__).parents[2] / "docs" / "jobs"
 pytestmark = pytest.mark.skipif(
     shutil.which("bash") is None or sys.platform == "win32", reason="the pages are for bash"
@@ -73,6 +74,44 @@ def test_a_backup_through_a_pipe(meet: Meet) -> None:
     arrived = (nas.home / "out" / "table").read_bytes()
     assert arrived == (db3.home / "data" / "table").read_bytes()
     assert nas.bash("peerpost --json inbox list") == ""
+
+
+def test_a_nightly_backup_of_a_home(meet: Meet) -> None:
+    alice, _ = meet("alice", "ops")
+    alice.bash("mkdir backups && touch -d '20 days ago' backups/peerpost-2020-01-01.backup")
+    *_, by_cron, listed = run("backup-of-a-home.md", alice)
+    assert by_cron == ""
+    made, *doctor = listed.splitlines()
+    assert re.fullmatch(r"peerpost-20\d\d-\d\d-\d\d\.backup", made)
+    assert made != "peerpost-2020-01-01.backup"
+    assert "the last one was made" in "\n".join(doctor)
+    back = f"~/backups/{made} --passphrase-file ~/.backup-passphrase"
+    alice.bash(f"peerpost --home ~/anew backup restore {back}")
+    alice.bash("peerpost --home ~/anew node stop || true")
+    (line,) = [block for block in blocks(JOBS / "backup-of-a-home.md") if block.shell == "cron"]
+    alice.run(line)
+    assert alice.bash("ls backups").split() == [made], "that of the same day is replaced"
+
+
+def test_a_home_with_a_passphrase_unattended(folder: Path) -> None:
+    db3 = Machine(folder, "db3")
+    keep, at_boot, send = blocks(JOBS / "unattended.md")
+    try:
+        given = "--passphrase-file .peerpost-passphrase --no-recovery-code"
+        typed = "echo velvet canary under nine green lamps |"
+        db3.bash(keep.text.replace("cat >", f"{typed} cat >"))
+        db3.bash(f"peerpost identity new --name db3 {given}")
+        db3.bash(f"peerpost contacts add ops --id {'1' * 64} --address {NOBODY}")
+        db3.bash("peerpost node stop")
+        refused = db3.bash(f"({send.text}) 2>&1 || echo exit $?")
+        assert refused.endswith("exit 77\n")
+        assert "node start --passphrase-file" in refused
+        db3.bash("peerpost node stop")
+        assert db3.run(at_boot) == ""
+        db3.run(send)
+        assert "db3 is up" in db3.bash("peerpost queue list")
+    finally:
+        db3.bash("peerpost node stop || true")
 
 
 def test_a_bot_that_answers(meet: Meet) -> None:

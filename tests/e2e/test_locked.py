@@ -102,7 +102,8 @@ async def test_a_command_is_refused_at_once(alice: Protected) -> None:
         assert refused.error == {
             "code": "locked",
             "message": "the home is locked",
-            "hint": "unlock it: peerpost identity unlock",
+            "hint": "unlock it: peerpost identity unlock; in scripts: PEERPOST_PASSPHRASE, peerpost identity keyring,"
+            " or at each boot peerpost node start --passphrase-file FILE",
         }
         assert refused.out == b""
     finally:

@@ -62,7 +62,15 @@ async def test_set_change_and_remove(folder: Path) -> None:
     for name in ("change", "remove"):
         refused = await alice.cli("identity", "passphrase", name, "--passphrase-file", word, code=2)
         assert "no passphrase" in refused.error["message"]
-    made = (await alice.cli("identity", "passphrase", "set", "--passphrase-file", word)).row
+    log = alice.home / "node.log"
+    before = "a line that names Bob\n" + log.read_text(encoding="utf-8")
+    log.write_text(before, encoding="utf-8")
+    done = await alice.cli("identity", "passphrase", "set", "--passphrase-file", word)
+    # What was logged so far names contacts. The command that is told deletes it.
+    (delete,) = [line for line in done.err.splitlines() if '"rm ' in line]
+    assert await run("sh", "-c", json.loads(delete)["note"])
+    assert all("Bob" not in left.read_text("utf-8") for left in alice.home.glob("node.log*"))
+    made = done.row
     assert (made["protected"], made["locked"]) == (True, False)
     code = made["recovery_code"]
     assert keyfile.unlock(alice.home, WORD.encode()) != clear

@@ -56,7 +56,8 @@ class Machine:
 
     def cron(self, text: str) -> str:
         """Run a line of a crontab as cron does: by /bin/sh, in HOME, with next to no environment."""
-        line = text.rstrip("\n").split(maxsplit=5)[5].replace(r"\%", "%")
+        times = 1 if text.startswith("@") else 5
+        line = text.rstrip("\n").split(maxsplit=times)[times].replace(r"\%", "%")
         bare = {key: value for key, value in self.env.items() if key != "LANG"}
         return self._run(["/bin/sh", "-c", line], bare | {"PATH": "/usr/bin:/bin"})
 

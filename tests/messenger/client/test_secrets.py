@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pty
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -79,6 +81,90 @@ def test_a_file_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> Non
 
 def test_a_file_that_may_only_be_read_is_taken(tmp_path: Path) -> None:
     assert Secrets(file=kept(tmp_path, b"secret", 0o400)).find() == b"secret"
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder as systemd makes it for a service: everybody comes as far as there, which pytest's folders forbid."""
+    with TemporaryDirectory() as made:
+        folder = Path(made) / "peerpost-node.service"
+        folder.mkdir()
+        Path(made).chmod(0o755)
+        folder.chmod(0o750)
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+        yield folder
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o440, 0o600])
+def test_a_credential_of_systemd_is_taken(
+    credentials: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    path = kept(credentials, b"secret\n", mode)
+    assert Secrets(file=path).find() == b"secret"
+    assert Secrets(file=f"{credentials}//passphrase").find() == b"secret"
+    monkeypatch.chdir(credentials)
+    assert Secrets(file="passphrase").find() == b"secret"
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o404, 0o460, 0o666])
+def test_a_credential_that_everybody_may_read_or_others_may_write_is_refused(
+    credentials: Path, mode: int
+) -> None:
+    with pytest.raises(LockedError, match="others may read"):
+        Secrets(file=kept(credentials, b"secret", mode)).find()
+
+
+def test_only_what_lies_directly_in_the_folder_of_credentials_is_one(
+    credentials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = credentials / "below"
+    below.mkdir()
+    elsewhere = kept(tmp_path, b"secret", 0o440)
+    for path in (
+        kept(below, b"secret", 0o440),
+        elsewhere,
+        f"{credentials}/../../{elsewhere.lstrip('/')}",
+    ):
+        with pytest.raises((LockedError, NoInputError)):
+            Secrets(file=path).find()
+    (credentials / "link").symlink_to(elsewhere)
+    with pytest.raises(LockedError, match="plain file"):
+        Secrets(file=str(credentials / "link")).find()
+    path = kept(credentials, b"secret", 0o440)
+    for named in ("", ".", "peerpost-node.service", "/nowhere", str(tmp_path)):
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", named)
+        with pytest.raises(LockedError, match="others may read"):
+            Secrets(file=path).find()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    credentials.chmod(0o770)
+    with pytest.raises(LockedError, match="others may read"):
+        Secrets(file=path).find()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it gives a file of root's to another user")
+def test_a_credential_may_be_roots_and_then_its_group_is_not_looked_at(
+    credentials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = kept(credentials, b"secret\n", 0o440)
+    os.chown(path, 0, 65534)
+    os.chown(credentials, 0, 65534)
+    somebodys = credentials / "somebodys"
+    somebodys.write_bytes(b"secret\n")
+    somebodys.chmod(0o440)
+    os.chown(somebodys, 12345, 65534)
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        assert Secrets(file=path).find() == b"secret"
+        with pytest.raises(LockedError, match="another user") as refused:
+            Secrets(file=str(somebodys)).find()
+        assert "--passphrase-fd" in str(refused.value.hint), "chmod is not for us to do"
+        monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+        with pytest.raises(LockedError, match="another user"):
+            Secrets(file=path).find()
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def test_what_is_no_plain_file_is_refused_and_never_waited_for(tmp_path: Path) -> None:

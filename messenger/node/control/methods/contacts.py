@@ -185,8 +185,9 @@ async def show(opened: Opened, request: Request) -> dict[str, Any]:
     session = peer.session if peer is not None else None
     rtt_s = session.connection.rtt_s if session else None
     statement, now_s = contact.statement, opened.clock.now_ms() // 1000
+    row, its_past = _row(opened, contact, queued, unread), await past_with(opened, contact.id)
     return {
-        **_row(opened, contact, queued, unread),
+        **row,
         "notes": contact.note,
         "addresses": list(opened.network.reach.where(contact)),
         "safety_number": safety_number(opened.me.id_public, contact.id_public),
@@ -201,7 +202,8 @@ async def show(opened: Opened, request: Request) -> dict[str, Any]:
         "accept": contact.accept,
         "quota": usage.quota_bytes,
         "used": usage.bytes,
-        **await past_with(opened, contact.id),
+        # What keeps a contact from getting anything comes first.
+        **(its_past | {"hint": row["hint"] or its_past["hint"]}),
         "limits": limits.describe(limit),
         "went_back": rfc3339(contact.went_back_ms),
         "last_error": _last_error(contact, peer),

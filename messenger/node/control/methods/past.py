@@ -33,8 +33,8 @@ COPIED = {
     "theirs": "two copies of its home run at the same time",
 }
 COPIED_HINT = {
-    "ours": "end the other one for good: peerpost node stop, and delete its folder there. For a second machine make a"
-    " second identity",
+    "ours": "end the other one for good, on its machine: peerpost identity delete. For a second machine make a second"
+    " identity",
     "theirs": "tell them: what you send reaches the one or the other, until one of the two is stopped for good",
 }
 
@@ -46,9 +46,10 @@ async def past(opened: Opened, names: Mapping[str, str]) -> list[dict[str, Any]]
     copied_at = {(contact_id, side): at_ms for contact_id, side, at_ms in copies}
     for contact_id, side, at_ms in copies:
         if (name := names.get(contact_id)) is not None:
-            is_fresh = opened.clock.now_ms() - at_ms < FRESH_MS
             what = f"{COPIED[side]}: noticed at {rfc3339(at_ms)}"
-            rows.append(_row(f"contact {name}", not is_fresh, what, COPIED_HINT[side]))
+            rows.append(
+                _row(f"contact {name}", not _is_fresh(opened, at_ms), what, COPIED_HINT[side])
+            )
     for contact_id, side, at_ms in put_back:
         name = names.get(contact_id)
         # Of two copies, each has forgotten what the other one did: that is said by the row before.
@@ -56,6 +57,10 @@ async def past(opened: Opened, names: Mapping[str, str]) -> list[dict[str, Any]]
             what = f"{PUT_BACK[side]} at {rfc3339(at_ms)}: {MISSING[side]}"
             rows.append(_row(f"contact {name}", True, what))
     return rows
+
+
+def _is_fresh(opened: Opened, at_ms: int) -> bool:
+    return opened.clock.now_ms() - at_ms < FRESH_MS
 
 
 def _look(
@@ -78,14 +83,20 @@ def _of_backups(found: backups.Backups, now_ms: int) -> str:
 
 
 async def past_with(opened: Opened, contact_id: str) -> dict[str, Any]:
-    """Return what `contacts show` says of homes that were put back or copied."""
+    """Return what `contacts show` says of homes that were put back or copied; `hint` is what to do, if anything."""
     put_back = await opened.store.read(agreement.put_back_at, contact_id)
     copied = await opened.store.read(lives.copied_at, contact_id)
+    side = max(copied, key=copied.__getitem__, default=None)
     return {
         "restored": rfc3339(max(put_back.values(), default=None)),
         "restored_side": max(put_back, key=put_back.__getitem__, default=None),
         "copied": rfc3339(max(copied.values(), default=None)),
-        "copied_side": max(copied, key=copied.__getitem__, default=None),
+        "copied_side": side,
+        "hint": (
+            f"{COPIED[side]}: {COPIED_HINT[side]}"
+            if side is not None and _is_fresh(opened, copied[side])
+            else None
+        ),
     }
 
 
