@@ -136,6 +136,10 @@ class Node:
         """Close the home and forget its key; the node stays. Raises UsageError if it has no passphrase."""
         await self._home.lock(why)
 
+    async def check_secrets(self, secrets: Sequence[bytes]) -> None:
+        """Return if one of these opens the home; nothing changes. Raises LockedError, UsageError."""
+        await self._home.check_secrets(secrets)
+
     async def change_secrets(self, secrets: Sequence[bytes], chosen: ChosenSecrets) -> None:
         """Give it another passphrase, by one of the secrets that it has. Raises LockedError, UsageError."""
         await self._home.change_secrets(secrets, chosen)
