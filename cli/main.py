@@ -24,7 +24,7 @@ INTERRUPTED, PIPE_CLOSED = 130, ReaderLeftError.exit_code
 COMMANDS = {
     name: (f"peerpost.cli.commands.{where}", text)
     for name, where, text in (
-        ("identity", "identity:identity", "Make and show this home's identity."),
+        ("identity", "identity:identity", "Make, show, protect and lock this home's identity."),
         ("contacts", "contacts:contacts", "Invite, add, list and remove contacts."),
         ("send", "send:send", "Send a text or files to a contact (also: send-net)."),
         ("send-net", "send:send", ""),

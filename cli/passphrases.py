@@ -13,23 +13,34 @@ import click
 
 from peerpost.client.secrets import Secrets
 from peerpost.errors import BadInputError, UsageError
+from peerpost.stopping import Stopped
 from peerpost.system import guard_memory
 
 from .terminal import Terminal
 
-__all__ = ["HINT", "NO_ARGUMENTS", "Console", "Descriptor", "choose", "typed", "with_sources"]
+__all__ = [
+    "HINT",
+    "NO_ARGUMENTS",
+    "TRIES",
+    "Console",
+    "Descriptor",
+    "about_home",
+    "choose",
+    "hint",
+    "typed",
+    "with_sources",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-HINT = (
-    "name where it is: --passphrase-file FILE, --passphrase-stdin, --passphrase-fd N or PEERPOST_PASSPHRASE;"
-    " or be asked for it on a terminal"
-)
+_SOURCES = "--passphrase-file FILE, --passphrase-stdin, --passphrase-fd N or PEERPOST_PASSPHRASE"
+HINT = f"name where it is: {_SOURCES}; or be asked for it on a terminal"
 NO_ARGUMENTS: dict[str, Any] = {"allow_extra_args": True}
 """Settings of a command without arguments: `with_sources` refuses them itself, because click would repeat them."""
-_OF_A_HOME = ("A passphrase protects this home on the disk. Nobody can reset it.",)
+_NEARLY = 0.75
+"""How much of a suggestion an entry has in common with it that is meant as the suggestion."""
 TRIES = 3
-"""How often somebody may mistype a passphrase that is to be entered twice."""
+"""How often somebody may mistype a passphrase."""
 
 
 class Console(Protocol):
@@ -38,6 +49,26 @@ class Console(Protocol):
     @property
     def terminal(self) -> Terminal:
         """Where to ask them."""
+
+    @property
+    def has_acted(self) -> bool:
+        """Whether something was done by then."""
+
+
+def hint(app: Console) -> str:
+    """Return what to do where no passphrase was given: who was asked at a terminal just now has only to enter it."""
+    if app.terminal.json or not app.terminal.can_ask():
+        return HINT
+    return f"nothing was entered: try again, or name where it is: {_SOURCES}"
+
+
+def about_home(*, has_code: bool) -> tuple[str, ...]:
+    """Return what to say before somebody chooses the passphrase of a home, which has a recovery code or has none."""
+    if has_code:
+        lost = "If it is lost, only the recovery code opens the home."
+    else:
+        lost = "Nobody can reset it, and there is no recovery code."
+    return ("A passphrase protects this home on the disk.", lost)
 
 
 class Descriptor(click.ParamType[int]):
@@ -113,6 +144,7 @@ def with_sources(command: F) -> F:
 def typed(app: Console, what: str = "Passphrase") -> str | None:
     """Ask for a passphrase, without showing it. Return None if nobody can be asked, or nothing is typed.
 
+    A signal at the question says that nothing was done, if that is so.
     Raises BadInputError if it is no text.
     """
     if app.terminal.json or not app.terminal.can_ask():
@@ -122,6 +154,10 @@ def typed(app: Console, what: str = "Passphrase") -> str | None:
 
     try:
         return getpass.getpass(f"{what}: ", stream=sys.stderr) or None
+    except Stopped as stopped:
+        if not app.has_acted:
+            stopped.tell("Nothing was changed")
+        raise
     except EOFError:
         app.terminal.leave_question()
         return None
@@ -129,15 +165,23 @@ def typed(app: Console, what: str = "Passphrase") -> str | None:
         raise BadInputError("what was typed is no text in the encoding of this terminal") from None
 
 
-def choose(app: Console, secrets: Secrets, about: tuple[str, ...] = _OF_A_HOME) -> bytes | None:
+def choose(app: Console, secrets: Secrets, about: tuple[str, ...]) -> bytes | None:
     """Return a new passphrase that is strong enough: of a source, or entered twice at the terminal after `about`.
 
-    Returns None if no source has one and nobody can be asked. Raises BadInputError for a weak one.
+    Returns None if no source has one and nobody can be asked. Raises BadInputError for a weak one
+    and for a recovery code: it is known already, and written down where a passphrase is not.
     """
+    from peerpost.crypto.recovery import is_recovery_code
+
     from .strength import judge
 
     found = secrets.find()
     if found is not None:
+        if is_recovery_code(found.decode()):
+            raise BadInputError(
+                "that is a recovery code, and no passphrase",
+                hint="choose another one; the code goes on opening its home",
+            )
         strength = judge(found.decode())
         if strength.is_weak:
             raise BadInputError(
@@ -151,20 +195,26 @@ def choose(app: Console, secrets: Secrets, about: tuple[str, ...] = _OF_A_HOME) 
 
 
 def _enter_new(app: Console, about: tuple[str, ...]) -> bytes:
+    from peerpost.crypto.recovery import is_recovery_code
+
     from .strength import judge, six_words
 
     for line in about:
         app.terminal.warn(line)
-    suggested = six_words()
+    suggested, is_shown = six_words(), False
     for _ in range(TRIES):
         entered = typed(app, "New passphrase (Enter: have one made)")
         if entered is None:
-            app.terminal.warn("")
-            app.terminal.warn(f"    {suggested}")
-            app.terminal.warn("")
-            app.terminal.warn("Write it down, then enter it.")
+            is_shown = True
+            _show(app, suggested)
             entered = typed(app, "Passphrase")
         if entered is None:
+            continue
+        if is_shown and entered != suggested and _is_meant_as(entered, suggested):
+            app.terminal.warn("This is not the one shown, but nearly. Enter it as it is shown.")
+            continue
+        if is_recovery_code(entered):
+            app.terminal.warn("That is a recovery code, and no passphrase. Choose another one.")
             continue
         strength = judge(entered)
         app.terminal.warn(f"Strength: {strength.words}.")
@@ -176,6 +226,26 @@ def _enter_new(app: Console, about: tuple[str, ...]) -> bytes:
             return _normal(entered)
         app.terminal.warn("These are not the same.")
     raise UsageError("no passphrase was chosen; nothing was done", hint="try again")
+
+
+def _show(app: Console, suggested: str) -> None:
+    """Show a passphrase, with no line that the terminal would break inside a word."""
+    import shutil
+    import textwrap
+
+    app.terminal.warn("")
+    for line in textwrap.wrap(suggested, max(20, shutil.get_terminal_size().columns - 8)):
+        app.terminal.warn(f"    {line}")
+    app.terminal.warn("")
+    app.terminal.warn("Write it down, then enter it, with one space between two words.")
+
+
+def _is_meant_as(entered: str, suggested: str) -> bool:
+    """Return whether an entry is a suggestion with slips in it, and no passphrase of somebody's own."""
+    from difflib import SequenceMatcher
+
+    found, meant = ("".join(text.lower().split()) for text in (entered, suggested))
+    return SequenceMatcher(None, found, meant, autojunk=False).ratio() >= _NEARLY
 
 
 def _normal(text: str) -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from peerpost.client import keyring
-from peerpost.errors import LockedError, UsageError, WrongPassphraseError
+from peerpost.errors import BadInputError, LockedError, UsageError, WrongPassphraseError
 
-from .passphrases import HINT, Console, typed
+from .passphrases import TRIES, Console, hint, typed
 
 if TYPE_CHECKING:
     from peerpost.client.connection import NodeConnection
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["handed_over", "present", "unlock"]
 
-TRIES = 3
+T = TypeVar("T")
 
 
 class Locked(Console, Protocol):
@@ -29,10 +30,30 @@ class Locked(Console, Protocol):
         """Its folder."""
 
 
+class Asking(Locked, Protocol):
+    """Who can ask the node of that home too."""
+
+    def call(self, method: str, params: dict[str, Any] | None = None) -> Any:
+        """Ask it."""
+
+
 def unlock(app: Locked, node: NodeConnection, secrets: Secrets) -> dict[str, Any] | None:
     """Unlock the home of a node. Return the node's answer, or None if no source has a passphrase.
 
     Raises WrongPassphraseError, and what `Secrets.find` raises.
+    """
+
+    def tried(secret: str) -> dict[str, Any]:
+        answer: dict[str, Any] = node.call("identity.unlock", {"passphrase": secret})
+        return answer
+
+    return _first_that_fits(app, secrets, tried)
+
+
+def _first_that_fits(app: Locked, secrets: Secrets, tried: Callable[[str], T]) -> T | None:
+    """Return what `tried` returns for the first passphrase that it takes; None if no source has one.
+
+    What is typed may be wrong a few times. Raises WrongPassphraseError, and what `Secrets.find` raises.
     """
     asked, from_keyring = 0, False
     looks = True
@@ -46,25 +67,34 @@ def unlock(app: Locked, node: NodeConnection, secrets: Secrets) -> dict[str, Any
     def prompt() -> str | None:
         nonlocal asked
         asked += 1
-        return typed(app, f"Passphrase of {app.home}")
+        return typed(app, _question(app))
 
     while True:
         secret = secrets.find(keyring=look_up, prompt=prompt)
         if secret is None:
             return None
         try:
-            answer: dict[str, Any] = node.call("identity.unlock", {"passphrase": secret.decode()})
-        except WrongPassphraseError as error:
+            return tried(secret.decode())
+        except (WrongPassphraseError, BadInputError) as error:
+            # Bad input is a recovery code with a slip in it.
             if from_keyring:
                 # Its slot may be another by now: then the next source is asked.
                 looks = False
                 app.terminal.warn("What the keyring keeps does not open this home any more.")
             elif 0 < asked < TRIES:
-                app.terminal.warn(f"{error.message[:1].upper()}{error.message[1:]}. Try again.")
+                wrong = f"{error.message[:1].upper()}{error.message[1:]}. Try again"
+                is_other = keyring.has_recovery_code(app.home) and error.code == "wrong_passphrase"
+                app.terminal.warn(
+                    f"{wrong}, or enter the recovery code." if is_other else f"{wrong}."
+                )
             else:
                 raise
-        else:
-            return answer
+
+
+def _question(app: Locked) -> str:
+    """Return what to ask for: it names the recovery code where there is one, because nobody thinks of it."""
+    or_code = " or recovery code" if keyring.has_recovery_code(app.home) else ""
+    return f"Passphrase{or_code} of the home {app.home}"
 
 
 def handed_over(app: Locked, secrets: Secrets) -> int | None:
@@ -77,7 +107,7 @@ def handed_over(app: Locked, secrets: Secrets) -> int | None:
         return None
     secret = secrets.find(
         keyring=lambda: keyring.look_up(app.home),
-        prompt=lambda: typed(app, f"Passphrase of {app.home} (Enter: stay locked)"),
+        prompt=lambda: typed(app, f"{_question(app)} (Enter: stay locked)"),
     )
     if secret is None:
         return None
@@ -89,17 +119,22 @@ def handed_over(app: Locked, secrets: Secrets) -> int | None:
     return reads
 
 
-def present(app: Locked, secrets: Secrets) -> str:
-    """Return what opens the home now. Raises UsageError if it needs nothing, LockedError if nobody tells."""
+def present(app: Asking, secrets: Secrets) -> str:
+    """Return what opens the home now: it was tried, so that nobody is asked for more if it is wrong.
+
+    Raises UsageError if the home needs nothing, LockedError if nobody tells, and as `unlock` does.
+    """
     if not keyring.is_protected(app.home):
         # The node says so too; but nobody should be asked for what there is not.
         raise UsageError(
             "the home has no passphrase", hint="set one: peerpost identity passphrase set"
         )
-    found = secrets.find(
-        keyring=lambda: keyring.look_up(app.home),
-        prompt=lambda: typed(app, f"Passphrase of {app.home}"),
-    )
+
+    def tried(secret: str) -> str:
+        app.call("identity.passphrase.check", {"passphrase": secret})
+        return secret
+
+    found = _first_that_fits(app, secrets, tried)
     if found is None:
-        raise LockedError("the present passphrase is needed, and none was given", hint=HINT)
-    return found.decode()
+        raise LockedError("the present passphrase is needed, and none was given", hint=hint(app))
+    return found

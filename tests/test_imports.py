@@ -78,7 +78,7 @@ FOLDERS: dict[str, set[str]] = {
     | STORE
     | {"", "client", "node.lobby", "node.home", "node.control", "node.control.methods"}
     | {"node.files.transfers"},
-    "cli": TOOLS | {"", "client", "store.files.names"},
+    "cli": TOOLS | {"", "client", "store.files.names", "crypto.recovery"},
     "cli.commands": TOOLS | {"", "client", "cli"},
     # The liar of the demonstration is a node with one part replaced.
     "demo": TOOLS | {"", "protocol", "store.tables", "client", "node", "node.lobby", "node.files"},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from peerpost.client import keyring
 from peerpost.client.paths import HomePaths
 from peerpost.client.units import format_size
 from peerpost.errors import (
@@ -24,7 +25,7 @@ from peerpost.errors import (
 from ..app import App, Group, pass_app
 from ..inputs import open_input
 from ..output import is_stdout, raw_on_terminal, require_free, settle, special, target
-from ..passphrases import NO_ARGUMENTS, choose, typed, with_sources
+from ..passphrases import NO_ARGUMENTS, TRIES, choose, typed, with_sources
 from ..progress import Progress
 
 if TYPE_CHECKING:
@@ -32,10 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["backup"]
 
-_HINT = (
-    "name where it is: --passphrase-file FILE, --passphrase-stdin or --passphrase-fd N;"
-    " or be asked for it on a terminal"
-)
+_SOURCES = "name where it is: --passphrase-file FILE, --passphrase-stdin or --passphrase-fd N"
+_HINT = f"{_SOURCES}; or be asked for it on a terminal"
+_NOTHING_ENTERED = f"nothing was entered: try again, or {_SOURCES}"
 _ABOUT = (
     "A backup has a passphrase of its own. Whoever has the file and the passphrase",
     "can read all that is in the home, and send in your name; without it nobody can",
@@ -195,12 +195,7 @@ def restore(app: App, file: str, secrets: Secrets) -> None:
         raise UsageError(
             "stdin is the backup, and cannot be the passphrase too", hint="--passphrase-file FILE"
         )
-    source = 0 if file == "-" else open_input(file)
-    secret = secrets.named_only().find(prompt=lambda: typed(app, "Passphrase of the backup"))
-    if secret is None:
-        raise LockedError("no passphrase was given for the backup", hint=_HINT)
-    params = {"passphrase": secret.decode()}
-    back = _followed(app, "backup.restore", params, source, "restore", file)
+    back = _restored(app, file, secrets.named_only())
     row = {key: value for key, value in back.items() if key != "made_ms"}
     app.terminal.record(
         row | {"home": str(app.home)},
@@ -209,7 +204,35 @@ def restore(app: App, file: str, secrets: Secrets) -> None:
     if not back["files"]:
         app.terminal.note("Files are not in it: those that were received cannot be saved any more.")
     app.terminal.note("Never let the home that the backup was made of run again.")
+    if keyring.is_protected(app.home):
+        app.terminal.note(
+            "It is locked by the passphrase that the home had then, not by the backup's."
+        )
     app.terminal.note("Your contacts are told when the node meets them: peerpost node start")
+
+
+def _restored(app: App, file: str, secrets: Secrets) -> dict[str, Any]:
+    """Put the home back; a passphrase that is typed may be wrong a few times, if the backup can be read again."""
+    asked = 0
+
+    def prompt() -> str | None:
+        nonlocal asked
+        asked += 1
+        return typed(app, "Passphrase of the backup")
+
+    while True:
+        source = 0 if file == "-" else open_input(file)
+        secret = secrets.find(prompt=prompt)
+        if secret is None:
+            hint = _HINT if not asked or not app.terminal.can_ask() else _NOTHING_ENTERED
+            raise LockedError("no passphrase was given for the backup", hint=hint)
+        params = {"passphrase": secret.decode()}
+        try:
+            return _followed(app, "backup.restore", params, source, "restore", file)
+        except WrongPassphraseError as error:
+            if not 0 < asked < TRIES or file == "-":
+                raise
+            app.terminal.warn(f"{error.message[:1].upper()}{error.message[1:]}. Try again.")
 
 
 def _is_file(file: str) -> bool:

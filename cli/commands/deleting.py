@@ -60,8 +60,10 @@ def delete(app: App, yes: bool) -> None:
 def _details(app: App) -> str:
     """Return in words whose it is and what would be lost, as far as a home that may be locked tells."""
     try:
-        shown = app.call("identity.show")
-        queued = sum(contact["queued"] for contact in app.call("contacts.list"))
+        # A locked home needs no passphrase for this, so that nobody is asked for it.
+        shown = app.call("identity.show", unlocks=False)
+        contacts = app.call("contacts.list", unlocks=False)
+        queued = sum(contact["queued"] for contact in contacts)
     except LockedError:
         return ", which is locked"
     except PeerpostError:

@@ -10,7 +10,7 @@ import click
 from peerpost.errors import ExistsError, LockedError, UsageError
 
 from ..app import App, Group, pass_app
-from ..passphrases import HINT, NO_ARGUMENTS, choose, with_sources
+from ..passphrases import HINT, NO_ARGUMENTS, about_home, choose, hint, with_sources
 from .deleting import delete
 from .passphrase import passphrase
 
@@ -64,7 +64,7 @@ def new(
     else:
         if app.terminal.can_ask():
             _require_empty(app)
-        chosen = choose(app, secrets)
+        chosen = choose(app, secrets, about_home(has_code=not no_recovery_code))
         if chosen is None:
             raise UsageError(
                 "no passphrase was given",
@@ -89,8 +89,12 @@ def new(
     app.terminal.note("otherwise give them one:            peerpost contacts invite NAME")
     app.terminal.note("To stay reachable when no command runs: peerpost node start")
     if no_passphrase:
-        app.terminal.note("The home has no passphrase: whoever can read the folder can read your")
-        app.terminal.note("messages and send in your name.")
+        app.terminal.note(
+            "The home has no passphrase (to set one: peerpost identity passphrase set):"
+        )
+        app.terminal.note(
+            "whoever can read the folder can read your messages and send in your name."
+        )
 
 
 def _require_empty(app: App) -> None:
@@ -144,7 +148,8 @@ def unlock(app: App, secrets: Secrets) -> None:
     """Unlock this home, by its passphrase or its recovery code.
 
     Without an option the passphrase comes from the keyring of the system, PEERPOST_PASSPHRASE, or
-    the terminal. The home stays unlocked until it is locked, or its node ends.
+    the terminal. The home stays unlocked until it is locked, or its node ends: one that a command
+    has started leaves when it is idle, and `node start` keeps it.
     """
     from peerpost.client.ask import connect
 
@@ -161,9 +166,14 @@ def unlock(app: App, secrets: Secrets) -> None:
         else:
             found = unlocked_by(app, node, secrets)
             if found is None:
-                raise LockedError("the home is locked, and no passphrase was given", hint=HINT)
+                raise LockedError("the home is locked, and no passphrase was given", hint=hint(app))
             row = found
     app.terminal.record(row, human="unlocked")
+    if not status.get("stays", True) and status["protected"]:
+        app.terminal.note("It is locked again when this node leaves: once it had nothing to do for")
+        app.terminal.note(
+            "some minutes ([node] idle_exit). To keep it unlocked: peerpost node start"
+        )
 
 
 identity.add_command(passphrase)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from peerpost.client import keyring
-from peerpost.errors import AlreadyRunningError, UnavailableError
+from peerpost.errors import (
+    AlreadyRunningError,
+    PeerpostError,
+    UnavailableError,
+    WrongPassphraseError,
+)
+from peerpost.stopping import Stopped
 from peerpost.system.processes import ProcessMark, ask_to_end, wait_for_exit
 
 from ..app import App, Group, pass_app
@@ -119,8 +127,28 @@ def start(app: App, listen: tuple[str, ...], secrets: Secrets) -> None:
     else:
         app.has_acted = True
     if keyring.is_protected(app.home):
-        _unlock(app, secrets)
+        with _left_locked():
+            _unlock(app, secrets)
     app.terminal.record(app.call("node.ready", spawn=False))
+
+
+@contextmanager
+def _left_locked() -> Iterator[None]:
+    """Say what is left if unlocking fails or is interrupted: the node runs by then, and stays."""
+    to_unlock = "to unlock it: peerpost identity unlock"
+    try:
+        yield
+    except Stopped as stopped:
+        # An unlock that was not answered may have been done.
+        what = "its status: peerpost node status" if stopped.in_doubt else "the home is locked"
+        stopped.told[:] = [(f"The node runs; {what}; {to_unlock}", None)]
+        raise
+    except PeerpostError as error:
+        # That nothing was changed is true of the keyfile alone.
+        is_wrong = isinstance(error, WrongPassphraseError)
+        left = f"the node runs, and the home is locked; {to_unlock}"
+        error.hint = left if is_wrong or error.hint is None else f"{error.hint} ({left})"
+        raise
 
 
 def _unlock(app: App, secrets: Secrets) -> None:

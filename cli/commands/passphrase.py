@@ -11,7 +11,7 @@ from peerpost.errors import UsageError
 from peerpost.stopping import Stopped
 
 from ..app import App, Group, pass_app
-from ..passphrases import HINT, NO_ARGUMENTS, Descriptor, choose, with_sources
+from ..passphrases import HINT, NO_ARGUMENTS, Descriptor, about_home, choose, with_sources
 from ..progress import Progress
 from ..unlocking import present
 
@@ -63,7 +63,7 @@ def set_(app: App, secrets: Secrets, no_recovery_code: bool) -> None:
             "the home has a passphrase already",
             hint="give it another: peerpost identity passphrase change",
         )
-    chosen = choose(app, secrets)
+    chosen = choose(app, secrets, about_home(has_code=not no_recovery_code))
     if chosen is None:
         raise UsageError("no passphrase was given", hint=HINT)
     params = {"passphrase": chosen.decode(), "recovery": not no_recovery_code}
@@ -110,7 +110,9 @@ def change(
     from peerpost.client.secrets import Secrets
 
     old = present(app, secrets)
-    chosen = choose(app, Secrets(fd=new_passphrase_fd, file=new_passphrase_file))
+    has_code = new_recovery_code or keyring.has_recovery_code(app.home)
+    new = Secrets(fd=new_passphrase_fd, file=new_passphrase_file)
+    chosen = choose(app, new, about_home(has_code=has_code))
     if chosen is None:
         raise UsageError(
             "no new passphrase was given",
@@ -119,6 +121,8 @@ def change(
         )
     params = {"passphrase": old, "new": chosen.decode(), "recovery": new_recovery_code}
     _tell(app, app.call("identity.passphrase.change", params), "changed")
+    if has_code and not new_recovery_code:
+        app.terminal.note("The recovery code of before opens the home as before.")
 
 
 @passphrase.command(

@@ -19,7 +19,7 @@ from .connection import NodeConnection, OnEvent, OnWait, UnansweredError, Unread
 from .looking import may_be_repeated
 from .paths import HomePaths
 
-__all__ = ["call", "connect"]
+__all__ = ["ANSWERED_LOCKED", "call", "connect"]
 
 _TRIES = 4
 """How often a request is sent again because the node left before it read the request. Each time, that
@@ -27,6 +27,29 @@ is a node that was idle."""
 _PAUSE_S = 0.05
 """The pause before such a try: a node that is leaving needs a moment to remove its socket."""
 
+ANSWERED_LOCKED = frozenset(
+    {
+        *(
+            "identity.new",
+            "identity.unlock",
+            "identity.lock",
+            "identity.delete",
+            "identity.keyring",
+        ),
+        *("identity.passphrase.check", "identity.passphrase.set"),
+        *("identity.passphrase.change", "identity.passphrase.remove"),
+        *(
+            "backup.restore",
+            "node.status",
+            "node.ready",
+            "node.stay",
+            "node.hand_over",
+            "node.stop",
+        ),
+        *("doctor", "config.show"),
+    }
+)
+"""Methods that a locked home answers too: one that is refused was given a wrong passphrase, and no unlocking helps."""
 STARTS_WITHOUT_IDENTITY = frozenset({"identity.new", "backup.restore", "doctor"})
 """Methods that make sense in a home that has no identity yet."""
 
@@ -98,8 +121,8 @@ def call(
     """Ask the node of a home, start it if needed, and return the result.
 
     `on_wait` is called if it does not answer, `on_start` if one was started. `on_locked` is called
-    if the home is locked, and may unlock it over this connection; if it returns True, the request is
-    made again. Raises what `connect` and `NodeConnection.call` raise.
+    if a request needs the home open and it is locked, and may unlock it over this connection; if it
+    returns True, the request is made again. Raises what `connect` and `NodeConnection.call` raise.
     """
     identity = method not in STARTS_WITHOUT_IDENTITY
     for _ in range(_TRIES):
@@ -117,7 +140,7 @@ def call(
                     return node.call(method, params, fds=fds, on_event=on_event)
                 except LockedError:
                     # A locked home refuses a request before anything of it is done.
-                    if on_locked is None or not on_locked(node):
+                    if method in ANSWERED_LOCKED or on_locked is None or not on_locked(node):
                         raise
                     return node.call(method, params, fds=fds, on_event=on_event)
         except UnreadError:

@@ -15,7 +15,7 @@ from peerpost.errors import UnavailableError
 
 from .paths import HomePaths
 
-__all__ = ["forget", "has_slot", "is_protected", "keep", "look_up"]
+__all__ = ["forget", "has_recovery_code", "has_slot", "is_protected", "keep", "look_up"]
 
 SERVICE = "peerpost"
 _MAX_KEYFILE_BYTES = 4096
@@ -36,6 +36,11 @@ def look_up(home: Path) -> str | None:
 def has_slot(home: Path) -> bool:
     """Return whether a home may be opened by what the keyring keeps."""
     return "keyring" in _keyfile(home)[0]
+
+
+def has_recovery_code(home: Path) -> bool:
+    """Return whether a recovery code opens a home too."""
+    return "recovery" in _keyfile(home)[0]
 
 
 def keep(home: Path, secret: str) -> None:

@@ -14,7 +14,7 @@ _LOOKING = frozenset(
         *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
         *("limits.show", "limits.test", "doctor", "config.show"),
         *("node.status", "node.ready", "node.stay"),
-        *("identity.unlock", "identity.lock"),
+        *("identity.unlock", "identity.lock", "identity.passphrase.check"),
     }
 )
 _BREAKS_OFF = frozenset({"inbox.save", "backup.create", "backup.restore"})

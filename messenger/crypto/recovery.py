@@ -13,7 +13,7 @@ from peerpost.errors import BadInputError
 
 from .labels import PERSON_RECOVERY
 
-__all__ = ["SEED_BYTES", "is_code", "parse", "write"]
+__all__ = ["SEED_BYTES", "is_code", "is_recovery_code", "parse", "write"]
 
 SEED_BYTES = 16
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -35,6 +35,17 @@ def write(seed: bytes) -> str:
 def is_code(text: str) -> bool:
     """Return whether a text has the form of a code, whatever its checksum."""
     return _FORM.fullmatch(_plain(text)) is not None
+
+
+def is_recovery_code(text: str) -> bool:
+    """Return whether a text is a code, by its checksum: of 4096 other texts of that form it is one."""
+    if not is_code(text):
+        return False
+    try:
+        parse(text)
+    except BadInputError:
+        return False
+    return True
 
 
 def parse(text: str) -> bytes:

@@ -135,10 +135,13 @@ async def _serve(
 
     def stop(number: int) -> None:
         received.append(number)
-        node.stop_soon(signal.Signals(number).name)
+        node.stop_soon(logs.Reason(signal.Signals(number).name))
+
+    def lock_home(name: str) -> None:
+        node.lock_soon(logs.Reason(name))
 
     # This comes before any thread begins: in a thread that exists already, the signals would not be blocked.
-    take_signals(signals.ending(), stop, watchdog, signals.locking(), node.lock_soon)
+    take_signals(signals.ending(), stop, watchdog, signals.locking(), lock_home)
     watchdog.start(asyncio.get_running_loop())
     await node.run(lambda: _announce(node, as_json=arguments.json), secret)
     if received:

@@ -335,6 +335,11 @@ class Home:
             self._on_lost(error)
             raise
 
+    async def check_secrets(self, secrets: Sequence[bytes]) -> None:
+        """Return if one of these opens the home, which stays open, or locked. Raises as `change_secrets` does."""
+        async with self._opening:
+            await self._protection.check(secrets)
+
     async def change_secrets(self, secrets: Sequence[bytes], chosen: ChosenSecrets) -> None:
         """Give it another passphrase, by one of the secrets that it has; it may be open or locked, and stays so.
 

@@ -42,6 +42,9 @@ class Host(Protocol):
     async def lock(self, why: str) -> None:
         """Close the home and forget its key; the node stays. Raises UsageError if it has no passphrase."""
 
+    async def check_secrets(self, secrets: Sequence[bytes]) -> None:
+        """Return if one of these opens the home; nothing changes. Raises LockedError, UsageError."""
+
     async def change_secrets(self, secrets: Sequence[bytes], chosen: ChosenSecrets) -> None:
         """Give it another passphrase, by one of the secrets that it has. Raises LockedError, UsageError."""
 

@@ -1,7 +1,7 @@
 """Logging of the node: one handler on the root, text or one JSON object per line, on stderr, whatever file that is.
 
 Bodies, keys and passphrases are never logged; contacts by their local name or id. The log that lies in a home with a
-passphrase names nobody: there a line is its template and its numbers, without the words (`keep_discreet`).
+passphrase names nobody: there a line is its template, its numbers and its reasons, without the words (`keep_discreet`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from . import machine_trace
 from .clock import rfc3339
 from .encoded import encoded
 
-__all__ = ["LINES_PER_MIN", "Bounded", "is_discreet", "keep_discreet", "setup"]
+__all__ = ["LINES_PER_MIN", "Bounded", "Reason", "is_discreet", "keep_discreet", "setup"]
 
 LINES_PER_MIN = 30
 """Lines with the same cause, that is with the same logger and template."""
@@ -28,6 +28,12 @@ _QUIET = ("libp2p", "trio", "multiaddr", "asyncio", "async_service")
 """Libraries whose messages are of no use to the owner of a node; only their errors are logged."""
 _ALONE = re.compile("([\ud800-\udfff]+)")
 """Bytes that are no UTF-8, as a path has them."""
+
+
+class Reason(str):
+    """Words of this program's own, which name nobody: they stay in a discreet log."""
+
+    __slots__ = ()
 
 
 class _JsonFormatter(logging.Formatter):
@@ -128,7 +134,7 @@ def _without_words(record: logging.LogRecord) -> logging.LogRecord:
 
 
 def _number_or_dots(value: object) -> object:
-    return value if isinstance(value, (int, float)) or value is None else "..."
+    return value if isinstance(value, (int, float, Reason)) or value is None else "..."
 
 
 def keep_discreet(*, discreet: bool) -> None:

@@ -34,6 +34,7 @@ from . import surroundings
 from .causes import cause_of
 from .clock import SYSTEM, rfc3339
 from .home import Home, Opened
+from .logs import Reason
 from .new_home import ChosenSecrets
 from .tasks import EndsNode, Tasks
 
@@ -89,6 +90,7 @@ class Node:
             on_lost=self._fail,
             end_requests=self._end_requests,
         )
+        self._why_locked = "no passphrase was given when the node started"
         self._asked_s = self._clock.monotonic_s()
         """When something of the open home was last asked for."""
         self._busy_s = self._asked_s
@@ -136,7 +138,13 @@ class Node:
 
     async def lock(self, why: str) -> None:
         """Close the home and forget its key; the node stays. Raises UsageError if it has no passphrase."""
+        if not self._home.locked:
+            self._why_locked = why
         await self._home.lock(why)
+
+    async def check_secrets(self, secrets: Sequence[bytes]) -> None:
+        """Return if one of these opens the home; nothing changes. Raises LockedError, UsageError."""
+        await self._home.check_secrets(secrets)
 
     async def change_secrets(self, secrets: Sequence[bytes], chosen: ChosenSecrets) -> None:
         """Give it another passphrase, by one of the secrets that it has. Raises LockedError, UsageError."""
@@ -162,7 +170,7 @@ class Node:
         if not self.protected:
             log.warning("not locked (%s): the home has no passphrase", why)
             return
-        self._tasks.spawn(self._home.lock(why), name="lock", on_failure=EndsNode(self._fail))
+        self._tasks.spawn(self.lock(why), name="lock", on_failure=EndsNode(self._fail))
 
     async def _end_requests(self) -> None:
         """End what works with the open home: a command that waits or follows is told that it was locked."""
@@ -225,7 +233,7 @@ class Node:
                 hint="stop it first: peerpost node stop",
             )
         self._drain_s = HAND_OVER_DRAIN_S
-        self.stop_soon("another node takes over")
+        self.stop_soon(Reason("another node takes over"))
 
     def stop_soon(self, reason: str) -> None:
         """Begin to leave."""
@@ -250,7 +258,7 @@ class Node:
             if limit_s is None or self._control.requests or await self._home.has_work():
                 self._busy_s = self._clock.monotonic_s()
             elif self._clock.monotonic_s() - self._busy_s >= limit_s:
-                self.stop_soon("idle, and nothing is queued")
+                self.stop_soon(Reason("idle, and nothing is queued"))
 
     async def _lock_when_idle(self) -> None:
         after_s = float(self.config.security.lock_after)
@@ -259,7 +267,7 @@ class Node:
             if self._control.runs(USES):
                 self._asked_s = self._clock.monotonic_s()
             elif self._clock.monotonic_s() - self._asked_s >= after_s and self.protected:
-                self.lock_soon("nothing was asked for")
+                self.lock_soon(Reason("nothing was asked for during lock_after"))
 
     # -- control socket
 
@@ -304,7 +312,11 @@ class Node:
             "addresses": list(opened.network.reach.bound) if opened else [],
             "online": sum(peer.online for peer in peers),
             "contacts": len(peers),
-            "error": home.network_error or unreachable or listen_errors or None,
+            "error": self._locked_error()
+            or home.network_error
+            or unreachable
+            or listen_errors
+            or None,
             "not_listening": dict(home.listen_errors),
             "copies": [
                 {"contact": peer.contact.name, "side": side, "noticed": rfc3339(at_ms)}
@@ -318,6 +330,11 @@ class Node:
             "niceness": niceness(),
             "held_back": surroundings.held_back(),
         }
+
+    def _locked_error(self) -> str | None:
+        if not self._home.locked or self._home.locking:
+            return None
+        return f"locked ({self._why_locked}); to unlock it: peerpost identity unlock"
 
 
 def _state(home: Home) -> str:

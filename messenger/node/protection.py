@@ -52,6 +52,11 @@ class Protection:
             secrets, lambda secret: keyfile.unlock(self._path, secret, cost=wanted)
         )
 
+    async def check(self, secrets: Sequence[bytes]) -> None:
+        """Try these, and change nothing. Raises as `change` does."""
+        self.require(is_protected=True)
+        await self._by(secrets, lambda secret: keyfile.unlock(self._path, secret))
+
     async def change(self, secrets: Sequence[bytes], chosen: ChosenSecrets) -> None:
         """Seal the data key under what is chosen; a recovery code that is not chosen stays as it is.
 

@@ -267,7 +267,9 @@ def _open(content: dict[str, Any], secret: bytes | None) -> tuple[bytes, Slot]:
         key = slot.open(secret, here)
         if key is not None:
             return key, slot
-    raise WrongPassphraseError("the passphrase is wrong", hint="nothing was changed; try again")
+    has_code = any(slot.kind == "recovery" for slot in slots)
+    again = "try again, or take the recovery code" if has_code else "try again"
+    raise WrongPassphraseError("the passphrase is wrong", hint=f"nothing was changed; {again}")
 
 
 def _require_memory(memory_kib: int) -> None:

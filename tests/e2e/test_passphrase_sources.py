@@ -201,7 +201,7 @@ async def test_a_newcomer_at_a_terminal(alice: Protected) -> None:
     await alice.cli("identity", "lock")
     code, shown = await asyncio.to_thread(with_answers, contacts, each("no", "nor", "not"))
     assert code == 77, shown
-    assert shown.count("Passphrase of") == 3
+    assert shown.count("Passphrase or recovery code of") == 3
     code, shown = await asyncio.to_thread(with_answers, contacts, each("\x03"))
     assert code == 130, shown
     assert "Traceback" not in shown

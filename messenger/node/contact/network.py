@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from peerpost.errors import PeerpostError, RemoteError, StorageError, UnavailableError
 from peerpost.net.interface import Admission, Connection, ConnectionLostError, Transport
+from peerpost.node.logs import Reason
 from peerpost.node.tasks import EndsOwner, Tasks
 from peerpost.protocol.hello import HelloRefusedError
 from peerpost.store.tables import contacts, forgetting, former, invites, outbox
@@ -271,7 +272,9 @@ class Network:
             connection.abort()
             await meeting.peer.left_at_the_door(error)
         except (RemoteError, ConnectionLostError) as error:
-            log.info("turned away %s: %s", connection.remote_address, error.message)
+            # The kind of the error names nobody, so that a log in a protected home may have it.
+            kind = Reason(type(error).code)
+            log.info("turned away %s (%s): %s", connection.remote_address, kind, error.message)
             # The connection is closed, not aborted: the refusal is still being sent, and a guest should get it.
             await connection.close()
         except PeerpostError as error:

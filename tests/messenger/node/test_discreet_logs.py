@@ -38,6 +38,7 @@ def test_words_are_left_out_while_it_is_discreet(path: Path) -> None:
     assert "bartholomew is online after 5 s" in before
     log.info("%s is %s after %d s, %.1f%%", "bartholomew", Path("/ip4/1.2.3.4"), 5, 0.5)
     log.warning("%(who)s again", {"who": "bartholomew"})
+    log.info("%s was stopped: %s", "bartholomew", logs.Reason("asked to"))
     log.info("nothing to leave out: 100%")
     for _ in range(100):
         log.info("turned away %s", "bartholomew")
@@ -49,11 +50,26 @@ def test_words_are_left_out_while_it_is_discreet(path: Path) -> None:
     assert "bartholomew" not in after
     assert "1.2.3.4" not in after
     assert "... is ... after 5 s, 0.5%" in after
+    assert "... was stopped: asked to" in after
     assert "nothing to leave out: 100%" in after
     assert "failed with ... (ValueError)" in after
     logs.keep_discreet(discreet=False)
     log.info("%s is back", "bartholomew")
     assert "bartholomew is back" in path.read_text(encoding="utf-8")
+
+
+def test_a_reason_is_made_of_words_of_our_own() -> None:
+    """One that is given would take a name into a discreet log."""
+    ours = {"name", "signal.Signals(number).name", "type(error).code"}
+    found = [
+        argument
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Reason", "logs.Reason")
+        for argument in node.args
+    ]
+    assert len(found) > 5
+    assert {ast.unparse(one) for one in found if not isinstance(one, ast.Constant)} == ours
 
 
 def test_every_line_has_a_template() -> None:

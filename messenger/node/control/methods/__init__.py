@@ -43,6 +43,7 @@ HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "identity.delete": deleting.delete,
     "backup.restore": backup.restore,
     "identity.keyring": identity.keyring,
+    "identity.passphrase.check": passphrase.check,
     "identity.passphrase.set": passphrase.set_,
     "identity.passphrase.change": passphrase.change,
     "identity.passphrase.remove": passphrase.remove,

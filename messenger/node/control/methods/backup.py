@@ -11,6 +11,7 @@ import msgspec
 from peerpost.client.rpc import Answer, Final, Request
 from peerpost.crypto.passphrase import MAX_PASSPHRASE_BYTES, normalize
 from peerpost.node.clock import rfc3339
+from peerpost.node.logs import Reason
 from peerpost.store.files.backup import Manifest
 from peerpost.store.tables import backups
 
@@ -79,7 +80,7 @@ async def _left(host: Host, answers: AsyncGenerator[object, None]) -> AsyncGener
     async with aclosing(answers) as told:
         async for answer in told:
             if isinstance(answer, Final):
-                host.stop_soon("the home was put back from a backup")
+                host.stop_soon(Reason("the home was put back from a backup"))
             yield answer
 
 

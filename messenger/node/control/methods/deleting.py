@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from peerpost.client.rpc import Request
+from peerpost.node.logs import Reason
 
 if TYPE_CHECKING:
     from peerpost.node.host import Host
@@ -15,5 +16,5 @@ __all__ = ["delete"]
 async def delete(host: Host, _request: Request) -> dict[str, Any]:
     """Make the keyfile unreadable, and delete what is in the home. The node leaves then."""
     await host.delete_identity()
-    host.stop_soon("the identity was deleted")
+    host.stop_soon(Reason("the identity was deleted"))
     return {"deleted": True}

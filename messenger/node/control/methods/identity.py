@@ -12,6 +12,7 @@ from peerpost.crypto import recovery
 from peerpost.crypto.keys import fingerprint
 from peerpost.errors import PeerpostError, UsageError, WrongPassphraseError
 from peerpost.node.clock import rfc3339
+from peerpost.node.logs import Reason
 from peerpost.node.new_home import ChosenSecrets
 from peerpost.store import keyfile
 
@@ -73,7 +74,7 @@ async def unlock(host: Host, request: Request) -> dict[str, Any]:
 async def lock(host: Host, _request: Request) -> dict[str, Any]:
     """Close the home and forget its key; the node stays."""
     was_locked = host.locked
-    await host.lock("asked to")
+    await host.lock(Reason("asked to"))
     return {"locked": True, "protected": host.protected, "was_locked": was_locked}
 
 

@@ -15,6 +15,7 @@ from peerpost.client.rpc import Request
 from peerpost.errors import LockedError, NoIdentityError, StorageError
 from peerpost.node.contact.lookup import look_up_names
 from peerpost.node.contact.standing import obstacle
+from peerpost.node.logs import Reason
 from peerpost.store.db.engine import sqlite_version
 from peerpost.store.tables import quota
 from peerpost.system import HAS_UVLOOP, PLATFORM
@@ -65,7 +66,7 @@ async def hand_over(host: Host, _request: Request) -> dict[str, Any]:
 
 async def stop(host: Host, _request: Request) -> dict[str, Any]:
     """Stop the node once this answer is out."""
-    asyncio.get_running_loop().call_later(0.05, host.stop_soon, "asked to")
+    asyncio.get_running_loop().call_later(0.05, host.stop_soon, Reason("asked to"))
     return {"state": "stopping", "pid": host.status()["pid"]}
 
 

@@ -21,7 +21,17 @@ from peerpost.node.tasks import EndsOwner, Tasks
 if TYPE_CHECKING:
     from peerpost.node.host import Host
 
-__all__ = ["Secret", "change", "in_bytes", "misread", "new_seed", "remove", "secrets_of", "set_"]
+__all__ = [
+    "Secret",
+    "change",
+    "check",
+    "in_bytes",
+    "misread",
+    "new_seed",
+    "remove",
+    "secrets_of",
+    "set_",
+]
 
 MAX_CHARS = 1024
 """A passphrase has at most as many bytes, which the client checks."""
@@ -29,6 +39,10 @@ TOLD_S = 0.25
 """How often progress is told."""
 
 Secret = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CHARS)]
+
+
+class _Check(msgspec.Struct, forbid_unknown_fields=True):
+    passphrase: Secret
 
 
 class _Set(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,6 +85,20 @@ def misread(text: str) -> None:
 def new_seed(*, wanted: bool) -> bytes | None:
     """Return the bytes of a new recovery code, None if none is wanted."""
     return os.urandom(recovery.SEED_BYTES) if wanted else None
+
+
+async def check(host: Host, request: Request) -> dict[str, Any]:
+    """Say whether a text opens a protected home, before its owner thinks of another passphrase; nothing changes.
+
+    Raises WrongPassphraseError if it does not.
+    """
+    text = request.params_as(_Check).passphrase
+    try:
+        await host.check_secrets(secrets_of(text))
+    except WrongPassphraseError:
+        misread(text)
+        raise
+    return _row(host, None)
 
 
 async def set_(host: Host, request: Request) -> Answer:
