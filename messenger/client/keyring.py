@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from peerpost.errors import UnavailableError
+from peerpost.system import read_plain
 
 from .paths import HomePaths
 
@@ -79,8 +80,7 @@ def _library() -> ModuleType:
 def _keyfile(home: Path) -> tuple[list[str], str | None]:
     """Return the types of the slots of a keyfile, and its id; nothing of one that cannot be read: the node says why."""
     try:
-        with HomePaths(home).keyfile.open("rb") as file:
-            content = json.loads(file.read(_MAX_KEYFILE_BYTES))
+        content = json.loads(read_plain(HomePaths(home).keyfile, _MAX_KEYFILE_BYTES))
         kinds = [str(slot.get("type")) for slot in content["slots"]]
         return kinds, str(content["id"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):

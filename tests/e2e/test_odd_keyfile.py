@@ -1,0 +1,65 @@
+"""A keyfile that is no keyfile: nothing waits for it, and no home is called open for it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import MakeFriend
+from tests.support.nodes import Friend
+
+pytestmark = [
+    pytest.mark.asyncio,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders"),
+]
+NEW = b"another one of these\n"
+
+
+async def made(friend: MakeFriend) -> Friend:
+    """Somebody with a passphrase and no node."""
+    alice = friend("alice")
+    await alice.cli("identity", "new", "--name", "alice", "--passphrase-stdin", stdin=NEW)
+    await alice.cli("node", "stop", code=None)
+    return alice
+
+
+def pipe_at(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path, 0o600)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("identity", "passphrase", "change", "--passphrase-stdin"),
+        ("identity", "passphrase", "set", "--passphrase-stdin"),
+        ("identity", "keyring"),
+        ("identity", "delete", "--yes"),
+        ("identity", "lock"),
+        ("node", "run"),
+        ("node", "start"),
+        ("inbox", "list"),
+    ],
+    ids=" ".join,
+)
+async def test_a_named_pipe_in_place_of_the_keyfile_holds_nothing_up(
+    friend: MakeFriend, command: tuple[str, ...]
+) -> None:
+    alice = await made(friend)
+    pipe_at(alice.home / "keyfile")
+    refused = await alice.cli(*command, code=None, stdin=NEW)
+    assert refused.code != 0
+    assert refused.error["message"]
+
+
+@pytest.mark.parametrize("name", ["lock", "control.json", "config.toml", "keyfile.bak"])
+async def test_a_named_pipe_in_place_of_another_file_holds_nothing_up(
+    friend: MakeFriend, name: str
+) -> None:
+    alice = await made(friend)
+    pipe_at(alice.home / name)
+    await alice.cli("identity", "unlock", "--passphrase-stdin", code=None, stdin=NEW)
+    await alice.cli("node", "stop", code=None)
