@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from peerpost.client import keyring
+from peerpost.client.paths import HomePaths
 from peerpost.errors import LockedError, UsageError, WrongPassphraseError
 
 from .passphrases import HINT, Console, typed
@@ -27,6 +28,13 @@ class Locked(Console, Protocol):
     @property
     def home(self) -> Path:
         """Its folder."""
+
+
+class Asking(Locked, Protocol):
+    """Who asks the node, too."""
+
+    def call(self, method: str) -> Any:
+        """Ask the node. Raises the PeerpostError that it raised."""
 
 
 def unlock(app: Locked, node: NodeConnection, secrets: Secrets) -> dict[str, Any] | None:
@@ -89,9 +97,16 @@ def handed_over(app: Locked, secrets: Secrets) -> int | None:
     return reads
 
 
-def present(app: Locked, secrets: Secrets) -> str:
+def present(app: Asking, secrets: Secrets) -> str:
     """Return what opens the home now. Raises UsageError if it needs nothing, LockedError if nobody tells."""
-    if not keyring.is_protected(app.home):
+    is_protected = keyring.is_protected(app.home)
+    if is_protected is None:
+        # The keyfile is damaged or gone: a node that cannot begin for it says which.
+        app.call("node.status")
+        paths = HomePaths(app.home)
+        if not paths.has_identity:
+            raise paths.no_identity()
+    if is_protected is False:
         # The node says so too; but nobody should be asked for what there is not.
         raise UsageError(
             "the home has no passphrase", hint="set one: peerpost identity passphrase set"

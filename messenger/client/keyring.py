@@ -60,10 +60,10 @@ def forget(home: Path) -> None:
         _library().delete_password(SERVICE, account or str(home))
 
 
-def is_protected(home: Path) -> bool:
-    """Return whether a home has a keyfile, and that needs a secret."""
+def is_protected(home: Path) -> bool | None:
+    """Return whether a home needs a secret; None if its keyfile is not there or cannot be read: the node says why."""
     kinds, _ = _keyfile(home)
-    return bool(kinds) and "none" not in kinds
+    return "none" not in kinds if kinds else None
 
 
 def _library() -> ModuleType:

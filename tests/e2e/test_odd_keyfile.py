@@ -63,3 +63,21 @@ async def test_a_named_pipe_in_place_of_another_file_holds_nothing_up(
     pipe_at(alice.home / name)
     await alice.cli("identity", "unlock", "--passphrase-stdin", code=None, stdin=NEW)
     await alice.cli("node", "stop", code=None)
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros", "empty"])
+async def test_a_damaged_keyfile_is_not_called_a_missing_passphrase(
+    friend: MakeFriend, damage: str
+) -> None:
+    alice = await made(friend)
+    keyfile = alice.home / "keyfile"
+    whole = keyfile.read_bytes()
+    keyfile.write_bytes({"cut": whole[:300], "zeros": bytes(1 << 20), "empty": b""}[damage])
+    for command in (("passphrase", "change"), ("passphrase", "remove"), ("lock",), ("keyring",)):
+        refused = await alice.cli("identity", *command, code=65)
+        assert "damaged" in refused.error["message"], command
+    rows = {row["check"]: row for row in (await alice.cli("doctor", code=1)).rows}
+    assert not rows["node"]["ok"]
+    assert "damaged" in rows["node"]["found"]
+    assert rows["node"]["hint"]
+    assert rows["home"]["ok"]
