@@ -343,6 +343,8 @@ class Home:
         async with self._opening:
             self._require_identity()
             await self._protection.change(secrets, chosen)
+            if self._opened is not None:
+                self.older_keyfile = await past.look_at_keyfile(self._opened.store, self.path)
             log.info("the passphrase was changed")
 
     async def keep_in_keyring(self, secrets: Sequence[bytes], kept: bytes | None) -> None:
@@ -353,6 +355,8 @@ class Home:
         async with self._opening:
             self._require_identity()
             await self._protection.keep_in_keyring(secrets, kept)
+            if self._opened is not None:
+                self.older_keyfile = await past.look_at_keyfile(self._opened.store, self.path)
 
     async def rekey(
         self, secrets: Sequence[bytes], chosen: ChosenSecrets, on_progress: rekeying.OnProgress

@@ -81,3 +81,21 @@ async def test_a_damaged_keyfile_is_not_called_a_missing_passphrase(
     assert "damaged" in rows["node"]["found"]
     assert rows["node"]["hint"]
     assert rows["home"]["ok"]
+
+
+async def test_an_older_keyfile_is_noticed_if_the_home_was_open_at_the_change(
+    friend: MakeFriend, tmp_path: Path
+) -> None:
+    alice = await made(friend)
+    keyfile, new = alice.home / "keyfile", tmp_path / "new"
+    await alice.cli("identity", "unlock", "--passphrase-stdin", stdin=NEW)
+    older = keyfile.read_bytes()
+    new.write_text("yet another of these\n")
+    new.chmod(0o600)
+    change = ("--passphrase-stdin", "--new-passphrase-file", str(new))
+    await alice.cli("identity", "passphrase", "change", *change, stdin=NEW)
+    assert not (await alice.cli("node", "status")).row["older_keyfile"]
+    await alice.cli("node", "stop")
+    keyfile.write_bytes(older)
+    await alice.cli("identity", "unlock", "--passphrase-stdin", stdin=NEW)
+    assert (await alice.cli("node", "status")).row["older_keyfile"]
