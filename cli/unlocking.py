@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from peerpost.client import keyring
+from peerpost.client.paths import HomePaths
 from peerpost.errors import BadInputError, LockedError, UsageError, WrongPassphraseError
 
 from .passphrases import TRIES, Console, hint, typed
@@ -34,7 +35,7 @@ class Asking(Locked, Protocol):
     """Who can ask the node of that home too."""
 
     def call(self, method: str, params: dict[str, Any] | None = None) -> Any:
-        """Ask it."""
+        """Ask the node. Raises the PeerpostError that it raised."""
 
 
 def unlock(app: Locked, node: NodeConnection, secrets: Secrets) -> dict[str, Any] | None:
@@ -124,7 +125,14 @@ def present(app: Asking, secrets: Secrets) -> str:
 
     Raises UsageError if the home needs nothing, LockedError if nobody tells, and as `unlock` does.
     """
-    if not keyring.is_protected(app.home):
+    is_protected = keyring.is_protected(app.home)
+    if is_protected is None:
+        # The keyfile is damaged or gone: a node that cannot begin for it says which.
+        app.call("node.status")
+        paths = HomePaths(app.home)
+        if not paths.has_identity:
+            raise paths.no_identity()
+    if is_protected is False:
         # The node says so too; but nobody should be asked for what there is not.
         raise UsageError(
             "the home has no passphrase", hint="set one: peerpost identity passphrase set"

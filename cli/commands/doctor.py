@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from peerpost.errors import BadInputError, LockedError, StorageError
 from peerpost.system import is_mine
 
 from ..app import App, Command, pass_app
@@ -26,7 +27,12 @@ def doctor(app: App, ctx: click.Context) -> None:
 
     There is a hint for each problem. The exit code is 1 if there is one.
     """
-    rows = [*_home_rows(app.home), *app.call("doctor")]
+    rows = _home_rows(app.home)
+    try:
+        rows += app.call("doctor")
+    except (BadInputError, LockedError, StorageError) as error:
+        # A node that cannot begin is what most people ask about: that is a row, beside those of the home.
+        rows.append(_row("node", False, error.message, error.hint))
     shown = [row for row in rows if not (app.terminal.quiet and row["ok"])]
     app.terminal.records(shown, _COLUMNS, empty="")
     if not all(row["ok"] for row in rows):

@@ -198,7 +198,9 @@ def lock(app: App) -> None:
             row = node.call("identity.lock")
     elif not paths.has_identity:
         raise paths.no_identity()
-    elif keyring.is_protected(app.home):
+    elif (is_protected := keyring.is_protected(app.home)) is None:
+        row = app.call("identity.lock", unlocks=False)
+    elif is_protected:
         row = {"locked": True, "protected": True, "was_locked": True}
     else:
         raise UsageError(

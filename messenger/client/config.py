@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 
 from peerpost.errors import BadInputError, ConfigError
-from peerpost.system import write_file_durably
+from peerpost.system import read_plain, write_file_durably
 from peerpost.wire.limits import MAX_BUCKETS, MIN_BUCKET_BYTES, PADDING_BUCKETS
 
 from .config_text import DEFAULT_TEXT
@@ -222,8 +222,7 @@ def _write_default(path: Path) -> None:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_plain(path, MAX_FILE_BYTES + 1, follows=True)
     except FileNotFoundError:
         return {}
     except OSError as error:

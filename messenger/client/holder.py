@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from peerpost.system import is_locked
+from peerpost.system import is_locked, open_plain
 from peerpost.system.processes import ProcessMark
 
 from .paths import HomePaths
@@ -32,7 +32,7 @@ class Holder:
 def holder_of(home: str | os.PathLike[str]) -> Holder | None:
     """Return the node that holds a home, from what it wrote into the lock; None if none does or it is not known."""
     try:
-        with HomePaths(home).lock.open("rb") as lock:
+        with open_plain(HomePaths(home).lock) as lock:
             mark = ProcessMark.parse(lock.read(_READ_BYTES).decode(errors="replace"))
             if mark is None:
                 return None

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from peerpost.errors import UnavailableError
+from peerpost.system import read_plain
 
 from .paths import HomePaths
 
@@ -64,10 +65,10 @@ def forget(home: Path) -> None:
         _library().delete_password(SERVICE, account or str(home))
 
 
-def is_protected(home: Path) -> bool:
-    """Return whether a home has a keyfile, and that needs a secret."""
+def is_protected(home: Path) -> bool | None:
+    """Return whether a home needs a secret; None if its keyfile is not there or cannot be read: the node says why."""
     kinds, _ = _keyfile(home)
-    return bool(kinds) and "none" not in kinds
+    return "none" not in kinds if kinds else None
 
 
 def _library() -> ModuleType:
@@ -84,8 +85,7 @@ def _library() -> ModuleType:
 def _keyfile(home: Path) -> tuple[list[str], str | None]:
     """Return the types of the slots of a keyfile, and its id; nothing of one that cannot be read: the node says why."""
     try:
-        with HomePaths(home).keyfile.open("rb") as file:
-            content = json.loads(file.read(_MAX_KEYFILE_BYTES))
+        content = json.loads(read_plain(HomePaths(home).keyfile, _MAX_KEYFILE_BYTES))
         kinds = [str(slot.get("type")) for slot in content["slots"]]
         return kinds, str(content["id"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):

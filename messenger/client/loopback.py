@@ -14,7 +14,7 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
-from peerpost.system import O_NOFOLLOW, OPEN, is_mine
+from peerpost.system import is_mine, open_plain
 
 from .backlog import ConnectPatience
 
@@ -60,7 +60,7 @@ class Loopback(NamedTuple):
 
 def read(path: Path) -> tuple[bytes, bool]:
     """Return the content of a control file, and whether it is ours and private. Raises OSError."""
-    with os.fdopen(os.open(path, os.O_RDONLY | O_NOFOLLOW | OPEN), "rb") as file:
+    with open_plain(path) as file:
         return file.read(_MOST_BYTES), is_mine(os.fstat(file.fileno()))
 
 

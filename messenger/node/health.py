@@ -18,7 +18,8 @@ from peerpost.errors import AlreadyRunningError
 from peerpost.store import keyfile
 from peerpost.store.db.engine import Store
 from peerpost.store.homelock import HomeLock
-from peerpost.system import is_read_only, no_access, private_dir
+from peerpost.store.keyfile_form import MAX_BYTES
+from peerpost.system import is_read_only, no_access, private_dir, read_plain
 
 __all__ = ["CHECK_S", "ControlSocket", "Health"]
 
@@ -114,7 +115,7 @@ class Health:
         if look is None or look == self._key_looked:
             return None if look is None else self._key
         try:
-            key = keyfile.which_key(self._keyfile.read_bytes())
+            key = keyfile.which_key(read_plain(self._keyfile, MAX_BYTES + 1))
         except OSError:
             return None
         if key == self._key:

@@ -31,7 +31,7 @@ from peerpost.node.contact.addresses import reachable
 from peerpost.node.contact.network import Network
 from peerpost.node.files.transfers import Transfers
 from peerpost.node.session.rates import RateLimits
-from peerpost.store import disk, keyfile
+from peerpost.store import keyfile
 from peerpost.store.db import rekey as rekeying
 from peerpost.store.db.engine import Store
 from peerpost.store.files.backup import Manifest
@@ -256,9 +256,8 @@ class Home:
             await asyncio.wait([going])
 
     def _going_online(self, opened: Opened) -> asyncio.Task[None]:
-        return self._tasks.spawn(
-            self._go_online(opened), name="go-online", on_failure=EndsNode(self._on_lost)
-        )
+        fails = EndsNode(self._on_lost)
+        return self._tasks.spawn(self._go_online(opened), name="go-online", on_failure=fails)
 
     def restoring(
         self, source_fd: int, secret: bytes
@@ -352,6 +351,8 @@ class Home:
         async with self._opening:
             self._require_identity()
             await self._protection.change(secrets, chosen)
+            if self._opened is not None:
+                self.older_keyfile = await past.look_at_keyfile(self._opened.store, self.path)
             log.info("the passphrase was changed")
 
     async def keep_in_keyring(self, secrets: Sequence[bytes], kept: bytes | None) -> None:
@@ -362,6 +363,8 @@ class Home:
         async with self._opening:
             self._require_identity()
             await self._protection.keep_in_keyring(secrets, kept)
+            if self._opened is not None:
+                self.older_keyfile = await past.look_at_keyfile(self._opened.store, self.path)
 
     async def rekey(
         self, secrets: Sequence[bytes], chosen: ChosenSecrets, on_progress: rekeying.OnProgress
@@ -423,17 +426,7 @@ class Home:
             self.opened()
 
     async def _open_store(self, path: Path, key: bytes) -> Store:
-        # SQLite makes its log with the rights that it finds here, which an earlier umask of 0 may have given to all.
-        with disk.errors(f"cannot close {path} to others"):
-            for file in path.parent.glob(f"{path.name}*"):
-                file.chmod(0o600)
-        return await Store.open(
-            path,
-            key,
-            loop=asyncio.get_running_loop(),
-            ballast_bytes=self._config.storage.ballast,
-            min_free_bytes=self._config.storage.min_free,
-        )
+        return await new_home.open_store(path, key, self._config.storage)
 
     async def _open(self, key: bytes) -> Opened:
         logs.keep_discreet(discreet=self.protected)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from peerpost.client.config import Storage
 from peerpost.client.paths import HomePaths
 from peerpost.crypto.passphrase import Cost
 from peerpost.errors import ExistsError, StoreFullError, UnavailableError
@@ -22,7 +23,7 @@ from peerpost.store.tables import identity
 from .causes import cause_of
 from .clock import Clock
 
-__all__ = ["ChosenSecrets", "discard_half_made", "make", "not_opened"]
+__all__ = ["ChosenSecrets", "discard_half_made", "make", "not_opened", "open_store"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,4 +126,19 @@ def not_opened(error: Exception) -> UnavailableError:
         f"the identity was made, but its home cannot be opened now: {cause_of(error)}",
         hint="try: peerpost identity show; a recovery code, where it has a passphrase, comes from: peerpost identity"
         " passphrase change --new-recovery-code",
+    )
+
+
+async def open_store(path: Path, key: bytes, storage: Storage) -> Store:
+    """Open the store of a home, and make it if it is not there. Raises StorageError."""
+    # SQLite makes its log with the rights that it finds here, which an earlier umask of 0 may have given to all.
+    with disk.errors(f"cannot close {path} to others"):
+        for file in path.parent.glob(f"{path.name}*"):
+            file.chmod(0o600)
+    return await Store.open(
+        path,
+        key,
+        loop=asyncio.get_running_loop(),
+        ballast_bytes=storage.ballast,
+        min_free_bytes=storage.min_free,
     )

@@ -203,6 +203,6 @@ def require_empty(home: Path) -> None:
 def _is_edited(config: Path) -> bool:
     """Return whether somebody has changed a configuration since it was made with the defaults."""
     try:
-        return config.read_text(encoding="utf-8") != DEFAULT_TEXT
+        return system.read_plain(config, len(DEFAULT_TEXT.encode()) + 1).decode() != DEFAULT_TEXT
     except (OSError, UnicodeDecodeError):
         return config.exists()

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import mmap
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -162,7 +163,8 @@ def shred(path: Path) -> None:
     If the file has another name too, that may be the one in use, or somebody's backup: then only this name is deleted.
     """
     try:
-        if path.lstat().st_nlink == 1:
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
             overwrite(path)
     except FileNotFoundError:
         return

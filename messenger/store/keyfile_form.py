@@ -63,8 +63,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         system.check_private_file(path)
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = system.read_plain(path, MAX_BYTES + 1)
     except FileNotFoundError:
         raise NoIdentityError(
             "this home has no identity yet", hint="make one: peerpost identity new"

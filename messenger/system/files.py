@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 __all__ = [
     "BY_FOLDER",
@@ -29,11 +29,13 @@ __all__ = [
     "fsync",
     "fsync_dir",
     "is_read_only",
+    "open_plain",
     "open_private",
     "path_of",
     "pread",
     "pread_cached",
     "pwritev",
+    "read_plain",
     "readinto",
     "write_file_durably",
 ]
@@ -200,9 +202,9 @@ def path_of(fd: int) -> str | None:
 def open_private(path: Path, flags: int) -> int:
     """Open a file without following a link. If it is created, its owner alone may use it, whatever the umask.
 
-    Raises OSError.
+    A named pipe in its place does not block. Raises OSError.
     """
-    fd = os.open(path, flags | O_NOFOLLOW | OPEN, _OWN)
+    fd = os.open(path, flags | O_NOFOLLOW | O_NONBLOCK | OPEN, _OWN)
     if flags & os.O_CREAT and sys.platform != "win32":
         mode = stat.S_IMODE(os.fstat(fd).st_mode)
         if mode & _OWN != _OWN:
@@ -211,6 +213,28 @@ def open_private(path: Path, flags: int) -> int:
             with contextlib.suppress(PermissionError):
                 os.fchmod(fd, mode | _OWN)
     return fd
+
+
+def open_plain(path: Path, *, follows: bool = False) -> BinaryIO:
+    """Open a plain file for reading. A named pipe in its place does not block, and a device is not read.
+
+    A link is refused, unless it `follows` one. Raises OSError.
+    """
+    flags = os.O_RDONLY | O_NONBLOCK | OPEN | (0 if follows else O_NOFOLLOW)
+    fd = os.open(path, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", os.fspath(path))
+        return os.fdopen(fd, "rb")
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def read_plain(path: Path, most_bytes: int, *, follows: bool = False) -> bytes:
+    """Read up to `most_bytes` of a plain file, as `open_plain` opens it. Raises OSError."""
+    with open_plain(path, follows=follows) as file:
+        return file.read(most_bytes)
 
 
 def write_file_durably(path: Path, data: bytes) -> None:

@@ -31,6 +31,7 @@ from peerpost.store import disk
 from peerpost.store.db.snapshot import Snapshot
 from peerpost.store.files.backup import FOLDERS, BackupWriter, Manifest
 from peerpost.store.keyfile import KEYFILE
+from peerpost.store.keyfile_form import MAX_BYTES
 from peerpost.store.tables import backups
 
 from .given_up import GivenUp, until_left
@@ -164,7 +165,7 @@ class _Work:
 
     def _keyfile(self) -> bytes:
         with disk.errors("cannot read the keyfile"):
-            return (self._home / KEYFILE).read_bytes()
+            return system.read_plain(self._home / KEYFILE, MAX_BYTES + 1)
 
     def _write(self, keyfile: bytes, schema: int, made_ms: int) -> Manifest:
         given = [
@@ -208,7 +209,10 @@ class _Work:
     def _pieces(self, item: _Item) -> Iterator[bytes]:
         """Yield the content of a file, as long as it was said to be: what is still being read may grow."""
         left = item.size
-        with disk.errors(f"cannot read {item.name}"), item.path.open("rb") as file:
+        with (
+            disk.errors(f"cannot read {item.name}"),
+            system.open_plain(item.path, follows=True) as file,
+        ):
             while left:
                 self._wanted.require_wanted()
                 piece = file.read(min(READ_BYTES, left))

@@ -260,7 +260,7 @@ def test_what_cannot_be_read_is_an_error_of_ours(
     def fail(_path: Path, _mode: str) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(Path, "open", fail)
+    monkeypatch.setattr(os, "open", fail)
     with pytest.raises(StorageError, match="Input/output error"):
         keyfile.unlock(home)
 
