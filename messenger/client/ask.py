@@ -27,8 +27,8 @@ is a node that was idle."""
 _PAUSE_S = 0.05
 """The pause before such a try: a node that is leaving needs a moment to remove its socket."""
 
-STARTS_WITHOUT_IDENTITY = frozenset({"identity.new", "backup.restore", "doctor"})
-"""Methods that make sense in a home that has no identity yet."""
+STARTS_WITHOUT_IDENTITY = frozenset({"identity.new", "identity.delete", "backup.restore", "doctor"})
+"""Methods that make sense in a home that has no identity yet, or whose deletion was cut off."""
 
 
 def connect(
