@@ -50,8 +50,8 @@ ANSWERED_LOCKED = frozenset(
     }
 )
 """Methods that a locked home answers too: one that is refused was given a wrong passphrase, and no unlocking helps."""
-STARTS_WITHOUT_IDENTITY = frozenset({"identity.new", "backup.restore", "doctor"})
-"""Methods that make sense in a home that has no identity yet."""
+STARTS_WITHOUT_IDENTITY = frozenset({"identity.new", "identity.delete", "backup.restore", "doctor"})
+"""Methods that make sense in a home that has no identity yet, or whose deletion was cut off."""
 
 
 def connect(

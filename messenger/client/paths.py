@@ -68,7 +68,8 @@ class HomePaths:
         if self.store.exists():
             return NoIdentityError(
                 f"the keyfile of {self.home} is gone: store.db is there, and nothing else opens it",
-                hint="put the keyfile back from a backup of this home, or choose another: --home DIR",
+                hint="put the keyfile back from a backup of this home, or choose another: --home DIR; if it was being"
+                " deleted: peerpost identity delete --yes",
             )
         return NoIdentityError(
             f"there is no identity in {self.home} yet",

@@ -122,6 +122,11 @@ class Request:
         while self._fds:
             os.close(self._fds.popitem()[1])
 
+    def require_no_params(self) -> None:
+        """Raise InvalidParamsError naming a parameter, if there is one: this method takes none."""
+        for name in self.params:
+            raise InvalidParamsError(f"{self.method}: it takes no parameters, not {name!r}")
+
     def params_as(self, type_: type[T]) -> T:
         """Return the parameters as a msgspec Struct. Raise InvalidParamsError naming what does not
         fit.

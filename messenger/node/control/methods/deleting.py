@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["delete"]
 
 
-async def delete(host: Host, _request: Request) -> dict[str, Any]:
+async def delete(host: Host, request: Request) -> dict[str, Any]:
     """Make the keyfile unreadable, and delete what is in the home. The node leaves then."""
+    request.require_no_params()
     await host.delete_identity()
     host.stop_soon(Reason("the identity was deleted"))
     return {"deleted": True}

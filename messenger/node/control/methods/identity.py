@@ -71,8 +71,9 @@ async def unlock(host: Host, request: Request) -> dict[str, Any]:
     return {"locked": False, "protected": host.protected, "was_locked": was_locked}
 
 
-async def lock(host: Host, _request: Request) -> dict[str, Any]:
+async def lock(host: Host, request: Request) -> dict[str, Any]:
     """Close the home and forget its key; the node stays."""
+    request.require_no_params()
     was_locked = host.locked
     await host.lock(Reason("asked to"))
     return {"locked": True, "protected": host.protected, "was_locked": was_locked}

@@ -52,20 +52,23 @@ async def ready(host: Host, _request: Request) -> dict[str, Any]:
     return host.status()
 
 
-async def stay(host: Host, _request: Request) -> dict[str, Any]:
+async def stay(host: Host, request: Request) -> dict[str, Any]:
     """Make a node that a command started stay, as `node start` does."""
+    request.require_no_params()
     host.stay()
     return host.status()
 
 
-async def hand_over(host: Host, _request: Request) -> dict[str, Any]:
+async def hand_over(host: Host, request: Request) -> dict[str, Any]:
     """Begin to leave for a node that is to stay. Raises AlreadyRunningError if this one is to stay."""
+    request.require_no_params()
     host.hand_over()
     return {"state": "stopping", "pid": host.status()["pid"]}
 
 
-async def stop(host: Host, _request: Request) -> dict[str, Any]:
+async def stop(host: Host, request: Request) -> dict[str, Any]:
     """Stop the node once this answer is out."""
+    request.require_no_params()
     asyncio.get_running_loop().call_later(0.05, host.stop_soon, Reason("asked to"))
     return {"state": "stopping", "pid": host.status()["pid"]}
 
