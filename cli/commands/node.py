@@ -126,7 +126,7 @@ def start(app: App, listen: tuple[str, ...], secrets: Secrets) -> None:
         app.terminal.note("The node runs already.")
     else:
         app.has_acted = True
-    if keyring.is_protected(app.home) is not False:
+    if keyring.is_protected(app.home):
         with _left_locked():
             _unlock(app, secrets)
     app.terminal.record(app.call("node.ready", spawn=False))

@@ -272,9 +272,8 @@ class Node:
     # -- control socket
 
     def _handle(self, request: Request) -> Awaitable[Answer]:
-        self._busy_s = self._clock.monotonic_s()
         if request.method in USES:
-            self._asked_s = self._busy_s
+            self._asked_s = self._busy_s = self._clock.monotonic_s()
         if (of_host := HOST_METHODS.get(request.method)) is not None:
             return of_host(self, request)
         if (of_home := METHODS.get(request.method)) is not None:

@@ -51,4 +51,14 @@ def explain(error: BaseException, connection: apsw.Connection | None = None) -> 
             "the store may not be written: its folder, a file of it or the disk is read-only",
             hint="give yourself the rights (chmod -R u+rwX the home folder); see: peerpost doctor",
         )
+    if isinstance(error, apsw.CantOpenError):
+        return TransientError(
+            "a file of the store cannot be opened: it is gone, may not be opened, or too many files are open",
+            hint="look at `ulimit -n` in the shell that started the node; see: peerpost doctor",
+        )
+    if isinstance(error, apsw.IOError):
+        return TransientError(
+            f"the disk of the home folder failed to read or write the store: {error}",
+            hint="is it full, at a limit (`ulimit -f`), or broken? see: peerpost doctor",
+        )
     return TransientError(f"the store failed: {error}", hint="see: peerpost doctor")

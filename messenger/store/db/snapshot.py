@@ -56,8 +56,8 @@ class Snapshot:
         free_bytes = shutil.disk_usage(target.parent).free
         if free_bytes < self.size_bytes:
             raise StoreFullError(
-                f"a backup needs {-(-self.size_bytes >> 20)} MiB of room beside the store while it is made,"
-                f" and {free_bytes >> 20} MiB are free",
+                f"a backup needs {-(-self.size_bytes >> 10)} KiB of room beside the store while it is made,"
+                f" and {free_bytes >> 10} KiB are free",
                 hint="free some space on the disk of the home folder; nothing was lost",
             )
         target.touch(0o600, exist_ok=False)
