@@ -82,6 +82,12 @@ class Me:
             if wanted != self.addresses:
                 await self._follow(store, self.signed, wanted)
 
+    def overtakes_in_s(self) -> float:
+        """Return how long it takes until a statement may be overtaken again, in seconds; 0 if one may be now."""
+        if self._overtook_s is None:
+            return 0.0
+        return max(0.0, self._overtook_s + OVERTAKE_EVERY_S - self._clock.monotonic_s())
+
     async def overtake(self, store: Store, kept: Signed) -> bool:
         """Publish a statement newer than one of ours that a contact has and this home does not know.
 
@@ -98,10 +104,9 @@ class Me:
                 return False
             if own.seq > statement.seq or kept.body == self.signed.body:
                 return True
-            now_s = self._clock.monotonic_s()
-            if self._overtook_s is not None and now_s - self._overtook_s < OVERTAKE_EVERY_S:
+            if self.overtakes_in_s() > 0:
                 return False
-            self._overtook_s = now_s
+            self._overtook_s = self._clock.monotonic_s()
             log.warning(
                 "a contact has key statement %d of this identity, and this home knows only %d: it was put back"
                 " from an older copy, or another home uses the same identity; going on after that",

@@ -79,6 +79,7 @@ class Peer:
         self.contact = contact
         self.session: Session | None = None
         self.last_error: str | None = None
+        self._dials_then: asyncio.TimerHandle | None = None
         self.next_dial_s: float | None = None
         """Monotonic time of the next dial, while one is waited for."""
         self.attempts = 0
@@ -119,6 +120,8 @@ class Peer:
         """End the session and the dialling for good."""
         self.closed = True
         self.cut(cause)
+        if self._dials_then is not None:
+            self._dials_then.cancel()
         await self._tasks.stop()
 
     @property
@@ -154,6 +157,11 @@ class Peer:
         self._reach.dials.hasten(self.contact.id)
         self._backoff.reset()
         self._wake.set()
+
+    def _dial_at(self, wait_s: float) -> None:
+        if self._dials_then is not None:
+            self._dials_then.cancel()
+        self._dials_then = asyncio.get_running_loop().call_later(wait_s, self.dial_now)
 
     def dial_anew(self) -> None:
         """End the session and dial with the ticket that the contact has now; `dialled` waits for that."""
@@ -296,6 +304,9 @@ class Peer:
             log.info("%s has a newer key statement of ours", self.contact.name)
             if await self._reach.overtake(refusal):
                 self.dial_now()
+            elif (wait_s := self._reach.overtakes_in_s()) > 0:
+                # Two copies of this home may run. Backoff alone could keep the one that is left away for minutes.
+                self._dial_at(wait_s)
         elif refusal.code == RefusalCode.EQUIVOCATION:
             log.info("%s has to verify us: %s", self.contact.name, error.message)
 

@@ -87,6 +87,10 @@ class Reach:
         kept = Signed(body=refusal.statement, sig=refusal.statement_sig)
         return await self._me.overtake(self._services.store, kept)
 
+    def overtakes_in_s(self) -> float:
+        """Return how long it takes until a statement of ours may be overtaken again, in seconds."""
+        return self._me.overtakes_in_s()
+
     async def dial(self, contact: Contact) -> tuple[Connection, Greeting]:
         """Dial a contact; return the connection and the result of HELLO. Raises PeerpostError with the cause."""
         transport = self.transport

@@ -115,7 +115,9 @@ async def test_a_statement_of_ours_that_is_newer_is_overtaken_once_a_minute(tmp_
         assert await overtakes()
         await asyncio.sleep(OVERTAKE_EVERY_S - 1)
         assert not await overtakes()
+        assert way.overtakes_in_s() == pytest.approx(1)
         await asyncio.sleep(1)
+        assert way.overtakes_in_s() == 0
         assert await overtakes()
         assert not await overtakes()
 
