@@ -62,6 +62,7 @@ def forget(home: Path) -> None:
     """Take the secret of a home out of the keyring, if it is there."""
     _, account = _keyfile(home)
     with suppress(Exception):
+        # The keyfile has no slot for it any more, so what a keyring does not give up opens nothing.
         _library().delete_password(SERVICE, account or str(home))
 
 
