@@ -47,10 +47,9 @@ def delete(app: App, yes: bool) -> None:
         if not is_meant:
             app.terminal.note("Nothing was deleted.")
             return
-    if keyring.has_slot(app.home):
-        # Before the keyfile is gone, which names what is the home's there.
-        keyring.forget(app.home)
+    kept_as = keyring.account(app.home)  # The keyfile, which says so, is gone afterwards.
     deleted = app.call("identity.delete")
+    keyring.forget(kept_as)
     app.terminal.record(deleted | {"home": str(app.home)}, human=f"{app.home}  deleted")
     if yes:
         for line in _left(None):

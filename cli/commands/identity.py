@@ -234,8 +234,9 @@ def keyring_(app: App, secrets: Secrets, forget: bool) -> None:
 
     passphrase = present(app, secrets)
     if forget:
+        kept_as = keyring.account(app.home)
         row = app.call("identity.keyring", {"passphrase": passphrase})
-        keyring.forget(app.home)
+        keyring.forget(kept_as)
     else:
         # First there: a slot without its secret would ask for it in vain.
         secret = os.urandom(32).hex()

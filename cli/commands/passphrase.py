@@ -142,8 +142,9 @@ def remove(app: App, secrets: Secrets) -> None:
     The store gets a new key, as with set, and the home is open afterwards. The passphrase, or the
     recovery code, is needed once more.
     """
+    kept_as = keyring.account(app.home)
     row = _rekey(app, "identity.passphrase.remove", {"passphrase": present(app, secrets)})
-    keyring.forget(app.home)
+    keyring.forget(kept_as)
     app.terminal.note("The home has no passphrase any more: whoever can read the folder can read")
     app.terminal.note("your messages and send in your name.")
     _tell(app, row, "unprotected")

@@ -16,7 +16,7 @@ from peerpost.system import read_plain
 
 from .paths import HomePaths
 
-__all__ = ["forget", "has_recovery_code", "has_slot", "is_protected", "keep", "look_up"]
+__all__ = ["account", "forget", "has_recovery_code", "has_slot", "is_protected", "keep", "look_up"]
 
 SERVICE = "peerpost"
 _MAX_KEYFILE_BYTES = 4096
@@ -58,12 +58,18 @@ def keep(home: Path, secret: str) -> None:
         ) from None
 
 
-def forget(home: Path) -> None:
-    """Take the secret of a home out of the keyring, if it is there."""
-    _, account = _keyfile(home)
+def account(home: Path) -> str | None:
+    """Return the name under which the keyring keeps the secret of a home; None if the home has no slot for one."""
+    kinds, id_ = _keyfile(home)
+    return (id_ or str(home)) if "keyring" in kinds else None
+
+
+def forget(kept_as: str | None) -> None:
+    """Take a secret out of the keyring, if it is there. Call it once the home is not opened by it any more."""
     with suppress(Exception):
-        # The keyfile has no slot for it any more, so what a keyring does not give up opens nothing.
-        _library().delete_password(SERVICE, account or str(home))
+        # What a keyring does not give up opens nothing by then.
+        if kept_as is not None:
+            _library().delete_password(SERVICE, kept_as)
 
 
 def is_protected(home: Path) -> bool | None:
