@@ -88,6 +88,7 @@ class NodeConnection:
         self._by_event: set[int] = set()
         """Those of them that their first event answers."""
         self._heard = False
+        self._asks_for_version = True
         self.pid = where.pid if isinstance(where, Loopback) else peer_pid(sock)
         """The node's process id, if the system tells it and it means the same here."""
 
@@ -179,7 +180,7 @@ class NodeConnection:
 
     def error(self, answer: dict[str, Any]) -> PeerpostError:
         """Return the error of an answer; if a node of another version does not know the request, say that."""
-        if answer.get("code") in (INVALID_PARAMS, METHOD_NOT_FOUND):
+        if self._asks_for_version and answer.get("code") in (INVALID_PARAMS, METHOD_NOT_FOUND):
             return self.other_version() or error_from(answer)
         return error_from(answer)
 
@@ -191,6 +192,8 @@ class NodeConnection:
                 _reach(self._where, patience_s=PROBE_S), where=self._where
             ) as beside:
                 beside.give_up_after(PROBE_S)
+                # A node that does not even know this request would be asked again without end.
+                beside._asks_for_version = False
                 version = beside.call("node.status")["version"]
         except (PeerpostError, OSError, LookupError, TypeError):
             return None

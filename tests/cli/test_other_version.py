@@ -72,6 +72,13 @@ def test_a_method_that_it_does_not_know(node: FakeNode, shell: Shell) -> None:
     assert "of version 0.0.9" in shell("sent", "list").err
 
 
+def test_a_node_that_does_not_know_the_question_for_its_version(
+    node: FakeNode, shell: Shell
+) -> None:
+    assert "no method 'sent.list'" in shell("sent", "list").err
+    assert [method for method, _ in node.asked] == ["sent.list", "node.status"]
+
+
 @pytest.mark.parametrize("status", [of_version(__version__), {}, None, [7]])
 def test_of_one_of_our_own_version_all_is_said_as_ever(
     node: FakeNode, shell: Shell, tmp_path: Path, status: object
