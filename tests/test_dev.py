@@ -157,3 +157,44 @@ def test_the_installed_package_is_whole(folder: str, name: str) -> None:
         if path.suffix in {".py", ".sql", ".md", ".typed"}
     ]
     assert [path for path in wanted if not (Path(file).parent / path).exists()] == []
+
+
+ONCE = """
+from pathlib import Path
+
+def test_once():
+    seen = Path(__file__).with_name("seen")
+    was_seen = seen.exists()
+    seen.touch()
+    assert was_seen
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tests", "code", "said"),
+    [
+        (ONCE, 0, "UNSTABLE, passed alone"),
+        (ONCE + "def test_always(): assert False", 1, "2 failed beside others"),
+        (ONCE + "".join(f"def test_{n}(): assert False\n" for n in range(3)), 1, ""),
+    ],
+    ids=["unstable", "one fails again", "too many"],
+)
+def test_what_fails_beside_others_runs_once_more_alone(
+    dev: ModuleType,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    tests: str,
+    code: int,
+    said: str,
+) -> None:
+    (tmp_path / "test_it.py").write_text(tests)
+    (tmp_path / "pytest.ini").touch()
+    dev.ROOT, dev.PYTHON = tmp_path, sys.executable
+    assert dev.pytest_command([]) == code
+    out, err = capfd.readouterr()
+    assert said in err
+    assert ("once more, alone" in err) is bool(said)
+    unstable = ["test_it.py::test_once"] if code == 0 else []
+    assert unstable == dev.UNSTABLE
+    assert out.count("FAILED test_it.py::test_always") == (2 if "always" in tests else 0)
