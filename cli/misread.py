@@ -5,11 +5,10 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-import click
-
 from peerpost.errors import NoInputError, UsageError
 
 from .app import App
+from .asking import answer
 from .inputs import nearest
 from .safe import safe
 
@@ -43,25 +42,17 @@ def is_meant_as_file(app: App, words: tuple[str, ...]) -> bool:
         return False
     kind = "folder" if Path(words[0]).is_dir() else "file"
     if app.terminal.can_ask() and not app.terminal.json:
-        question = (
-            f"{safe(words[0])} is a {kind} here. Send the {kind}, or the text? ({kind}, text; f, t)"
-        )
-        return bool(
-            click.prompt(question, value_proc=lambda said: _is_first(said, kind, "text"), err=True)
-        )
+        question = f"{safe(words[0])} is a {kind} here. Send the {kind}, or the text? ({kind}, text; f, t): "
+        while (said := answer(app.terminal, question).casefold()) == "" or (
+            kind.startswith(said) is "text".startswith(said)
+        ):
+            app.terminal.warn(f"Say {kind} or text (f or t).")
+        return kind.startswith(said)
     app.terminal.note(
         f"This sends the text {_quoted(words[:1])}. For the {kind} of that name: --file {_quoted(words[:1])}; "
         "--text says that the text is meant."
     )
     return False
-
-
-def _is_first(said: str, first: str, second: str) -> bool:
-    """Return whether the answer is the beginning of the first word. Raises UsageError, upon which click asks again."""
-    said = said.strip().casefold()
-    if said and first.startswith(said) is not second.startswith(said):
-        return first.startswith(said)
-    raise click.UsageError(f"say {first} or {second} ({first[0]} or {second[0]})")
 
 
 def one_text(words: tuple[str, ...]) -> UsageError:

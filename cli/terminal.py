@@ -146,6 +146,10 @@ class Terminal:
         if hint:
             self._say(self._style("hint:  ", _CYAN, sys.stderr) + safe(hint))
 
+    def ask(self, question: str) -> None:
+        """Print a question; its answer is typed on the same line."""
+        print(safe(question), end="", file=sys.stderr, flush=True)  # noqa: T201
+
     def leave_question(self) -> None:
         """Begin a new line after a question, and after the ^C that a terminal shows."""
         if sys.stderr.isatty() and not self.json:

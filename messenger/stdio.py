@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from . import stopping
 from .errors import NoInputError, StorageError
 from .system import Ready
 
@@ -52,6 +53,8 @@ def read(fd: int, size_bytes: int) -> bytes:
     """Wait for input and return up to `size_bytes` of it; empty at the end. Raises NoInputError."""
     while True:
         try:
+            if os.isatty(fd):
+                stopping.wait_to_read(fd)
             return os.read(fd, size_bytes)
         except BlockingIOError:
             Ready(reads=[fd]).wait()

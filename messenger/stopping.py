@@ -33,6 +33,7 @@ __all__ = [
     "over",
     "quietly",
     "take",
+    "wait_to_read",
 ]
 
 NUMBERS = tuple(
@@ -74,6 +75,8 @@ class _State:
     raised_s: float | None = None
     unanswered = 0
     has_asked = False
+    woken_fd: int | None = None
+    """The end to read of a pipe that gets a byte for each signal."""
 
     def arrived(self, number: int, _frame: FrameType | None) -> None:
         """Be the handler."""
@@ -142,6 +145,11 @@ def take() -> None:
     """Make the first signal raise Stopped, in the main thread."""
     if sys.platform != "win32":
         signal.signal(signal.SIGALRM, _state.end)
+        if _state.woken_fd is None:
+            _state.woken_fd, told_fd = os.pipe()
+            for fd in (_state.woken_fd, told_fd):
+                os.set_blocking(fd, False)
+            signal.set_wakeup_fd(told_fd, warn_on_full_buffer=False)
     hand_to(_state.arrived)
 
 
@@ -150,6 +158,21 @@ def over(code: int) -> None:
     hand_to(lambda *_: os._exit(code))
     # In one of its last steps Python gives signals their usual effect back, and then one would change the exit code.
     atexit.register(hand_to, signal.SIG_IGN)
+
+
+def wait_to_read(fd: int) -> None:
+    """Wait until there is something to read at a terminal, or a signal ends the command.
+
+    A signal that comes just before read(2) begins is noticed by its handler only when the read ends. A pipe keeps it.
+    """
+    from .system import Ready
+
+    while _state.woken_fd is not None and not Ready(reads=[fd]).wait(0):
+        Ready(reads=[fd, _state.woken_fd]).wait()
+        try:
+            os.read(_state.woken_fd, 64)
+        except BlockingIOError:
+            continue
 
 
 def begun() -> None:

@@ -10,6 +10,7 @@ import click
 from peerpost.errors import NotFoundError, UsageError
 
 from ..app import App, Group, pass_app
+from ..asking import is_meant
 from ..completing import complete_contacts, complete_files
 from ..in_full import in_full
 from ..inputs import AcceptLimit, Quota, in_order, is_like_ticket, read_ticket
@@ -264,12 +265,7 @@ def remove(app: App, name: str, forget: bool, yes: bool) -> None:
     """
     if not yes:
         lost = _lost(app, name, forget=forget)
-        if not app.terminal.can_ask() or app.terminal.json:
-            raise UsageError(f"this would remove {lost}", hint="say --yes if that is meant")
-        with app.so_far("Nothing was removed"):
-            is_meant = click.confirm(f"Remove {lost}?", err=True)
-        if not is_meant:
-            app.terminal.note("Nothing was removed.")
+        if not is_meant(app, "Remove", lost, undone="Nothing was removed"):
             return
     removed = app.call("contacts.remove", {"name": name} | ({"forget": True} if forget else {}))
     app.terminal.record(removed, human=f"{removed['name']}  removed{', and forgotten' * forget}")

@@ -8,9 +8,10 @@ import click
 
 from peerpost.client import keyring
 from peerpost.client.paths import HomePaths
-from peerpost.errors import LockedError, PeerpostError, UsageError
+from peerpost.errors import LockedError, PeerpostError
 
 from ..app import App, Command, pass_app
+from ..asking import is_meant
 
 __all__ = ["delete"]
 
@@ -37,16 +38,11 @@ def delete(app: App, yes: bool) -> None:
     if not paths.has_identity and not paths.store.exists():
         raise paths.no_identity()
     what = f"the identity in {app.home}{_details(app)}"
-    if not yes:
-        if not app.terminal.can_ask() or app.terminal.json:
-            raise UsageError(f"this would delete {what}", hint="say --yes if that is meant")
-        for line in _left(_kept(app)):
-            app.terminal.warn(line)
-        with app.so_far("Nothing was deleted"):
-            is_meant = click.confirm(f"Delete {what}?", err=True)
-        if not is_meant:
-            app.terminal.note("Nothing was deleted.")
-            return
+    undone = "Nothing was deleted"
+    if not yes and not is_meant(
+        app, "Delete", what, undone=undone, before=lambda: _left(_kept(app))
+    ):
+        return
     kept_as = keyring.account(app.home)  # The keyfile, which says so, is gone afterwards.
     deleted = app.call("identity.delete")
     keyring.forget(kept_as)

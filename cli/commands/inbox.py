@@ -9,6 +9,7 @@ import click
 from peerpost.errors import NotFoundError, UsageError
 
 from ..app import App, Group, pass_app
+from ..asking import is_meant
 from ..completing import MOST, complete_files, complete_ids, contact_option
 from ..inputs import Duration
 from ..listing import PAGE_ROWS, after_option, limit_option, show_list
@@ -252,26 +253,18 @@ def delete(
     if not found["count"]:
         app.terminal.note("Nothing is that old.")
         return
-    if found["count"] > 1 and not yes and not _is_meant(app, found):
-        app.terminal.note("Nothing was deleted.")
-        return
+    if found["count"] > 1 and not yes:
+        from peerpost.client.units import format_size
+
+        much = f"{found['count']} messages ({format_size(found['size'])})"
+        if not is_meant(app, "Delete", much, undone="Nothing was deleted"):
+            return
     while True:
         gone = app.call("inbox.delete", {**before, "limit": PAGE_ROWS})
         with app.going_on():
             _print_deleted(app, gone)
         if len(gone) < PAGE_ROWS:
             return
-
-
-def _is_meant(app: App, found: dict[str, Any]) -> bool:
-    """Ask whether so much is to be deleted. Raises UsageError if nobody can be asked."""
-    from peerpost.client.units import format_size
-
-    much = f"{found['count']} messages ({format_size(found['size'])})"
-    if not app.terminal.can_ask() or app.terminal.json:
-        raise UsageError(f"this would delete {much}", hint="say --yes if that is meant")
-    with app.so_far("Nothing was deleted"):
-        return click.confirm(f"Delete {much}?", err=True)
 
 
 def _print_deleted(app: App, gone: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import re
@@ -190,11 +191,11 @@ def test_remove_asks_on_a_terminal_and_wants_to_be_told_elsewhere(
     assert "contacts.remove" not in [method for method, _ in node.asked]
     assert shell("contacts", "remove", "bob", "--yes").out == "bob  removed\n"
     monkeypatch.setattr("peerpost.cli.terminal.Terminal.can_ask", lambda _: True)
-    questions: list[str] = []
-    monkeypatch.setattr("click.confirm", lambda text, **_: questions.append(text))
+    monkeypatch.setattr("sys.stdin", io.StringIO("perhaps\n\n"))
     node.asked.clear()
-    assert "Nothing was removed" in shell("contacts", "remove", "bob").err
-    assert questions == ["Remove bob and 3 queued?"]
+    question = "Remove bob and 3 queued? [y/N]: "
+    said = f"{question}Say y or n.\n{question}Nothing was removed.\n"
+    assert shell("contacts", "remove", "bob").err == said
     assert [method for method, _ in node.asked] == ["contacts.show"]
     shell("contacts", "remove", "bob", "--yes")
     assert node.asked[-1][0] == "contacts.remove"
@@ -226,13 +227,11 @@ def test_delete_by_age_asks_where_it_is_more_than_one(
     assert "1001 messages" in refused.err
     assert "--yes" in refused.err
     monkeypatch.setattr("peerpost.cli.terminal.Terminal.can_ask", lambda _: True)
-    questions: list[str] = []
-    monkeypatch.setattr("click.confirm", lambda text, **_: questions.append(text))
-    assert "Nothing was deleted" in shell("inbox", "delete", "--older-than", "30d").err
-    assert [question[:21] for question in questions] == ["Delete 1001 messages "]
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\nYes \n"))
+    asked_for = shell("inbox", "delete", "--older-than", "30d").err
+    assert asked_for == "Delete 1001 messages (4.8 MiB)? [y/N]: Nothing was deleted.\n"
     assert shell("inbox", "delete", "--older-than", "30d", "--json").code == 2
     assert "inbox.delete" not in dict(node.asked)
-    monkeypatch.setattr("click.confirm", lambda *_, **__: True)
     assert shell("inbox", "delete", "--older-than", "30d").out.count("deleted") == 1001
     asked = [params for method, params in node.asked if method == "inbox.delete"]
     meant = node.asked[-3][1]["before"]
@@ -241,9 +240,7 @@ def test_delete_by_age_asks_where_it_is_more_than_one(
 
     node.answers["inbox.older"] = {"count": 1, "size": 2}
     node.answers["inbox.delete"] = [row]
-    questions.clear()
     assert shell("inbox", "delete", "--older-than", "30d", "-c", "bob").out == "k3f9  deleted\n"
-    assert questions == []
     assert node.params["contact"] == "bob"
     node.answers["inbox.older"] = {"count": 0, "size": 0}
     ran = shell("inbox", "delete", "--older-than", "36500d")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import fcntl
 import json
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from peerpost import cli
 
 from .conftest import ENTRY, NEVER, Events, FakeNode, until
 
@@ -181,7 +184,7 @@ def at_terminal(home: Path, question: bytes, keys: bytes, *arguments: str) -> tu
     command = [*PEERPOST, "--home", str(home), *arguments]
     streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
     process = subprocess.Popen(command, preexec_fn=take_terminal, **streams)  # noqa: PLW1509
-    shown, pressed_s = b"", time.monotonic()
+    shown = b""
     try:
         while question not in shown:
             shown += os.read(ours, 4096)
@@ -193,10 +196,6 @@ def at_terminal(home: Path, question: bytes, keys: bytes, *arguments: str) -> tu
                 shown += os.read(ours, 4096)
             elif ended:
                 break
-            elif time.monotonic() - pressed_s > AGAIN_S:
-                # Python misses a signal that comes just before it begins to read: a person presses the key again.
-                pressed_s = time.monotonic()
-                os.write(ours, keys[-1:])
         return process.wait(60), shown.decode()
     finally:
         process.kill()
@@ -372,3 +371,15 @@ def test_progress_is_no_answer(node: FakeNode, tmp_path: Path, options: tuple[st
     assert (code, out) == (130, "")
     assert "may have done it" in err
     assert "--new-recovery-code" in err
+
+
+def test_questions_are_asked_by_their_owner_alone() -> None:
+    """input() drops what a signal raises while it prints the question, and click asks by input()."""
+    asks = {"input", "click.confirm", "click.prompt"}
+    found = [
+        f"{path.name}:{call.lineno}"
+        for path in Path(cli.__file__).parent.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in asks
+    ]
+    assert found == []
