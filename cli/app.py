@@ -303,7 +303,8 @@ class _Page:
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_epilog(ctx, formatter)  # type: ignore[misc]
         if ctx.parent is not None:
-            formatter.write("\nGlobal options (--home, --json, --quiet ...): peerpost --help\n")
+            formatter.write_paragraph()
+            formatter.write_text("Global options (--home, --json, --quiet ...): peerpost --help")
         if self.examples:
             with formatter.section("Examples"):
                 for line in self.examples.strip().splitlines():

@@ -27,8 +27,20 @@ except KeyboardInterrupt:
 __all__ = ["main"]
 
 
+def _in_utf8() -> None:
+    """Begin again in Python's UTF-8 mode, where the locale knows ASCII alone and somebody has switched the mode off.
+
+    Python could then read and print no name or text but in ASCII, while the files and the node have them in UTF-8.
+    """
+    if os.name == "posix" and sys.getfilesystemencoding() == "ascii":
+        stopping.block()
+        os.environ["PYTHONUTF8"] = "1"  # For the programs that start from here.
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - no shell wanted
+
+
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    _in_utf8()
     from .main import main as run_and_leave
 
     run_and_leave()
