@@ -13,7 +13,14 @@ from peerpost.errors import PeerpostError
 from .app import App
 from .safe import safe
 
-__all__ = ["asked", "complete_contacts", "complete_files", "complete_ids", "contact_option"]
+__all__ = [
+    "asked",
+    "complete_contacts",
+    "complete_files",
+    "complete_ids",
+    "complete_tags",
+    "contact_option",
+]
 
 MOST = 200
 """How many ids are offered: more than anybody reads, and few enough to be fetched at each Tab."""
@@ -80,6 +87,13 @@ def complete_contacts(
         for contact in asked(ctx, "contacts.list")
         if contact["name"].startswith(incomplete) and contact.get("state") != "invited"
     ]
+
+
+def complete_tags(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete a tag that some contact has."""
+    rows = asked(ctx, "contacts.list")
+    tags = sorted({str(tag) for row in rows for tag in row.get("tags", ())})
+    return [CompletionItem(tag) for tag in tags if tag.startswith(incomplete)]
 
 
 def contact_option(help_: str) -> Callable[[F], F]:

@@ -12,6 +12,7 @@ import errno
 import io
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -54,12 +55,24 @@ def read(fd: int, size_bytes: int) -> bytes:
     while True:
         try:
             if os.isatty(fd):
-                stopping.wait_to_read(fd)
+                _wait_for_keys(fd)
             return os.read(fd, size_bytes)
         except BlockingIOError:
             Ready(reads=[fd]).wait()
         except OSError as error:
             raise NoInputError(f"cannot read the input: {error.strerror or error}") from None
+
+
+def _wait_for_keys(fd: int) -> None:
+    """Wait until there is something to read at a terminal, or a signal ends the command.
+
+    The handler of a signal that comes just before read(2) begins is called only when the read ends. A pipe keeps it.
+    """
+    signals_fd = stopping.signals_fd()
+    while signals_fd is not None and not Ready(reads=[fd]).wait(0):
+        Ready(reads=[fd, signals_fd]).wait()
+        with suppress(BlockingIOError):
+            os.read(signals_fd, 64)
 
 
 def read_up_to(fd: int, size_bytes: int) -> bytes:

@@ -32,8 +32,8 @@ __all__ = [
     "look",
     "over",
     "quietly",
+    "signals_fd",
     "take",
-    "wait_to_read",
 ]
 
 NUMBERS = tuple(
@@ -75,8 +75,7 @@ class _State:
     raised_s: float | None = None
     unanswered = 0
     has_asked = False
-    woken_fd: int | None = None
-    """The end to read of a pipe that gets a byte for each signal."""
+    signals_fd: int | None = None
 
     def arrived(self, number: int, _frame: FrameType | None) -> None:
         """Be the handler."""
@@ -145,9 +144,9 @@ def take() -> None:
     """Make the first signal raise Stopped, in the main thread."""
     if sys.platform != "win32":
         signal.signal(signal.SIGALRM, _state.end)
-        if _state.woken_fd is None:
-            _state.woken_fd, told_fd = os.pipe()
-            for fd in (_state.woken_fd, told_fd):
+        if _state.signals_fd is None:
+            _state.signals_fd, told_fd = os.pipe()
+            for fd in (_state.signals_fd, told_fd):
                 os.set_blocking(fd, False)
             signal.set_wakeup_fd(told_fd, warn_on_full_buffer=False)
     hand_to(_state.arrived)
@@ -160,19 +159,9 @@ def over(code: int) -> None:
     atexit.register(hand_to, signal.SIG_IGN)
 
 
-def wait_to_read(fd: int) -> None:
-    """Wait until there is something to read at a terminal, or a signal ends the command.
-
-    A signal that comes just before read(2) begins is noticed by its handler only when the read ends. A pipe keeps it.
-    """
-    from .system import Ready
-
-    while _state.woken_fd is not None and not Ready(reads=[fd]).wait(0):
-        Ready(reads=[fd, _state.woken_fd]).wait()
-        try:
-            os.read(_state.woken_fd, 64)
-        except BlockingIOError:
-            continue
+def signals_fd() -> int | None:
+    """Return the end to read of a pipe that gets a byte for each signal from `take` on; it does not block."""
+    return _state.signals_fd
 
 
 def begun() -> None:

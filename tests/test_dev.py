@@ -191,7 +191,7 @@ def test_what_fails_beside_others_runs_once_more_alone(
     (tmp_path / "test_it.py").write_text(tests)
     (tmp_path / "pytest.ini").touch()
     dev.ROOT, dev.PYTHON = tmp_path, sys.executable
-    assert dev.pytest_command([]) == code
+    assert dev.pytest_command(["-n", "0"]) == code
     out, err = capfd.readouterr()
     assert said in err
     assert ("once more, alone" in err) is bool(said)

@@ -45,7 +45,7 @@ FOLDERS: dict[str, set[str]] = {
     "": set(),
     "raw_bytes": set(),
     "errors": {"raw_bytes"},
-    "stdio": {"errors", "system"},
+    "stdio": {"errors", "stopping", "system"},
     "stopping": set(),
     "system": {"errors"},
     "invisible": set(),

@@ -26,6 +26,7 @@ _COLUMNS = (
     ("VERIFIED", "verified"),
     ("QUEUED", "queued"),
     ("UNREAD", "unread"),
+    ("TAGS", "tags"),
     ("ID", "id"),
 )
 
@@ -127,7 +128,9 @@ def add(
 def list_(app: App) -> None:
     """List the contacts."""
     rows = app.call("contacts.list")
-    app.terminal.records(rows, _COLUMNS, empty=_NO_CONTACTS)
+    has_tags = any(row.get("tags") for row in rows)
+    columns = [column for column in _COLUMNS if has_tags or column[1] != "tags"]
+    app.terminal.records(rows, columns, empty=_NO_CONTACTS)
     for row in rows:
         # A blocked contact is as the user wants it. With --json, the hint is in the row.
         if row.get("hint") and row["state"] != "blocked" and not app.terminal.json:
@@ -149,6 +152,7 @@ def show(app: App, name: str) -> None:
     peerpost contacts edit bob --address /ip4/192.0.2.7/tcp/4001
     peerpost contacts edit nas --accept 50GiB
     peerpost contacts edit nas --quota 500GiB
+    peerpost contacts edit bob --tag ops
     """
 )
 @click.argument("name", shell_complete=complete_contacts)
@@ -169,6 +173,8 @@ def show(app: App, name: str) -> None:
     metavar="SIZE|default",
     help="What all that it sent may take up here; 'default': as for everybody.",
 )
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Add a tag, for 'send --to-tag'.")
+@click.option("--untag", multiple=True, metavar="TAG", help="Take a tag away.")
 @pass_app
 def edit(
     app: App,
@@ -178,18 +184,22 @@ def edit(
     addresses: tuple[str, ...],
     accept: int | str | None,
     quota: int | str | None,
+    tags: tuple[str, ...],
+    untag: tuple[str, ...],
 ) -> None:
-    """Change a contact's name, note, address or limits."""
+    """Change a contact's name, note, address, limits or tags."""
     changes = {
         "rename": rename,
         "note": note,
         "addresses": list(addresses) or None,
         "accept": accept,
         "quota": quota,
+        "tags": list(tags) or None,
+        "untag": list(untag) or None,
     }
     given = {key: value for key, value in changes.items() if value is not None}
     if not given:
-        hint = "give --rename, --note, --address, --accept or --quota"
+        hint = "give --rename, --note, --address, --accept, --quota, --tag or --untag"
         raise UsageError("nothing to change", hint=hint)
     _changed(app, app.call("contacts.edit", {"name": name, **given}))
     for option, size in (("accept", accept), ("quota", quota)):

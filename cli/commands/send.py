@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from peerpost.errors import BadInputError, NoInputError, UsageError
 from peerpost.stdio import inherited, read_up_to
 
 from ..app import App, Command, pass_app
-from ..completing import complete_files, contact_option
+from ..completing import complete_contacts, complete_files, complete_tags
 from ..inputs import Duration, open_input
 from ..misread import is_meant_as_file, needs_contact, one_text, require_files
 from ..outgoing import Outgoing, deliver
+from ..recipients import recipients
 
 __all__ = ["send"]
 
@@ -40,12 +42,29 @@ def _complete_more_files(
     peerpost send --contact bob "the build is green"
     peerpost send --contact bob --file report.pdf photo.jpg --wait
     peerpost send --contact nas --file photos
+    peerpost send --to-tag ops "the disk of web1 is full"
     df -h | peerpost send --contact ops -
     pg_dump shop | peerpost send --contact nas --name shop.sql -
     """,
 )
 @click.argument("text", nargs=-1, metavar="[TEXT | -]", shell_complete=_complete_more_files)
-@contact_option("To whom.")
+@click.option(
+    "--contact",
+    "-c",
+    "contacts",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_contacts,
+    help="To whom; several: -c bob -c carol.",
+)
+@click.option(
+    "--to-tag",
+    "tags",
+    multiple=True,
+    metavar="TAG",
+    shell_complete=complete_tags,
+    help="To all who have this tag.",
+)
 @click.option(
     "--file",
     "files",
@@ -76,7 +95,8 @@ def _complete_more_files(
 def send(
     app: App,
     text: tuple[str, ...],
-    contact: str | None,
+    contacts: tuple[str, ...],
+    tags: tuple[str, ...],
     files: tuple[str, ...],
     as_text: bool,
     name: str | None,
@@ -86,19 +106,19 @@ def send(
     timeout: float | None,
     expires: float | None,
 ) -> None:
-    """Send a text, files, folders or stdin to a contact.
+    """Send a text, files, folders or stdin to contacts.
 
     '-' is stdin. The id is printed when the message is safely queued on this disk;
     delivery follows as soon as
     the contact can be reached, also when this command has ended.
     """
-    if contact is None:
+    if not contacts and not tags:
         raise needs_contact(text, files)
     if as_text and files:
         raise UsageError("either --text or --file: one message is one of them")
     if timeout is not None and not wait:
         raise UsageError("--timeout needs --wait")
-    common: dict[str, Any] = {"contact": contact}
+    common: dict[str, Any] = {}
     options = {"lane": lane, "expires_s": expires, "spool": spool or None}
     common |= {key: value for key, value in options.items() if value is not None}
     if wait:
@@ -107,9 +127,15 @@ def send(
         if not files and not as_text and is_meant_as_file(app, text):
             files, text = text, ()
         if files:
-            require_files(files, text, contact)
+            require_files(files, text, (*contacts, "NAME")[0])
+        names = recipients(app, contacts, tags)
         items = _files(app, (*files, *text), name) if files else [_text(app, text, name)]
-    deliver(app, items, common)
+        if len(names) > 1 and any(item.fd is not None for item in items):
+            raise UsageError(
+                "stdin as a file goes to one contact", hint="write it to a file, and send that"
+            )
+    to_each = [replace(i, params={**i.params, "contact": name}) for name in names for i in items]
+    deliver(app, to_each, common)
 
 
 def _files(app: App, paths: tuple[str, ...], name: str | None) -> list[Outgoing]:

@@ -21,12 +21,13 @@ from peerpost.store.tables import entries as store_entries
 from peerpost.store.tables import inbox as store_inbox
 from peerpost.store.tables import limits as store_limits
 from peerpost.store.tables import quota
+from peerpost.store.tables import tags as store_tags
 from peerpost.wire import address as addresses
 from peerpost.wire.ticket import Ticket
 
 from . import limits
 from .invites import READY_WAIT_S, invited
-from .names import contact_name
+from .names import contact_name, tag_name
 from .numbers import Bytes
 from .past import past_with
 from .pasted import find_ticket
@@ -145,7 +146,11 @@ async def list_(opened: Opened, _request: Request) -> list[dict[str, Any]]:
     found = await opened.store.read(store_contacts.list_all)
     queued = await opened.store.read(store_entries.depths)
     unread = await opened.store.read(store_inbox.unread_counts)
-    rows = [_row(opened, contact, queued, unread) for contact in found]
+    tags = await opened.store.read(store_tags.all_tags)
+    rows = [
+        {**_row(opened, contact, queued, unread), "tags": tags.get(contact.id, [])}
+        for contact in found
+    ]
     return rows + await invited(opened)
 
 
@@ -188,6 +193,7 @@ async def show(opened: Opened, request: Request) -> dict[str, Any]:
     row, its_past = _row(opened, contact, queued, unread), await past_with(opened, contact.id)
     return {
         **row,
+        "tags": await opened.store.read(store_tags.tags_of, contact.id),
         "notes": contact.note,
         "addresses": list(opened.network.reach.where(contact)),
         "safety_number": safety_number(opened.me.id_public, contact.id_public),
@@ -230,6 +236,9 @@ class _Edit(msgspec.Struct, forbid_unknown_fields=True):
     accept: Bytes | str | None = None
     """Bytes, `ask`, `never`, or `default` for the general setting."""
     quota: Bytes | Literal["default"] | None = None
+    tags: list[str] = []
+    """To be added."""
+    untag: list[str] = []
 
 
 @whole
@@ -242,12 +251,14 @@ async def edit(opened: Opened, request: Request) -> dict[str, Any]:
         raise UsageError("accept is a number of bytes, ask, never or default")
     given = None if params.addresses is None else _given(contact, params.addresses)
     name = None if params.rename is None else contact_name(params.rename)
+    add, drop = ([tag_name(tag) for tag in tags] for tags in (params.tags, params.untag))
 
     def work(db: apsw.Connection) -> store_contacts.Contact:
         if params.quota is not None:
             store_contacts.set_quota(
                 db, contact.id, None if params.quota == "default" else params.quota
             )
+        store_tags.change(db, contact.id, add=add, drop=drop)
         return store_contacts.edit(
             db,
             contact.id,

@@ -1,4 +1,4 @@
-"""Names of contacts: a person types them to say who is meant, so they are short, visible and unambiguous."""
+"""Names and tags of contacts: a person types them to say who is meant, so they are short, visible and unambiguous."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import unicodedata
 
 from peerpost.errors import UsageError
 
-__all__ = ["MAX_NAME_CHARS", "contact_name"]
+__all__ = ["MAX_NAME_CHARS", "contact_name", "tag_name"]
 
 MAX_NAME_CHARS = 64
 _HINT = "use letters, digits, '.', '_', '-' or '@', without spaces, not beginning with '-'"
@@ -14,12 +14,21 @@ _HINT = "use letters, digits, '.', '_', '-' or '@', without spaces, not beginnin
 
 def contact_name(text: str) -> str:
     """Return a name in its stored form (NFC). Raises UsageError if it could mislead or cannot be typed."""
-    name = unicodedata.normalize("NFC", text.strip())
-    if not 0 < len(name) <= MAX_NAME_CHARS:
-        raise UsageError(f"a name has 1 to {MAX_NAME_CHARS} characters", hint=_HINT)
-    if name.startswith("-") or not all(_allowed(char) for char in name):
-        raise UsageError("the name has a character that a name cannot have", hint=_HINT)
-    return name
+    return _word("name", text)
+
+
+def tag_name(text: str) -> str:
+    """Return a tag in its stored form, by the rules for names. Raises UsageError."""
+    return _word("tag", text)
+
+
+def _word(kind: str, text: str) -> str:
+    word = unicodedata.normalize("NFC", text.strip())
+    if not 0 < len(word) <= MAX_NAME_CHARS:
+        raise UsageError(f"a {kind} has 1 to {MAX_NAME_CHARS} characters", hint=_HINT)
+    if word.startswith("-") or not all(_allowed(char) for char in word):
+        raise UsageError(f"the {kind} has a character that a {kind} cannot have", hint=_HINT)
+    return word
 
 
 def _allowed(char: str) -> bool:
