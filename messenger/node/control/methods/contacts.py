@@ -140,8 +140,9 @@ async def _add_by_id(
     return contact
 
 
-async def list_(opened: Opened, _request: Request) -> list[dict[str, Any]]:
+async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
     """List the contacts by name, then those who are invited."""
+    request.require_no_params()
     found = await opened.store.read(store_contacts.list_all)
     queued = await opened.store.read(store_entries.depths)
     unread = await opened.store.read(store_inbox.unread_counts)

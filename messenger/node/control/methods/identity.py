@@ -87,8 +87,9 @@ async def keyring(host: Host, request: Request) -> dict[str, Any]:
     return {"keyring": kept is not None}
 
 
-async def show(opened: Opened, _request: Request) -> dict[str, Any]:
+async def show(opened: Opened, request: Request) -> dict[str, Any]:
     """Describe the identity."""
+    request.require_no_params()
     with suppress(PeerpostError):
         return describe(opened, protected=keyfile.is_protected(opened.services.home))
     # The keyfile is gone, or damaged, since it was opened: `node status` says so.

@@ -74,8 +74,9 @@ async def _open_for(opened: Opened, name: str) -> list[store_invites.Invite]:
     return [one for one in found if one.name == name and one.used_ms is None]
 
 
-async def list_(opened: Opened, _request: Request) -> list[dict[str, Any]]:
+async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
     """List the tickets that may still be used, and those that ended without a contact."""
+    request.require_no_params()
     found = await opened.store.read(store_invites.list_all, opened.clock.now_ms())
     return [_row(one) for one in found]
 
