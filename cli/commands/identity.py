@@ -62,8 +62,7 @@ def new(
             raise UsageError("either a passphrase or --no-passphrase")
         params["protect"] = "none"
     else:
-        if app.terminal.can_ask():
-            _require_empty(app)
+        _require_possible(app, params["name"])
         chosen = choose(app, secrets, about_home(has_code=not no_recovery_code))
         if chosen is None:
             raise UsageError(
@@ -97,10 +96,14 @@ def new(
         )
 
 
-def _require_empty(app: App) -> None:
-    """Look before anybody thinks of a passphrase. Raises ExistsError."""
+def _require_possible(app: App, name: str) -> None:
+    """Look before anybody thinks of a passphrase, and before the keys are made. Raises ExistsError, UsageError."""
+    from peerpost.client.names import contact_name
     from peerpost.client.paths import HomePaths
+    from peerpost.raw_bytes import shown
 
+    if shown(name) == name:  # What is no text is refused by whoever sends it.
+        contact_name(name)
     if HomePaths(app.home).has_identity:
         raise ExistsError(
             "this home has an identity already",

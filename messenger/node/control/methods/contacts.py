@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import apsw
 import msgspec
 
+from peerpost.client.names import contact_name
 from peerpost.client.rpc import Request
 from peerpost.crypto.keys import peer_id, safety_number, transport_public
 from peerpost.errors import BadInputError, TicketError, UnavailableError, UsageError
@@ -26,7 +27,6 @@ from peerpost.wire.ticket import Ticket
 
 from . import limits
 from .invites import READY_WAIT_S, invited
-from .names import contact_name
 from .numbers import Bytes
 from .past import past_with
 from .pasted import find_ticket

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
+from peerpost.client.names import contact_name
 from peerpost.client.rpc import Request
 from peerpost.crypto import recovery
 from peerpost.crypto.keys import fingerprint
@@ -16,7 +17,6 @@ from peerpost.node.logs import Reason
 from peerpost.node.new_home import ChosenSecrets
 from peerpost.store import keyfile
 
-from .names import contact_name
 from .passphrase import Secret, in_bytes, misread, new_seed, secrets_of
 
 if TYPE_CHECKING:

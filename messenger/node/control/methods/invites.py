@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from peerpost.client.names import contact_name
 from peerpost.client.rpc import Request
 from peerpost.crypto import invite as invitations
 from peerpost.errors import UsageError
@@ -14,7 +15,6 @@ from peerpost.node.clock import rfc3339
 from peerpost.store.tables import invites as store_invites
 from peerpost.wire.ticket import Ticket
 
-from .names import contact_name
 from .numbers import Bytes
 from .whole import whole
 
