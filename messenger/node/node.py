@@ -321,10 +321,11 @@ class Node:
                 {"contact": peer.contact.name, "side": side, "noticed": rfc3339(at_ms)}
                 for peer in peers
                 for side, at_ms in peer.copied.items()
+                if not peer.is_quiet_since(at_ms)
             ],
-            "older_keyfile": home.older_keyfile,
-            "unwell": dict(home.unwell),
-            "failing": home.duties.failing(),
+            "older_keyfile": open_home.older_keyfile,
+            "unwell": dict(open_home.unwell),
+            "failing": open_home.duties.failing(),
             "stalls": self._stalls(),
             "niceness": niceness(),
             "held_back": surroundings.held_back(),
