@@ -159,7 +159,7 @@ def _announce(node: Node, *, as_json: bool) -> None:
             log.warning("nobody hears that the node is ready: %s", error.message)
     elif ready["state"] == "locked":
         sys.stderr.write("peerpost: ready, and locked; to unlock it: peerpost identity unlock\n")
-    elif logs.is_discreet():
+    elif logs.is_discreet() or ready["peer_id"] is None:
         sys.stderr.write("peerpost: ready\n")
     else:
         where = ", ".join(ready["addresses"]) or "nowhere yet"

@@ -99,7 +99,7 @@ async def doctor(host: Host, request: Request) -> list[dict[str, Any]]:
     ]  # fmt: skip
     await host.settled()
     status = host.status()
-    rows += protection(Path(status["home"]))
+    rows += await asyncio.to_thread(protection, Path(status["home"]))
     if status["peer_id"] is None:
         try:
             host.opened()
