@@ -34,7 +34,7 @@ from .whole import whole
 
 if TYPE_CHECKING:
     from peerpost.node.contact.peer import Peer
-    from peerpost.node.home import Opened
+    from peerpost.node.opened import Opened
 
 __all__ = ["add", "edit", "list_", "remove", "show"]
 

@@ -20,8 +20,8 @@ from peerpost.store import keyfile
 from .passphrase import Secret, in_bytes, misread, new_seed, secrets_of
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Opened
     from peerpost.node.host import Host
+    from peerpost.node.opened import Opened
 
 __all__ = ["keyring", "lock", "new", "show", "unlock"]
 

@@ -19,7 +19,7 @@ from .numbers import Bytes
 from .whole import whole
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Opened
+    from peerpost.node.opened import Opened
 
 __all__ = ["READY_WAIT_S", "invite", "invited", "list_", "withdraw"]
 
