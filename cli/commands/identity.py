@@ -151,7 +151,9 @@ def unlock(app: App, secrets: Secrets) -> None:
     """Unlock this home, by its passphrase or its recovery code.
 
     Without an option the passphrase comes from the keyring of the system, PEERPOST_PASSPHRASE, or
-    the terminal. The home stays unlocked until it is locked, or its node ends: one that a command
+    the terminal. If the home is open already, one that is given is tried all the same.
+
+    The home stays unlocked until it is locked, or its node ends: one that a command
     has started leaves when it is idle, and `node start` keeps it.
     """
     from peerpost.client.ask import connect
@@ -162,10 +164,13 @@ def unlock(app: App, secrets: Secrets) -> None:
     connected = connect(app.home, spawn=app.spawn, node_args=app.node_args(), on_wait=app.waits)
     with connected as node:
         status = node.call("node.status")
-        if status["state"] != "locked":
+        if status["state"] not in ("locked", "locking"):
+            row = {"locked": False, "protected": status["protected"], "was_locked": False}
+            if status["protected"] and (given := secrets.find()) is not None:
+                # One that does not open it would be noticed only when it is locked, and needed.
+                row = node.call("identity.unlock", {"passphrase": given.decode()})
             what = "is open already" if status["protected"] else "has no passphrase, and is open"
             app.terminal.note(f"The home {what}.")
-            row = {"locked": False, "protected": status["protected"], "was_locked": False}
         else:
             found = unlocked_by(app, node, secrets)
             if found is None:

@@ -60,7 +60,7 @@ async def new(host: Host, request: Request) -> dict[str, Any]:
 
 
 async def unlock(host: Host, request: Request) -> dict[str, Any]:
-    """Open a locked home by its passphrase or its recovery code; one that is open stays so."""
+    """Open a locked home by its passphrase or its recovery code; of one that is open they are only tried."""
     text = request.params_as(_Unlock).passphrase
     was_locked = host.locked
     try:
