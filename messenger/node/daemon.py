@@ -43,6 +43,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     run.add_argument("--home", type=Path, required=True)
     run.add_argument("--listen", action="append", default=[], metavar="MULTIADDR")
     run.add_argument("--idle-exit", action="store_true", help="leave when idle with an empty queue")
+    run.add_argument("--closed", action="store_true", help="leave the home closed, to delete it")
     run.add_argument("--background", action="store_true", help="a command has started it")
     run.add_argument("--json", action="store_true", help="print the ready event on stdout")
     run.add_argument("--passphrase-fd", type=int, metavar="N", help="read the passphrase there")
@@ -129,6 +130,7 @@ async def _serve(
         config,
         listen=arguments.listen,
         idle_exit_s=config.node.idle_exit if arguments.idle_exit else None,
+        closed=arguments.closed,
         lock=lock,
         stalls=watchdog.stalls,
     )
