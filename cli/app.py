@@ -86,9 +86,13 @@ class App:
         fds: Sequence[int] = (),
         spawn: bool | None = None,
         unlocks: bool = True,
+        node_args: Sequence[str] = (),
         on_event: Callable[[Any], None] | None = None,
     ) -> Any:
-        """Ask the node, which `unlocks` the home on the way if it can. Raises the PeerpostError that it raised."""
+        """Ask the node, which `unlocks` the home on the way if it can. Raises the PeerpostError that it raised.
+
+        `node_args` go to a node that is started for it.
+        """
         from peerpost.client.ask import call
         from peerpost.client.looking import only_looks
 
@@ -98,7 +102,7 @@ class App:
             params,
             fds=fds,
             spawn=self.spawn if spawn is None else spawn,
-            node_args=self.node_args(),
+            node_args=(*self.node_args(), *node_args),
             on_event=on_event,
             on_wait=self.waits,
             on_start=self._node_started,

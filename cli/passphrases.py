@@ -165,9 +165,12 @@ def typed(app: Console, what: str = "Passphrase") -> str | None:
         raise BadInputError("what was typed is no text in the encoding of this terminal") from None
 
 
-def choose(app: Console, secrets: Secrets, about: tuple[str, ...]) -> bytes | None:
+def choose(
+    app: Console, secrets: Secrets, about: tuple[str, ...], what: str = "New passphrase"
+) -> bytes | None:
     """Return a new passphrase that is strong enough: of a source, or entered twice at the terminal after `about`.
 
+    `what` is asked for there: it says whose it is where a command has to do with two of them.
     Returns None if no source has one and nobody can be asked. Raises BadInputError for a weak one
     and for a recovery code: it is known already, and written down where a passphrase is not.
     """
@@ -191,10 +194,10 @@ def choose(app: Console, secrets: Secrets, about: tuple[str, ...]) -> bytes | No
         return found
     if app.terminal.json or not app.terminal.can_ask():
         return None
-    return _enter_new(app, about)
+    return _enter_new(app, about, what)
 
 
-def _enter_new(app: Console, about: tuple[str, ...]) -> bytes:
+def _enter_new(app: Console, about: tuple[str, ...], what: str) -> bytes:
     from peerpost.crypto.recovery import is_recovery_code
 
     from .strength import judge, six_words
@@ -203,7 +206,7 @@ def _enter_new(app: Console, about: tuple[str, ...]) -> bytes:
         app.terminal.warn(line)
     suggested, is_shown = six_words(), False
     for _ in range(TRIES):
-        entered = typed(app, "New passphrase (Enter: have one made)")
+        entered = typed(app, f"{what} (Enter: have one made)")
         if entered is None:
             is_shown = True
             _show(app, suggested)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ __all__ = ["backup"]
 _SOURCES = "name where it is: --passphrase-file FILE, --passphrase-stdin or --passphrase-fd N"
 _HINT = f"{_SOURCES}; or be asked for it on a terminal"
 _NOTHING_ENTERED = f"nothing was entered: try again, or {_SOURCES}"
+_WHOSE = "Passphrase of the backup"
 _ABOUT = (
     "A backup has a passphrase of its own. Whoever has the file and the passphrase",
     "can read all that is in the home, and send in your name; without it nobody can",
@@ -82,10 +84,9 @@ def create(app: App, file: str, without_files: bool, force: bool, secrets: Secre
         # Looked at before anybody thinks of a passphrase, and again when the file gets its name.
         require_free(Path(file), force=force)
     _need_open(app)
-    secret = choose(app, secrets.named_only(), about=_ABOUT)
+    secret = choose(app, secrets.named_only(), about=_ABOUT, what=_WHOSE)
     if secret is None:
         raise UsageError("no passphrase was given for the backup", hint=_HINT)
-    app.terminal.note("Making the backup: its key alone takes a second or more.")
     made = _Making(app, file, {"passphrase": secret.decode(), "files": not without_files}).to(force)
     try:
         app.call("backup.kept", {"made_ms": made.pop("made_ms")})
@@ -159,7 +160,15 @@ class _Making:
     def _write(self, fd: int) -> dict[str, Any]:
         try:
             made: dict[str, Any] = _followed(
-                self._app, "backup.create", self._params, fd, "backup", self._file
+                self._app,
+                "backup.create",
+                self._params,
+                fd,
+                "backup",
+                self._file,
+                begins=lambda: self._app.terminal.note(
+                    "Making the backup: its key alone takes a second or more."
+                ),
             )
         except ReaderLeftError as error:
             raise SystemExit(error.exit_code) from None
@@ -218,7 +227,7 @@ def _restored(app: App, file: str, secrets: Secrets) -> dict[str, Any]:
     def prompt() -> str | None:
         nonlocal asked
         asked += 1
-        return typed(app, "Passphrase of the backup")
+        return typed(app, _WHOSE)
 
     while True:
         source = 0 if file == "-" else open_input(file)
@@ -241,16 +250,35 @@ def _is_file(file: str) -> bool:
 
 
 def _followed(
-    app: App, method: str, params: dict[str, Any], fd: int, what: str, file: str
+    app: App,
+    method: str,
+    params: dict[str, Any],
+    fd: int,
+    what: str,
+    file: str,
+    *,
+    begins: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
-    """Ask the node, and show how far it is: to a person or a program, and not in a log or a mail of cron."""
+    """Ask the node, and show how far it is: to a person or a program, and not in a log or a mail of cron.
+
+    `begins` is called once the node has begun: what is refused at once is refused before.
+    """
+    has_begun = False
+
+    def look(_: object) -> None:
+        nonlocal has_begun
+        if not has_begun:
+            has_begun = True
+            begins()
+
     if not (app.terminal.can_draw() or app.terminal.json):
-        quietly: dict[str, Any] = app.call(method, params, fds=[fd])
+        quietly: dict[str, Any] = app.call(method, params, fds=[fd], on_event=look)
         return quietly
     name = what if file == "-" else Path(file).name
     with Progress(app.terminal) as progress:
 
         def tell(event: dict[str, int]) -> None:
+            look(event)
             done, total = event["done_bytes"], event["total_bytes"]
             progress.update(
                 {

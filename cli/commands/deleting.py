@@ -30,7 +30,7 @@ def delete(app: App, yes: bool) -> None:
 
     Its keyfile is overwritten first, so that nothing of the home can be opened any more, then its
     store and its files are deleted. Nobody can undo that but with a backup. A locked home needs no
-    passphrase for it.
+    passphrase for it, and a damaged one is deleted as far as it is there.
 
     Without a terminal, where nobody can be asked, it wants --yes.
     """
@@ -44,9 +44,12 @@ def delete(app: App, yes: bool) -> None:
     ):
         return
     kept_as = keyring.account(app.home)  # The keyfile, which says so, is gone afterwards.
-    deleted = app.call("identity.delete")
+    # One that cannot be opened, because its keyfile or its store is damaged, can be deleted all the same.
+    deleted = app.call("identity.delete", node_args=["--closed"])
     keyring.forget(kept_as)
     app.terminal.record(deleted | {"home": str(app.home)}, human=f"{app.home}  deleted")
+    for stays in deleted.get("stays", ()):
+        app.terminal.warn(f"Not deleted: {stays}.")
     if yes:
         for line in _left(None):
             app.terminal.note(line)

@@ -62,8 +62,7 @@ def new(
             raise UsageError("either a passphrase or --no-passphrase")
         params["protect"] = "none"
     else:
-        if app.terminal.can_ask():
-            _require_empty(app)
+        _require_possible(app, params["name"])
         chosen = choose(app, secrets, about_home(has_code=not no_recovery_code))
         if chosen is None:
             raise UsageError(
@@ -97,10 +96,14 @@ def new(
         )
 
 
-def _require_empty(app: App) -> None:
-    """Look before anybody thinks of a passphrase. Raises ExistsError."""
+def _require_possible(app: App, name: str) -> None:
+    """Look before anybody thinks of a passphrase, and before the keys are made. Raises ExistsError, UsageError."""
+    from peerpost.client.names import contact_name
     from peerpost.client.paths import HomePaths
+    from peerpost.raw_bytes import shown
 
+    if shown(name) == name:  # What is no text is refused by whoever sends it.
+        contact_name(name)
     if HomePaths(app.home).has_identity:
         raise ExistsError(
             "this home has an identity already",
@@ -148,7 +151,9 @@ def unlock(app: App, secrets: Secrets) -> None:
     """Unlock this home, by its passphrase or its recovery code.
 
     Without an option the passphrase comes from the keyring of the system, PEERPOST_PASSPHRASE, or
-    the terminal. The home stays unlocked until it is locked, or its node ends: one that a command
+    the terminal. If the home is open already, one that is given is tried all the same.
+
+    The home stays unlocked until it is locked, or its node ends: one that a command
     has started leaves when it is idle, and `node start` keeps it.
     """
     from peerpost.client.ask import connect
@@ -159,10 +164,13 @@ def unlock(app: App, secrets: Secrets) -> None:
     connected = connect(app.home, spawn=app.spawn, node_args=app.node_args(), on_wait=app.waits)
     with connected as node:
         status = node.call("node.status")
-        if status["state"] != "locked":
+        if status["state"] not in ("locked", "locking"):
+            row = {"locked": False, "protected": status["protected"], "was_locked": False}
+            if status["protected"] and (given := secrets.find()) is not None:
+                # One that does not open it would be noticed only when it is locked, and needed.
+                row = node.call("identity.unlock", {"passphrase": given.decode()})
             what = "is open already" if status["protected"] else "has no passphrase, and is open"
             app.terminal.note(f"The home {what}.")
-            row = {"locked": False, "protected": status["protected"], "was_locked": False}
         else:
             found = unlocked_by(app, node, secrets)
             if found is None:

@@ -128,7 +128,10 @@ def start(app: App, listen: tuple[str, ...], secrets: Secrets) -> None:
         app.has_acted = True
     if keyring.is_protected(app.home):
         with _left_locked():
-            _unlock(app, secrets)
+            was_open = _unlock(app, secrets)
+        if was_open and (given := secrets.find()) is not None:
+            # A passphrase that does not open it would be noticed only at the next start.
+            app.call("identity.unlock", {"passphrase": given.decode()}, spawn=False)
     app.terminal.record(app.call("node.ready", spawn=False))
 
 
@@ -151,13 +154,16 @@ def _left_locked() -> Iterator[None]:
         raise
 
 
-def _unlock(app: App, secrets: Secrets) -> None:
-    """Unlock the home if it is locked and there is a passphrase to be had."""
+def _unlock(app: App, secrets: Secrets) -> bool:
+    """Unlock the home if there is a passphrase to be had. Return whether it was open before."""
     from peerpost.client.ask import connect
 
     with connect(app.home, spawn=False, on_wait=app.waits) as found:
-        if found.call("node.status")["state"] == "locked" and unlock(app, found, secrets) is None:
+        if found.call("node.status")["state"] != "locked":
+            return True
+        if unlock(app, found, secrets) is None:
             app.terminal.warn("The home is locked. To unlock it: peerpost identity unlock")
+        return False
 
 
 def _stays_now(app: App, *, asked: bool, as_it_is: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -154,12 +155,12 @@ def _say_logs(app: App) -> None:
     """Say that the logs of a home without a passphrase named its contacts, which those written from now on do not."""
     import shlex
 
+    from peerpost.client.logfile import in_clear
     from peerpost.client.paths import HomePaths
 
-    log = HomePaths(app.home).node_log
-    if any(part.stat().st_size for part in log.parent.glob(f"{log.name}*") if part.is_file()):
+    if found := in_clear(HomePaths(app.home).node_log):
         app.terminal.note("The logs of before still name your contacts. To delete them:")
-        app.terminal.note(f"rm {shlex.quote(str(log))}*")
+        app.terminal.note(f"rm {shlex.join(os.fspath(path) for path in found)}")
 
 
 def _rekey(app: App, method: str, params: dict[str, Any]) -> dict[str, Any]:

@@ -9,14 +9,16 @@ it is tried again later, and the old file is used until then.
 
 from __future__ import annotations
 
+import mmap
 import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
-from peerpost.system import open_private
+from peerpost.system import open_plain, open_private
 
-__all__ = ["KEPT", "LIMIT_BYTES", "LogFile", "rotate"]
+__all__ = ["KEPT", "LIMIT_BYTES", "NAMES_CONTACTS", "LogFile", "in_clear", "rotate"]
 
 LIMIT_BYTES = 10 << 20
 """A log of this length becomes node.log.1, unless the configuration says otherwise."""
@@ -26,6 +28,26 @@ LOOK_S = 5.0
 """How often to check whether the file is still in its place."""
 RETRY_S = 30.0
 """After this long a rotation that failed is tried again."""
+NAMES_CONTACTS: Final = "this log names contacts, because the home has no passphrase"
+"""A line of each log in which whoever finds the disk could read names, addresses and times."""
+_MARKS: Final = (NAMES_CONTACTS.encode(), b"peerpost: ready as 12D3")
+"""By these such a log is known; the second one is a line of earlier versions, with the peer id."""
+
+
+def in_clear(path: Path) -> list[Path]:
+    """Return the logs of a home, which lie at `path` and beside it, that name contacts."""
+    return [found for found in sorted(path.parent.glob(f"{path.name}*")) if _is_in_clear(found)]
+
+
+def _is_in_clear(path: Path) -> bool:
+    # What is no plain file, cannot be read or is empty cannot be mapped.
+    with (
+        suppress(OSError, ValueError),
+        open_plain(path) as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text,
+    ):
+        return any(text.find(mark) >= 0 for mark in _MARKS)
+    return False
 
 
 def rotate(path: Path, kept: int) -> None:
@@ -56,6 +78,8 @@ class LogFile:
         self._look_after_s = 0.0
         self._retry_after_s = 0.0
         self._left_out = 0
+        self.first_line: str | None = None
+        """What each further file begins with."""
 
     @classmethod
     def of_stderr(cls, path: Path, *, limit_bytes: int, kept: int) -> LogFile | None:
@@ -106,6 +130,8 @@ class LogFile:
         draft = self._path.with_name(f"{self._path.name}.new")
         new = open_private(draft, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
         try:
+            if self.first_line is not None:
+                os.write(new, f"{self.first_line}\n".encode(errors="backslashreplace"))
             if full and self.is_in_place:
                 rotate(self._path, self._kept)
             draft.replace(self._path)

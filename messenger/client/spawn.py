@@ -3,11 +3,13 @@ time.
 
 The command that holds `spawn.lock` looks again whether a node answers, starts one, and waits until
 it does; the others wait for the socket or the lock. The node is detached: a session of its own, no
-inherited files, output to `node.log`.
+inherited files, stderr in `node.log`. Its stdout is read until it answers: there it says why it does
+not start, because a full disk takes no log.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -16,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from peerpost import errors, system
 from peerpost.errors import PeerpostError, StorageError, UnavailableError
@@ -25,6 +27,7 @@ from peerpost.system import open_private, private_dir, processes
 from .holder import holder_of
 from .logfile import KEPT, LIMIT_BYTES, rotate
 from .paths import HomePaths
+from .rpc import error_from
 from .secrets import VARIABLE
 
 if TYPE_CHECKING:
@@ -144,13 +147,15 @@ def _start_once(
 
     A node that takes over asks the other one itself, and its exit says how that ended.
     """
-    deadline = time.monotonic() + timeout_s
     log_fd, before = _open_log(paths)
+    fds = [log_fd]
     try:
+        words, its_stdout = os.pipe()
+        fds.append(its_stdout)
         child = subprocess.Popen(
             arguments,
             stdin=subprocess.DEVNULL,
-            stdout=log_fd,
+            stdout=its_stdout,
             stderr=log_fd,
             close_fds=True,
             cwd=paths.home,
@@ -160,7 +165,23 @@ def _start_once(
     except OSError as error:
         raise UnavailableError(f"the node cannot be started: {error.strerror}") from None
     finally:
-        os.close(log_fd)
+        for fd in fds:
+            os.close(fd)
+    with os.fdopen(words, "rb") as last_words:
+        return _answering(paths, dial, child, timeout_s, takes_over, before, last_words)
+
+
+def _answering(
+    paths: HomePaths,
+    dial: Callable[[], NodeConnection | None],
+    child: subprocess.Popen[bytes],
+    timeout_s: float,
+    takes_over: bool,
+    before: int,
+    last_words: BinaryIO,
+) -> NodeConnection | None:
+    """Wait until the node that was started answers; as `_start_once`."""
+    deadline = time.monotonic() + timeout_s
     while True:
         node = dial()
         if node is not None and takes_over and node.pid not in (child.pid, None):
@@ -173,7 +194,7 @@ def _start_once(
         if child.poll() is not None:
             if child.returncode == errors.AlreadyRunningError.exit_code and not takes_over:
                 return None
-            raise _why(paths, child.returncode, before)
+            raise _why(paths, child.returncode, before, last_words.read(_TAIL_BYTES))
         if time.monotonic() > deadline:
             child.kill()
             child.wait()
@@ -211,8 +232,12 @@ def _last_lines(path: Path, before: int) -> list[str]:
         return []
 
 
-def _why(paths: HomePaths, code: int, before: int) -> PeerpostError:
-    """Return what kept the node from starting, from its exit code and the last words in its log."""
+def _why(paths: HomePaths, code: int, before: int, words: bytes) -> PeerpostError:
+    """Return what kept the node from starting: from its last words, else from its exit code and its log."""
+    with suppress(ValueError):
+        error = error_from(json.loads(words))
+        error.hint = error.hint or f"see {paths.node_log}"
+        return error
     lines = _last_lines(paths.node_log, before)
     message, hint = "", None
     for line in lines:

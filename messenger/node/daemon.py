@@ -15,9 +15,11 @@ from peerpost.client import config as configuration
 from peerpost.client.config import Config
 from peerpost.client.logfile import LogFile
 from peerpost.client.paths import HomePaths
+from peerpost.client.rpc import error_object
 from peerpost.client.secrets import Secrets, take_variable
 from peerpost.errors import PeerpostError
 from peerpost.stdio import OutputError
+from peerpost.store import disk
 from peerpost.store.homelock import HomeLock
 from peerpost.system import guard_memory, private_dir, signals
 from peerpost.system.processes import keep_freed_memory, niceness
@@ -41,6 +43,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     run.add_argument("--home", type=Path, required=True)
     run.add_argument("--listen", action="append", default=[], metavar="MULTIADDR")
     run.add_argument("--idle-exit", action="store_true", help="leave when idle with an empty queue")
+    run.add_argument("--closed", action="store_true", help="leave the home closed, to delete it")
     run.add_argument("--background", action="store_true", help="a command has started it")
     run.add_argument("--json", action="store_true", help="print the ready event on stdout")
     run.add_argument("--passphrase-fd", type=int, metavar="N", help="read the passphrase there")
@@ -80,9 +83,13 @@ def main(argv: list[str], node_class: type[Node] = Node) -> int:
             return runner.run(_serve(arguments, config, node_class, lock, watchdog, secret))
     except PeerpostError as error:
         _complain(error, as_json=arguments.json)
+        _tell_starter(arguments, error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        _tell_starter(arguments, error)
+        raise
     finally:
         watchdog.end()
 
@@ -123,6 +130,7 @@ async def _serve(
         config,
         listen=arguments.listen,
         idle_exit_s=config.node.idle_exit if arguments.idle_exit else None,
+        closed=arguments.closed,
         lock=lock,
         stalls=watchdog.stalls,
     )
@@ -143,7 +151,14 @@ async def _serve(
     # This comes before any thread begins: in a thread that exists already, the signals would not be blocked.
     take_signals(signals.ending(), stop, watchdog, signals.locking(), lock_home)
     watchdog.start(asyncio.get_running_loop())
-    await node.run(lambda: _announce(node, as_json=arguments.json), secret)
+
+    def ready() -> None:
+        if arguments.background:
+            # Whoever has started it reads no more of its stdout.
+            os.dup2(2, 1)
+        _announce(node, as_json=arguments.json)
+
+    await node.run(ready, secret)
     if received:
         code = 128 + received[0]
     return code
@@ -159,11 +174,23 @@ def _announce(node: Node, *, as_json: bool) -> None:
             log.warning("nobody hears that the node is ready: %s", error.message)
     elif ready["state"] == "locked":
         sys.stderr.write("peerpost: ready, and locked; to unlock it: peerpost identity unlock\n")
-    elif logs.is_discreet():
+    elif logs.is_discreet() or ready["peer_id"] is None:
         sys.stderr.write("peerpost: ready\n")
     else:
         where = ", ".join(ready["addresses"]) or "nowhere yet"
         sys.stderr.write(f"peerpost: ready as {ready['peer_id']}, listening on {where}\n")
+
+
+def _tell_starter(arguments: argparse.Namespace, error: Exception) -> None:
+    """Tell the command that starts this node why it does not start, if it still reads what comes on stdout."""
+    try:
+        with disk.errors("the node cannot start"):
+            raise error
+    except Exception as explained:  # noqa: BLE001 - it is handed on
+        error = explained
+    with contextlib.suppress(OSError):
+        if arguments.background and not os.path.samestat(os.fstat(1), os.fstat(2)):
+            os.write(1, encoded(error_object(error)))
 
 
 def _complain(error: PeerpostError, *, as_json: bool) -> None:

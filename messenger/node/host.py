@@ -9,8 +9,8 @@ from peerpost.client.config import Config
 from peerpost.store.db.rekey import OnProgress
 from peerpost.store.files.backup import Manifest
 
-from .home import Opened
 from .new_home import ChosenSecrets
+from .opened import Opened
 
 __all__ = ["Host"]
 
@@ -37,7 +37,7 @@ class Host(Protocol):
         """Make the identity of an empty home and go online. Raises ExistsError."""
 
     async def unlock(self, secrets: Sequence[bytes]) -> None:
-        """Open a locked home by one of these, and go online. Raises LockedError, StorageError."""
+        """Open a locked home by one of these; of an open one they are only tried. Raises LockedError, StorageError."""
 
     async def lock(self, why: str) -> None:
         """Close the home and forget its key; the node stays. Raises UsageError if it has no passphrase."""
@@ -64,8 +64,11 @@ class Host(Protocol):
     ) -> AsyncGenerator[tuple[int, int] | Manifest, None]:
         """Put an empty home back from a backup. Yield (bytes done, of how many), and at last what was put back."""
 
-    async def delete_identity(self) -> None:
-        """Make the keyfile unreadable, and delete what is in the home. Raises NoIdentityError, StorageError."""
+    async def delete_identity(self) -> list[str]:
+        """Make the keyfile unreadable, and delete what is in the home; return in words what stays.
+
+        Raises NoIdentityError, StorageError.
+        """
 
     async def settled(self) -> None:
         """Wait until the home listens, or has said why not."""

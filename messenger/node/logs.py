@@ -12,7 +12,7 @@ import sys
 import threading
 from types import TracebackType
 
-from peerpost.client.logfile import LogFile
+from peerpost.client.logfile import NAMES_CONTACTS, LogFile
 from peerpost.raw_bytes import shown
 
 from . import machine_trace
@@ -103,6 +103,16 @@ class _FileHandler(logging.Handler):
         super().__init__()
         self._file = file
 
+    def keep_discreet(self, *, discreet: bool) -> None:
+        """Leave words out from now on, or do not, and say in each file that has them that it does."""
+        self.discreet = discreet
+        if discreet:
+            self._file.first_line = None
+        elif self._file.first_line is None:
+            said = {"name": __name__, "levelname": "INFO", "msg": NAMES_CONTACTS}
+            self._file.first_line = self.format(logging.makeLogRecord(said))
+            self._file.write(self._file.first_line)
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line; whatever goes wrong with the log, the caller must not notice."""
         try:
@@ -141,7 +151,7 @@ def keep_discreet(*, discreet: bool) -> None:
     """Leave words out of the log of a node in the background from now on, or do not."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _FileHandler):
-            handler.discreet = discreet
+            handler.keep_discreet(discreet=discreet)
 
 
 def is_discreet() -> bool:

@@ -22,6 +22,7 @@ from peerpost.store.tables import identity
 
 from .causes import cause_of
 from .clock import Clock
+from .deriving import Deriving, MayWrite
 
 __all__ = ["ChosenSecrets", "discard_half_made", "make", "not_opened", "open_store"]
 
@@ -41,11 +42,13 @@ async def make(
     open_store: Callable[[Path, bytes], Awaitable[Store]],
     chosen: ChosenSecrets,
     cost: Callable[[], Cost],
+    deriving: Deriving,
     clock: Clock,
 ) -> bytes:
     """Make the identity of an empty home, and return its key. `cost` measures what a try of a passphrase costs.
 
-    Raises ExistsError if there is one, NoIdentityError if its keyfile is gone, StorageError.
+    Raises ExistsError if there is one, NoIdentityError if its keyfile is gone, UnavailableError if the derivation is
+    given up, StorageError.
     """
     paths = HomePaths(home)
     if keyfile.exists(home):
@@ -60,7 +63,7 @@ async def make(
         with disk.errors("cannot make the store"):
             half.touch(0o600)
             disk.sync_folder(home)
-        key = await _keyfile_for(home, chosen, cost)
+        key = await _keyfile_for(home, chosen, cost, deriving)
         store = await open_store(half, key)
         try:
             await store.write(identity.create, name, free_port(), clock.now_ms())
@@ -76,23 +79,21 @@ async def make(
     return key
 
 
-async def _keyfile_for(home: Path, chosen: ChosenSecrets, cost: Callable[[], Cost]) -> bytes:
+async def _keyfile_for(
+    home: Path, chosen: ChosenSecrets, cost: Callable[[], Cost], deriving: Deriving
+) -> bytes:
     """Write the keyfile and return its key; with a passphrase this takes a second or a few."""
 
-    def make_it() -> bytes:
-        if chosen.passphrase is None:
-            return keyfile.create(home)
+    def make_it(may_write: MayWrite) -> bytes:
         return keyfile.create(
-            home, passphrase=chosen.passphrase, recovery=chosen.recovery, cost=cost()
+            home,
+            passphrase=chosen.passphrase,
+            recovery=chosen.recovery,
+            cost=None if chosen.passphrase is None else cost(),
+            may_write=may_write,
         )
 
-    making = asyncio.get_running_loop().run_in_executor(None, make_it)
-    try:
-        return await asyncio.shield(making)
-    except asyncio.CancelledError:
-        # The thread goes on. What it writes must be there before it is discarded.
-        await asyncio.wait([making])
-        raise
+    return await deriving.run(make_it)
 
 
 def _require_whole(store: Path) -> None:
@@ -120,10 +121,10 @@ def _half(paths: HomePaths) -> Path:
     return paths.store.with_name("store.new")
 
 
-def not_opened(error: Exception) -> UnavailableError:
-    """Return the error for an identity that was made, in a home that cannot be opened now."""
+def not_opened(done: str, error: Exception) -> UnavailableError:
+    """Return the error for something that was done, in a home that cannot be opened now."""
     return UnavailableError(
-        f"the identity was made, but its home cannot be opened now: {cause_of(error)}",
+        f"{done}, but the home cannot be opened now: {cause_of(error)}",
         hint="try: peerpost identity show; a recovery code, where it has a passphrase, comes from: peerpost identity"
         " passphrase change --new-recovery-code",
     )

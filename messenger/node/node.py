@@ -25,6 +25,7 @@ from peerpost.errors import (
 from peerpost.node.control.methods import HOST_METHODS, METHODS
 from peerpost.node.control.server import DRAIN_S, ControlServer
 from peerpost.node.files.transfers import Transfers
+from peerpost.store import disk
 from peerpost.store.db.rekey import OnProgress
 from peerpost.store.files.backup import Manifest
 from peerpost.store.homelock import HomeLock
@@ -33,9 +34,10 @@ from peerpost.system.processes import niceness
 from . import surroundings
 from .causes import cause_of
 from .clock import SYSTEM, rfc3339
-from .home import Home, Opened
+from .home import Home
 from .logs import Reason
 from .new_home import ChosenSecrets
+from .opened import Opened
 from .tasks import EndsNode, Tasks
 
 __all__ = ["Node"]
@@ -64,11 +66,13 @@ class Node:
         *,
         listen: list[str] | None = None,
         idle_exit_s: float | None = None,
+        closed: bool = False,
         lock: HomeLock | None = None,
         stalls: Callable[[], dict[str, Any] | None] = lambda: None,
     ) -> None:
         """Prepare to serve a home. The caller holds its `lock` for as long as this runs.
 
+        A home that stays `closed` can be deleted, also if it cannot be opened.
         `stalls` describes when the event loop was blocked.
         """
         self._stalls = stalls
@@ -76,6 +80,7 @@ class Node:
         self._clock = SYSTEM
         self._started_s = self._clock.monotonic_s()
         self._idle_exit_s = idle_exit_s
+        self._closed = closed
         self._stopping = asyncio.Event()
         self._drain_s = DRAIN_S
         self._control = ControlServer(HomePaths(home).socket, self._handle)
@@ -116,7 +121,7 @@ class Node:
 
     async def settled(self) -> None:
         """Wait, for a limited time, until it listens or has said why not. Without an identity, return at once."""
-        await self._home.settled()
+        await self._home.open_home.settled()
 
     async def create_identity(self, name: str, chosen: ChosenSecrets | None = None) -> None:
         """Make the identity of an empty home and go online: it listens, or has said why not. Raises ExistsError."""
@@ -128,12 +133,15 @@ class Node:
         """Put an empty home back from a backup. Yield (bytes done, of how many), and at last what was put back."""
         return self._home.restoring(source_fd, secret)
 
-    async def delete_identity(self) -> None:
-        """Make the keyfile unreadable, and delete what is in the home. Raises NoIdentityError, StorageError."""
-        await self._home.delete_identity()
+    async def delete_identity(self) -> list[str]:
+        """Make the keyfile unreadable, and delete what is in the home; return in words what stays.
+
+        Raises NoIdentityError, StorageError.
+        """
+        return await self._home.delete_identity()
 
     async def unlock(self, secrets: Sequence[bytes]) -> None:
-        """Open a locked home by one of these, and go online. Raises LockedError, StorageError."""
+        """Open a locked home by one of these; of an open one they are only tried. Raises LockedError, StorageError."""
         await self._home.unlock(secrets)
 
     async def lock(self, why: str) -> None:
@@ -189,14 +197,19 @@ class Node:
         Raises PeerpostError if the home cannot be opened, or a failure ends the node.
         """
         try:
-            await self._home.open(secret)
-            await self._control.start()
-            await self._home.go_online()
+            await self._home.open(secret, closed=self._closed)
+            with disk.errors("cannot make the control socket"):
+                await self._control.start()
+            await self._home.open_home.go_online()
             on_ready()
             self._keep("watch-idle", self._watch_idle)
             if self.config.security.lock_after != "off":
                 self._keep("lock-when-idle", self._lock_when_idle)
             await self._stopping.wait()
+        except UnavailableError:
+            # Told to leave before it had opened the home.
+            if not self._stopping.is_set():
+                raise
         finally:
             await self._close()
         if isinstance(self._failure, PeerpostError):
@@ -212,7 +225,7 @@ class Node:
         self.stop_soon(cause_of(error))
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        self._tasks.keep(name, work, self._home.duties)
+        self._tasks.keep(name, work, self._home.open_home.duties)
 
     @property
     def stays(self) -> bool:
@@ -233,10 +246,15 @@ class Node:
                 hint="stop it first: peerpost node stop",
             )
         self._drain_s = HAND_OVER_DRAIN_S
-        self.stop_soon(Reason("another node takes over"))
+        # Whoever unlocks the home just now is not answered, and asks the other node.
+        self._leave(Reason("another node takes over"))
 
     def stop_soon(self, reason: str) -> None:
-        """Begin to leave."""
+        """Begin to leave. What derives a key is told so at once: that may take longer than anybody waits."""
+        self._leave(reason)
+        self._home.give_up()
+
+    def _leave(self, reason: str) -> None:
         if not self._stopping.is_set():
             log.info("stopping: %s", reason)
             self._stopping.set()
@@ -244,7 +262,7 @@ class Node:
     async def _close(self) -> None:
         # Before the socket is closed: a stream that is broken off now must not become a file, and there is still a
         # session to tell the contact.
-        await self._home.end_streams()
+        await self._home.open_home.end_streams()
         await self._control.stop(self._drain_s)
         await self._tasks.stop()
         await self._home.close()
@@ -294,11 +312,11 @@ class Node:
 
     def status(self) -> dict[str, Any]:
         """Describe the node for `node status`."""
-        home = self._home
+        home, open_home = self._home, self._home.open_home
         opened = home.open_now
         peers = tuple(opened.network.peers.values()) if opened else ()
         unreachable = opened.network.unreachable if opened else None
-        listen_errors = "; ".join(home.listen_errors.values())
+        listen_errors = "; ".join(open_home.listen_errors.values())
         return {
             "state": _state(home),
             "protected": home.protected,
@@ -312,19 +330,20 @@ class Node:
             "online": sum(peer.online for peer in peers),
             "contacts": len(peers),
             "error": self._locked_error()
-            or home.network_error
+            or open_home.network_error
             or unreachable
             or listen_errors
             or None,
-            "not_listening": dict(home.listen_errors),
+            "not_listening": dict(open_home.listen_errors),
             "copies": [
                 {"contact": peer.contact.name, "side": side, "noticed": rfc3339(at_ms)}
                 for peer in peers
                 for side, at_ms in peer.copied.items()
+                if not peer.is_quiet_since(at_ms)
             ],
-            "older_keyfile": home.older_keyfile,
-            "unwell": dict(home.unwell),
-            "failing": home.duties.failing(),
+            "older_keyfile": open_home.older_keyfile,
+            "unwell": dict(open_home.unwell),
+            "failing": open_home.duties.failing(),
             "stalls": self._stalls(),
             "niceness": niceness(),
             "held_back": surroundings.held_back(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -29,6 +29,8 @@ from peerpost.store import disk, keyfile
 from peerpost.store.db import migrations
 from peerpost.store.files.backup import FOLDERS, BackupReader, Manifest
 from peerpost.store.files.source import Source
+
+from .deriving import Deriving
 
 __all__ = ["put_back", "settle"]
 
@@ -68,15 +70,20 @@ def _move(done: Path, home: Path) -> None:
 
 
 async def put_back(
-    home: Path, source_fd: int, secret: bytes, *, alone: asyncio.Lock
+    home: Path, source_fd: int, secret: bytes, *, alone: asyncio.Lock, deriving: Deriving
 ) -> AsyncGenerator[tuple[int, int] | Manifest, None]:
     """Put an empty home back. Yield (bytes done, of how many), and at last what was put back.
 
     `alone` is held meanwhile: nobody else makes or opens the home. Raises what `Restoring.run` raises. If the generator
     is closed before, the home is as empty as it was.
     """
-    threads = ThreadPoolExecutor(1, thread_name_prefix="restore")
-    work = Restoring(home, source_fd, secret)
+    threads, loop = ThreadPoolExecutor(1, thread_name_prefix="restore"), asyncio.get_running_loop()
+
+    def derived(key: Callable[[], bytes]) -> bytes:
+        """Have a key derived for the thread of the restore, which a node that leaves does wait for."""
+        return asyncio.run_coroutine_threadsafe(deriving.run(lambda _: key()), loop).result()
+
+    work = Restoring(home, source_fd, secret, derived)
     try:
         async with alone, aclosing(reported(threads, work, work.run)) as reports:
             async for report in reports:
@@ -89,11 +96,21 @@ async def put_back(
 class Restoring:
     """Puts a home back from one backup, in a thread."""
 
-    def __init__(self, home: Path, source_fd: int, secret: bytes) -> None:
-        """Take a descriptor, of which a copy is made, and the passphrase of the backup."""
+    def __init__(
+        self,
+        home: Path,
+        source_fd: int,
+        secret: bytes,
+        derived: Callable[[Callable[[], bytes]], bytes],
+    ) -> None:
+        """Take a descriptor, of which a copy is made, and the passphrase of the backup.
+
+        `derived` returns what the function that it is given returns, which derives a key.
+        """
         self._home = home
         self._half = home / HALF
         self._secret = secret
+        self._derived = derived
         self._source = Source(os.dup(source_fd))
         self._wanted = GivenUp()
         self.done_bytes = 0
@@ -147,7 +164,7 @@ class Restoring:
                 f"the passphrase needs {cost.memory_kib >> 10} MiB of memory, and"
                 f" {free_bytes >> 20} MiB are free"
             )
-        return derive(self._secret, opening.salt, cost)
+        return self._derived(lambda: derive(self._secret, opening.salt, cost))
 
     def _unpack(self, reader: BackupReader) -> None:
         total = reader.manifest.total_bytes

@@ -17,6 +17,7 @@ from peerpost.store.db.engine import Store
 from peerpost.system.processes import processors
 
 from .clock import SYSTEM, Clock
+from .deriving import Deriving
 from .duties import Duties
 from .events import Events
 
@@ -43,6 +44,7 @@ class Services:
     duties: Duties = field(default_factory=Duties)
     clock: Clock = SYSTEM
     """That of the limits and of the duties too."""
+    deriving: Deriving = field(default_factory=Deriving)
     _turns: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     @property

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from peerpost.errors import (
     ExistsError,
     LockedError,
     ShortMemoryError,
+    StorageError,
     UsageError,
     WrongPassphraseError,
 )
@@ -61,6 +62,8 @@ HOW_TO_UNLOCK: Final = (
     " at each boot peerpost node start --passphrase-file FILE"
 )
 ID_BYTES: Final = 8
+MayWrite = Callable[[], object]
+"""Called before anything is written, once all keys are derived: what it raises ends the work, with nothing changed."""
 RAISE_S: Final = 2.0
 """A cost is raised at an unlock only if trying takes no longer than this afterwards."""
 
@@ -92,6 +95,10 @@ class NextKeyfile:
     content: dict[str, Any]
 
 
+def _at_any_time() -> None:
+    """Let it be written: nobody has left who would have to be asked."""
+
+
 def exists(home: Path) -> bool:
     """Return whether the home has a keyfile, and so an identity."""
     return (home / KEYFILE).exists() or (home / KEYFILE).is_symlink()
@@ -103,6 +110,7 @@ def create(
     passphrase: bytes | None = None,
     recovery: bytes | None = None,
     cost: Cost | None = None,
+    may_write: MayWrite = _at_any_time,
 ) -> bytes:
     """Make a keyfile with a fresh data key, in clear if there is no passphrase; return the key.
 
@@ -112,22 +120,53 @@ def create(
         raise ExistsError("this home has a keyfile already")
     key, new_id = os.urandom(KEY_BYTES), os.urandom(ID_BYTES)
     slots = _new_slots(new_id, key, passphrase, recovery, cost)
+    may_write()
     _write(home / KEYFILE, form.content_of(new_id, 1, slots, None))
     return key
 
 
-def discard(home: Path) -> None:
-    """Overwrite and remove the keyfile; its store cannot be opened then. Raises StorageError."""
+def discard(home: Path) -> list[str]:
+    """Overwrite and remove the keyfile; its store cannot be opened then. Raises StorageError.
+
+    Return in words what stays all the same: what lies behind a link, under another name, or is somebody's folder.
+    """
+    stays = []
     with disk.errors("cannot remove the keyfile"):
         for path in (*_drafts(home), home / BACKUP, home / KEYFILE):
-            disk.shred(path)
+            if (left := _left_of(path)) is not None:
+                stays.append(left)
+            if path.is_symlink() or not path.is_dir():
+                disk.shred(path)
+    return stays
 
 
-def unlock(home: Path, secret: bytes | None = None, *, cost: Cost | None = None) -> bytes:
+def _left_of(path: Path) -> str | None:
+    """Return in words what is left of a file that is shredded; None if it is gone with its name."""
+    if path.is_symlink():
+        return f"{path.name} was a link, and what it led to stays: {path.readlink()}"
+    if path.is_dir():
+        return f"{path.name} is a folder, and stays"
+    if not path.is_file():
+        return None
+    # While a change of the passphrase is not finished, one file has both names.
+    others = [path.with_name(name) for name in (BACKUP, KEYFILE) if name != path.name]
+    ours = 1 + sum(other.is_file() and other.samefile(path) for other in others)
+    if path.stat().st_nlink <= ours:
+        return None
+    return f"{path.name} has another name somewhere else (a hard link), and stays there as it was"
+
+
+def unlock(
+    home: Path,
+    secret: bytes | None = None,
+    *,
+    cost: Cost | None = None,
+    may_write: MayWrite = _at_any_time,
+) -> bytes:
     """Return the data key, with the secret of any slot, which an unprotected home does not need.
 
-    The keyfile before the last change is removed then. If `cost` is given and the slot has a lower one, it is raised as
-    far as that takes no more than `RAISE_S`. If nothing opens, no byte is changed.
+    The keyfile before the last change is removed then. If `cost` is given and the slot has a lower one, it is raised if
+    that takes no more than `RAISE_S` and can be written. If nothing opens, no byte is changed.
 
     Raises NoIdentityError; LockedError if a secret is needed, or others may read the file; WrongPassphraseError;
     BadInputError if it is damaged; ShortMemoryError; StorageError.
@@ -137,8 +176,16 @@ def unlock(home: Path, secret: bytes | None = None, *, cost: Cost | None = None)
     if key is None:
         begun_s = time.thread_time()
         key, slot = _open(content, secret)
+        slots: list[dict[str, Any]] | None = None
         if cost is not None and secret is not None and slot.kind == "passphrase":
-            _raise_cost(home, content, slot, secret, key, cost, time.thread_time() - begun_s)
+            took_s = time.thread_time() - begun_s
+            # A disk that is full, and memory that is short, are no reason to stay locked.
+            with suppress(StorageError):
+                slots = _with_raised_cost(content, slot, secret, key, cost, took_s)
+        may_write()
+        if slots is not None:
+            with suppress(StorageError):
+                _rewrite(home, content, slots)
     with suppress(OSError):  # A folder that may only be read is no reason to stay locked.
         disk.shred(home / BACKUP)
     return key
@@ -163,6 +210,7 @@ def replace_slots(
     secrets: Mapping[str, bytes | None],
     *,
     cost: Cost | None = None,
+    may_write: MayWrite = _at_any_time,
 ) -> bytes:
     """Give a protected home other secrets, by kind, None for no slot of that kind; return the data key, which stays.
 
@@ -182,6 +230,7 @@ def replace_slots(
             slots.append(_sealed(kind, other, key, here, cost))
     if not any(slot.get("type") == "passphrase" for slot in slots):
         raise UsageError("a protected home keeps a passphrase")
+    may_write()
     _rewrite(home, content, slots)
     return key
 
@@ -281,16 +330,15 @@ def _require_memory(memory_kib: int) -> None:
         )
 
 
-def _raise_cost(
-    home: Path,
+def _with_raised_cost(
     content: dict[str, Any],
     slot: Slot,
     secret: bytes,
     key: bytes,
     cost: Cost,
     took_s: float,
-) -> None:
-    """Seal a slot anew that has a lower cost than it should have; if that fails, it stays as it is."""
+) -> list[dict[str, Any]] | None:
+    """Return the slots with one sealed anew that has a lower cost than it should have; None if it stays as it is."""
     raised = Cost(
         max(cost.memory_kib, slot.cost.memory_kib),
         max(cost.passes, slot.cost.passes),
@@ -298,16 +346,15 @@ def _raise_cost(
     )
     free_bytes = system.free_memory_bytes()
     if raised == slot.cost or took_s * _work(raised) / _work(slot.cost) > RAISE_S:
-        return
+        return None
     if free_bytes is not None and free_bytes < raised.memory_kib << 12:
-        return
+        return None
     here = form.keyfile_id(content)
     old = slot.as_mapping()
-    slots = [
+    return [
         _sealed(slot.kind, secret, key, here, raised) if given == old else given
         for given in content["slots"]
     ]
-    _rewrite(home, content, slots)
 
 
 def _work(cost: Cost) -> int:

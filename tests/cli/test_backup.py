@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from peerpost.errors import NoIdentityError, WrongPassphraseError
+from peerpost.errors import NoIdentityError, UnavailableError, WrongPassphraseError
 
 from .conftest import Events, FakeNode, Shell
 
@@ -45,6 +45,29 @@ def test_a_log_gets_no_progress(shell: Shell, create: list[str]) -> None:
     assert ran.code == 0, ran
     assert "n1.bak" in ran.out
     assert ran.err.splitlines() == ["Making the backup: its key alone takes a second or more."]
+
+
+def test_what_is_refused_at_once_is_not_said_to_be_made(
+    node: FakeNode, shell: Shell, create: list[str]
+) -> None:
+    node.answers["backup.create"] = UnavailableError("a backup is being made already")
+    ran = shell(*create)
+    assert (ran.code, ran.err.splitlines()[0]) == (69, "error: a backup is being made already")
+    missing = [*create[:2], "/no/such/folder/x", *create[3:]]
+    ran = shell(*missing)
+    assert ran.code == 73
+    assert ran.err.startswith("error: ")
+
+
+@pytest.mark.parametrize(("name", "code"), [("alice", 73), ("a b", 2)])
+def test_no_keys_are_said_to_be_made_that_are_refused(
+    node: FakeNode, shell: Shell, create: list[str], name: str, code: int
+) -> None:
+    if code == 2:
+        (node.home / "keyfile").unlink()
+    ran = shell("identity", "new", "--name", name, *create[3:])
+    assert ran.code == code
+    assert "Making" not in ran.err
 
 
 def test_quiet_is_silent_but_for_data(shell: Shell, create: list[str]) -> None:

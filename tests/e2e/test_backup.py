@@ -316,8 +316,12 @@ async def test_without_files_it_is_small_and_says_so(
     assert (await put_back(alice, backup, secret))["files"] is False
     (item,) = await alice.ask("inbox.list", {"limit": 9})
     refused = await alice.cli("inbox", "save", item["id"], "--out", str(folder / "y"), code=None)
-    assert refused.code in (67, 74)
-    assert refused.error["message"]
+    assert refused.code == 67
+    assert "made without files" in refused.error["message"]
+    assert f"inbox delete {item['id']}" in refused.error["hint"]
+    shown = await alice.cli("inbox", "show", item["id"], code=67)
+    assert "made without files" in shown.error["message"]
+    assert await bob.ask("inbox.list", {"limit": 9}) == []
 
 
 async def test_a_backup_is_of_one_moment_while_files_come_and_go(

@@ -173,6 +173,31 @@ async def test_unlocking_twice_and_locking_twice_is_no_error(alice: Protected) -
         await alice.close()
 
 
+async def test_a_passphrase_is_tried_although_the_home_is_open(alice: Protected) -> None:
+    """Who believes in a wrong one would be left outside at the next start."""
+    try:
+        await made(alice)
+        await alice.unlock()
+        wrong = f"{PASSPHRASE} or not".encode()
+        unlock = ("identity", "unlock", "--passphrase-stdin")
+        for _ in range(3):
+            refused = await alice.cli(*unlock, stdin=wrong, code=77)
+            assert refused.error["code"] == "wrong_passphrase"
+        waits = await alice.cli(*unlock, stdin=PASSPHRASE.encode(), code=77)
+        assert "3 wrong passphrases in a row" in waits.error["message"]
+        await asyncio.sleep(1.1)
+        assert (await alice.cli(*unlock, stdin=PASSPHRASE.encode())).row["was_locked"] is False
+        assert (await alice.cli(*unlock, stdin=alice.recovery_code.encode())).row["locked"] is False
+        start = ("node", "start", "--passphrase-stdin")
+        assert (await alice.cli(*start, stdin=wrong, code=77)).error["code"] == "wrong_passphrase"
+        assert (await alice.cli(*start, stdin=PASSPHRASE.encode())).row["state"] == "running"
+        # Without one it is said that nothing had to be done.
+        assert (await alice.cli("identity", "unlock")).row["was_locked"] is False
+        assert await state(alice) == "running"
+    finally:
+        await alice.close()
+
+
 async def test_the_recovery_code_unlocks_as_well(alice: Protected) -> None:
     try:
         await made(alice)

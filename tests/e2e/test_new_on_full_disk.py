@@ -31,3 +31,21 @@ async def test_a_failure_leaves_nothing_and_a_success_lasts(bob: Small, leave_ki
         await bob.cli(*new)
     assert (await bob.cli("identity", "show")).row["name"] == "bob"
     assert (await bob.cli("contacts", "list")).rows == []
+
+
+@pytest.mark.parametrize("command", [("node", "start"), ("inbox", "list")], ids=" ".join)
+async def test_a_node_that_has_no_room_to_start_says_so_itself(
+    bob: Small, command: tuple[str, ...]
+) -> None:
+    """Its log is on the same full disk, and has no room for the reason either."""
+    await bob.cli("identity", "new", "--name", "bob", "--no-passphrase")
+    await bob.cli("node", "stop")
+    await bob.shell(f"rm {bob.home}/ballast {bob.home}/store.db-wal {bob.home}/lock || true")
+    await bob.fill(leave_bytes=0)
+    refused = await bob.cli(*command, code=None)
+    assert refused.code == 74, refused
+    assert "exit code" not in refused.error["message"]
+    assert "No space left" in refused.error["message"] or "full" in refused.error["message"]
+    assert "free some space" in refused.error["hint"]
+    await bob.make_room()
+    assert (await bob.cli("identity", "show")).row["name"] == "bob"

@@ -37,7 +37,6 @@ def pipe_at(path: Path) -> None:
         ("identity", "passphrase", "change", "--passphrase-stdin"),
         ("identity", "passphrase", "set", "--passphrase-stdin"),
         ("identity", "keyring"),
-        ("identity", "delete", "--yes"),
         ("identity", "lock"),
         ("node", "run"),
         ("node", "start"),
@@ -99,3 +98,63 @@ async def test_an_older_keyfile_is_noticed_if_the_home_was_open_at_the_change(
     keyfile.write_bytes(older)
     await alice.cli("identity", "unlock", "--passphrase-stdin", stdin=NEW)
     assert (await alice.cli("node", "status")).row["older_keyfile"]
+
+
+ODD = ["a pipe", "a folder", "a full folder", "a link", "cut", "zeros", "empty", "open to all"]
+
+
+def make_odd(keyfile: Path, how: str) -> None:
+    whole = keyfile.read_bytes()
+    match how:
+        case "cut" | "zeros" | "empty":
+            keyfile.write_bytes({"cut": whole[:300], "zeros": bytes(5000), "empty": b""}[how])
+        case "open to all":
+            keyfile.chmod(0o644)
+        case "a pipe":
+            pipe_at(keyfile)
+        case "a link":
+            keyfile.rename(keyfile.parent.parent / "elsewhere")
+            keyfile.symlink_to(keyfile.parent.parent / "elsewhere")
+        case _:
+            keyfile.unlink()
+            keyfile.mkdir()
+            if how == "a full folder":
+                (keyfile / "mine").write_text("something")
+
+
+@pytest.mark.parametrize("how", ODD)
+async def test_a_home_that_cannot_be_opened_is_deleted_as_far_as_it_is_there(
+    friend: MakeFriend, how: str
+) -> None:
+    alice = await made(friend)
+    keyfile = alice.home / "keyfile"
+    make_odd(keyfile, how)
+    done = await alice.cli("identity", "delete", "--yes")
+    assert done.row["deleted"] is True
+    names = {path.name for path in alice.home.iterdir()}
+    assert not names & {"store.db", "store.db-wal", "store.db-shm", "blobs", "spool", "ballast"}
+    if how in ("a folder", "a full folder"):
+        assert keyfile.is_dir()
+        assert "keyfile is a folder" in done.err
+        assert "keyfile is a folder" in done.row["stays"][0]
+        return
+    assert "keyfile" not in names
+    if how == "a link":
+        assert (keyfile.parent.parent / "elsewhere").exists()
+        assert "elsewhere" in done.row["stays"][0]
+    else:
+        assert done.row["stays"] == []
+    await alice.cli("identity", "new", "--name", "again", "--no-passphrase")
+
+
+async def test_a_home_whose_store_is_damaged_or_odd_is_deleted_too(friend: MakeFriend) -> None:
+    alice = await made(friend)
+    (alice.home / "store.db").write_bytes(bytes(8192))
+    (alice.home / "blobs").rmdir()
+    (alice.home.parent / "other disk").mkdir()
+    (alice.home / "blobs").symlink_to(alice.home.parent / "other disk")
+    os.link(alice.home / "keyfile", alice.home.parent / "second")
+    done = await alice.cli("identity", "delete", "--yes")
+    assert "hard link" in done.row["stays"][0]
+    assert "other disk" in done.row["stays"][1]
+    assert not {path.name for path in alice.home.iterdir()} & {"keyfile", "store.db", "blobs"}

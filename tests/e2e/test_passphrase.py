@@ -67,9 +67,13 @@ async def test_set_change_and_remove(folder: Path) -> None:
     log.write_text(before, encoding="utf-8")
     done = await alice.cli("identity", "passphrase", "set", "--passphrase-file", word)
     # What was logged so far names contacts. The command that is told deletes it.
+    (row,) = [row for row in (await alice.cli("doctor", code=1)).rows if row["check"] == "logs"]
+    assert (row["ok"], "node.log" in row["found"]) == (False, True)
+    assert row["hint"].endswith(f"rm {log}")
     (delete,) = [line for line in done.err.splitlines() if '"rm ' in line]
     assert await run("sh", "-c", json.loads(delete)["note"])
     assert all("Bob" not in left.read_text("utf-8") for left in alice.home.glob("node.log*"))
+    assert "logs" not in [row["check"] for row in (await alice.cli("doctor")).rows]
     made = done.row
     assert (made["protected"], made["locked"]) == (True, False)
     code = made["recovery_code"]

@@ -182,6 +182,17 @@ async def test_a_slip_in_a_suggestion_is_no_passphrase_of_ones_own(
     await bob.cli("identity", "unlock", "--passphrase-stdin", stdin=given[-1].encode())
 
 
+async def test_a_backup_asks_for_the_passphrase_of_the_backup(alice: Friend, folder: Path) -> None:
+    """Of two passphrases it says which it means, each time."""
+    made = str(folder / "backup")
+    code, shown = await typed(alice, "backup", "create", made, answers=(PASSPHRASE, OTHER, OTHER))
+    assert code == 0, shown
+    asked = [line for line in shown.splitlines() if "assphrase" in line]
+    assert shown.index(ASKED) < shown.index("Passphrase of the backup (Enter: have one made): ")
+    assert "New passphrase" not in shown, asked
+    assert shown.count("Making the backup") == 1
+
+
 async def test_a_backup_is_put_back_after_a_slip(alice: Friend, folder: Path) -> None:
     made = str(folder / "backup")
     await alice.cli("identity", "unlock", "--passphrase-stdin", stdin=PASSPHRASE.encode())

@@ -24,8 +24,8 @@ from peerpost.node.contact.peer import Peer
 from peerpost.node.duties import Duties
 from peerpost.node.events import Events
 from peerpost.node.files.transfers import Transfers
-from peerpost.node.home import Opened
 from peerpost.node.listening import PROTOCOLS
+from peerpost.node.opened import Opened
 from peerpost.node.services import Services
 from peerpost.node.session.rates import RateLimits
 from peerpost.store.db.engine import Store

@@ -49,7 +49,7 @@ class Guest:
 
         guest: Guest | None = getattr(_here, "guest", None)
         if guest is None or not guest.serves(loop):
-            guest = _here.guest = cls()
+            guest = cls()
             trio.lowlevel.start_guest_run(
                 guest._main,
                 run_sync_soon_threadsafe=soon_threadsafe,
@@ -58,6 +58,8 @@ class Guest:
                 host_uses_signal_set_wakeup_fd=True,
                 restrict_keyboard_interrupt_to_checkpoints=True,
             )
+            # Only now: one that could not begin would be waited for in vain.
+            _here.guest = guest
         guest._users += 1
         try:
             await asyncio.shield(guest._ready)

@@ -17,7 +17,7 @@ from peerpost.errors import PeerpostError, RollbackError, StorageError, Untruste
 from peerpost.node.causes import cause_of
 from peerpost.node.session.session import Session
 from peerpost.node.tasks import EndsOwner, Tasks
-from peerpost.protocol.backoff import Backoff
+from peerpost.protocol.backoff import IDLE_CAP_S, Backoff
 from peerpost.protocol.hello import HelloDeniedError, HelloRefusedError
 from peerpost.store.tables import contacts, outbox
 from peerpost.wire.hello import RefusalCode
@@ -60,6 +60,10 @@ DIALLED = frozenset({"active", "pending", "removed"})
 STEADY_S = 1.0
 """If a session ends sooner than this, the next one probably will too (for example on a full disk), so there is a wait
 before it."""
+
+QUIET_S = 3 * IDLE_CAP_S
+"""How long a session lasts until it shows that no second copy of either home is there: one would have dialled by then,
+and driven the first out."""
 
 
 class Peer:
@@ -128,6 +132,14 @@ class Peer:
     def online(self) -> bool:
         """Whether there is a session now."""
         return self.session is not None
+
+    def is_quiet_since(self, at_ms: int) -> bool:
+        """Return whether one session has lasted, since a moment, longer than two copies of a home would have let it."""
+        if self.session is None:
+            return False
+        clock = self._services.clock
+        lasted_s = min(clock.monotonic_s() - self.session.opened_s, (clock.now_ms() - at_ms) / 1000)
+        return lasted_s >= QUIET_S
 
     def poke(self) -> None:
         """Look at the contact's outbox again; dial now if the current wait was long because nothing was queued."""

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
 
-from peerpost.errors import NotFoundError, StorageError, UnavailableError
+from peerpost.errors import NotFoundError, PeerpostError, StorageError, UnavailableError
+from peerpost.node.clock import rfc3339
 from peerpost.node.tasks import Tasks
 from peerpost.store import disk
 from peerpost.store.files.chunks import Sealer
 from peerpost.store.files.sealed import End, SealedFile
-from peerpost.store.tables import blobs, deletion, inbox, plain
+from peerpost.store.tables import backups, blobs, deletion, inbox, plain
 from peerpost.store.tables import transfers as rows
 from peerpost.wire import limits
 
@@ -87,11 +88,11 @@ class Arrived:
             # Once it is open it is read to its end, even if it is deleted meanwhile: the bytes go when it is closed.
             try:
                 return await self._unless_deleted(item, self._to(out_fd, sealed))
-            except StorageError:
+            except StorageError as error:
                 # The sealed copy is removed once there is a plain one; that may have happened before we opened it.
                 lies = await self._services.store.read(plain.get, item.id)
                 if began or lies is None:
-                    raise
+                    raise await self._explained(item, row, error) from None
         path, digest = lies
         return await self._to(out_fd, lambda sink: read_plain(path, digest, sink.write))
 
@@ -146,10 +147,10 @@ class Arrived:
         reading = until_left(self._services.threads, nobody.stop, run)
         try:
             return await self._unless_deleted(item, reading)
-        except StorageError:
+        except StorageError as error:
             if (lies := await self._lies(item)) is not None:
                 return lies
-            raise
+            raise await self._explained(item, row, error) from None
 
     async def _lies(self, item: inbox.Item) -> dict[str, Any] | None:
         """Return where a file lies plain, and its digest when it was written; None if it is sealed."""
@@ -169,7 +170,10 @@ class Arrived:
     async def _pieces(self, item: inbox.Item, row: rows.Transfer) -> AsyncGenerator[str, None]:
         text, in_thread = LongText(lambda: self._blob(row), _end(row)), self._services.in_thread
         try:
-            await self._unless_deleted(item, in_thread(text.check))
+            try:
+                await self._unless_deleted(item, in_thread(text.check))
+            except StorageError as error:
+                raise await self._explained(item, row, error) from None
             while (piece := await in_thread(text.next)) is not None:
                 if piece:
                     yield piece
@@ -234,6 +238,22 @@ class Arrived:
         except StorageError:
             await self._services.store.read(inbox.find, item.id)
             raise
+
+    async def _explained(
+        self, item: inbox.Item, row: rows.Transfer, error: StorageError
+    ) -> PeerpostError:
+        """Return the error for a file that could not be read, which says so if it is not there at all."""
+        if await self._services.in_thread(blobs.path(self.folder, row, ".sealed").exists):
+            return error
+        made_ms = (await self._services.store.read(backups.load)).restored_from_ms
+        why = "its file is gone from the home folder"
+        if made_ms is not None and item.received_ms <= made_ms:
+            why = f"this home was put back from the backup of {rfc3339(made_ms)}, which was made without files"
+        return NotFoundError(
+            f"{item.id} cannot be read: {why}",
+            hint="ask for it to be sent again, or put the home back from a backup that has it;"
+            f" to take it off the list: peerpost inbox delete {item.id}",
+        )
 
     async def transfer(self, item: inbox.Item) -> rows.Transfer:
         """Return the transfer that brought a file. Raises NotFoundError if it is no file, or was deleted."""

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from peerpost import system
+from peerpost.client.paths import HomePaths
 from peerpost.crypto import passphrase
 from peerpost.crypto.backup import HEADER_BYTES, SALT_BYTES, BackupSealer, Opening
 from peerpost.errors import StorageError, UnavailableError
-from peerpost.node.clock import Clock
 from peerpost.store import disk
-from peerpost.store.db.snapshot import Snapshot
+from peerpost.store.db.snapshot import Snapshot, require_room
 from peerpost.store.files.backup import FOLDERS, BackupWriter, Manifest
 from peerpost.store.keyfile import KEYFILE
 from peerpost.store.keyfile_form import MAX_BYTES
@@ -78,36 +78,60 @@ class BackingUp:
                 "a backup is being made already", hint="wait until that one is done"
             )
         self._busy = True
-        # A thread of its own: whoever reads a pipe may take as long as it likes.
-        threads = ThreadPoolExecutor(1, thread_name_prefix="backup")
         try:
             with disk.errors("cannot write the backup"):
                 sink = Sink(out_fd)
             try:
-                services = self._services
-                work = _Work(services.home, sink, secret, services.clock, files=files)
-                await until_left(threads, work.stop, work.prepare)
-                snapshot = await self._services.store.snapshot(work.link)
-                run = functools.partial(work.run, snapshot, services.clock.now_ms())
-                async with aclosing(reported(threads, work, run)) as reports:
+                with disk.errors("cannot prepare a backup"):
+                    store = HomePaths(self._services.home).store
+                    require_room(self._services.home, store.stat().st_size)
+                # What is refused at once is refused by now; the key alone takes a second or more.
+                yield 0, 0
+                sealer = await self._services.deriving.run(lambda _: self._sealer(secret))
+                work = _Work(self._services.home, sink, sealer, files=files)
+                async with aclosing(self._made(work)) as reports:
                     async for report in reports:
                         yield report
             finally:
                 sink.close()
         finally:
             self._busy = False
+
+    async def _made(self, work: _Work) -> AsyncGenerator[tuple[int, int] | Manifest, None]:
+        """Make a backup, and report it. Whatever ends this, nothing of it is left in the home."""
+        # A thread of its own: whoever reads a pipe may take as long as it likes.
+        threads = ThreadPoolExecutor(1, thread_name_prefix="backup")
+        try:
+            await until_left(threads, work.stop, work.prepare)
+            snapshot = await self._services.store.snapshot(work.link)
+            run = functools.partial(work.run, snapshot, self._services.clock.now_ms())
+            async with aclosing(reported(threads, work, run)) as reports:
+                async for report in reports:
+                    yield report
+        finally:
+            await until_left(threads, work.stop, work.clear)
             threads.shutdown(wait=False)
+
+    def _sealer(self, secret: bytes) -> BackupSealer:
+        cost = passphrase.calibrate(self._services.clock.thread_s, system.free_memory_bytes())
+        opening = Opening(
+            memory_kib=cost.memory_kib,
+            passes=cost.passes,
+            lanes=cost.lanes,
+            salt=os.urandom(SALT_BYTES),
+            header=os.urandom(HEADER_BYTES),
+        )
+        return BackupSealer(passphrase.derive(secret, opening.salt, cost), opening)
 
 
 class _Work:
     """One backup. All of it but `link` runs in one thread; the loop reads how far it is."""
 
-    def __init__(self, home: Path, sink: Sink, secret: bytes, clock: Clock, *, files: bool) -> None:
+    def __init__(self, home: Path, sink: Sink, sealer: BackupSealer, *, files: bool) -> None:
         self._home = home
         self._folder = home / FOLDER
         self._sink = sink
-        self._secret = secret
-        self._clock = clock
+        self._sealer = sealer
         self._files = files
         self._wanted = GivenUp()
         self._named: list[_Item] = []
@@ -145,23 +169,24 @@ class _Work:
                         )
 
     def run(self, snapshot: Snapshot, made_ms: int) -> Manifest:
-        """Copy the store, and write all of it. Nothing of this is left in the home."""
+        """Copy the store, and write all of it."""
         try:
-            try:
-                keyfile = self._keyfile()
-                copy = self._folder / "store.db"
-                mark = functools.partial(backups.mark_copy, at_ms=made_ms)
-                snapshot.copy(copy, mark, self._wanted.require_wanted)
-            finally:
-                snapshot.close()
-            if keyfile != self._keyfile():
-                raise UnavailableError(
-                    "the passphrase of the home was changed meanwhile", hint="try again"
-                )
-            return self._write(keyfile, snapshot.schema, made_ms)
+            keyfile = self._keyfile()
+            copy = self._folder / "store.db"
+            mark = functools.partial(backups.mark_copy, at_ms=made_ms)
+            snapshot.copy(copy, mark, self._wanted.require_wanted)
         finally:
-            with contextlib.suppress(OSError):
-                sweep(self._home)
+            snapshot.close()
+        if keyfile != self._keyfile():
+            raise UnavailableError(
+                "the passphrase of the home was changed meanwhile", hint="try again"
+            )
+        return self._write(keyfile, snapshot.schema, made_ms)
+
+    def clear(self) -> None:
+        """Remove what it has needed in the home; what cannot be removed goes at the next start."""
+        with contextlib.suppress(OSError):
+            sweep(self._home)
 
     def _keyfile(self) -> bytes:
         with disk.errors("cannot read the keyfile"):
@@ -187,24 +212,13 @@ class _Work:
             files=self._files,
         )
         self.total_bytes = total
-        writer = BackupWriter(self._sealer(), self._sink.write, manifest)
+        writer = BackupWriter(self._sealer, self._sink.write, manifest)
         writer.add(KEYFILE, len(keyfile), [keyfile])
         for item in items:
             writer.add(item.name, item.size, self._pieces(item))
         writer.end()
         self._sink.end()
         return manifest
-
-    def _sealer(self) -> BackupSealer:
-        cost = passphrase.calibrate(self._clock.thread_s, system.free_memory_bytes())
-        opening = Opening(
-            memory_kib=cost.memory_kib,
-            passes=cost.passes,
-            lanes=cost.lanes,
-            salt=os.urandom(SALT_BYTES),
-            header=os.urandom(HEADER_BYTES),
-        )
-        return BackupSealer(passphrase.derive(self._secret, opening.salt, cost), opening)
 
     def _pieces(self, item: _Item) -> Iterator[bytes]:
         """Yield the content of a file, as long as it was said to be: what is still being read may grow."""

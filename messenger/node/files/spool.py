@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Spool"]
 
+_GONE = "our copy of it is gone, as it is where a home was put back without files; send it again"
+
 
 class Spool:
     """Contents on disk."""
@@ -115,11 +117,11 @@ class Spool:
         """Return a whole content that is small. Raises StorageError."""
         content = await self._services.store.read(contents.get, content_id)
         if content is None:
-            raise StorageError("our copy of it is gone; send it again")
+            raise StorageError(_GONE)
 
         def run() -> bytes:
             sealer = Sealer(file_id=content.id, key=content.key, chunk_log2=content.chunk_log2)
-            with SealedFile.open(self.path(content.id), sealer) as sealed:
+            with self._opened(content.id, sealer) as sealed:
                 count = sealed.geometry(content.size).count or 1
                 return b"".join(sealed.read_plain(at, 1, content.size) for at in range(count))
 
@@ -129,7 +131,7 @@ class Spool:
         """Open what a transfer sends. Raises StorageError."""
         sealer = Sealer(file_id=row.file_id, key=row.key, chunk_log2=row.chunk_log2)
         if row.content_id in (row.file_id, None):
-            sealed = await self._services.in_thread(SealedFile.open, self.path(row.file_id), sealer)
+            sealed = await self._services.in_thread(self._opened, row.file_id, sealer)
             return SpoolSource(sealed, size=row.finish_size if row.size is None else row.size)
         return await self._open_shared(row, sealer)
 
@@ -137,14 +139,20 @@ class Spool:
         content_id = row.content_id or b""
         content = await self._services.store.read(contents.get, content_id)
         if content is None:
-            raise StorageError("our copy of it is gone; send it again")
+            raise StorageError(_GONE)
         theirs = Sealer(file_id=content.id, key=content.key, chunk_log2=content.chunk_log2)
 
         def run() -> SharedSource:
-            sealed = SealedFile.open(self.path(content.id), theirs)
+            sealed = self._opened(content.id, theirs)
             return SharedSource(sealed, content.size, sealer, self.leaves_path(row.file_id))
 
         return await self._services.in_thread(run)
+
+    def _opened(self, content_id: bytes, sealer: Sealer) -> SealedFile:
+        """Open the files of a content. Raises StorageError."""
+        if not self.path(content_id).exists():
+            raise StorageError(_GONE)
+        return SealedFile.open(self.path(content_id), sealer)
 
     async def tidy(self, ids: set[bytes]) -> None:
         """Remove the files of these contents and transfers that no row names any more."""

@@ -244,7 +244,8 @@ class Store:
     async def snapshot(self, meanwhile: Callable[[], object]) -> Snapshot:
         """Return the store as it is now. Nothing is committed while `meanwhile` runs, on the writer thread.
 
-        So what it does with files that rows name is of the same moment. Raises StorageError, and what it raises.
+        So what it does with files that rows name is of the same moment. If the caller is cancelled, `meanwhile` has
+        ended, or never begins, when this returns. Raises StorageError, and what it raises.
         """
 
         def take(_db: apsw.Connection) -> Snapshot:
@@ -256,7 +257,18 @@ class Store:
                 raise
             return taken
 
-        return await self.write(take)
+        future: asyncio.Future[Snapshot] = self._loop.create_future()
+        self._put(Operation(take, settle(future)))
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            # The writer takes it all the same, and the log could not be reused for as long as it is open.
+            while not future.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait((future,))
+            if future.exception() is None:
+                future.result().close()
+            raise
 
     async def behind_what_is_queued(self) -> None:
         """Return once all writes that are queued now are committed, or have failed."""

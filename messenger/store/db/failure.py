@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
+import os
 
 import apsw
 
@@ -18,11 +21,28 @@ def is_full(error: BaseException, connection: apsw.Connection | None) -> bool:
     """Return whether the disk was full. SQLite reports a full quota or limit as an I/O error with an errno."""
     if isinstance(error, apsw.FullError):
         return True
-    return (
-        isinstance(error, apsw.IOError)
-        and connection is not None
-        and connection.system_errno in DISK_FULL
+    return _is_of_the_system(error) and _errno(connection) in DISK_FULL
+
+
+def _is_of_the_system(error: BaseException) -> bool:
+    """Return whether the system failed. A backup (sqlite3_backup_step) says of that no more than "not an error"."""
+    return isinstance(error, apsw.IOError) or (
+        isinstance(error, apsw.Error) and "not an error" in str(error)
     )
+
+
+def _errno(connection: apsw.Connection | None) -> int:
+    """Return the last error that the system has reported to an open connection; 0 if there was none.
+
+    A backup does not tell the connection, but the file that could not be written knows it.
+    """
+    if connection is None:
+        return 0
+    last = ctypes.c_int(0)
+    if not connection.system_errno:
+        with contextlib.suppress(apsw.Error):
+            connection.file_control("main", apsw.SQLITE_FCNTL_LAST_ERRNO, ctypes.addressof(last))
+    return connection.system_errno or last.value
 
 
 def is_damage(error: BaseException) -> bool:
@@ -33,7 +53,7 @@ def is_damage(error: BaseException) -> bool:
 def explain(error: BaseException, connection: apsw.Connection | None = None) -> StorageError:
     """Return the error of ours that stands for one of SQLite's."""
     if is_full(error, connection):
-        if connection is not None and connection.system_errno == errno.EFBIG:
+        if _errno(connection) == errno.EFBIG:
             return StoreFullError(
                 "the store has reached the largest size that a file may have here",
                 hint=FILE_LIMIT_HINT,
@@ -56,9 +76,10 @@ def explain(error: BaseException, connection: apsw.Connection | None = None) -> 
             "a file of the store cannot be opened: it is gone, may not be opened, or too many files are open",
             hint="look at `ulimit -n` in the shell that started the node; see: peerpost doctor",
         )
-    if isinstance(error, apsw.IOError):
+    if _is_of_the_system(error):
+        why = os.strerror(number) if (number := _errno(connection)) else str(error)
         return TransientError(
-            f"the disk of the home folder failed to read or write the store: {error}",
+            f"the disk of the home folder failed to read or write the store: {why}",
             hint="is it full, at a limit (`ulimit -f`), or broken? see: peerpost doctor",
         )
     return TransientError(f"the store failed: {error}", hint="see: peerpost doctor")

@@ -31,7 +31,7 @@ from .database import located
 from .failure import explain
 from .opening import unlock
 
-__all__ = ["OnProgress", "recover", "rekey", "require_room"]
+__all__ = ["OnProgress", "copies", "recover", "rekey", "require_room"]
 
 OnProgress = Callable[[int, int], object]
 """Called with the bytes that are copied and those of all. What it raises ends the work, before anything was changed."""
@@ -84,14 +84,17 @@ def recover(home: Path) -> None:
     in_force = keyfile.store_tag(home)
     keyfile.tidy(home)
     with disk.errors("cannot remove what is left of another store"):
-        for path in sorted(home.glob("store.db.*")):
-            if not _is_copy(path):
-                continue
+        for path in copies(home):
             if path.name == f"store.db.{in_force}":
                 _put_in_place(home, path)
             else:  # Its key was never written, or it is the empty log of a copy that is in place.
                 path.unlink(missing_ok=True)
                 disk.sync_folder(home)
+
+
+def copies(home: Path) -> list[Path]:
+    """Return the copies under another key that an interrupted change has left, with what lies beside them."""
+    return [path for path in sorted(home.glob("store.db.*")) if _is_copy(path)]
 
 
 def _put_in_place(home: Path, copy: Path) -> None:

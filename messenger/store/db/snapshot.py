@@ -15,10 +15,21 @@ from .database import located
 from .failure import explain
 from .opening import unlock
 
-__all__ = ["Snapshot"]
+__all__ = ["Snapshot", "require_room"]
 
 STEP_PAGES: Final = 1024
 """How much is copied at a time: 4 MiB."""
+
+
+def require_room(folder: Path, size_bytes: int) -> None:
+    """Raise StoreFullError if a copy of so many bytes does not fit into a folder. Raises OSError."""
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < size_bytes:
+        raise StoreFullError(
+            f"a backup needs {-(-size_bytes >> 10)} KiB of room beside the store while it is made,"
+            f" and {free_bytes >> 10} KiB are free",
+            hint="free some space on the disk of the home folder; nothing was lost",
+        )
 
 
 class Snapshot:
@@ -39,8 +50,9 @@ class Snapshot:
             self.size_bytes: int = pages * self._db.pragma("page_size")
             self.schema: int = self._db.pragma("user_version")
         except BaseException as error:
+            explained = explain(error, self._db) if isinstance(error, apsw.Error) else error
             self.close()
-            raise (explain(error) if isinstance(error, apsw.Error) else error) from error
+            raise explained from error
 
     def copy(
         self,
@@ -53,19 +65,13 @@ class Snapshot:
         It is not flushed, and nothing is left of one that fails. `require_wanted` is called now and then, and ends the
         work by raising. Raises StoreFullError, StorageError.
         """
-        free_bytes = shutil.disk_usage(target.parent).free
-        if free_bytes < self.size_bytes:
-            raise StoreFullError(
-                f"a backup needs {-(-self.size_bytes >> 10)} KiB of room beside the store while it is made,"
-                f" and {free_bytes >> 10} KiB are free",
-                hint="free some space on the disk of the home folder; nothing was lost",
-            )
+        require_room(target.parent, self.size_bytes)
         target.touch(0o600, exist_ok=False)
         try:
             self._copy(target, change, require_wanted)
-        except BaseException as error:
+        except BaseException:
             target.unlink(missing_ok=True)
-            raise (explain(error) if isinstance(error, apsw.Error) else error) from error
+            raise
 
     def _copy(
         self,
@@ -86,8 +92,10 @@ class Snapshot:
             if copied.pragma("journal_mode", "delete") != "delete":
                 raise StorageError("a copy of the store cannot be made here")
             change(copied)
+        except apsw.Error as error:
+            raise explain(error, copied) from error
         finally:
-            copied.close()
+            copied.close(force=True)
 
     def close(self) -> None:
         """Let the store go on without it."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from peerpost.client import logfile
 from peerpost.client.logfile import LogFile
 from peerpost.node import logs
 
@@ -56,6 +58,33 @@ def test_words_are_left_out_while_it_is_discreet(path: Path) -> None:
     logs.keep_discreet(discreet=False)
     log.info("%s is back", "bartholomew")
     assert "bartholomew is back" in path.read_text(encoding="utf-8")
+
+
+def test_each_file_that_has_words_says_so_and_no_other(path: Path) -> None:
+    """So it is known later which logs are of the time before there was a passphrase."""
+    log = logging.getLogger("peerpost.some")
+    log.info("begins")
+    assert logfile.in_clear(path) == []
+    logs.keep_discreet(discreet=False)
+    logs.keep_discreet(discreet=False)
+    assert logfile.in_clear(path) == [path]
+    assert path.read_text(encoding="utf-8").count(logfile.NAMES_CONTACTS) == 1
+    for number in range(40):
+        log.info("%s: %d %s", "bartholomew", number, "x" * (1 << 16))
+        log.info(f"%s {number}", "x" * (1 << 16))
+    rotated = path.with_name("node.log.1")
+    assert logfile.in_clear(path) == [path, rotated]
+    logs.keep_discreet(discreet=True)
+    path.unlink()
+    rotated.unlink()
+    path.write_bytes(b"peerpost: ready\n")
+    log.info("%s", "bartholomew")
+    assert logfile.in_clear(path) == []
+    path.write_bytes(b"peerpost: ready as 12D3KooW, listening on /ip4/1.2.3.4/tcp/1\n")
+    assert logfile.in_clear(path) == [path], "one of an earlier version"
+    path.write_bytes(b"")
+    os.mkfifo(path.with_name("node.log.2"))
+    assert logfile.in_clear(path) == []
 
 
 def test_a_reason_is_made_of_words_of_our_own() -> None:

@@ -48,7 +48,7 @@ async def test_a_home_is_opened_again_after_it_was_closed(tmp_path: Path) -> Non
     first = home.opened()
     me, where = first.me.peer_id, list(first.network.reach.bound)
     assert where
-    assert home.network_error is None
+    assert home.open_home.network_error is None
     with pytest.raises(ExistsError):
         await home.create_identity("another")
 
@@ -59,8 +59,8 @@ async def test_a_home_is_opened_again_after_it_was_closed(tmp_path: Path) -> Non
         await first.store.read(contacts.list_all)
 
     await home.open()
-    await home.go_online()
-    await home.settled()
+    await home.open_home.go_online()
+    await home.open_home.settled()
     again = home.opened()
     assert again.me.peer_id == me
     assert list(again.network.reach.bound) == where, "contacts look for it where it was"

@@ -12,6 +12,7 @@ from peerpost.crypto.backup import BackupSealer, Opening
 from peerpost.crypto.passphrase import Cost, derive
 from peerpost.errors import BadInputError, ExistsError, StoreFullError
 from peerpost.node import restoring
+from peerpost.node.deriving import Deriving
 from peerpost.store import keyfile
 from peerpost.store.db import migrations
 from peerpost.store.files.backup import BackupWriter, Manifest
@@ -63,7 +64,7 @@ async def _put_back(home: Path, path: Path) -> list[object]:
         return [
             report
             async for report in restoring.put_back(
-                home, source.fileno(), SECRET, alone=asyncio.Lock()
+                home, source.fileno(), SECRET, alone=asyncio.Lock(), deriving=Deriving()
             )
         ]
 

@@ -31,8 +31,8 @@ from . import (
 )
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Opened
     from peerpost.node.host import Host
+    from peerpost.node.opened import Opened
 
 __all__ = ["HOST_METHODS", "METHODS"]
 

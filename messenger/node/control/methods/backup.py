@@ -16,8 +16,8 @@ from peerpost.store.files.backup import Manifest
 from peerpost.store.tables import backups
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Opened
     from peerpost.node.host import Host
+    from peerpost.node.opened import Opened
 
 __all__ = ["create", "kept", "restore"]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import apsw
 import msgspec
 
+from peerpost.client.names import contact_name, tag_name
 from peerpost.client.rpc import Request
 from peerpost.crypto.keys import peer_id, safety_number, transport_public
 from peerpost.errors import BadInputError, TicketError, UnavailableError, UsageError
@@ -27,7 +28,6 @@ from peerpost.wire.ticket import Ticket
 
 from . import limits
 from .invites import READY_WAIT_S, invited
-from .names import contact_name, tag_name
 from .numbers import Bytes
 from .past import past_with
 from .pasted import find_ticket
@@ -35,7 +35,7 @@ from .whole import whole
 
 if TYPE_CHECKING:
     from peerpost.node.contact.peer import Peer
-    from peerpost.node.home import Opened
+    from peerpost.node.opened import Opened
 
 __all__ = ["add", "edit", "list_", "remove", "show"]
 
@@ -141,8 +141,9 @@ async def _add_by_id(
     return contact
 
 
-async def list_(opened: Opened, _request: Request) -> list[dict[str, Any]]:
+async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
     """List the contacts by name, then those who are invited."""
+    request.require_no_params()
     found = await opened.store.read(store_contacts.list_all)
     queued = await opened.store.read(store_entries.depths)
     unread = await opened.store.read(store_inbox.unread_counts)

@@ -14,8 +14,8 @@ __all__ = ["delete"]
 
 
 async def delete(host: Host, request: Request) -> dict[str, Any]:
-    """Make the keyfile unreadable, and delete what is in the home. The node leaves then."""
+    """Make the keyfile unreadable, and delete what is in the home; say what stays. The node leaves then."""
     request.require_no_params()
-    await host.delete_identity()
+    stays = await host.delete_identity()
     host.stop_soon(Reason("the identity was deleted"))
-    return {"deleted": True}
+    return {"deleted": True, "stays": stays}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
+from peerpost.client.names import contact_name
 from peerpost.client.rpc import Request
 from peerpost.crypto import recovery
 from peerpost.crypto.keys import fingerprint
@@ -16,12 +17,11 @@ from peerpost.node.logs import Reason
 from peerpost.node.new_home import ChosenSecrets
 from peerpost.store import keyfile
 
-from .names import contact_name
 from .passphrase import Secret, in_bytes, misread, new_seed, secrets_of
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Opened
     from peerpost.node.host import Host
+    from peerpost.node.opened import Opened
 
 __all__ = ["keyring", "lock", "new", "show", "unlock"]
 
@@ -60,7 +60,7 @@ async def new(host: Host, request: Request) -> dict[str, Any]:
 
 
 async def unlock(host: Host, request: Request) -> dict[str, Any]:
-    """Open a locked home by its passphrase or its recovery code; one that is open stays so."""
+    """Open a locked home by its passphrase or its recovery code; of one that is open they are only tried."""
     text = request.params_as(_Unlock).passphrase
     was_locked = host.locked
     try:
@@ -87,8 +87,9 @@ async def keyring(host: Host, request: Request) -> dict[str, Any]:
     return {"keyring": kept is not None}
 
 
-async def show(opened: Opened, _request: Request) -> dict[str, Any]:
+async def show(opened: Opened, request: Request) -> dict[str, Any]:
     """Describe the identity."""
+    request.require_no_params()
     with suppress(PeerpostError):
         return describe(opened, protected=keyfile.is_protected(opened.services.home))
     # The keyfile is gone, or damaged, since it was opened: `node status` says so.

@@ -22,7 +22,7 @@ from .numbers import Cursor, Limit, TimeMs, row_of
 from .pages import collect
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Opened
+    from peerpost.node.opened import Opened
 
 __all__ = ["delete", "list_", "mark", "older", "peek", "read", "save", "show"]
 

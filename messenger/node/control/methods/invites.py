@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from peerpost.client.names import contact_name
 from peerpost.client.rpc import Request
 from peerpost.crypto import invite as invitations
 from peerpost.errors import UsageError
@@ -14,12 +15,11 @@ from peerpost.node.clock import rfc3339
 from peerpost.store.tables import invites as store_invites
 from peerpost.wire.ticket import Ticket
 
-from .names import contact_name
 from .numbers import Bytes
 from .whole import whole
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Opened
+    from peerpost.node.opened import Opened
 
 __all__ = ["READY_WAIT_S", "invite", "invited", "list_", "withdraw"]
 
@@ -74,8 +74,9 @@ async def _open_for(opened: Opened, name: str) -> list[store_invites.Invite]:
     return [one for one in found if one.name == name and one.used_ms is None]
 
 
-async def list_(opened: Opened, _request: Request) -> list[dict[str, Any]]:
+async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
     """List the tickets that may still be used, and those that ended without a contact."""
+    request.require_no_params()
     found = await opened.store.read(store_invites.list_all, opened.clock.now_ms())
     return [_row(one) for one in found]
 

@@ -17,7 +17,7 @@ from .numbers import Bytes, Duration, Rate
 from .whole import whole
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Opened
+    from peerpost.node.opened import Opened
 
 __all__ = ["describe", "set_", "show", "test"]
 

@@ -41,13 +41,15 @@ OLDER_KEYFILE = (
 OLDER_KEYFILE_HINT = "choose a passphrase anew: peerpost identity passphrase change"
 
 
-async def status(host: Host, _request: Request) -> dict[str, Any]:
+async def status(host: Host, request: Request) -> dict[str, Any]:
     """Describe the running node."""
+    request.require_no_params()
     return host.status()
 
 
-async def ready(host: Host, _request: Request) -> dict[str, Any]:
+async def ready(host: Host, request: Request) -> dict[str, Any]:
     """Describe the running node, once it listens or has said why not."""
+    request.require_no_params()
     await host.settled()
     return host.status()
 
@@ -73,14 +75,16 @@ async def stop(host: Host, request: Request) -> dict[str, Any]:
     return {"state": "stopping", "pid": host.status()["pid"]}
 
 
-async def config_show(host: Host, _request: Request) -> dict[str, Any]:
+async def config_show(host: Host, request: Request) -> dict[str, Any]:
     """Return the settings in force."""
+    request.require_no_params()
     shown: dict[str, Any] = msgspec.to_builtins(host.config)
     return shown
 
 
-async def doctor(host: Host, _request: Request) -> list[dict[str, Any]]:
+async def doctor(host: Host, request: Request) -> list[dict[str, Any]]:
     """Check this installation and this home; each row says what to do if something is wrong."""
+    request.require_no_params()
     loop = type(asyncio.get_running_loop()).__module__.split(".")[0]
     rows = [
         _row("python", True, platform.python_version()),
@@ -95,7 +99,7 @@ async def doctor(host: Host, _request: Request) -> list[dict[str, Any]]:
     ]  # fmt: skip
     await host.settled()
     status = host.status()
-    rows += protection(Path(status["home"]))
+    rows += await asyncio.to_thread(protection, Path(status["home"]))
     if status["peer_id"] is None:
         try:
             host.opened()

@@ -12,12 +12,12 @@ from peerpost.node.clock import rfc3339
 from peerpost.store.tables import agreement, backups, lives
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Opened
+    from peerpost.node.opened import Opened
 
 __all__ = ["past", "past_with"]
 
 FRESH_MS = 86_400_000
-"""For how long a copy that was found is something to act upon: while two of them run, it is found again and again."""
+"""For how long a copy that was found is something to act upon, at most: while two run, it is found again and again."""
 PUT_BACK = {
     "ours": "this home was found put back to an older state",
     "theirs": "its home was found put back to an older state",
@@ -32,10 +32,16 @@ COPIED = {
     "ours": "two copies of this home run at the same time",
     "theirs": "two copies of its home run at the same time",
 }
+WERE_COPIED = {
+    "ours": "two copies of this home ran at the same time",
+    "theirs": "two copies of its home ran at the same time",
+}
+_PASSES = "this passes once one session has lasted a quarter of an hour"
 COPIED_HINT = {
     "ours": "end the other one for good, on its machine: peerpost identity delete. For a second machine make a second"
-    " identity",
-    "theirs": "tell them: what you send reaches the one or the other, until one of the two is stopped for good",
+    f" identity. If that is done: {_PASSES}",
+    "theirs": "tell them: what you send reaches the one or the other, until one of the two is stopped for good. If that"
+    f" is done: {_PASSES}",
 }
 
 
@@ -46,10 +52,11 @@ async def past(opened: Opened, names: Mapping[str, str]) -> list[dict[str, Any]]
     copied_at = {(contact_id, side): at_ms for contact_id, side, at_ms in copies}
     for contact_id, side, at_ms in copies:
         if (name := names.get(contact_id)) is not None:
-            what = f"{COPIED[side]}: noticed at {rfc3339(at_ms)}"
-            rows.append(
-                _row(f"contact {name}", not _is_fresh(opened, at_ms), what, COPIED_HINT[side])
+            is_fresh = _is_fresh(opened, contact_id, at_ms)
+            what = (
+                f"{(COPIED if is_fresh else WERE_COPIED)[side]}, last noticed at {rfc3339(at_ms)}"
             )
+            rows.append(_row(f"contact {name}", not is_fresh, what, COPIED_HINT[side]))
     for contact_id, side, at_ms in put_back:
         name = names.get(contact_id)
         # Of two copies, each has forgotten what the other one did: that is said by the row before.
@@ -59,8 +66,11 @@ async def past(opened: Opened, names: Mapping[str, str]) -> list[dict[str, Any]]
     return rows
 
 
-def _is_fresh(opened: Opened, at_ms: int) -> bool:
-    return opened.clock.now_ms() - at_ms < FRESH_MS
+def _is_fresh(opened: Opened, contact_id: str, at_ms: int) -> bool:
+    """Return whether two copies may still run: that none does cannot be known of one that is switched off."""
+    peer = opened.network.peers.get(contact_id)
+    is_quiet = peer is not None and peer.is_quiet_since(at_ms)
+    return not is_quiet and opened.clock.now_ms() - at_ms < FRESH_MS
 
 
 def _look(
@@ -94,7 +104,7 @@ async def past_with(opened: Opened, contact_id: str) -> dict[str, Any]:
         "copied_side": side,
         "hint": (
             f"{COPIED[side]}: {COPIED_HINT[side]}"
-            if side is not None and _is_fresh(opened, copied[side])
+            if side is not None and _is_fresh(opened, contact_id, copied[side])
             else None
         ),
     }

@@ -27,7 +27,7 @@ from .pages import collect
 from .whole import whole
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Opened
+    from peerpost.node.opened import Opened
 
 __all__ = ["cancel", "describe", "list_", "retry", "sent_list", "show"]
 

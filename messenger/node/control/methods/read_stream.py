@@ -15,7 +15,7 @@ from .queue import describe
 
 if TYPE_CHECKING:
     from peerpost.node.files.pipes import Pipe
-    from peerpost.node.home import Opened
+    from peerpost.node.opened import Opened
 
 __all__ = ["read_stream"]
 

@@ -37,7 +37,7 @@ from .read_stream import read_stream
 from .waiting import Deadline
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Opened
+    from peerpost.node.opened import Opened
 
 __all__ = ["confirm", "send_net", "wait"]
 

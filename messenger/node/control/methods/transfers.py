@@ -24,7 +24,7 @@ from .pages import collect
 from .whole import whole
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Opened
+    from peerpost.node.opened import Opened
 
 __all__ = ["accept", "asking", "follow", "list_", "pause", "reject", "resume", "show"]
 

@@ -16,7 +16,7 @@ from peerpost.store.tables import contacts as store_contacts
 from .whole import whole
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Opened
+    from peerpost.node.opened import Opened
 
 __all__ = ["block", "unblock", "verify"]
 

@@ -8,7 +8,7 @@ from peerpost.store.tables.outbox import Entry
 from peerpost.wire.inner import Lane
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Opened
+    from peerpost.node.opened import Opened
 
 __all__ = ["DEFAULT_S", "Deadline"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from peerpost.client.rpc import Request
 
 if TYPE_CHECKING:
-    from peerpost.node.home import Opened
+    from peerpost.node.opened import Opened
 
 __all__ = ["whole"]
 

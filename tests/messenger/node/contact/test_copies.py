@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from peerpost.node import me as my_own
+from peerpost.node.contact import peer
+from peerpost.node.control.methods import past
 from peerpost.store.db import journal
 from peerpost.store.tables import agreement, identity, lives
 from peerpost.wire.life import Run
@@ -171,3 +173,48 @@ async def test_who_was_met_before_a_copy_finds_it_by_itself(tmp_path: Path) -> N
         await until(is_told)
         assert await outbox_id(alice) != before
         assert await put_back(alice) == {}
+
+
+async def test_the_warning_passes_once_a_session_shows_that_no_copy_is_there(
+    tmp_path: Path,
+) -> None:
+    """Whoever has ended the other one need not be told of it for a day."""
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        await have_met(alice, bob)
+        here, there = alice.home.me.run, Run(1, os.urandom(16))
+        for run in (there, here):
+            await become(alice, run)
+            await meet_again(alice)
+            await have_met(alice, bob)
+
+        async def both_are_told() -> bool:
+            return "ours" in await copied(alice) and "theirs" in await copied(bob)
+
+        await until(both_are_told)
+        for one in (alice, bob):
+            assert (await told(one))[0] == (False, True)
+            assert "at the same time" in (await told(one))[1]
+            # A session that lasts says nothing if a copy was noticed since, nor does a time without a session.
+            session = one.peer.session
+            assert session is not None
+            session.opened_s -= peer.QUIET_S + 1
+            assert (await told(one))[0] == (False, True)
+            await one.store.write(
+                lambda db: db.execute(
+                    "UPDATE copied SET at_ms = at_ms - ?", (1000 * (int(peer.QUIET_S) + 1),)
+                )
+            )
+            ok, words = await told(one)
+            assert ok == (True, False)
+            assert "ran at the same time, last noticed at" in words
+            session.opened_s += peer.QUIET_S
+            assert (await told(one))[0] == (False, True)
+
+
+async def told(who: Somebody) -> tuple[tuple[bool, bool], str]:
+    """Return whether `doctor` finds it well and `contacts show` has a hint, and the words of `doctor`."""
+    contact = who.peer.contact
+    rows = await past.past(who.home, {contact.id: contact.name})
+    (row,) = [row for row in rows if "two copies" in row["found"]]
+    shown = await past.past_with(who.home, contact.id)
+    return (row["ok"], shown["hint"] is not None), row["found"]

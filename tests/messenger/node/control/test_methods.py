@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
+from peerpost.client.rpc import InvalidParamsError, Request
 from peerpost.node.control.methods import HOST_METHODS, METHODS
 
 ANSWERS = {"Answer", "dict[str, Any]", "list[dict[str, Any]]"}
@@ -40,3 +41,19 @@ def test_another_shape_is_found(wrong: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("name", {**HOST_METHODS, **METHODS})
 def test_each_method_has_the_shape(name: str) -> None:
     assert shape_is_right({**HOST_METHODS, **METHODS}[name])
+
+
+class Untouched:
+    """Stands for the node and the home: a method looks at its parameters before it does anything with them."""
+
+    def __getattr__(self, name: str) -> Self:
+        return self
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", {**HOST_METHODS, **METHODS})
+async def test_no_method_passes_over_a_parameter_that_it_does_not_know(name: str) -> None:
+    """A misspelt one would do something else than what was asked for, and nobody would notice."""
+    method: Any = inspect.unwrap({**HOST_METHODS, **METHODS}[name])
+    with pytest.raises(InvalidParamsError, match="no_such_parameter"):
+        await method(Untouched(), Request(name, {"no_such_parameter": 1}))

@@ -15,7 +15,7 @@ import pytest
 from peerpost.client.rpc import InvalidParamsError, Request
 from peerpost.node.control.methods import contacts, limits, queue, transfers, trust
 from peerpost.node.control.methods.send import send_net
-from peerpost.node.home import Opened
+from peerpost.node.opened import Opened
 from peerpost.store.tables import outbox
 from peerpost.store.tables import transfers as rows
 from tests.messenger.node.contact.test_removal import come_to_the_middle, lie_in
