@@ -25,6 +25,8 @@ __all__ = ["send"]
 MAX_TEXT_BYTES = 60 << 10
 """Longest text that goes as one message; a longer one is streamed to the node like a file."""
 
+MAX_KEY_CHARS = 200
+
 
 def _complete_more_files(
     ctx: click.Context, param: click.Parameter, incomplete: str
@@ -72,6 +74,11 @@ def _complete_more_files(
 @click.option(
     "--expires", type=Duration(least_s=0.001), metavar="DURATION", help="Give up after this long."
 )
+@click.option(
+    "--once",
+    metavar="KEY",
+    help="Send nothing if this contact was sent something under KEY before.",
+)
 @pass_app
 def send(
     app: App,
@@ -85,6 +92,7 @@ def send(
     wait: bool,
     timeout: float | None,
     expires: float | None,
+    once: str | None,
 ) -> None:
     """Send a text, files, folders or stdin to a contact.
 
@@ -99,7 +107,11 @@ def send(
     if timeout is not None and not wait:
         raise UsageError("--timeout needs --wait")
     common: dict[str, Any] = {"contact": contact}
-    options = {"lane": lane, "expires_s": expires, "spool": spool or None}
+    if once is not None and not 1 <= len(once) <= MAX_KEY_CHARS:
+        raise UsageError(f"--once takes a key of 1 to {MAX_KEY_CHARS} characters")
+    if once is not None and files:
+        raise UsageError("--once is for texts of up to 60 KiB")
+    options = {"lane": lane, "expires_s": expires, "spool": spool or None, "once": once}
     common |= {key: value for key, value in options.items() if value is not None}
     if wait:
         common |= {"wait": True} | ({} if timeout is None else {"timeout_s": timeout})
