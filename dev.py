@@ -430,7 +430,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "bench": bench_command,
     "kill9": proof(
         "tests.e2e.kill9",
-        "Kill both nodes 200 times (`kill9 transfer`: during 1 GB; `passphrase`; `backup`).",
+        "Kill both nodes 200 times (`kill9 transfer`: during 1 GB; `passphrase`; `backup`; `bot`).",
     ),
     "putback": proof("tests.e2e.put_back", "Put a home back from a copy, on either side."),
     "mutants": proof("tests.mutants", "Take out each guard of PROTOCOL.md: a test must notice."),
