@@ -145,19 +145,20 @@ class NodeConnection:
         stopping.look()
         stopping.begun()
         self._last_id += 1
-        if is_an_act(method, params):
-            self._due.add(self._last_id)
-            if is_answered_by_its_first_event(method):
-                self._by_event.add(self._last_id)
-            stopping.asked()
         request = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params or {}}
         if fds and isinstance(self._where, Loopback):
             request["files"] = [handed_over(fd) for fd in fds]
             fds = ()
         elif fds:
             request["fds"] = len(fds)
+        line = encode_request(request)
+        if is_an_act(method, params):
+            self._due.add(self._last_id)
+            if is_answered_by_its_first_event(method):
+                self._by_event.add(self._last_id)
+            stopping.asked()
         self._heard = False
-        self._send(encode_request(request), fds)
+        self._send(line, fds)
         return self._last_id
 
     def answers(self) -> Iterator[tuple[int, str, Any]]:

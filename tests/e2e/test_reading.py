@@ -290,3 +290,45 @@ async def test_a_locked_home_is_said_to_be_to_a_program(folder: Path) -> None:
             await asyncio.to_thread(next, Client(bob.home).messages())
     finally:
         await bob.close()
+
+
+async def test_a_program_is_served_by_json_rpc(pair: tuple[Friend, Friend]) -> None:
+    alice, bob = pair
+    process = await asyncio.create_subprocess_exec(
+        *CLI, "--home", str(bob.home), "rpc",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    def ask(id_: int, method: str, **params: Any) -> None:
+        assert process.stdin is not None
+        request = {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+
+    async def hear() -> dict[str, Any]:
+        assert process.stdout is not None
+        async with asyncio.timeout(WAIT_S):
+            found: dict[str, Any] = json.loads(await process.stdout.readline())
+        return found
+
+    try:
+        ask(1, "inbox.watch", reader="bot")
+        assert (await hear())["params"]["event"] == {"after": "0"}
+        await send(alice, "bob", "one")
+        item = (await hear())["params"]["event"]["item"]
+        ask(2, "inbox.ack", reader="bot", cursor=item["cursor"])
+        assert (await hear())["result"]["cursor"] == item["cursor"]
+        for _ in range(2):
+            ask(3, "send-net", contact="alice", text="ONE", once=f"answer {item['cursor']}")
+        assert [(await hear())["result"]["repeated"] for _ in range(2)] == [False, True]
+        await bob.kill()
+        assert (await hear())["error"]["data"]["code"] == "unavailable"
+        ask(4, "inbox.watch", reader="bot", after=item["cursor"])
+        assert (await hear())["params"]["event"] == {"after": item["cursor"]}
+        process.stdin.close()
+        assert await process.wait() == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
