@@ -237,10 +237,11 @@ def build_wheel(source: Path, target: Path, switches: Sequence[str] = ()) -> Pat
     """
     native = [path for path in wheel_sources() if path.suffix in NATIVE_SUFFIXES]
     base = WORK / f"{source.name}-{digest(switches, native)[:16]}"
-    for old in [*WORK.glob(f"{source.name}-*"), *base.glob("lib*/**/*.py"), *target.glob("*.whl")]:
+    copied = [p for p in base.glob("lib*/**/*") if p.suffix not in {".so", ".pyd"}]
+    for old in [*WORK.glob(f"{source.name}-*"), *copied, *target.glob("*.whl")]:
         if old.is_file():
             old.unlink()
-        elif old != base:
+        elif old.parent == WORK and old != base:
             shutil.rmtree(old)
     base.mkdir(parents=True, exist_ok=True)
     settings = base / "setup.cfg"
@@ -454,7 +455,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "bench": bench_command,
     "kill9": proof(
         "tests.e2e.kill9",
-        "Kill both nodes 200 times (`kill9 transfer`: during 1 GB; `passphrase`; `backup`).",
+        "Kill both nodes 200 times (`kill9 transfer`: during 1 GB; `passphrase`; `backup`; `bot`).",
     ),
     "putback": proof("tests.e2e.put_back", "Put a home back from a copy, on either side."),
     "mutants": proof("tests.mutants", "Take out each guard of PROTOCOL.md: a test must notice."),

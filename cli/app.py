@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -16,6 +17,7 @@ from peerpost import __version__
 from peerpost.errors import PeerpostError, ReaderLeftError, UnprintedError
 from peerpost.stdio import OutputError
 from peerpost.stopping import Stopped
+from peerpost.system import reader_has_left
 
 from .terminal import Terminal
 
@@ -159,6 +161,11 @@ class App:
             yield
         except OutputError as error:
             self.code = self.unprinted(error)
+
+    def require_reader(self, stdout: int) -> None:
+        """Raise OutputError if nobody reads stdout any more: a command that waits would go on for nobody."""
+        if reader_has_left(stdout):
+            raise OutputError(BrokenPipeError(errno.EPIPE, "the reader has left"))
 
     def unprinted(self, error: OutputError) -> int:
         """Say that the result of a command could not be printed. Return the exit code for it.

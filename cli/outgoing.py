@@ -247,6 +247,10 @@ class _Watch:
                 self._app.terminal.warn(
                     f"It is queued, and waits: {row['last_error']}. {_sentence(row['hint'])}."
                 )
+            if row.get("repeated"):
+                self._app.terminal.note(
+                    f"Nothing was sent: {row['contact']} was sent this one under that key before."
+                )
             for skipped in row.get("skipped", ()):
                 self._app.terminal.note(f"not sent: {skipped}")
 

@@ -39,7 +39,7 @@ _BLOCKS = frozenset({"body", "notes"})
 _TIMES = frozenset(
     {
         *("last_seen", "next_attempt", "received_at", "sent_at", "created"),
-        *("added", "verified_at", "expires", "delivered"),
+        *("added", "verified_at", "expires", "delivered", "acknowledged_at"),
     }
 )
 _RUNNING = frozenset(

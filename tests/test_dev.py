@@ -198,3 +198,13 @@ def test_what_fails_beside_others_runs_once_more_alone(
     unstable = ["test_it.py::test_once"] if code == 0 else []
     assert unstable == dev.UNSTABLE
     assert out.count("FAILED test_it.py::test_always") == (2 if "always" in tests else 0)
+
+
+def test_nothing_is_installed_that_is_in_no_source() -> None:
+    """A build uses compiled modules again, and nothing else: a deleted migration would still run."""
+    import peerpost
+
+    def named(folder: Path) -> set[str]:
+        return {path.name for path in folder.rglob("*.sql")}
+
+    assert named(Path(peerpost.__file__).parent) == named(ROOT / "messenger")

@@ -1,4 +1,4 @@
-"""`peerpost inbox list|show|save|delete|mark`."""
+"""`peerpost inbox list|show|save|delete|mark`, and what `reading` has."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..inputs import Duration
 from ..listing import PAGE_ROWS, after_option, limit_option, show_list
 from ..marking import mark_read
 from ..progress import say_asking
+from .reading import ack, readers, watch
 
 if TYPE_CHECKING:
     from ..block import LongRecord
@@ -40,6 +41,7 @@ _COLUMNS = (
     peerpost inbox show k3f9
     peerpost inbox save k3f9 --out report.pdf
     peerpost inbox delete k3f9
+    peerpost inbox watch --json --as bot
     """,
 )
 def inbox() -> None:
@@ -280,3 +282,8 @@ def mark(app: App, ids: tuple[str, ...], unread: bool) -> None:
     """Mark messages as read, or as unread."""
     for row in app.call("inbox.mark", {"ids": list(ids), "unread": unread}):
         app.terminal.record(row, human=f"{row['id']}  {'unread' if row['unread'] else 'read'}")
+
+
+inbox.add_command(watch)
+inbox.add_command(ack)
+inbox.add_command(readers)

@@ -27,6 +27,8 @@ __all__ = ["send"]
 MAX_TEXT_BYTES = 60 << 10
 """Longest text that goes as one message; a longer one is streamed to the node like a file."""
 
+MAX_KEY_CHARS = 200
+
 
 def _complete_more_files(
     ctx: click.Context, param: click.Parameter, incomplete: str
@@ -91,6 +93,11 @@ def _complete_more_files(
 @click.option(
     "--expires", type=Duration(least_s=0.001), metavar="DURATION", help="Give up after this long."
 )
+@click.option(
+    "--once",
+    metavar="KEY",
+    help="Send nothing if this contact was sent something under KEY before.",
+)
 @pass_app
 def send(
     app: App,
@@ -105,6 +112,7 @@ def send(
     wait: bool,
     timeout: float | None,
     expires: float | None,
+    once: str | None,
 ) -> None:
     """Send a text, files, folders or stdin to contacts.
 
@@ -118,8 +126,12 @@ def send(
         raise UsageError("either --text or --file: one message is one of them")
     if timeout is not None and not wait:
         raise UsageError("--timeout needs --wait")
+    if once is not None and not 1 <= len(once) <= MAX_KEY_CHARS:
+        raise UsageError(f"--once takes a key of 1 to {MAX_KEY_CHARS} characters")
+    if once is not None and files:
+        raise UsageError("--once is for texts of up to 60 KiB")
     common: dict[str, Any] = {}
-    options = {"lane": lane, "expires_s": expires, "spool": spool or None}
+    options = {"lane": lane, "expires_s": expires, "spool": spool or None, "once": once}
     common |= {key: value for key, value in options.items() if value is not None}
     if wait:
         common |= {"wait": True} | ({} if timeout is None else {"timeout_s": timeout})

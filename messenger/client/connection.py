@@ -54,6 +54,10 @@ PROBE_S = 1.0
 """A node that is neither stopped nor too busy answers within this time."""
 
 
+def _nothing(_: int) -> None:
+    """Do nothing."""
+
+
 class UnreadError(UnavailableError):
     """The node went away before it read the request: it can be asked again."""
 
@@ -89,6 +93,7 @@ class NodeConnection:
         """Those of them that their first event answers."""
         self._heard = False
         self._asks_for_version = True
+        self._before_wait: Callable[[int], object] = _nothing
         self.pid = where.pid if isinstance(where, Loopback) else peer_pid(sock)
         """The node's process id, if the system tells it and it means the same here."""
 
@@ -141,19 +146,20 @@ class NodeConnection:
         stopping.look()
         stopping.begun()
         self._last_id += 1
-        if is_an_act(method, params):
-            self._due.add(self._last_id)
-            if is_answered_by_its_first_event(method):
-                self._by_event.add(self._last_id)
-            stopping.asked()
         request = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params or {}}
         if fds and isinstance(self._where, Loopback):
             request["files"] = [handed_over(fd) for fd in fds]
             fds = ()
         elif fds:
             request["fds"] = len(fds)
+        line = encode_request(request)
+        if is_an_act(method, params):
+            self._due.add(self._last_id)
+            if is_answered_by_its_first_event(method):
+                self._by_event.add(self._last_id)
+            stopping.asked()
         self._heard = False
-        self._send(encode_request(request), fds)
+        self._send(line, fds)
         return self._last_id
 
     def answers(self) -> Iterator[tuple[int, str, Any]]:
@@ -208,6 +214,29 @@ class NodeConnection:
         """Make calls raise UnavailableError when the node says nothing for this long."""
         self._on_silence = None
         self._socket.settimeout(timeout_s)
+
+    def wait_quietly(self, before_wait: Callable[[int], object]) -> None:
+        """Wait for as long as it takes from now on, without a look at whether the node answers anything else.
+
+        `before_wait` is called with the descriptor of the connection before each wait.
+        """
+        self._on_silence = None
+        self._socket.settimeout(None)
+        self._before_wait = before_wait
+
+    def fileno(self) -> int:
+        """Return the descriptor of the connection."""
+        return self._socket.fileno()
+
+    @property
+    def has_line(self) -> bool:
+        """Whether an answer or an event was read already, and nothing has to be waited for."""
+        return b"\n" in self._buffer
+
+    def interrupt(self) -> None:
+        """Make a call in another thread raise UnansweredError."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """Read or write the socket, however long that takes."""
@@ -271,6 +300,7 @@ class NodeConnection:
 
     def _read(self) -> bytes:
         stopping.look()
+        self._before_wait(self._socket.fileno())
         try:
             data = self._patiently(lambda: self._socket.recv(_READ_BYTES))
         except ConnectionResetError:

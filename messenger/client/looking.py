@@ -1,4 +1,4 @@
-"""Which methods of the node only read, and which of these can be repeated. All others are acts."""
+"""Which methods of the node only read, and which can be repeated. Those that do not only read are acts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ _LOOKING = frozenset(
         *("queue.list", "queue.show", "sent.list", "sent.show", "send-net.wait"),
         *("transfers.list", "transfers.show", "transfers.follow", "transfers.asking"),
         *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
+        *("inbox.watch", "inbox.readers"),
         *("limits.show", "limits.test", "doctor", "config.show"),
         *("node.status", "node.ready", "node.stay"),
         *("identity.unlock", "identity.lock", "identity.passphrase.check"),
     }
 )
 _BREAKS_OFF = frozenset({"inbox.save", "backup.create", "backup.restore"})
-_PRINTED_AS_THEY_COME = frozenset({"inbox.read", "transfers.follow"})
+_PRINTED_AS_THEY_COME = frozenset({"inbox.read", "inbox.watch", "transfers.follow"})
 """When one of these breaks off, part of what it tells was printed already, and would be printed again."""
 
 
@@ -30,7 +31,16 @@ def only_looks(method: str, params: dict[str, Any] | None) -> bool:
 
 def may_be_repeated(method: str, params: dict[str, Any] | None) -> bool:
     """Return whether a request may be sent again after a node has ended without answering it."""
-    return only_looks(method, params) and method not in _PRINTED_AS_THEY_COME
+    return _does_the_same_again(method, params or {}) or (
+        only_looks(method, params) and method not in _PRINTED_AS_THEY_COME
+    )
+
+
+def _does_the_same_again(method: str, params: dict[str, Any]) -> bool:
+    """Return whether an act can be repeated: a reader never goes back, and under a key a text is queued once."""
+    return method == "inbox.ack" or (
+        method == "send-net" and "once" in params and "wait" not in params
+    )
 
 
 def is_an_act(method: str, params: dict[str, Any] | None) -> bool:

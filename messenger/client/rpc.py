@@ -21,6 +21,7 @@ from peerpost.raw_bytes import shown
 
 __all__ = [
     "CURSOR",
+    "INBOX_CURSOR",
     "INTERNAL_ERROR",
     "INVALID_PARAMS",
     "INVALID_REQUEST",
@@ -29,6 +30,7 @@ __all__ = [
     "METHOD_NOT_FOUND",
     "PARSE_ERROR",
     "PEERPOST_ERROR",
+    "READER",
     "Answer",
     "Final",
     "Handler",
@@ -49,6 +51,10 @@ MAX_REQUEST_BYTES = 1 << 20
 is ample."""
 CURSOR = r"[0-9]{1,18}(-[a-z0-9]{1,32})?"
 """The form of a cursor, the position at which a list goes on."""
+INBOX_CURSOR = r"[0-9]{1,18}"
+"""That of a message."""
+READER = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""The form of a reader's name."""
 MAX_FDS = 8
 """Open files that one connection may have handed over and not yet used; commands send one at a
 time."""

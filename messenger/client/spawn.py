@@ -249,5 +249,6 @@ def _why(paths: HomePaths, code: int, before: int, words: bytes) -> PeerpostErro
         how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         message = f"the node ended {how} while starting" + (f": {last}" if last else "")
-    class_ = _BY_EXIT_CODE.get(code, PeerpostError)
+    # One that was killed is no bug: the next start may well succeed.
+    class_ = _BY_EXIT_CODE.get(code, UnavailableError if code < 0 else PeerpostError)
     return class_(message, hint=hint or f"see {paths.node_log}")

@@ -19,10 +19,11 @@ from peerpost.client.paths import HomePaths
 from peerpost.client.rpc import Answer, MethodNotFoundError, Request
 from peerpost.errors import (
     AlreadyRunningError,
+    LockedError,
     PeerpostError,
     UnavailableError,
 )
-from peerpost.node.control.methods import HOST_METHODS, METHODS
+from peerpost.node.control.methods import ENDLESS, HOST_METHODS, METHODS
 from peerpost.node.control.server import DRAIN_S, ControlServer
 from peerpost.node.files.transfers import Transfers
 from peerpost.store import disk
@@ -45,7 +46,9 @@ __all__ = ["Node"]
 log = logging.getLogger(__name__)
 
 IDLE_CHECK_S = 1.0
-USES = frozenset({*METHODS, *(name for name in HOST_METHODS if name.startswith("identity."))})
+USES = frozenset(
+    {*METHODS, *(name for name in HOST_METHODS if name.startswith("identity."))} - ENDLESS
+)
 """Methods that use the home: while one runs, and for some time afterwards, it does not lock itself."""
 LOCK_DRAIN_S = 0.5
 """How long running requests may still take when the home is locked."""
@@ -182,6 +185,7 @@ class Node:
 
     async def _end_requests(self) -> None:
         """End what works with the open home: a command that waits or follows is told that it was locked."""
+        await self._control.end_requests(ENDLESS, LockedError("the home was locked"), 0)
         error = UnavailableError(
             "the home was locked before this was answered",
             hint="what was queued stays queued; look whether it was done once it is unlocked:"
@@ -263,6 +267,7 @@ class Node:
         # Before the socket is closed: a stream that is broken off now must not become a file, and there is still a
         # session to tell the contact.
         await self._home.open_home.end_streams()
+        await self._control.end_requests(ENDLESS, UnavailableError("the node is stopping"), 0)
         await self._control.stop(self._drain_s)
         await self._tasks.stop()
         await self._home.close()

@@ -51,7 +51,7 @@ from .rights import (
     private_dir,
     user_id,
 )
-from .waiting import HAS_UVLOOP, PLATFORM, Ready
+from .waiting import HAS_UVLOOP, PLATFORM, Ready, reader_has_left
 
 __all__ = [
     "BY_FOLDER",
@@ -95,6 +95,7 @@ __all__ = [
     "private_dir",
     "pwritev",
     "read_plain",
+    "reader_has_left",
     "readinto",
     "try_lock",
     "user_id",

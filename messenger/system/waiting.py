@@ -6,7 +6,7 @@ import select
 import sys
 from collections.abc import Iterable
 
-__all__ = ["HAS_UVLOOP", "PLATFORM", "Ready"]
+__all__ = ["HAS_UVLOOP", "PLATFORM", "Ready", "reader_has_left"]
 
 PLATFORM = sys.platform
 """The name of this system, to be shown. Only this package may make decisions by it."""
@@ -17,7 +17,14 @@ HAS_UVLOOP = sys.platform != "win32"
 class Ready:
     """Descriptors that are waited for together: pipes, terminals, sockets, processes. Any number is possible."""
 
-    def __init__(self, *, reads: Iterable[int] = (), writes: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        reads: Iterable[int] = (),
+        writes: Iterable[int] = (),
+        ends: Iterable[int] = (),
+    ) -> None:
+        """Take what is to be read or written, and pipes and sockets whose reader may leave."""
         if sys.platform == "win32":
             return
         self._poll = select.poll()
@@ -25,6 +32,8 @@ class Ready:
             self._poll.register(fd, select.POLLIN)
         for fd in writes:
             self._poll.register(fd, select.POLLOUT)
+        for fd in ends:
+            self._poll.register(fd, 0)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until one is ready, closed or broken; return False if none is in time.
@@ -34,3 +43,8 @@ class Ready:
         if sys.platform == "win32":
             return True
         return bool(self._poll.poll(None if timeout_s is None else timeout_s * 1000))
+
+
+def reader_has_left(fd: int) -> bool:
+    """Return whether nobody reads a pipe, a socket or a terminal any more. On Windows it is not known."""
+    return sys.platform != "win32" and Ready(ends=[fd]).wait(0)

@@ -4,6 +4,7 @@
     python3 dev.py kill9 transfer [--kills N] [--size BYTES]     (tests/e2e/transfer_kills.py)
     python3 dev.py kill9 backup [--kills N] [--seed S]           (tests/e2e/backup_kills.py)
     python3 dev.py kill9 passphrase [--kills N]                  (tests/e2e/passphrase_kills.py)
+    python3 dev.py kill9 bot [--kills N] [--seed S]              (tests/e2e/bot_kills.py)
 
 The long form. Progress lies in build/kill9, so an interrupted run goes on where it was; what each
 whole run found is added to build/kill9-results.jsonl. tests/e2e/test_kills.py is the short form.
@@ -32,7 +33,7 @@ from typing import Any
 
 from peerpost.client.connection import UnansweredError
 from peerpost.errors import PeerpostError, UnavailableError
-from tests.e2e import backup_kills, passphrase_kills, transfer_kills
+from tests.e2e import backup_kills, bot_kills, passphrase_kills, transfer_kills
 from tests.support.nodes import Friend, leave_nothing, meet, until
 
 __all__ = ["Campaign", "Figures"]
@@ -290,6 +291,8 @@ def main(argv: Sequence[str]) -> int:
         return transfer_kills.main(argv[1:])
     if argv[:1] == ["passphrase"]:
         return passphrase_kills.main(argv[1:])
+    if argv[:1] == ["bot"]:
+        return bot_kills.main(argv[1:])
     arguments = _arguments(argv)
     folder, results = ROOT / "build" / "kill9", ROOT / "build" / "kill9-results.jsonl"
     if arguments.new:

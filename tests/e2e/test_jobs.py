@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -118,7 +119,10 @@ def test_a_bot_that_answers(meet: Meet) -> None:
     bot, alice = meet("bot", "alice")
     *_, read = run("bot.md", bot, alice)
     assert "HOW LATE IS IT?" in read
-    assert bot.bash("peerpost --json inbox list --unread") == ""
+    assert bot.bash("cat ~/answer.log") == ""
+    listed = "peerpost --json inbox readers"
+    bot.bash(f'until {listed} | grep -q \'"reader": "answer"\'; do sleep 0.1; done')
+    assert json.loads(bot.bash(listed))["waiting"] == 0
 
 
 def test_a_folder_of_photos(meet: Meet) -> None:

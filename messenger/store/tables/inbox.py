@@ -34,6 +34,7 @@ __all__ = [
     "complete_incoming",
     "count_offers",
     "find",
+    "following",
     "list_items",
     "mark",
     "receive_many",
@@ -44,6 +45,9 @@ __all__ = [
 
 UNKNOWN = "unknown"
 """The kind of a message that only a later version of Peerpost can show."""
+FOLLOWED_ROWS = 64
+FOLLOWED_BYTES = 256 << 10
+"""What a reader of the inbox is given at once, at most, but one row in any case: it may take its time."""
 MAX_OPEN_OFFERS = 1024
 """Incoming files of one contact that have not ended. More are not acknowledged: the contact keeps them until later."""
 _COLUMNS = (
@@ -372,6 +376,21 @@ def list_items(
             (contact_id, unread, since_ms, limit, beyond_row_id),
         )
     ]
+
+
+def following(db: apsw.Connection, after_row_id: int) -> list[Item]:
+    """Return the next messages behind a row, oldest first: some of them, so that they take little memory."""
+    found: list[Item] = []
+    size_bytes = 0
+    for row in db.execute(
+        f"SELECT {_COLUMNS} FROM inbox WHERE row_id > ? ORDER BY row_id LIMIT ?",  # noqa: S608
+        (after_row_id, FOLLOWED_ROWS),
+    ):
+        found.append(_item(row))
+        size_bytes += len(found[-1].body or b"")
+        if size_bytes >= FOLLOWED_BYTES:
+            break
+    return found
 
 
 def mark(db: apsw.Connection, item_ids: Iterable[str], *, unread: bool) -> None:

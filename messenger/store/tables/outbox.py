@@ -8,7 +8,7 @@ under its number: otherwise the receiver's watermark would stop there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import apsw
@@ -64,7 +64,7 @@ _COLUMNS = (
 )
 _INSERTED = (
     "id, contact_id, lane, kind, outbox_id, seq, state, inner, link, size, name, file_id,"
-    " created_ms, expires_ms"
+    " created_ms, expires_ms, once"
 )
 
 
@@ -92,6 +92,8 @@ class Entry:
     delivered_ms: int | None
     expires_ms: int | None
     last_error: str | None
+    repeated: bool = False
+    """Whether it was there already when it was to be queued again under the same key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +114,12 @@ class Draft:
     expires_ms: int | None = None
     from_reserve: bool = False
     """Whether it is so short that it is accepted even on a full disk."""
+    once: str | None = None
+    """A key: if this contact was sent something under it before, nothing is queued."""
 
 
 def _entry(row: Sequence[Any]) -> Entry:
-    names = Entry.__slots__
-    values = dict(zip(names, row, strict=True))
+    values = dict(zip(Entry.__slots__[:-1], row, strict=True))
     values["settled"] = bool(values["settled"])
     return Entry(**values)
 
@@ -169,9 +172,20 @@ def enqueue(
 def enqueue_many(db: apsw.Connection, drafts: Sequence[Draft]) -> list[Entry]:
     """Add entries in this order, each with the next number of its lane.
 
-    Raises NotFoundError if a contact was removed meanwhile, StoreFullError while the disk is
-    full, ValueError if inner bytes are too long.
+    For a key that was used before, return the entry of then. Raises NotFoundError if a contact was removed meanwhile,
+    StoreFullError while the disk is full, ValueError if inner bytes are too long.
     """
+    if any(draft.once is not None for draft in drafts):
+        return [_enqueue_once(db, draft) for draft in drafts]
+    return _enqueue(db, drafts)
+
+
+def _enqueue_once(db: apsw.Connection, draft: Draft) -> Entry:
+    found = select(db, "contact_id = ? AND once = ?", (draft.contact_id, draft.once))
+    return replace(found[0], repeated=True) if found else _enqueue(db, [draft])[0]
+
+
+def _enqueue(db: apsw.Connection, drafts: Sequence[Draft]) -> list[Entry]:
     if not all(draft.from_reserve for draft in drafts):
         require_room(db)
     lasts: dict[tuple[str, int], tuple[bytes, int, bytes]] = {}
@@ -184,7 +198,7 @@ def enqueue_many(db: apsw.Connection, drafts: Sequence[Draft]) -> list[Entry]:
         link = link_of(inner)
         lasts[key] = (outbox_id, seq, link)
         row = (id_, *key, draft.kind, outbox_id, seq, "queued", inner, link, draft.size, draft.name)
-        rows.append((*row, draft.file_id, draft.now_ms, draft.expires_ms))
+        rows.append((*row, draft.file_id, draft.now_ms, draft.expires_ms, draft.once))
     for (contact_id, lane), (outbox_id, seq, link) in lasts.items():
         chains.put(db, contact_id, outbox_id, lane, seq, link)
     first = insert_rows(db, "outbox", _INSERTED, rows)

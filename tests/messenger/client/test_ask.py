@@ -184,7 +184,7 @@ def test_reason_of_a_node_that_does_not_start(home: Path, monkeypatch: pytest.Mo
     assert crashed.value.exit_code == 1
     assert "node.log" in str(crashed.value.hint)
     monkeypatch.setenv("NODE_MODE", "killed")
-    with pytest.raises(PeerpostError, match="signal 9"):
+    with pytest.raises(UnavailableError, match="signal 9"):
         ask.call(home, "node.status")
 
 

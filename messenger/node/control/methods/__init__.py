@@ -25,6 +25,7 @@ from . import (
     node,
     passphrase,
     queue,
+    reading,
     send,
     transfers,
     trust,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from peerpost.node.host import Host
     from peerpost.node.opened import Opened
 
-__all__ = ["HOST_METHODS", "METHODS"]
+__all__ = ["ENDLESS", "HOST_METHODS", "METHODS"]
 
 HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "identity.new": identity.new,
@@ -97,8 +98,15 @@ METHODS: dict[str, Callable[[Opened, Request], Awaitable[Answer]]] = {
     "inbox.older": inbox.older,
     "inbox.delete": inbox.delete,
     "inbox.mark": inbox.mark,
+    "inbox.watch": reading.watch,
+    "inbox.ack": reading.acknowledge,
+    "inbox.readers": reading.list_,
+    "inbox.readers.remove": reading.remove,
     "limits.show": limits.show,
     "limits.set": limits.set_,
     "limits.test": limits.test,
 }
 """The methods that need an open home."""
+
+ENDLESS = frozenset({"inbox.watch"})
+"""The methods that go on until their client leaves. Nothing waits for them, and they do not keep a home unlocked."""

@@ -24,7 +24,7 @@ from .pages import collect
 if TYPE_CHECKING:
     from peerpost.node.opened import Opened
 
-__all__ = ["delete", "list_", "mark", "older", "peek", "read", "save", "show"]
+__all__ = ["delete", "list_", "mark", "older", "peek", "read", "row", "save", "show"]
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
             beyond_row_id=row_of(after),
             oldest=params.oldest,
         )
-        return [_row(opened, item) for item in items]
+        return [row(opened, item) for item in items]
 
     return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
 
@@ -96,7 +96,8 @@ def _contact_name(opened: Opened, contact_id: str) -> str:
     return opened.network.name_of(contact_id) or contact_id
 
 
-def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
+def row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
+    """Describe a message as `inbox list` does."""
     return {
         "id": item.id,
         "contact": _contact_name(opened, item.contact_id),
@@ -118,20 +119,20 @@ def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
 async def peek(opened: Opened, request: Request) -> dict[str, Any]:
     """Describe one message as `list` does, and the attributes of its file; leave it unread."""
     item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
-    return _row(opened, item) | await _traits(opened, item)
+    return row(opened, item) | await _traits(opened, item)
 
 
 async def _traits(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
     """Return the attributes that a file had on the sender's machine, as the sender says."""
-    row = None
+    file = None
     if item.file_id is not None:
-        row = await opened.store.read(
+        file = await opened.store.read(
             store_transfers.get, item.contact_id, item.file_id, incoming=True
         )
-    if row is None:
+    if file is None:
         return {"mode": None, "modified_at": None}
-    modified_ms = None if row.mtime_s is None else row.mtime_s * 1000
-    mode = None if row.mode is None else f"{row.mode:04o}"
+    modified_ms = None if file.mtime_s is None else file.mtime_s * 1000
+    mode = None if file.mode is None else f"{file.mode:04o}"
     return {"mode": mode, "modified_at": rfc3339(modified_ms)}
 
 
@@ -159,7 +160,7 @@ async def read(opened: Opened, request: Request) -> Answer:
 async def _tell(
     opened: Opened, item: store_inbox.Item, pieces: AsyncGenerator[str, None], *, peek: bool
 ) -> AsyncIterator[object]:
-    shown = _row(opened, item)
+    shown = row(opened, item)
     async with aclosing(pieces) as texts:
         # Nothing is sent before the whole text was checked.
         text = await anext(texts, None)
@@ -173,7 +174,7 @@ async def _tell(
 
 
 async def _show(opened: Opened, item: store_inbox.Item, *, peek: bool) -> dict[str, Any]:
-    shown = _row(opened, item)
+    shown = row(opened, item)
     if item.file_id is not None:
         shown |= await opened.transfers.arrived.describe(item)
     else:

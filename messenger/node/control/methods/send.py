@@ -9,7 +9,7 @@ import logging
 import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 
@@ -76,6 +76,9 @@ class _Folder(msgspec.Struct, forbid_unknown_fields=True):
     fd_index: Index = 0
 
 
+_Key = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
 class _Send(msgspec.Struct, forbid_unknown_fields=True):
     contact: str
     folder: _Folder | None = None
@@ -90,6 +93,8 @@ class _Send(msgspec.Struct, forbid_unknown_fields=True):
     wait: bool = False
     timeout_s: Wait | None = None
     """How long to wait; without it, as long as something moves (`Deadline`)."""
+    once: _Key | None = None
+    """A key: what was sent to this contact under it before is not sent again, whatever has become of it."""
 
 
 def send_net(opened: Opened, request: Request) -> Awaitable[Answer]:
@@ -98,13 +103,15 @@ def send_net(opened: Opened, request: Request) -> Awaitable[Answer]:
     parts = (params.text, params.file, params.stream, params.folder)
     if sum(part is not None for part in parts) != 1:
         raise UsageError("give a text, a --file or '-'", hint="see: peerpost send --help")
+    if params.once is not None and _short_text(params) is None:
+        raise UsageError("--once is for texts of up to 60 KiB", hint="nothing was sent")
     contact = opened.network.named(params.contact)
     data = None if params.wait or contact is None else _short_text(params)
     if contact is None or data is None:
         return _send(opened, params, request)
     # Short texts may come in thousands a second, so only the store is awaited.
     _require_unblocked(contact)
-    return _queue_text(opened, contact.id, data, params, lambda entry: describe(opened, entry))
+    return _queue_text(opened, contact.id, data, params, lambda entry: _row(opened, params, entry))
 
 
 async def _send(opened: Opened, params: _Send, request: Request) -> Answer:
@@ -119,10 +126,15 @@ async def _send(opened: Opened, params: _Send, request: Request) -> Answer:
         # The client has left, perhaps while the entry was being stored. If it was stored, it is sent all the same.
         opened.network.poke_soon(contact.id)
         raise
-    row = describe(opened, entry)
+    row = _row(opened, params, entry)
     if params.folder is not None:
         row["skipped"] = skipped
     return _wait(opened, entry, row, params.timeout_s) if params.wait else row
+
+
+def _row(opened: Opened, params: _Send, entry: store_outbox.Entry) -> dict[str, Any]:
+    row = describe(opened, entry)
+    return row if params.once is None else row | {"repeated": entry.repeated}
 
 
 def _require_unblocked(contact: store_contacts.Contact) -> None:
@@ -282,7 +294,8 @@ def _queue_text(
     lane, at_ms = _lane(params.lane, wire.Lane.URGENT), opened.clock.now_ms()
 
     def queued(entry: store_outbox.Entry) -> T:
-        _let_go(opened, entry)
+        if not entry.repeated:
+            _let_go(opened, entry)
         return answer(entry)
 
     draft = store_outbox.Draft(
@@ -294,6 +307,7 @@ def _queue_text(
         now_ms=at_ms,
         expires_ms=_expires_ms(opened, params),
         from_reserve=len(data) <= SHORT_BYTES,
+        once=params.once,
     )
     return opened.store.write_together(store_outbox.enqueue_many, draft, queued)
 

@@ -39,7 +39,7 @@ JOURNALLED: dict[str, tuple[set[str], set[str]]] = {
         # What the other side has been sent and has acknowledged is no state that anybody is shown.
         {"row_id", "id", "contact_id", "lane", "kind", "outbox_id", "seq", "settled", "inner"}
         | {"link", "size", "name", "file_id", "created_ms", "delivered_ms", "expires_ms"}
-        | {"last_error"},
+        | {"last_error", "once"},
     ),
     "rate_limits": ({"up_bytes_s", "down_bytes_s", "messages_s", "burst_bytes"}, {"contact_id"}),
     "transfers": (
@@ -60,6 +60,7 @@ NOT_JOURNALLED = {
     "about the state of a home": {"backups", "lives", "met_runs", "runs"},
     "a trigger of its own tells of it as a change of the contact": {"copied", "put_back"},
     "where files of the inbox lie": {"plain"},
+    "how far who reads the inbox has come": {"readers"},
     "itself": {"changes"},
 }
 

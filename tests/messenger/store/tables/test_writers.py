@@ -38,6 +38,7 @@ WRITERS: dict[str, str | None] = {
     "prekeys": None,  # nothing is kept there yet
     "put_back": "agreement",
     "rate_limits": "limits",
+    "readers": "readers",
     "runs": "lives",
     "seen": "lanes",
     "transfers": "transfers",
