@@ -156,14 +156,13 @@ class _Work:
             return
         with disk.errors("cannot prepare a backup"):
             for folder in FOLDERS:
-                for found in os.scandir(self._home / folder):
-                    path = Path(found.path)
+                for path in sorted((self._home / folder).iterdir()):
                     # What is still coming is asked for again: only its sender knows whether it is right.
                     if path.suffix in _KEPT and not path.with_suffix(".part").exists():
                         self._named.append(
                             _Item(
-                                name=f"{folder}/{found.name}",
-                                path=_linked(path, self._folder / folder / found.name),
+                                name=f"{folder}/{path.name}",
+                                path=_linked(path, self._folder / folder / path.name),
                                 size=0,
                             )
                         )

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from peerpost.crypto.passphrase import Cost
 from peerpost.errors import (
     BadInputError,
     ExistsError,
@@ -282,3 +283,23 @@ def test_one_that_cannot_be_written_leaves_nothing(
         keyfile.create(tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert not keyfile.exists(tmp_path)
+
+
+def test_a_cost_that_cannot_be_raised_keeps_nobody_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk a home opens as it was; the cost is raised another time."""
+    low, high = Cost(64, 1, 1), Cost(128, 1, 1)
+    key = keyfile.create(tmp_path, passphrase=b"one", cost=low)
+    before = path_of(tmp_path).read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keyfile.system, "write_file_durably", full)
+        assert keyfile.unlock(tmp_path, b"one", cost=high) == key
+    assert [path.name for path in tmp_path.iterdir()] == [keyfile.KEYFILE]
+    assert path_of(tmp_path).read_bytes() == before
+    assert keyfile.unlock(tmp_path, b"one", cost=high) == key
+    assert keyfile.describe(tmp_path).cost == high

@@ -1,0 +1,84 @@
+"""A backup that is given up, or fails, before its thread has begun: nothing of it stays in the home."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import threading
+from contextlib import aclosing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from peerpost.errors import StoreFullError
+from peerpost.node.files import backing_up
+from tests.support.network_rig import Somebody, acquainted, until
+
+pytestmark = pytest.mark.asyncio
+
+SECRET = b"umber lattice quiver saddle topaz morning"
+
+
+def home_of(one: Somebody) -> Path:
+    return one.home.services.home
+
+
+async def create(one: Somebody, out: Path) -> None:
+    fd = os.open(out, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        made = one.home.transfers.backing_up.create(fd, SECRET, files=True)
+        async with aclosing(made) as reports:
+            async for _ in reports:
+                pass
+    finally:
+        os.close(fd)
+
+
+def is_there(one: Somebody) -> bool:
+    return (home_of(one) / "backup.new").exists()
+
+
+def opened_stores(one: Somebody) -> int:
+    """Return how often this process has the store open."""
+    store = str(home_of(one) / "store.db")
+    return sum(file.path == store for file in psutil.Process().open_files())
+
+
+async def test_one_that_is_cancelled_while_the_store_is_busy_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, _):
+        before = opened_stores(alice)
+        goes_on = threading.Event()
+        busy = asyncio.ensure_future(alice.store.write(lambda _db: goes_on.wait(30)))
+        making = asyncio.ensure_future(create(alice, tmp_path / "out"))
+        await until(lambda: is_there(alice))
+        making.cancel()
+        await asyncio.sleep(0.2)
+        goes_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await making
+        assert await busy
+        assert not is_there(alice)
+        # Nor is that moment read any more: the log of the store could not be begun anew.
+        assert opened_stores(alice) == before
+        with pytest.raises(Exception, match="keyfile"):
+            await create(alice, tmp_path / "out")
+
+
+async def test_one_that_cannot_keep_the_files_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with acquainted(tmp_path, "alice", "bob") as (alice, _):
+        blobs = home_of(alice) / "blobs"
+        blobs.mkdir(exist_ok=True)
+        (blobs / "x.sealed").write_bytes(b"x")
+        monkeypatch.setattr(backing_up.os, "link", full)
+        with pytest.raises(StoreFullError):
+            await create(alice, tmp_path / "out")
+        assert not is_there(alice)
