@@ -28,7 +28,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "node.home": (
         *("attempts", "health", "home", "host", "listening", "new_home", "protection", "retention"),
-        *("deleting", "past", "restoring", "unfinished"),
+        *("deleting", "described", "hook", "past", "restoring", "unfinished"),
     ),
 }
 GROUP_OF = {

@@ -55,6 +55,10 @@ _BY_EXIT_CODE: dict[int, type[PeerpostError]] = {
     78: errors.ConfigError,
 }
 
+_started: list[int] = []
+"""The nodes that this process has started. A bot may outlive many of them, and each would stay in the table of
+processes until somebody takes notice of its end."""
+
 
 def start(
     paths: HomePaths,
@@ -145,6 +149,7 @@ def _start_once(
     A node that takes over asks the other one itself, and its exit says how that ended.
     """
     deadline = time.monotonic() + timeout_s
+    _started[:] = [pid for pid in _started if not processes.reap(pid)]
     log_fd, before = _open_log(paths)
     try:
         child = subprocess.Popen(
@@ -169,6 +174,7 @@ def _start_once(
         elif node is not None:
             # The node outlives us on purpose. Popen would warn about that unless it has a return code.
             child.returncode = 0
+            _started.append(child.pid)
             return node
         if child.poll() is not None:
             if child.returncode == errors.AlreadyRunningError.exit_code and not takes_over:

@@ -43,6 +43,7 @@ from .clock import Clock
 from .duties import Duties
 from .events import Events
 from .health import ControlSocket, Health
+from .hook import Hook
 from .me import Me
 from .me import load as load_me
 from .new_home import ChosenSecrets
@@ -469,6 +470,8 @@ class Home:
         retention = Retention(services, transfers.arrived)
         if retention.limits:
             self._keep("keep-within", retention.follow)
+        if (hook := Hook(services, network, transfers.arrived)).is_set:
+            self._keep("run-hook", hook.follow)
         if services.plainly:
             self._keep("write-downloads", transfers.unsealing.follow)
         self._opened = Opened(services=services, me=me, network=network, transfers=transfers)
