@@ -28,7 +28,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "node.home": (
         *("attempts", "health", "home", "host", "listening", "new_home", "protection", "retention"),
-        *("deleting", "opened", "past", "restoring", "unfinished"),
+        *("deleting", "described", "hook", "opened", "past", "restoring", "unfinished"),
     ),
 }
 GROUP_OF = {

@@ -137,14 +137,15 @@ def _in_a_line(row: dict[str, Any]) -> str:
 
 
 def _say_deleted(app: App, count: int) -> None:
-    """Say that messages were deleted before this reader got them."""
+    """Say that messages were deleted before they could be acknowledged."""
     if app.terminal.quiet:
         return
     if app.terminal.json:
         app.terminal.event({"event": "deleted", "messages": count})
     else:
-        what = "1 message was" if count == 1 else f"{count} messages were"
-        app.terminal.note(f"{what} deleted before this reader got to see them.")
+        one = "1 message was deleted before it was acknowledged."
+        many = f"{count} messages were deleted before they were acknowledged."
+        app.terminal.note(one if count == 1 else many)
 
 
 @click.command(

@@ -129,7 +129,7 @@ def send(
     if once is not None and not 1 <= len(once) <= MAX_KEY_CHARS:
         raise UsageError(f"--once takes a key of 1 to {MAX_KEY_CHARS} characters")
     if once is not None and files:
-        raise UsageError("--once is for texts of up to 60 KiB")
+        raise UsageError("--once is for texts of up to 60 KiB", hint="nothing was sent")
     common: dict[str, Any] = {}
     options = {"lane": lane, "expires_s": expires, "spool": spool or None, "once": once}
     common |= {key: value for key, value in options.items() if value is not None}

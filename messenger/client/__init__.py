@@ -11,12 +11,12 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .api import Client as Client
-    from .api import Contact as Contact
-    from .api import Message as Message
+    from .api import ContactInfo as ContactInfo
+    from .api import InboxMessage as InboxMessage
     from .api import Sent as Sent
     from .async_api import AsyncClient as AsyncClient
 
-__all__ = ["AsyncClient", "Client", "Contact", "Message", "Sent"]
+__all__ = ["AsyncClient", "Client", "ContactInfo", "InboxMessage", "Sent"]
 
 
 def __getattr__(name: str) -> object:

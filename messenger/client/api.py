@@ -26,13 +26,13 @@ from .ask import call
 from .following import DEFAULT_READER, Following
 from .paths import HomePaths, default_home
 
-__all__ = ["Client", "Contact", "Message", "Sent", "message_of"]
+__all__ = ["Client", "ContactInfo", "InboxMessage", "Sent", "message_of"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class InboxMessage:
     """A message that was received, with the names of docs/cli.md, "inbox"."""
 
     id: str
@@ -76,7 +76,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contact:
+class ContactInfo:
     """A contact, with the names of docs/cli.md, "contacts"."""
 
     id: str
@@ -141,7 +141,7 @@ class Client:
             about |= {"path_hex": os.fsencode(os.path.abspath(file)).hex()}  # noqa: PTH100 - bytes
             return _made(Sent, self._call("send-net", {**params, "file": about}, fds=[fd]))
 
-    def messages(self, *, after: str | None = None) -> Iterator[Message]:
+    def messages(self, *, after: str | None = None) -> Iterator[InboxMessage]:
         """Yield each message that this reader has not acknowledged, and then each as it comes, for ever.
 
         Or begin after a cursor. This goes on over restarts of the node, and waits while the home is locked. Nothing
@@ -150,7 +150,7 @@ class Client:
         for row in Following(self.home, self.reader, after=after, spawn=self.spawn):
             yield message_of(row)
 
-    def ack(self, message: Message | str) -> None:
+    def ack(self, message: InboxMessage | str) -> None:
         """Be done with a message, or a cursor, and with all before it: after a restart, what follows it comes.
 
         It never goes back. Raises BadInputError for a cursor that this inbox has never had.
@@ -158,7 +158,7 @@ class Client:
         cursor = message if isinstance(message, str) else message.cursor
         self._call("inbox.ack", {"reader": self.reader, "cursor": cursor})
 
-    def save(self, message: Message | str, path: str | os.PathLike[str]) -> Path:
+    def save(self, message: InboxMessage | str, path: str | os.PathLike[str]) -> Path:
         """Write a message's bytes to a new file, which appears whole or not at all, and mark the message as read.
 
         A folder is saved as the tar archive as which it came. Raises ExistsError, CannotCreateError, StorageError,
@@ -186,9 +186,9 @@ class Client:
         self._call("inbox.mark", {"ids": [id_]})
         return target
 
-    def contacts(self) -> list[Contact]:
+    def contacts(self) -> list[ContactInfo]:
         """Return the contacts, and who has an open ticket as `invited`."""
-        return [_made(Contact, row) for row in self._call("contacts.list")]
+        return [_made(ContactInfo, row) for row in self._call("contacts.list")]
 
     def _call(
         self, method: str, params: dict[str, Any] | None = None, *, fds: Sequence[int] = ()
@@ -196,9 +196,9 @@ class Client:
         return call(self.home, method, params, fds=fds, spawn=self.spawn)
 
 
-def message_of(row: dict[str, Any]) -> Message:
+def message_of(row: dict[str, Any]) -> InboxMessage:
     """Return a row of the inbox as an object."""
-    return _made(Message, row)
+    return _made(InboxMessage, row)
 
 
 def _made(class_: type[T], row: dict[str, Any]) -> T:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from .api import Client, Contact, Message, Sent, message_of
+from .api import Client, ContactInfo, InboxMessage, Sent, message_of
 from .following import DEFAULT_READER, Following
 
 __all__ = ["AsyncClient"]
@@ -51,7 +51,7 @@ class AsyncClient:
             timeout_s=timeout_s,
         )
 
-    async def messages(self, *, after: str | None = None) -> AsyncIterator[Message]:
+    async def messages(self, *, after: str | None = None) -> AsyncIterator[InboxMessage]:
         """Yield messages as `Client.messages` does. Whoever leaves the loop early closes it (`aclosing`)."""
         client = self._client
         following = Following(client.home, client.reader, after=after, spawn=client.spawn)
@@ -65,15 +65,15 @@ class AsyncClient:
             following.close()
             thread.shutdown(wait=False)
 
-    async def ack(self, message: Message | str) -> None:
+    async def ack(self, message: InboxMessage | str) -> None:
         """Be done with a message and all before it, as `Client.ack`."""
         await asyncio.to_thread(self._client.ack, message)
 
-    async def save(self, message: Message | str, path: str | os.PathLike[str]) -> Path:
+    async def save(self, message: InboxMessage | str, path: str | os.PathLike[str]) -> Path:
         """Write a message's bytes to a new file, as `Client.save`."""
         return await asyncio.to_thread(self._client.save, message, path)
 
-    async def contacts(self) -> list[Contact]:
+    async def contacts(self) -> list[ContactInfo]:
         """Return the contacts, as `Client.contacts`."""
         return await asyncio.to_thread(self._client.contacts)
 

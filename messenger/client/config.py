@@ -123,6 +123,15 @@ class Limits(_Section, frozen=True, kw_only=True):
     """Everybody's limits by the time of day, such as "mon-fri 08:00-18:00 up=1MB/s down=5MB/s"."""
 
 
+class Hooks(_Section, frozen=True, kw_only=True):
+    """[hooks]"""
+
+    on_message: tuple[str, ...] = ()
+    """A program and its arguments, run for each message that comes; empty runs none."""
+    time_limit: SomeTime = 60.0
+    """Seconds that it may take for one."""
+
+
 class Features(_Section, frozen=True, kw_only=True):
     """[features]"""
 
@@ -153,6 +162,7 @@ class Config(_Section, frozen=True, kw_only=True):
     security: Security = Security()
     padding: Padding = Padding()
     limits: Limits = Limits()
+    hooks: Hooks = Hooks()
     features: Features = Features()
     log: Log = Log()
     metrics: Metrics = Metrics()
@@ -366,6 +376,8 @@ def _check(config: Config) -> None:
             f"[storage] downloads: {folder!r} is no path from the top",
             hint='"~/Downloads/peerpost", or "off"',
         )
+    if config.hooks.on_message:
+        _check_program(config.hooks.on_message)
     if config.storage.keep_of:
         _check_keep_of(config.storage.keep_of)
     if not config.network.listen and not config.network.announce:
@@ -388,6 +400,14 @@ def _leads_from_the_top(folder: str) -> bool:
         # Raised if there is no such user: `~nobody-here/`.
         return Path(folder).expanduser().is_absolute() and "\0" not in folder
     return False
+
+
+def _check_program(argv: tuple[str, ...]) -> None:
+    if not Path(argv[0]).is_absolute() or any("\0" in part for part in argv):
+        raise ConfigError(
+            f"[hooks] on_message: {argv[0]!r} is no path from the top",
+            hint='a program and its arguments: ["/usr/local/bin/on-message", "--quietly"]',
+        )
 
 
 def _check_schedule(texts: tuple[str, ...]) -> None:

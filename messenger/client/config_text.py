@@ -66,6 +66,13 @@ DEFAULT_TEXT = """\
 # counts. Days are optional: "mon-fri 08:00-18:00 up=1MB/s down=5MB/s", "22:00-06:00 up=off".
 # schedule = []
 
+[hooks]
+# A program, as a path from the top, and its arguments: it is run for each message that comes from now on, one after the
+# other, with the message as JSON on its stdin. While it does not exit with 0 it is run for the same one again.
+# on_message = []
+# How long it may take for one.
+# time_limit = "1min"
+
 [features]
 
 [log]

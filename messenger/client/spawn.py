@@ -58,6 +58,10 @@ _BY_EXIT_CODE: dict[int, type[PeerpostError]] = {
     78: errors.ConfigError,
 }
 
+_started: list[int] = []
+"""The nodes that this process has started. A bot may outlive many of them, and each would stay in the table of
+processes until somebody takes notice of its end."""
+
 
 def start(
     paths: HomePaths,
@@ -147,6 +151,7 @@ def _start_once(
 
     A node that takes over asks the other one itself, and its exit says how that ended.
     """
+    _started[:] = [pid for pid in _started if not processes.reap(pid)]
     log_fd, before = _open_log(paths)
     fds = [log_fd]
     try:
@@ -190,6 +195,7 @@ def _answering(
         elif node is not None:
             # The node outlives us on purpose. Popen would warn about that unless it has a return code.
             child.returncode = 0
+            _started.append(child.pid)
             return node
         if child.poll() is not None:
             if child.returncode == errors.AlreadyRunningError.exit_code and not takes_over:

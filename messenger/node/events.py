@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from peerpost.store.db.engine import Store
 from peerpost.store.db.journal import Transition
 
-__all__ = ["LOOK", "Event", "Events", "Subscription"]
+__all__ = ["LOOK", "LOOK_AGAIN_S", "Event", "Events", "Subscription", "coming"]
 
+LOOK_AGAIN_S = 60.0
+"""How often whoever follows the inbox looks without being told of anything."""
 _BACKLOG = 1024
 """Events that a slow listener may leave unread. If there are more, a single event replaces all of them: LOOK."""
 
@@ -59,6 +61,16 @@ class Subscription:
     async def next(self) -> Event:
         """Wait for the next event."""
         return await self._queue.get()
+
+
+async def coming(events: Subscription) -> None:
+    """Wait until a message may have come into the inbox."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LOOK_AGAIN_S):
+            while True:
+                event = await events.next()
+                if event is LOOK or (event.kind == "item" and event.state is not None):
+                    return
 
 
 class Events:

@@ -33,6 +33,7 @@ from .deriving import Deriving
 from .duties import Duties
 from .events import Events
 from .health import ControlSocket, Health
+from .hook import Hook
 from .me import Me
 from .me import load as load_me
 from .retention import Retention
@@ -167,6 +168,8 @@ class OpenHome:
         retention = Retention(services, transfers.arrived)
         if retention.limits:
             self._keep("keep-within", retention.follow)
+        if (hook := Hook(services, network, transfers.arrived)).is_set:
+            self._keep("run-hook", hook.follow)
         if services.plainly:
             self._keep("write-downloads", transfers.unsealing.follow)
         self.opened = Opened(services=services, me=me, network=network, transfers=transfers)

@@ -19,11 +19,13 @@ __all__ = [
     "ask_to_end",
     "become",
     "detached",
+    "end_group",
     "keep_freed_memory",
     "lift_limits",
     "limits",
     "niceness",
     "processors",
+    "reap",
     "signal_process",
     "this_process",
     "wait_for_exit",
@@ -43,6 +45,15 @@ def processors() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def reap(pid: int) -> bool:
+    """Take notice of the end of a child of this process, so that it leaves the table; return whether it has ended."""
+    if sys.platform == "win32":
+        return True
+    with contextlib.suppress(ChildProcessError):
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    return True
 
 
 def keep_freed_memory() -> None:
@@ -192,6 +203,15 @@ def detached() -> dict[str, Any]:
 
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}
+
+
+def end_group(pid: int) -> None:
+    """End a process that was started `detached`, and all that it has started in its group, at once."""
+    with contextlib.suppress(ProcessLookupError):
+        if sys.platform == "win32":
+            os.kill(pid, signal.SIGTERM)
+        else:
+            os.killpg(pid, signal.SIGKILL)
 
 
 def niceness() -> int:

@@ -185,7 +185,7 @@ def test_what_cannot_be_printed_ends_it(node: FakeNode, streams: str) -> None:
     ("options", "said"),
     [
         (["--json"], '{"event": "deleted", "messages": 3}\n'),
-        ([], "3 messages were deleted before this reader got to see them.\n"),
+        ([], "3 messages were deleted before they were acknowledged.\n"),
         (["--quiet"], ""),
     ],
 )

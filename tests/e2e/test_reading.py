@@ -119,6 +119,8 @@ async def test_it_goes_on_over_kill_9_of_the_node_and_starts_the_next(
             # Bob's new node dials Alice by itself.
             assert await watch.bodies(1) == [f"after {round_}"]
         assert watch.process.returncode is None
+        children = psutil.Process(watch.process.pid).children()
+        assert len(children) <= 2, "the nodes that were killed stay in the table of processes"
 
 
 async def test_it_follows_a_takeover_and_holds_nobody_up(pair: tuple[Friend, Friend]) -> None:
@@ -180,6 +182,26 @@ async def test_it_waits_while_the_home_is_locked(folder: Path) -> None:
         await bob.cli("inbox", "watch", code=77)
     finally:
         await alice.close()
+        await bob.close()
+
+
+async def test_it_does_not_keep_a_home_unlocked(folder: Path) -> None:
+    bob = Protected("bob", folder)
+    config = bob.home / "config.toml"
+    config.write_text(config.read_text() + 'lock_after = "2s"\n')
+    try:
+        await bob.start()
+        await bob.create()
+        async with watching(bob) as watch:
+
+            async def locked() -> bool:
+                return bool((await bob.ask("node.status"))["state"] == "locked")
+
+            await until(locked)
+            await asyncio.sleep(2)
+            assert await locked()
+            assert watch.process.returncode is None
+    finally:
         await bob.close()
 
 

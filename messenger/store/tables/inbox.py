@@ -378,13 +378,13 @@ def list_items(
     ]
 
 
-def following(db: apsw.Connection, after_row_id: int) -> list[Item]:
+def following(db: apsw.Connection, after_row_id: int, most_rows: int | None = None) -> list[Item]:
     """Return the next messages behind a row, oldest first: some of them, so that they take little memory."""
     found: list[Item] = []
     size_bytes = 0
     for row in db.execute(
         f"SELECT {_COLUMNS} FROM inbox WHERE row_id > ? ORDER BY row_id LIMIT ?",  # noqa: S608
-        (after_row_id, FOLLOWED_ROWS),
+        (after_row_id, FOLLOWED_ROWS if most_rows is None else most_rows),
     ):
         found.append(_item(row))
         size_bytes += len(found[-1].body or b"")

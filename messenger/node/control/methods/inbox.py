@@ -13,6 +13,7 @@ import msgspec
 from peerpost.client.rpc import Answer, Final, InvalidParamsError, Request
 from peerpost.errors import StorageError
 from peerpost.node.clock import rfc3339
+from peerpost.node.described import described
 from peerpost.store.tables import contacts as store_contacts
 from peerpost.store.tables import deletion
 from peerpost.store.tables import inbox as store_inbox
@@ -98,22 +99,7 @@ def _contact_name(opened: Opened, contact_id: str) -> str:
 
 def row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
     """Describe a message as `inbox list` does."""
-    return {
-        "id": item.id,
-        "contact": _contact_name(opened, item.contact_id),
-        "kind": item.kind,
-        "size": item.size,
-        "received_at": rfc3339(item.received_ms),
-        "sent_at": rfc3339(item.sent_ms),
-        "unread": item.unread,
-        "gap": item.gap,
-        "preview": item.preview,
-        "name": item.name,
-        "directory": item.files is not None,
-        "files": item.files,
-        "path": item.plain_path,
-        "cursor": str(item.row_id),
-    }
+    return described(item, opened.network.name_of(item.contact_id))
 
 
 async def peek(opened: Opened, request: Request) -> dict[str, Any]:

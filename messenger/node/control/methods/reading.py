@@ -7,8 +7,6 @@ in the inbox. What is read ahead for one that is slow is bounded (`inbox.followi
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +16,7 @@ import msgspec
 from peerpost.client.rpc import INBOX_CURSOR, READER, Answer, Request
 from peerpost.errors import NotFoundError, StorageError, TransientError
 from peerpost.node.clock import rfc3339
-from peerpost.node.events import LOOK, Subscription
+from peerpost.node.events import coming
 from peerpost.store.tables import inbox as store_inbox
 from peerpost.store.tables import readers
 
@@ -29,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["acknowledge", "list_", "remove", "watch"]
 
-LOOK_AGAIN_S = 60.0
-"""How often to look without being told of anything."""
+FRESH_S = 1.0
+"""How long what was read ahead is sent without another look at whether it is still there."""
 
 _Cursor = Annotated[str, msgspec.Meta(pattern=rf"^{INBOX_CURSOR}\Z")]
 _Name = Annotated[str, msgspec.Meta(max_length=64, pattern=rf"^{READER}\Z")]
@@ -64,33 +62,31 @@ async def watch(opened: Opened, request: Request) -> Answer:
     after = reader.row_id if params.after is None else int(params.after)
     if after > last:
         raise readers.beyond(after, last)
-    return _watch(opened, after)
+    # What is deleted concerns a reader that has a place. One that begins at the beginning is told of nothing that was
+    # deleted before it began.
+    return _watch(opened, after, untold=after or last)
 
 
-async def _watch(opened: Opened, after: int) -> AsyncIterator[object]:
+async def _watch(opened: Opened, after: int, *, untold: int) -> AsyncIterator[object]:
+    """Yield the events; what was deleted up to the row `untold` is not told of."""
     with opened.events.subscribe() as events:
         yield {"after": str(after)}
         while True:
             items = await opened.store.read(store_inbox.following, after)
+            read_s = opened.clock.monotonic_s()
             for item in items:
-                # Whoever begins at the beginning has missed nothing.
-                if 0 < after < item.row_id - 1:
-                    yield {"deleted": item.row_id - after - 1}
+                deleted = item.row_id - 1 - max(after, untold)
+                if deleted > 0:
+                    yield {"deleted": deleted}
                 async with aclosing(_told(opened, item)) as told:
                     async for event in told:
                         yield event
                 after = item.row_id
+                if opened.clock.monotonic_s() - read_s > FRESH_S:
+                    # The reader is slow, and what else was read may have been deleted by now.
+                    break
             if not items:
-                await _something_came(events)
-
-
-async def _something_came(events: Subscription) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(LOOK_AGAIN_S):
-            while True:
-                event = await events.next()
-                if event is LOOK or (event.kind == "item" and event.state is not None):
-                    return
+                await coming(events)
 
 
 async def _told(opened: Opened, item: store_inbox.Item) -> AsyncGenerator[dict[str, Any], None]:

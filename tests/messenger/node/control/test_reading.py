@@ -12,6 +12,7 @@ import pytest
 
 from peerpost.client.rpc import InvalidParamsError
 from peerpost.errors import BadInputError, StorageError, TransientError
+from peerpost.node import events as events_of_node
 from peerpost.node.control.methods import inbox as inbox_methods
 from peerpost.node.control.methods import reading
 from peerpost.node.control.methods import send as sending
@@ -92,7 +93,7 @@ async def test_what_is_sent_and_read_and_marked_wakes_nobody_and_what_comes_does
             coming = asyncio.ensure_future(anext(events))
             await bob.queue("mine")
             await bob.store.write(store_inbox.mark, [one["id"]], unread=False)
-            await asyncio.sleep(10 * reading.LOOK_AGAIN_S)
+            await asyncio.sleep(10 * events_of_node.LOOK_AGAIN_S)
             assert not coming.done()
             loop = asyncio.get_running_loop()
             began_s = loop.time()
@@ -114,8 +115,23 @@ async def test_what_was_deleted_is_passed_over_and_counted_for_who_has_a_place(
         async with watching(bob) as events:
             _, deleted, four = await take(events, 3)
             assert (deleted, four["item"]["body"]) == ({"deleted": 2}, "four")
+        await send(alice, "five", "six", "seven")
         async with watching(bob, "new") as events:
-            assert (await take(events, 2))[1]["item"]["body"] == "four"
+            _, four = await take(events, 2)
+            assert four["item"]["body"] == "four", (
+                "what was deleted before it began is no loss of its"
+            )
+            assert [one["item"]["body"] for one in await take(events, 3)] == [
+                "five",
+                "six",
+                "seven",
+            ]
+            await send(alice, "eight", "nine")
+            newest = await inbox_methods.list_(bob.home, bob.request("inbox.list", limit=2))
+            ids = [newest[1]["id"]]
+            await inbox_methods.delete(bob.home, bob.request("inbox.delete", ids=ids))
+            deleted, nine = await take(events, 2)
+            assert (deleted, nine["item"]["body"]) == ({"deleted": 1}, "nine")
 
 
 @on_virtual_time
@@ -170,6 +186,22 @@ async def test_a_reader_that_is_slow_has_little_read_for_it_and_misses_nothing(
         await asyncio.sleep(600)
         assert reads == 0, "nobody has asked for more"
         assert [event["item"]["body"] for event in await take(events, 30)] == texts
+
+
+@on_virtual_time
+async def test_what_is_deleted_while_a_slow_reader_takes_its_time_is_passed_over(
+    tmp_path: Path,
+) -> None:
+    async with acquainted(tmp_path, "alice", "bob") as (alice, bob):
+        await send(alice, "one", "two", "three")
+        async with watching(bob, after="0") as events:
+            one = (await take(events, 2))[1]["item"]
+            await asyncio.sleep(60)
+            rows = await inbox_methods.list_(bob.home, bob.request("inbox.list", oldest=True))
+            assert rows[0]["id"] == one["id"]
+            gone = bob.request("inbox.delete", ids=[rows[1]["id"]])
+            await inbox_methods.delete(bob.home, gone)
+            assert (await take(events, 1))[0]["item"]["body"] == "three"
 
 
 async def send_long(who: Somebody, data: bytes) -> None:
