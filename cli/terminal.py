@@ -265,6 +265,8 @@ class Terminal:
             case dict():
                 parts = [str(part) for part in item.values() if part is not None]
                 return safe("  ".join(parts)) or "-"
+            case list():
+                return safe(", ".join(map(str, item)))
             case _:
                 return safe(str(item))
 

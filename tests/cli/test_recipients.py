@@ -68,6 +68,13 @@ def test_a_tag_that_nobody_has(known: FakeNode, shell: Shell, tag: str, said: st
     assert said in ran.err
 
 
+def test_the_list_has_a_column_of_tags_where_there_are_any(known: FakeNode, shell: Shell) -> None:
+    row = shell("contacts", "list").out.splitlines()[2]
+    assert row.split()[-3:] == ["ops,", "dev", "id-carol"]
+    known.answers["contacts.list"] = [contact("dave")]
+    assert "TAGS" not in shell("contacts", "list").out
+
+
 @pytest.mark.slow
 def test_files_go_to_each_and_a_stream_to_one(
     known: FakeNode, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
