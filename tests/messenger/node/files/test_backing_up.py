@@ -8,12 +8,14 @@ import os
 import threading
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
-import psutil
+import apsw
 import pytest
 
 from peerpost.errors import StoreFullError
 from peerpost.node.files import backing_up
+from peerpost.store.db import engine
 from tests.support.network_rig import Somebody, acquainted, until
 
 pytestmark = pytest.mark.asyncio
@@ -40,17 +42,18 @@ def is_there(one: Somebody) -> bool:
     return (home_of(one) / "backup.new").exists()
 
 
-def opened_stores(one: Somebody) -> int:
-    """Return how often this process has the store open."""
-    store = str(home_of(one) / "store.db")
-    return sum(file.path == store for file in psutil.Process().open_files())
-
-
 async def test_one_that_is_cancelled_while_the_store_is_busy_leaves_nothing(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    taken: list[engine.Snapshot] = []
+
+    class Kept(engine.Snapshot):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            taken.append(self)
+
+    monkeypatch.setattr(engine, "Snapshot", Kept)
     async with acquainted(tmp_path, "alice", "bob") as (alice, _):
-        before = opened_stores(alice)
         goes_on = threading.Event()
         busy = asyncio.ensure_future(alice.store.write(lambda _db: goes_on.wait(30)))
         making = asyncio.ensure_future(create(alice, tmp_path / "out"))
@@ -63,7 +66,9 @@ async def test_one_that_is_cancelled_while_the_store_is_busy_leaves_nothing(
         assert await busy
         assert not is_there(alice)
         # Nor is that moment read any more: the log of the store could not be begun anew.
-        assert opened_stores(alice) == before
+        (moment,) = taken
+        with pytest.raises(apsw.ConnectionClosedError):
+            moment._db.pragma("page_count")
         with pytest.raises(Exception, match="keyfile"):
             await create(alice, tmp_path / "out")
 
