@@ -12,6 +12,7 @@ _LOOKING = frozenset(
         *("queue.list", "queue.show", "sent.list", "sent.show", "send-net.wait"),
         *("transfers.list", "transfers.show", "transfers.follow", "transfers.asking"),
         *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
+        *("inbox.search", "inbox.searchable"),
         *("limits.show", "limits.test", "doctor", "config.show"),
         *("node.status", "node.ready", "node.stay"),
         *("identity.unlock", "identity.lock", "identity.passphrase.check"),

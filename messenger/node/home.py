@@ -471,6 +471,7 @@ class Home:
             self._keep("keep-within", retention.follow)
         if services.plainly:
             self._keep("write-downloads", transfers.unsealing.follow)
+        self._keep("index-messages", transfers.indexing.follow)
         self._opened = Opened(services=services, me=me, network=network, transfers=transfers)
         self._health = Health(self.path, store, self._control, self._lock, on_taken=self._on_lost)
         self._keep("watch-home", self._health.watch)

@@ -24,7 +24,7 @@ from .pages import collect
 if TYPE_CHECKING:
     from peerpost.node.home import Opened
 
-__all__ = ["delete", "list_", "mark", "older", "peek", "read", "save", "show"]
+__all__ = ["delete", "list_", "mark", "older", "peek", "read", "row_of_item", "save", "show"]
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
             beyond_row_id=row_of(after),
             oldest=params.oldest,
         )
-        return [_row(opened, item) for item in items]
+        return [row_of_item(opened, item) for item in items]
 
     return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
 
@@ -96,7 +96,8 @@ def _contact_name(opened: Opened, contact_id: str) -> str:
     return opened.network.name_of(contact_id) or contact_id
 
 
-def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
+def row_of_item(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
+    """Describe a message as `list` does."""
     return {
         "id": item.id,
         "contact": _contact_name(opened, item.contact_id),
@@ -118,7 +119,7 @@ def _row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
 async def peek(opened: Opened, request: Request) -> dict[str, Any]:
     """Describe one message as `list` does, and the attributes of its file; leave it unread."""
     item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
-    return _row(opened, item) | await _traits(opened, item)
+    return row_of_item(opened, item) | await _traits(opened, item)
 
 
 async def _traits(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
@@ -159,7 +160,7 @@ async def read(opened: Opened, request: Request) -> Answer:
 async def _tell(
     opened: Opened, item: store_inbox.Item, pieces: AsyncGenerator[str, None], *, peek: bool
 ) -> AsyncIterator[object]:
-    shown = _row(opened, item)
+    shown = row_of_item(opened, item)
     async with aclosing(pieces) as texts:
         # Nothing is sent before the whole text was checked.
         text = await anext(texts, None)
@@ -173,7 +174,7 @@ async def _tell(
 
 
 async def _show(opened: Opened, item: store_inbox.Item, *, peek: bool) -> dict[str, Any]:
-    shown = _row(opened, item)
+    shown = row_of_item(opened, item)
     if item.file_id is not None:
         shown |= await opened.transfers.arrived.describe(item)
     else:
