@@ -32,7 +32,7 @@ def _in_utf8() -> None:
 
     Python could then read and print no name or text but in ASCII, while the files and the node have them in UTF-8.
     """
-    if os.name == "posix" and sys.getfilesystemencoding() == "ascii":
+    if sys.getfilesystemencoding() == "ascii":  # Never so on Windows.
         stopping.block()
         os.environ["PYTHONUTF8"] = "1"  # For the programs that start from here.
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - no shell wanted

@@ -56,6 +56,8 @@ ELSEWHERE = {
     "pull": "inbox save",
     "messages": "inbox list",
     "mail": "inbox list",
+    "find": "inbox search",
+    "grep": "inbox search",
     "outbox": "queue list",
     "pending": "queue list",
     "progress": "transfers list",

@@ -20,6 +20,7 @@ __all__ = [
     "MAX_SIZE_BYTES",
     "AcceptLimit",
     "Duration",
+    "Moment",
     "Quota",
     "Size",
     "in_order",
@@ -112,6 +113,21 @@ class Quota(click.ParamType[int | str]):
     ) -> int | str:
         """Return bytes, or the word."""
         return "default" if value == "default" else Size().convert(value, param, ctx)
+
+
+class Moment(click.ParamType[int]):
+    """2026-11-23, 2026-11-23T15:00:00Z, 2h (ago): Unix milliseconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return milliseconds."""
+        from .times import moment_ms
+
+        try:
+            return moment_ms(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def open_input(path: str, *, folders: bool = False) -> int:

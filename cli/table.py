@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .marked import unmarked
+
 __all__ = ["laid_out", "width", "wrapped"]
 
 _GAP = 2
@@ -20,6 +22,7 @@ _JOINER = "\u200d"
 
 def width(text: str) -> int:
     """Return how many columns a text takes, exactly enough for a table."""
+    text = unmarked(text)
     if text.isascii():
         return len(text)
     import unicodedata

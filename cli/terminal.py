@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from peerpost.stdio import OutputError
 
+from .marked import OFF, ON, Marked, unmarked
 from .safe import as_json, safe, safe_block
 from .table import laid_out, width
 
@@ -33,6 +34,7 @@ Column = tuple[str, str]
 """Heading and key of a table's column."""
 
 _BOLD, _DIM, _RED, _CYAN, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[1;31m", "\x1b[36m", "\x1b[0m"
+_HIT = "\x1b[1;33m"
 
 _BLOCKS = frozenset({"body", "notes"})
 """Fields whose text may have several lines. In any other field, a line break is made visible."""
@@ -44,7 +46,7 @@ _TIMES = frozenset(
 )
 _RUNNING = frozenset(
     {
-        *("preview", "name", "contact", "last_error", "error", "why"),
+        *("preview", "match", "name", "contact", "last_error", "error", "why"),
         *("found", "hint", "key", "shown", "schedule"),
     }
 )
@@ -248,6 +250,8 @@ class Terminal:
                 return "-"
             case bool():
                 return "yes" if item else "no"
+            case Marked():
+                return item.shown()
             case int() if key in _SIZES:
                 return self._size(item)
             case int() if key in _RATES and self.out_is_terminal():
@@ -284,7 +288,17 @@ class Terminal:
             self._data(self._style(line, _BOLD, sys.stdout))
         for lines in body:
             for line in lines:
-                self._data(line)
+                self._data(self._lit(line))
+
+    def _lit(self, line: str) -> str:
+        """Return a line with what is marked in it highlighted, where there is colour."""
+        if ON not in line and OFF not in line:
+            return line
+        if not self.colored(sys.stdout):
+            return unmarked(line)
+        # The end of a word that was broken is on the next line.
+        end = _RESET if line.rfind(ON) > line.rfind(OFF) else ""
+        return line.replace(ON, _HIT).replace(OFF, _RESET) + end
 
     def _room(self) -> int | None:
         """Columns a line of a table may take, or None for as many as it needs."""

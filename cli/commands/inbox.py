@@ -1,4 +1,4 @@
-"""`peerpost inbox list|show|save|delete|mark`, and what `reading` has."""
+"""`peerpost inbox list|search|show|save|delete|mark`, and what `reading` has."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from peerpost.errors import NotFoundError, UsageError
 from ..app import App, Group, pass_app
 from ..asking import is_meant
 from ..completing import MOST, complete_files, complete_ids, contact_option
-from ..inputs import Duration
+from ..inputs import Duration, Moment
 from ..listing import PAGE_ROWS, after_option, limit_option, show_list
 from ..marking import mark_read
 from ..progress import say_asking
 from .reading import ack, readers, watch
+from .searching import search
 
 if TYPE_CHECKING:
     from ..block import LongRecord
@@ -38,6 +39,7 @@ _COLUMNS = (
     cls=Group,
     examples="""
     peerpost inbox list --unread
+    peerpost inbox search invoice
     peerpost inbox show k3f9
     peerpost inbox save k3f9 --out report.pdf
     peerpost inbox delete k3f9
@@ -45,19 +47,7 @@ _COLUMNS = (
     """,
 )
 def inbox() -> None:
-    """Read, save and delete what was received."""
-
-
-class _Moment(click.ParamType[int]):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        from ..times import moment_ms
-
-        try:
-            return moment_ms(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+    """Read, search, save and delete what was received."""
 
 
 @inbox.command(
@@ -74,7 +64,7 @@ class _Moment(click.ParamType[int]):
 @limit_option
 @after_option
 @click.option("--oldest", is_flag=True, help="The oldest first.")
-@click.option("--since", type=_Moment(), metavar="T", help="A date, a time, or how long ago (2h).")
+@click.option("--since", type=Moment(), metavar="T", help="A date, a time, or how long ago (2h).")
 @pass_app
 def list_(
     app: App,
@@ -98,6 +88,9 @@ def list_(
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     kind = "folder" if row.get("directory") else row["kind"]
     return row | {"kind": f"{kind} (gap)" if row.get("gap") else kind}
+
+
+inbox.add_command(search)
 
 
 @inbox.command(

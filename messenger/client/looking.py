@@ -13,6 +13,7 @@ _LOOKING = frozenset(
         *("transfers.list", "transfers.show", "transfers.follow", "transfers.asking"),
         *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
         *("inbox.watch", "inbox.readers"),
+        *("inbox.search", "inbox.searchable"),
         *("limits.show", "limits.test", "doctor", "config.show"),
         *("node.status", "node.ready", "node.stay"),
         *("identity.unlock", "identity.lock", "identity.passphrase.check"),

@@ -172,6 +172,7 @@ class OpenHome:
             self._keep("run-hook", hook.follow)
         if services.plainly:
             self._keep("write-downloads", transfers.unsealing.follow)
+        self._keep("index-messages", transfers.indexing.follow)
         self.opened = Opened(services=services, me=me, network=network, transfers=transfers)
         self._health = Health(self._path, store, self._control, self._lock, on_taken=self._on_lost)
         self._keep("watch-home", self._health.watch)

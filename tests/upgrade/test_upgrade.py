@@ -40,6 +40,11 @@ async def looks_right(one: Friend) -> None:
     assert texts == {"from bob 1", "from bob 2"}
     (file,) = [row for row in inbox if row["kind"] == "file"]
     assert (await one.cli("inbox", "save", file["id"], "--out", "-")).out == PHOTO
+    found = (await one.cli("inbox", "search", "FROM", "--sent")).rows
+    assert sorted(row["match"] for row in found) == ["from alice 1", "from bob 1", "from bob 2"]
+    assert [row["match"] for row in (await one.cli("inbox", "search", "bin", "--files")).rows] == [
+        "photo.bin"
+    ]
     queued = (await one.cli("queue", "list")).rows
     assert sorted(row["kind"] for row in queued) == ["file", "text"]
     sent = (await one.cli("sent", "list")).rows

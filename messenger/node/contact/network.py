@@ -187,7 +187,9 @@ class Network:
         await self.transfers.arrived.delete_older(
             self.services.clock.now_ms() + 1, contact_id, None
         )
-        await self.services.store.write(forgetting.forget, contact_id)
+        begun = False
+        while await self.services.store.write(forgetting.forget, contact_id, begun=begun):
+            begun = True
         self._roster.forget(contact_id)
 
     def poke(self, contact_id: str) -> None:

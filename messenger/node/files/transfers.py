@@ -32,6 +32,7 @@ from .arrived import Arrived
 from .backing_up import BackingUp
 from .download import Download
 from .drivers import Drivers
+from .indexing import Indexing
 from .offers import Offers
 from .pipes import Pipes
 from .queue import FileQueue
@@ -77,6 +78,7 @@ class Transfers:
         self.arrived = Arrived(services, self._folders["blobs"])
         self.backing_up = BackingUp(services)
         self.unsealing = Unsealing(services, self.arrived)
+        self.indexing = Indexing(services, self.arrived)
         self._drivers = Drivers(
             services,
             self._folders["blobs"],

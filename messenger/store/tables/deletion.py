@@ -15,7 +15,7 @@ import apsw
 
 from peerpost.errors import NotFoundError
 
-from . import ids, inbox, transfers
+from . import grams, ids, inbox, transfers
 from .states import TRANSFER_OPEN
 
 __all__ = [
@@ -106,7 +106,7 @@ def older(db: apsw.Connection, before_ms: int, contact_id: str | None) -> tuple[
 def delete_older(
     db: apsw.Connection, before_ms: int, contact_id: str | None, limit: int, now_ms: int
 ) -> list[Deleted]:
-    """Delete what came before a moment, oldest first, at most `limit` and AT_ONCE_BYTES; none means none is left."""
+    """Delete what came before a moment, oldest first, at most `limit`; none means none is left."""
     rows: Iterable[Any] = db.execute(
         "SELECT id, iif(file_id IS NULL, size, 0) FROM inbox"
         " WHERE received_ms < ?1 AND (?2 IS NULL OR contact_id = ?2)"
@@ -117,12 +117,14 @@ def delete_older(
 
 
 def delete_some(db: apsw.Connection, rows: Iterable[tuple[str, int]], now_ms: int) -> list[Deleted]:
-    """Delete messages, in the order given, up to AT_ONCE_BYTES of texts: each is (id, bytes of a text)."""
+    """Delete messages, in the order given, as many as one transaction may: each is (id, bytes of a text)."""
     chosen: list[str] = []
+    indexes: set[int | None] = {None}
     bytes_ = 0
     for id_, size in rows:
         bytes_ += size
-        if chosen and bytes_ > AT_ONCE_BYTES:
+        indexes.add(grams.index_of(db, id_))
+        if chosen and (bytes_ > AT_ONCE_BYTES or len(indexes) > grams.AT_ONCE + 1):
             break
         chosen.append(id_)
     return _delete(db, chosen, now_ms)

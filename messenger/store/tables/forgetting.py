@@ -16,16 +16,20 @@ from . import former, outbox, transfers
 __all__ = ["forget"]
 
 
-def forget(db: apsw.Connection, contact_id: str) -> None:
+def forget(db: apsw.Connection, contact_id: str, *, begun: bool = False) -> bool:
     """Forget what was sent to a contact, the names of files that it sent, and its own name.
 
-    Delete the messages from it first. Raises ExistsError if it is a contact again.
+    Delete the messages from it first. Return whether there is more than one transaction may forget: call it again then,
+    with `begun`. Raises ExistsError if it is a contact again.
     """
     again = db.execute("SELECT name FROM contacts WHERE id = ?", (contact_id,)).get
     if again is not None:
         raise ExistsError(f"{again} is a contact again", hint="remove it once more")
     # First, because each deletion below leaves a row of its own in the journal, and these must stay.
-    journal.forget(db, contact_id)
-    outbox.forget(db, contact_id)
+    if not begun:
+        journal.forget(db, contact_id)
+    if outbox.forget(db, contact_id):
+        return True
     transfers.forget_names(db, contact_id)
     former.forget(db, contact_id)
+    return False

@@ -6,7 +6,7 @@ ahead of its turn is taken and recorded beyond the watermark; one that is too fa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import apsw
@@ -31,6 +31,7 @@ __all__ = [
     "Mark",
     "ReceivedBatch",
     "add_file",
+    "by_number",
     "complete_incoming",
     "count_offers",
     "find",
@@ -344,6 +345,13 @@ def _get(db: apsw.Connection, row_id: int) -> Item:
     if row is None:
         raise NotFoundError("the message was deleted")
     return _item(row)
+
+
+def by_number(db: apsw.Connection, row_ids: Sequence[int]) -> dict[int, Item]:
+    """Return the rows of these numbers that are here."""
+    places = ", ".join("?" * len(row_ids))
+    rows = db.execute(f"SELECT {_COLUMNS} FROM inbox WHERE row_id IN ({places})", row_ids)  # noqa: S608
+    return {item.row_id: item for item in map(_item, rows)}
 
 
 def find(db: apsw.Connection, prefix: str) -> Item:

@@ -19,7 +19,7 @@ from peerpost.store.db.rows import insert_rows
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
-from . import chains, identity, ids, transfers
+from . import chains, grams, identity, ids, transfers
 from .numbered import link_of, skip_of
 from .offered import paced
 from .served import require_known
@@ -31,6 +31,7 @@ __all__ = [
     "acknowledge",
     "any_open",
     "bury",
+    "by_number",
     "cancel",
     "enqueue",
     "enqueue_many",
@@ -56,6 +57,8 @@ __all__ = [
 
 TAKEN = "cancelled by the sender"
 """The reason given for the end of a transfer whose entry was cancelled."""
+FORGOTTEN_ROWS = 1000
+"""How many entries are forgotten in one transaction."""
 _BY_RECEIPT = f"kind = 'text' AND file_id IS NULL AND {ENTRY_OPEN}"
 """The entries that a receipt delivers, because their message contains all of them."""
 _COLUMNS = (
@@ -135,6 +138,12 @@ def select(db: apsw.Connection, where: str, values: Sequence[Any] = ()) -> list[
     """Return the entries that fulfil a condition in SQL, which may end with an order and a limit."""
     rows = db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE {where}", values)  # noqa: S608
     return [_entry(row) for row in rows.fetchall()]
+
+
+def by_number(db: apsw.Connection, row_ids: Sequence[int]) -> dict[int, Entry]:
+    """Return the entries of these numbers that are here."""
+    found = select(db, f"row_id IN ({', '.join('?' * len(row_ids))})", row_ids)
+    return {entry.row_id: entry for entry in found}
 
 
 def enqueue(
@@ -358,15 +367,32 @@ def bury(db: apsw.Connection, contact_id: str) -> None:
     db.execute(f"UPDATE outbox SET {gone} WHERE {undelivered}", (contact_id,))  # noqa: S608
 
 
-def forget(db: apsw.Connection, contact_id: str) -> None:
-    """Forget what was sent to a contact that was removed, except the numbers of entries that it may lack."""
-    db.execute("DELETE FROM outbox WHERE contact_id = ? AND settled = 1", (contact_id,))
+def forget(db: apsw.Connection, contact_id: str) -> bool:
+    """Forget what was sent to a contact that was removed, except the numbers of entries that it may lack.
+
+    Return whether there is more than one transaction may delete; call it again then.
+    """
+    chosen: list[tuple[int]] = []
+    slices: set[int] = set()
+    rows: Any = db.execute(
+        "SELECT row_id FROM outbox WHERE contact_id = ? AND settled = 1 LIMIT ?",
+        (contact_id, FORGOTTEN_ROWS + 1),
+    ).fetchall()
+    for (row_id,) in rows[:FORGOTTEN_ROWS]:
+        slices.add(row_id >> grams.SLICE_BITS)
+        if len(slices) > grams.AT_ONCE:
+            break
+        chosen.append((row_id,))
+    db.executemany("DELETE FROM outbox WHERE row_id = ?", chosen)
+    if len(chosen) < len(rows):
+        return True
     # The contact may lack the numbers of the rest, which have been tombstones since it was removed.
     db.execute(
         "UPDATE outbox SET state = 'cancelled', name = NULL, size = NULL, file_id = NULL,"
         " delivered_ms = NULL, last_error = NULL WHERE contact_id = ?",
         (contact_id,),
     )
+    return False
 
 
 def offer_again(db: apsw.Connection, contact_id: str) -> None:

@@ -10,14 +10,14 @@ import pytest
 
 from peerpost.errors import DamagedError, TransientError
 from peerpost.store.db.engine import Store
-from tests.support import replay
+from tests.support import indexed, replay
 from tests.support.powercut import VFS_NAME, Disk
 from tests.support.store_rig import Rig
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    """Return an open store with an identity in it. Whatever a test does to it, the journal must have."""
+    """Return an open store with an identity in it. Whatever a test does to it, journal and index must have."""
     with Rig(tmp_path) as made:
         made.make_identity()
         made.hold_states()
@@ -27,6 +27,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
                 TransientError, DamagedError
             ):  # where a test has closed it, or damaged it
                 made.read(replay.check)
+                made.read(indexed.check)
 
 
 class RecordedStore(Store):

@@ -25,7 +25,7 @@ from .pages import collect
 if TYPE_CHECKING:
     from peerpost.node.opened import Opened
 
-__all__ = ["delete", "list_", "mark", "older", "peek", "read", "row", "save", "show"]
+__all__ = ["delete", "list_", "mark", "older", "peek", "read", "row_of_item", "save", "show"]
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
             beyond_row_id=row_of(after),
             oldest=params.oldest,
         )
-        return [row(opened, item) for item in items]
+        return [row_of_item(opened, item) for item in items]
 
     return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
 
@@ -97,7 +97,7 @@ def _contact_name(opened: Opened, contact_id: str) -> str:
     return opened.network.name_of(contact_id) or contact_id
 
 
-def row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
+def row_of_item(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
     """Describe a message as `inbox list` does."""
     return described(item, opened.network.name_of(item.contact_id))
 
@@ -105,7 +105,7 @@ def row(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
 async def peek(opened: Opened, request: Request) -> dict[str, Any]:
     """Describe one message as `list` does, and the attributes of its file; leave it unread."""
     item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
-    return row(opened, item) | await _traits(opened, item)
+    return row_of_item(opened, item) | await _traits(opened, item)
 
 
 async def _traits(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
@@ -146,7 +146,7 @@ async def read(opened: Opened, request: Request) -> Answer:
 async def _tell(
     opened: Opened, item: store_inbox.Item, pieces: AsyncGenerator[str, None], *, peek: bool
 ) -> AsyncIterator[object]:
-    shown = row(opened, item)
+    shown = row_of_item(opened, item)
     async with aclosing(pieces) as texts:
         # Nothing is sent before the whole text was checked.
         text = await anext(texts, None)
@@ -160,7 +160,7 @@ async def _tell(
 
 
 async def _show(opened: Opened, item: store_inbox.Item, *, peek: bool) -> dict[str, Any]:
-    shown = row(opened, item)
+    shown = row_of_item(opened, item)
     if item.file_id is not None:
         shown |= await opened.transfers.arrived.describe(item)
     else:

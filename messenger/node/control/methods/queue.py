@@ -29,7 +29,7 @@ from .whole import whole
 if TYPE_CHECKING:
     from peerpost.node.opened import Opened
 
-__all__ = ["cancel", "describe", "list_", "retry", "sent_list", "show"]
+__all__ = ["cancel", "describe", "list_", "retry", "rows_of_entries", "sent_list", "show"]
 
 _PENDING = ("queued", "sent")
 
@@ -67,7 +67,7 @@ async def _list(opened: Opened, params: _List, *, pending: bool) -> list[dict[st
             limit=count,
             beyond_row_id=row_of(after),
         )
-        described = await _for_people(opened, entries)
+        described = await rows_of_entries(opened, entries)
         return [row | {"cursor": str(e.row_id)} for e, row in zip(entries, described, strict=True)]
 
     return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
@@ -76,7 +76,7 @@ async def _list(opened: Opened, params: _List, *, pending: bool) -> list[dict[st
 async def show(opened: Opened, request: Request) -> dict[str, Any]:
     """Describe one entry by id or its beginning."""
     entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
-    (described,) = await _for_people(opened, [entry])
+    (described,) = await rows_of_entries(opened, [entry])
     return described
 
 
@@ -119,7 +119,7 @@ async def describe_all(
     return [describe(opened, e, pauses.get((e.contact_id, e.file_id or b""))) for e in entries]
 
 
-async def _for_people(
+async def rows_of_entries(
     opened: Opened, entries: Sequence[store_outbox.Entry]
 ) -> list[dict[str, Any]]:
     """Describe entries, each with a preview by which a person recognises it."""

@@ -20,7 +20,7 @@ from peerpost.node.events import coming
 from peerpost.store.tables import inbox as store_inbox
 from peerpost.store.tables import readers
 
-from .inbox import row
+from .inbox import row_of_item
 
 if TYPE_CHECKING:
     from peerpost.node.opened import Opened
@@ -91,7 +91,7 @@ async def _watch(opened: Opened, after: int, *, untold: int) -> AsyncIterator[ob
 
 async def _told(opened: Opened, item: store_inbox.Item) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the events that tell of a message; none if it was deleted meanwhile."""
-    shown = row(opened, item) | {"body": None, "error": None}
+    shown = row_of_item(opened, item) | {"body": None, "error": None}
     if item.body is not None:
         shown["body"] = item.body.decode()
     begun = False

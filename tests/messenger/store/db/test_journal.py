@@ -62,6 +62,9 @@ NOT_JOURNALLED = {
     "where files of the inbox lie": {"plain"},
     "how far who reads the inbox has come": {"readers"},
     "itself": {"changes"},
+    "made of the messages, for the search": {
+        *("inbox_grams", "inbox_slices", "long_texts", "outbox_grams", "outbox_slices")
+    },
 }
 
 

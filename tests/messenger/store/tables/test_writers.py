@@ -28,12 +28,17 @@ WRITERS: dict[str, str | None] = {
     "former_contacts": "former",
     "identity": "identity",
     "inbox": "inbox",
+    "inbox_grams": "grams",
+    "inbox_slices": "grams",  # triggers of the schema delete the rows
     "invites": "invites",
     "lives": "lives",
+    "long_texts": "indexing",  # triggers of the schema add the rows
     "marks": "lanes",
     "met_runs": "lives",
     "outbox": "outbox",
+    "outbox_grams": "grams",
     "outbox_ids": "agreement",
+    "outbox_slices": "grams",
     "plain": "plain",
     "prekeys": None,  # nothing is kept there yet
     "put_back": "agreement",
