@@ -46,6 +46,7 @@ WRITERS: dict[str, str | None] = {
     "readers": "readers",
     "runs": "lives",
     "seen": "lanes",
+    "tags": "tags",
     "transfers": "transfers",
     "unheard": "agreement",
     "usage": None,  # triggers of the schema keep it
