@@ -115,7 +115,6 @@ def test_every_error_has_its_exit_code(
         (["contacts", "add", "b", "PP1", "--ticket-file", "f"], "needs one ticket", "argument"),
         (["contacts", "add", "b", "--id", "f"], "--id and --address belong together", None),
         (["contacts", "edit", "b"], "nothing to change", "--rename"),
-        (["identity", "new"], "no passphrase was given", "--no-passphrase"),
     ],
 )
 def test_usage(shell: Shell, arguments: list[str], message: str, hint: str | None) -> None:
@@ -125,6 +124,16 @@ def test_usage(shell: Shell, arguments: list[str], message: str, hint: str | Non
     assert hint is None or hint in ran.err.splitlines()[1]
     ran = shell(*arguments, "--json")
     assert json.loads(ran.err)["error"]["code"] == "usage"
+
+
+def test_nobody_is_there_to_choose_a_passphrase(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = Shell(tmp_path / "new", capsys)("identity", "new")
+    assert (ran.code, ran.out) == (2, "")
+    assert "no passphrase was given" in ran.err
+    assert "--no-passphrase" in ran.err
+    assert not (tmp_path / "new" / "keyfile").exists()
 
 
 def test_no_arguments_show_the_help_page(capsys: pytest.CaptureFixture[str]) -> None:
@@ -283,6 +292,6 @@ def test_options_reach_the_node_that_is_started() -> None:
 
 
 def test_an_option_that_counts_once_is_not_given_twice(shell: Shell) -> None:
-    ran = shell("send-net", "--contact", "bob", "-c", "dave", "hi")
+    ran = shell("inbox", "list", "--contact", "bob", "-c", "dave")
     assert ran.code == 2
     assert "--contact is given twice" in ran.err
