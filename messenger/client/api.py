@@ -15,7 +15,7 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,6 +88,8 @@ class ContactInfo:
     queued: int
     unread: int
     hint: str | None
+    tags: list[str] = field(default_factory=list)
+    """By which `send --to-tag` means it, with others."""
 
 
 class Client:
@@ -203,7 +205,7 @@ def message_of(row: dict[str, Any]) -> InboxMessage:
 
 def _made(class_: type[T], row: dict[str, Any]) -> T:
     """Return a row as an object. Keys that it has no name for are of a later version."""
-    names = {field.name for field in fields(class_)}  # type: ignore[arg-type]
+    names = {known.name for known in fields(class_)}  # type: ignore[arg-type]
     return class_(**{key: value for key, value in row.items() if key in names})
 
 

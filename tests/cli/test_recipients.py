@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from peerpost.client import Client
 from peerpost.client.rpc import Request
 
 from .conftest import ENTRY, FakeNode, Shell
@@ -73,6 +74,20 @@ def test_the_list_has_a_column_of_tags_where_there_are_any(known: FakeNode, shel
     assert row.split()[-3:] == ["ops,", "dev", "id-carol"]
     known.answers["contacts.list"] = [contact("dave")]
     assert "TAGS" not in shell("contacts", "list").out
+
+
+def test_a_program_sees_the_tags(known: FakeNode) -> None:
+    full = {
+        "verified": False,
+        "online": True,
+        "last_seen": None,
+        "queued": 0,
+        "unread": 0,
+        "hint": None,
+    }
+    known.answers["contacts.list"] = [contact("bob", "ops") | full]
+    (bob,) = Client(known.home).contacts()
+    assert (bob.name, bob.tags) == ("bob", ["ops"])
 
 
 @pytest.mark.slow
