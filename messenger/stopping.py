@@ -75,6 +75,7 @@ class _State:
     raised_s: float | None = None
     unanswered = 0
     has_asked = False
+    is_taken = False
     signals_fd: int | None = None
 
     def arrived(self, number: int, _frame: FrameType | None) -> None:
@@ -144,11 +145,7 @@ def take() -> None:
     """Make the first signal raise Stopped, in the main thread."""
     if sys.platform != "win32":
         signal.signal(signal.SIGALRM, _state.end)
-        if _state.signals_fd is None:
-            _state.signals_fd, told_fd = os.pipe()
-            for fd in (_state.signals_fd, told_fd):
-                os.set_blocking(fd, False)
-            signal.set_wakeup_fd(told_fd, warn_on_full_buffer=False)
+    _state.is_taken = True
     hand_to(_state.arrived)
 
 
@@ -160,7 +157,15 @@ def over(code: int) -> None:
 
 
 def signals_fd() -> int | None:
-    """Return the end to read of a pipe that gets a byte for each signal from `take` on; it does not block."""
+    """Return the end to read of a pipe that gets a byte for each signal from now on; None before `take`.
+
+    It does not block. It is made when it is asked for: before that, the user may mean a descriptor of its number.
+    """
+    if sys.platform != "win32" and _state.is_taken and _state.signals_fd is None:
+        _state.signals_fd, told_fd = os.pipe()
+        for fd in (_state.signals_fd, told_fd):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(told_fd, warn_on_full_buffer=False)
     return _state.signals_fd
 
 

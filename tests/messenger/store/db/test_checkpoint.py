@@ -14,8 +14,8 @@ from tests.support.store_rig import Rig
 
 IDLE_PAGES, BUSY_PAGES = 20, 100
 PAGE_BYTES = 4096 + 24  # with its header in the log
-COMMIT_PAGES = 16
-"""What one commit of these tests may add to a log that is all but long enough, and some room."""
+COMMIT_PAGES = 32
+"""What one commit of these tests may add to a log that is all but long enough, and room for what made the store."""
 
 
 @pytest.fixture(autouse=True)

@@ -61,6 +61,7 @@ NOT_JOURNALLED = {
     "a trigger of its own tells of it as a change of the contact": {"copied", "put_back"},
     "where files of the inbox lie": {"plain"},
     "how far who reads the inbox has come": {"readers"},
+    "our own words for contacts": {"tags"},
     "itself": {"changes"},
     "made of the messages, for the search": {
         *("inbox_grams", "inbox_slices", "long_texts", "outbox_grams", "outbox_slices")
