@@ -46,6 +46,7 @@ PIP_PASSED_ON = re.compile(
 DROPPED = {"PYTHONHOME", "PYTHONPATH", "PYTHONSAFEPATH", "__PYVENV_LAUNCHER__"}
 # These change what the compiler makes of the same sources.
 BUILD_SWITCHES = ("CC", "CFLAGS", "LDFLAGS", "PEERPOST_LINETRACE", "PEERPOST_REQUIRE_NATIVE")
+LAST_FAILED = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
 MOST_AGAIN = 3  # more failures than that have a cause
 UNSTABLE: list[str] = []  # tests that failed beside others and passed alone
 
@@ -373,12 +374,16 @@ def types_command(arguments: list[str]) -> int:
 
 def pytest_command(arguments: list[str]) -> int:
     """Check behaviour alone; arguments go to pytest. A few tests that fail beside others run once more, alone."""
+    if not any(word in {"--lf", "--last-failed", "--ff", "--failed-first"} for word in arguments):
+        LAST_FAILED.unlink(
+            missing_ok=True
+        )  # It keeps what failed in earlier runs and is not run in this one.
     code = tool("pytest", "-q", "-n", "4", "--dist", "worksteal", *arguments)
     failed = last_failed() if code == 1 else []
     if not 0 < len(failed) <= MOST_AGAIN:
         return code
     note(f"{len(failed)} failed beside others; once more, alone:")
-    code = tool("pytest", "-q", "--last-failed", "--last-failed-no-failures", "none", *arguments)
+    code = tool("pytest", "-q", *failed)
     if code == 0:
         UNSTABLE.extend(failed)
         note(
@@ -391,8 +396,7 @@ def pytest_command(arguments: list[str]) -> int:
 def last_failed() -> list[str]:
     """Return the tests that failed in the last run of pytest."""
     try:
-        path = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
-        return list(json.loads(path.read_text(encoding="utf-8")))
+        return list(json.loads(LAST_FAILED.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return []
 

@@ -190,8 +190,13 @@ def test_what_fails_beside_others_runs_once_more_alone(
 ) -> None:
     (tmp_path / "test_it.py").write_text(tests)
     (tmp_path / "pytest.ini").touch()
+    (tmp_path / "test_other.py").write_text("def test_passes(): pass")
     dev.ROOT, dev.PYTHON = tmp_path, sys.executable
-    assert dev.pytest_command(["-n", "0"]) == code
+    dev.LAST_FAILED = tmp_path / dev.LAST_FAILED.relative_to(ROOT)
+    dev.LAST_FAILED.parent.mkdir(parents=True)
+    dev.LAST_FAILED.write_text('{"test_gone.py::test_gone": true}')
+    # A test that is named, in a file in which nothing fails: --last-failed would not find it.
+    assert dev.pytest_command(["-n", "0", "test_it.py", "test_other.py::test_passes"]) == code
     out, err = capfd.readouterr()
     assert said in err
     assert ("once more, alone" in err) is bool(said)

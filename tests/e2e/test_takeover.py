@@ -22,7 +22,7 @@ from tests.support.nodes import Friend, Traffic, content, until
 pytestmark = pytest.mark.asyncio
 
 SIZE = 8_000_000
-RATE_BYTES_S = 3 << 20
+RATE_BYTES_S = 3 << 19
 AGAIN_BYTES = 2 << 20
 """What the interruption may cost: what was under way and not yet on the disk."""
 HANDED_OVER_S = 2.0
