@@ -203,7 +203,8 @@ async def test_a_home_that_was_copied_while_it_ran_is_told_too(
         ]
         return shown == ["ours", "ours", "theirs"]
 
-    await until(told)
+    # Each of the two overtakes the other's key statement once a minute, and may have to wait for that.
+    await until(told, timeout_s=150)
 
 
 async def test_a_file_that_is_there_is_not_replaced(
