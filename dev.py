@@ -383,7 +383,7 @@ def pytest_command(arguments: list[str]) -> int:
     if not 0 < len(failed) <= MOST_AGAIN:
         return code
     note(f"{len(failed)} failed beside others; once more, alone:")
-    code = tool("pytest", "-q", *failed)
+    code = tool("pytest", "-q", *(["--quick"] if "--quick" in arguments else []), *failed)
     if code == 0:
         UNSTABLE.extend(failed)
         note(

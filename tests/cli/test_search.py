@@ -198,6 +198,7 @@ def on_terminal(shell: Shell, *arguments: str, **env: str) -> str:
 HIT, RESET = "\x1b[1;33m", "\x1b[0m"
 
 
+@pytest.mark.slow
 def test_the_hit_is_highlighted_on_a_terminal(knows: FakeNode, shell: Shell) -> None:
     shown = on_terminal(shell, "inbox", "search", "build")
     assert f"the {HIT}build{RESET} is green" in shown
@@ -206,6 +207,7 @@ def test_the_hit_is_highlighted_on_a_terminal(knows: FakeNode, shell: Shell) -> 
     assert "\x1b" not in plain
 
 
+@pytest.mark.slow
 def test_hostile_text_is_harmless(knows: FakeNode, shell: Shell) -> None:
     text = "\x1b[31m \x01evil\x02 \u202ebuild\u202c\x07"
     at = text.index("build")
