@@ -48,6 +48,7 @@ def rewritten(home: Path, at: int, **changes: Any) -> None:
     path_of(home).write_bytes(keyfile_form.serialize(content))
 
 
+@pytest.mark.slow
 def test_each_secret_opens_and_no_other(home: Path) -> None:
     key = keyfile.unlock(home, WORD)
     assert key == keyfile.unlock(home, CODE)
@@ -178,6 +179,7 @@ def test_more_memory_than_is_free_is_said(home: Path, monkeypatch: pytest.Monkey
     assert everything(home) == before
 
 
+@pytest.mark.slow
 def test_another_passphrase_leaves_the_key_and_the_other_slots(home: Path) -> None:
     key = keyfile.unlock(home, WORD)
     assert keyfile.replace_slots(home, CODE, {"passphrase": b"new"}, cost=CHEAP) == key

@@ -42,6 +42,7 @@ def is_there(one: Somebody) -> bool:
     return (home_of(one) / "backup.new").exists()
 
 
+@pytest.mark.slow
 async def test_one_that_is_cancelled_while_the_store_is_busy_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,6 +77,7 @@ async def test_one_that_is_cancelled_while_the_store_is_busy_leaves_nothing(
             await create(alice, tmp_path / "out")
 
 
+@pytest.mark.slow
 async def test_one_that_cannot_keep_the_files_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -263,6 +263,7 @@ def test_a_turn_ends_and_goes_on(rig: Rig, bob: str, monkeypatch: pytest.MonkeyP
     assert len(pages(rig, Wanted(term="h"))) == 400
 
 
+@pytest.mark.slow
 def test_many_messages(rig: Rig, bob: str) -> None:
     texts = [
         f"{'qz' if at % 97 == 5 else 'no'} {at} {'Straße' if at % 500 == 3 else ''}"
@@ -294,6 +295,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.slow
 def test_a_home_without_an_index(rig: Rig, bob: str) -> None:
     for at in range(0, 17_000, 500):
         receive(rig, bob, *(f"number {n}" for n in range(at, at + 500)), first=at + 1)
@@ -330,6 +332,7 @@ def test_what_a_killed_node_has_claimed_is_read_again(rig: Rig, bob: str) -> Non
         assert len(pages(again, Wanted(term="number 1"))) == 1111
 
 
+@pytest.mark.slow
 def test_numbers_that_are_used_again(rig: Rig, bob: str) -> None:
     entries = [rig.queue(bob, f"sent {at}") for at in range(SLICE_ROWS + 9)]
     rig.acknowledge(entries[0], SLICE_ROWS + 9)
@@ -340,6 +343,7 @@ def test_numbers_that_are_used_again(rig: Rig, bob: str) -> None:
     assert len(found_sent(rig, "sent")) == 21
 
 
+@pytest.mark.slow
 def test_an_entry_that_changes_is_not_in_the_index(rig: Rig, bob: str) -> None:
     entries = [rig.queue(bob, f"secret {at}") for at in range(SLICE_ROWS + 9)]
     indexed.build(rig)
@@ -401,6 +405,7 @@ def searches(draw: st.DrawFn) -> tuple[list[str], str]:
     st.booleans(),
     st.randoms(use_true_random=False),
 )
+@pytest.mark.slow
 def test_it_finds_what_a_look_at_each_finds(
     bare: tuple[Rig, str],
     drawn: tuple[list[str], str],
