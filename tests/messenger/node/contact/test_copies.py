@@ -195,6 +195,7 @@ async def test_the_warning_passes_once_a_session_shows_that_no_copy_is_there(
             assert (await told(one))[0] == (False, True)
             assert "at the same time" in (await told(one))[1]
             # A session that lasts says nothing if a copy was noticed since, nor does a time without a session.
+            await until(lambda one=one: one.peer.session is not None)
             session = one.peer.session
             assert session is not None
             session.opened_s -= peer.QUIET_S + 1
