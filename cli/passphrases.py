@@ -12,7 +12,8 @@ from typing import Any, Protocol, TypeVar
 import click
 
 from peerpost.client.secrets import Secrets
-from peerpost.errors import BadInputError, UsageError
+from peerpost.errors import BadInputError, NoInputError, UsageError
+from peerpost.stdio import was_handed_over
 from peerpost.stopping import Stopped
 from peerpost.system import guard_memory
 
@@ -82,6 +83,11 @@ class Descriptor(click.ParamType[int]):
             return value
         if not (value.isascii() and value.isdigit() and len(value) <= 6):
             self.fail("it is the number of an open file, as in: 3< FILE", param, ctx)
+        if not was_handed_over(int(value)):
+            raise NoInputError(
+                f"cannot read the input: descriptor {value} is not open",
+                hint=f"open it, as in: {value}< FILE",
+            )
         return int(value)
 
 

@@ -23,9 +23,19 @@ from .system import Ready
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["OutputError", "inherited", "read", "read_up_to", "take_over", "write_all"]
+__all__ = [
+    "OutputError",
+    "inherited",
+    "read",
+    "read_up_to",
+    "take_over",
+    "was_handed_over",
+    "write_all",
+]
 
 _LEFT = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ESHUTDOWN})
+_at_first: frozenset[int] | None = None
+"""The descriptors that were open at `take_over`, if the system tells them."""
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
@@ -89,6 +99,8 @@ def take_over() -> None:
     A closed descriptor is opened in the wrong direction. It then still fails when it is used, but no file or socket
     that is opened later can get its number, and with it what is printed.
     """
+    global _at_first  # noqa: PLW0603 - of this process
+    _at_first = _open_now()
     for fd, wrong_way in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
         try:
             os.fstat(fd)
@@ -169,8 +181,29 @@ def inherited(path: str) -> int | None:
     if not (name.isascii() and name.isdecimal() and len(name) < 8 and name == str(int(name))):
         return None
     fd = int(name)
+    return fd if was_handed_over(fd) else None
+
+
+def was_handed_over(fd: int) -> bool:
+    """Return whether a descriptor was open when this process began, and still is.
+
+    One that was opened since is ours: whoever names its number means something else, which is not there.
+    """
+    return _is_open(fd) and (_at_first is None or fd in _at_first)
+
+
+def _is_open(fd: int) -> bool:
     try:
         os.fstat(fd)
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _open_now() -> frozenset[int] | None:
+    """Return the descriptors that are open, or None where the system does not tell."""
+    try:
+        names = [path.name for path in Path("/dev/fd").iterdir()]
     except OSError:
         return None
-    return fd
+    return frozenset(fd for fd in map(int, filter(str.isdecimal, names)) if _is_open(fd))
