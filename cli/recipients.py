@@ -40,7 +40,7 @@ def _nobody(tag: str, rows: list[dict[str, Any]]) -> NotFoundError:
     hint = (
         f"did you mean {near[0]!r}?"
         if near
-        else f"give it: peerpost contacts edit NAME --tag {tag}"
+        else f"to give it to somebody: peerpost contacts edit NAME --tag {tag}"
     )
     if tag in known:
         return NotFoundError(f"all who have the tag {tag!r} are blocked")
