@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from peerpost import system
 from peerpost.errors import (
@@ -29,6 +30,7 @@ from peerpost.stdio import inherited
 from peerpost.system import FILE_LIMIT_HINT
 
 __all__ = [
+    "into",
     "is_stdout",
     "raw_on_terminal",
     "require_free",
@@ -37,6 +39,8 @@ __all__ = [
     "target",
     "unwritten",
 ]
+
+T = TypeVar("T")
 
 
 def raw_on_terminal() -> UsageError:
@@ -127,6 +131,25 @@ def _behind_links(out: str) -> str:
             break
         out = os.path.join(Path(out).parent, os.readlink(out))  # noqa: PTH115, PTH118 - as text
     return out
+
+
+def into(out: str, write: Callable[[int], T], *, force: bool, mode: int) -> tuple[T, bool]:
+    """Have something written to stdout (`-`), to something existing, or to a file that appears whole or not at all.
+
+    Return what `write` returns, and whether the data went to where stdout leads. Raises as `special` and `target`.
+    """
+    if out == "-":
+        return write(sys.stdout.fileno()), True
+    fd = special(out, force=force)
+    if fd is None:
+        with target(out, force=force, mode=mode) as fd:
+            return write(fd), False
+    try:
+        written = write(fd)
+        settle(fd, out)
+        return written, is_stdout(fd)
+    finally:
+        os.close(fd)
 
 
 @contextmanager

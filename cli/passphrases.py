@@ -12,7 +12,13 @@ from typing import Any, Protocol, TypeVar
 import click
 
 from peerpost.client.secrets import Secrets
-from peerpost.errors import BadInputError, NoInputError, UsageError
+from peerpost.errors import (
+    BadInputError,
+    LockedError,
+    NoInputError,
+    UsageError,
+    WrongPassphraseError,
+)
 from peerpost.stdio import was_handed_over
 from peerpost.stopping import Stopped
 from peerpost.system import guard_memory
@@ -21,21 +27,28 @@ from .terminal import Terminal
 
 __all__ = [
     "HINT",
+    "HINT_OF_FILE",
     "NO_ARGUMENTS",
+    "OF_FILE",
     "TRIES",
     "Console",
     "Descriptor",
     "about_home",
     "choose",
+    "entered",
     "hint",
     "typed",
     "with_sources",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 _SOURCES = "--passphrase-file FILE, --passphrase-stdin, --passphrase-fd N or PEERPOST_PASSPHRASE"
 HINT = f"name where it is: {_SOURCES}; or be asked for it on a terminal"
+OF_FILE = "--passphrase-file FILE, --passphrase-stdin or --passphrase-fd N"
+HINT_OF_FILE = f"name where it is: {OF_FILE}; or be asked for it on a terminal"
+"""Of a file that has a passphrase of its own: what the surroundings have is the home's."""
 NO_ARGUMENTS: dict[str, Any] = {"allow_extra_args": True}
 """Settings of a command without arguments: `with_sources` refuses them itself, because click would repeat them."""
 _NEARLY = 0.75
@@ -169,6 +182,34 @@ def typed(app: Console, what: str = "Passphrase") -> str | None:
         return None
     except UnicodeDecodeError:
         raise BadInputError("what was typed is no text in the encoding of this terminal") from None
+
+
+def entered(
+    app: Console, secrets: Secrets, attempt: Callable[[bytes], T], *, what: str, again: bool
+) -> T:
+    """Return what `attempt` makes of the passphrase of a file; one that is typed may be wrong a few times, if `again`.
+
+    Raises LockedError if there is none, WrongPassphraseError, and what `attempt` raises.
+    """
+    asked = 0
+
+    def prompt() -> str | None:
+        nonlocal asked
+        asked += 1
+        return typed(app, what)
+
+    while True:
+        secret = secrets.find(prompt=prompt)
+        if secret is None:
+            nothing = f"nothing was entered: try again, or name where it is: {OF_FILE}"
+            hint = nothing if asked and app.terminal.can_ask() else HINT_OF_FILE
+            raise LockedError(f"no passphrase was given: {what.lower()}", hint=hint)
+        try:
+            return attempt(secret)
+        except WrongPassphraseError as error:
+            if not 0 < asked < TRIES or not again:
+                raise
+            app.terminal.warn(f"{error.message[:1].upper()}{error.message[1:]}. Try again.")
 
 
 def choose(

@@ -28,7 +28,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "node.home": (
         *("attempts", "health", "home", "host", "listening", "new_home", "protection", "retention"),
-        *("deleting", "described", "hook", "opened", "past", "restoring", "unfinished"),
+        *("cursors", "deleting", "described", "hook", "opened", "past", "restoring", "unfinished"),
     ),
 }
 GROUP_OF = {
@@ -38,7 +38,7 @@ GROUP_OF = {
 # What each folder may import: folders, groups, or single modules of ours. What is inside of one may
 # always import the rest of it.
 TOOLS = {"errors", "raw_bytes", "stdio", "stopping", "system", "invisible", "holes"}
-BELOW = TOOLS | {"fastpath", "wire", "crypto", "protocol"}
+BELOW = TOOLS | {"fastpath", "wire", "crypto", "protocol", "bundle"}
 STORE = {"store", "store.db", "store.tables", "store.files"}
 NET = {"net", "net.mux", "net.tcp"}
 FOLDERS: dict[str, set[str]] = {
@@ -51,6 +51,7 @@ FOLDERS: dict[str, set[str]] = {
     "invisible": set(),
     "holes": set(),
     "fastpath": set(),
+    "bundle": {"errors", "wire"},
     "wire": {"errors", "fastpath"},
     "crypto": {"errors", "fastpath", "wire"},
     "protocol": {"errors", "fastpath", "wire", "crypto"},
@@ -78,7 +79,7 @@ FOLDERS: dict[str, set[str]] = {
     | STORE
     | {"", "client", "node.lobby", "node.home", "node.control", "node.control.methods"}
     | {"node.files.transfers"},
-    "cli": TOOLS | {"", "client", "store.files.names", "crypto.recovery"},
+    "cli": TOOLS | {"", "client", "bundle", "store.files.names", "crypto.recovery"},
     "cli.commands": TOOLS | {"", "client", "cli"},
     # The liar of the demonstration is a node with one part replaced.
     "demo": TOOLS | {"", "protocol", "store.tables", "client", "node", "node.lobby", "node.files"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +24,14 @@ from peerpost.errors import (
 
 from ..app import App, Group, pass_app
 from ..inputs import open_input
-from ..output import is_stdout, raw_on_terminal, require_free, settle, special, target
-from ..passphrases import NO_ARGUMENTS, TRIES, choose, typed, with_sources
+from ..output import into, raw_on_terminal, require_free
+from ..passphrases import (
+    HINT_OF_FILE,
+    NO_ARGUMENTS,
+    choose,
+    entered,
+    with_sources,
+)
 from ..progress import Progress
 
 if TYPE_CHECKING:
@@ -34,9 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["backup"]
 
-_SOURCES = "name where it is: --passphrase-file FILE, --passphrase-stdin or --passphrase-fd N"
-_HINT = f"{_SOURCES}; or be asked for it on a terminal"
-_NOTHING_ENTERED = f"nothing was entered: try again, or {_SOURCES}"
 _WHOSE = "Passphrase of the backup"
 _ABOUT = (
     "A backup has a passphrase of its own. Whoever has the file and the passphrase",
@@ -86,14 +88,16 @@ def create(app: App, file: str, without_files: bool, force: bool, secrets: Secre
     _need_open(app)
     secret = choose(app, secrets.named_only(), about=_ABOUT, what=_WHOSE)
     if secret is None:
-        raise UsageError("no passphrase was given for the backup", hint=_HINT)
-    made = _Making(app, file, {"passphrase": secret.decode(), "files": not without_files}).to(force)
+        raise UsageError("no passphrase was given for the backup", hint=HINT_OF_FILE)
+    params = {"passphrase": secret.decode(), "files": not without_files}
+    # Whoever has it can try passphrases for as long as they like, so it is for its owner alone.
+    made, in_data = into(file, lambda fd: _made(app, file, params, fd), force=force, mode=0o600)
     try:
         app.call("backup.kept", {"made_ms": made.pop("made_ms")})
     except PeerpostError as error:
         # The backup is there, and good: only `doctor` will not know of it.
         app.terminal.note(f"doctor will not name this backup: {error.message}")
-    if file == "-" or made.pop("in_data", False):
+    if in_data:
         return
     if app.terminal.quiet and not app.terminal.json:
         # As with `send`: cron mails what is printed, and each night nobody wants to read that all is well.
@@ -133,46 +137,22 @@ def _need_open(app: App) -> None:
         ) from None
 
 
-class _Making:
-    """One backup, on its way to where it is to be."""
-
-    def __init__(self, app: App, file: str, params: dict[str, Any]) -> None:
-        self._app = app
-        self._file = file
-        self._params = params
-
-    def to(self, force: bool) -> dict[str, Any]:
-        """Write it to stdout, into something existing, or to a new file that appears complete or not at all."""
-        if self._file == "-":
-            return self._write(sys.stdout.fileno())
-        fd = special(self._file, force=force)
-        if fd is None:
-            # Whoever has it can try passphrases for as long as they like, so it is for its owner alone.
-            with target(self._file, force=force, mode=0o600) as fd:
-                return self._write(fd)
-        try:
-            made = self._write(fd)
-            settle(fd, self._file)
-            return made | {"in_data": is_stdout(fd)}
-        finally:
-            os.close(fd)
-
-    def _write(self, fd: int) -> dict[str, Any]:
-        try:
-            made: dict[str, Any] = _followed(
-                self._app,
-                "backup.create",
-                self._params,
-                fd,
-                "backup",
-                self._file,
-                begins=lambda: self._app.terminal.note(
-                    "Making the backup: its key alone takes a second or more."
-                ),
-            )
-        except ReaderLeftError as error:
-            raise SystemExit(error.exit_code) from None
-        return made
+def _made(app: App, file: str, params: dict[str, Any], fd: int) -> dict[str, Any]:
+    try:
+        made: dict[str, Any] = _followed(
+            app,
+            "backup.create",
+            params,
+            fd,
+            "backup",
+            file,
+            begins=lambda: app.terminal.note(
+                "Making the backup: its key alone takes a second or more."
+            ),
+        )
+    except ReaderLeftError as error:
+        raise SystemExit(error.exit_code) from None
+    return made
 
 
 @backup.command(
@@ -221,27 +201,13 @@ def restore(app: App, file: str, secrets: Secrets) -> None:
 
 
 def _restored(app: App, file: str, secrets: Secrets) -> dict[str, Any]:
-    """Put the home back; a passphrase that is typed may be wrong a few times, if the backup can be read again."""
-    asked = 0
-
-    def prompt() -> str | None:
-        nonlocal asked
-        asked += 1
-        return typed(app, _WHOSE)
-
-    while True:
+    def tried(secret: bytes) -> dict[str, Any]:
         source = 0 if file == "-" else open_input(file)
-        secret = secrets.find(prompt=prompt)
-        if secret is None:
-            hint = _HINT if not asked or not app.terminal.can_ask() else _NOTHING_ENTERED
-            raise LockedError("no passphrase was given for the backup", hint=hint)
-        params = {"passphrase": secret.decode()}
-        try:
-            return _followed(app, "backup.restore", params, source, "restore", file)
-        except WrongPassphraseError as error:
-            if not 0 < asked < TRIES or file == "-":
-                raise
-            app.terminal.warn(f"{error.message[:1].upper()}{error.message[1:]}. Try again.")
+        return _followed(
+            app, "backup.restore", {"passphrase": secret.decode()}, source, "restore", file
+        )
+
+    return entered(app, secrets, tried, what=_WHOSE, again=file != "-")
 
 
 def _is_file(file: str) -> bool:

@@ -1,4 +1,4 @@
-"""`peerpost inbox list|search|show|save|delete|mark`, and what `reading` has."""
+"""`peerpost inbox list|show|save|delete|mark`, and what the modules beside this one have."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from ..inputs import Duration, Moment
 from ..listing import PAGE_ROWS, after_option, limit_option, show_list
 from ..marking import mark_read
 from ..progress import say_asking
+from .exporting import export
+from .importing import import_
 from .reading import ack, readers, watch
 from .searching import search
 
@@ -277,6 +279,8 @@ def mark(app: App, ids: tuple[str, ...], unread: bool) -> None:
         app.terminal.record(row, human=f"{row['id']}  {'unread' if row['unread'] else 'read'}")
 
 
+inbox.add_command(export)
+inbox.add_command(import_)
 inbox.add_command(watch)
 inbox.add_command(ack)
 inbox.add_command(readers)

@@ -13,7 +13,7 @@ _LOOKING = frozenset(
         *("transfers.list", "transfers.show", "transfers.follow", "transfers.asking"),
         *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
         *("inbox.watch", "inbox.readers"),
-        *("inbox.search", "inbox.searchable"),
+        *("inbox.search", "inbox.searchable", "inbox.owner", "inbox.export", "inbox.export.find"),
         *("limits.show", "limits.test", "doctor", "config.show"),
         *("node.status", "node.ready", "node.stay"),
         *("identity.unlock", "identity.lock", "identity.passphrase.check"),
@@ -38,9 +38,14 @@ def may_be_repeated(method: str, params: dict[str, Any] | None) -> bool:
 
 
 def _does_the_same_again(method: str, params: dict[str, Any]) -> bool:
-    """Return whether an act can be repeated: a reader never goes back, and under a key a text is queued once."""
-    return method == "inbox.ack" or (
-        method == "send-net" and "once" in params and "wait" not in params
+    """Return whether an act can be repeated.
+
+    A reader never goes back, under a key a text is queued once, and what is imported is here then.
+    """
+    return (
+        method == "inbox.ack"
+        or (method == "send-net" and "once" in params and "wait" not in params)
+        or (method == "inbox.import" and not params.get("file"))
     )
 
 

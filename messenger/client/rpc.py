@@ -49,7 +49,7 @@ T = TypeVar("T")
 MAX_REQUEST_BYTES = 1 << 20
 """Longest request line. A long text is at most 60 KiB here and files come as descriptors, so 1 MiB
 is ample."""
-CURSOR = r"[0-9]{1,18}(-[a-z0-9]{1,32})?"
+CURSOR = r"m?[0-9]{1,18}(-[a-z0-9]{1,32})?"
 """The form of a cursor, the position at which a list goes on."""
 INBOX_CURSOR = r"[0-9]{1,18}"
 """That of a message."""

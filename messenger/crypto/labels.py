@@ -53,6 +53,8 @@ PERSON_SAFETY: Final = b"peerpost/v1/safe"
 """Two identities, for people to compare."""
 PERSON_CONTACT: Final = b"peerpost/v1/cont"
 """The local id of a contact; never on the wire."""
+PERSON_IMPORTED: Final = b"peerpost/v1/impo"
+"""The number of a message that was imported; never on the wire."""
 PERSON_LINK: Final = LINK_PERSON
 """A message, for the next one to refer to."""
 PERSON_TICKET: Final = CHECKSUM_PERSON
@@ -80,6 +82,7 @@ PERSONS: Final = (
     PERSON_FINGERPRINT,
     PERSON_SAFETY,
     PERSON_CONTACT,
+    PERSON_IMPORTED,
     PERSON_LINK,
     PERSON_TICKET,
     PERSON_RECOVERY,

@@ -19,6 +19,7 @@ __all__ = [
     "calibrate",
     "derive",
     "normalize",
+    "require_memory",
 ]
 
 KEY_BYTES: Final = 32
@@ -98,6 +99,17 @@ def normalize(text: bytes | str) -> bytes:
     if len(passphrase) > MAX_PASSPHRASE_BYTES:
         raise too_long
     return passphrase
+
+
+def require_memory(cost: Cost, free_bytes: int | None) -> None:
+    """Raise ShortMemoryError where taking so much would have the system end some process, and perhaps this one.
+
+    `free_bytes` is how much memory is free, None if nobody knows.
+    """
+    if free_bytes is not None and free_bytes < cost.memory_kib << 10:
+        raise ShortMemoryError(
+            f"the passphrase needs {cost.memory_kib >> 10} MiB of memory, and {free_bytes >> 20} MiB are free"
+        )
 
 
 def derive(secret: bytes, salt: bytes, cost: Cost) -> bytes:

@@ -6,11 +6,12 @@ Waiting is the event loop's (`asyncio.sleep`, `asyncio.timeout`, `call_later`); 
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+
+from peerpost.client.moments import rfc3339
 
 __all__ = ["SYSTEM", "Clock", "rfc3339"]
 
@@ -39,15 +40,3 @@ class Clock:
 
 SYSTEM: Final = Clock()
 """The clock of the machine."""
-
-
-def rfc3339(at_ms: int | None) -> str | None:
-    """Return a time as RFC 3339 UTC with milliseconds, or None for none."""
-    if at_ms is None:
-        return None
-    return f"{_second(at_ms // 1000)}.{at_ms % 1000:03d}Z"
-
-
-@functools.lru_cache(maxsize=8)
-def _second(at_s: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_s))

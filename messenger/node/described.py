@@ -7,6 +7,7 @@ from typing import Any
 from peerpost.store.tables.inbox import Item
 
 from .clock import rfc3339
+from .cursors import cursor_of
 
 __all__ = ["described"]
 
@@ -27,5 +28,6 @@ def described(item: Item, contact: str | None) -> dict[str, Any]:
         "directory": item.files is not None,
         "files": item.files,
         "path": item.plain_path,
-        "cursor": str(item.row_id),
+        "imported": item.imported,
+        "cursor": cursor_of(item.row_id),
     }

@@ -19,9 +19,9 @@ from typing import Final
 from peerpost import system
 from peerpost.client.config_text import DEFAULT_TEXT
 from peerpost.client.paths import HomePaths
-from peerpost.crypto.backup import Opening
-from peerpost.crypto.passphrase import Cost, derive
-from peerpost.errors import BadInputError, ExistsError, ShortMemoryError, StoreFullError
+from peerpost.crypto.container import Opening
+from peerpost.crypto.passphrase import Cost, derive, require_memory
+from peerpost.errors import BadInputError, ExistsError, StoreFullError
 from peerpost.node.files.backing_up import sweep
 from peerpost.node.files.given_up import GivenUp
 from peerpost.node.files.reported import reported
@@ -158,12 +158,7 @@ class Restoring:
             cost = Cost.parse((opening.memory_kib, opening.passes, opening.lanes))
         except BadInputError as error:
             raise BadInputError(f"the backup is damaged: {error.message}") from None
-        free_bytes = system.free_memory_bytes()
-        if free_bytes is not None and free_bytes < cost.memory_kib << 10:
-            raise ShortMemoryError(
-                f"the passphrase needs {cost.memory_kib >> 10} MiB of memory, and"
-                f" {free_bytes >> 20} MiB are free"
-            )
+        require_memory(cost, system.free_memory_bytes())
         return self._derived(lambda: derive(self._secret, opening.salt, cost))
 
     def _unpack(self, reader: BackupReader) -> None:

@@ -14,6 +14,8 @@ WINDOW_ENTRIES = 2048
 a second at a round trip of 100 ms. What is queued while the window is full is read from the store later."""
 WINDOW_BYTES = 4 << 20
 """Unacknowledged inner bytes per lane."""
+_BEFORE_ALL = -(1 << 62)
+"""A row id before that of any entry: where history was imported, they may be negative."""
 
 
 class OutgoingWindow:
@@ -22,7 +24,7 @@ class OutgoingWindow:
     __slots__ = ("_bytes", "_flight", "cursor", "end")
 
     def __init__(self) -> None:
-        self.cursor = 0
+        self.cursor = _BEFORE_ALL
         """Row id of the last entry handed to the session; load after it."""
         self.end: tuple[bytes, int] | None = None
         """Outbox id and number of the last entry of the lane, if that was handed to the session; None if

@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from peerpost import system
-from peerpost.crypto.passphrase import DEFAULT, FLOOR, KEY_BYTES, SALT_BYTES, Cost
+from peerpost.crypto.passphrase import DEFAULT, FLOOR, KEY_BYTES, SALT_BYTES, Cost, require_memory
 from peerpost.crypto.slot import KINDS, NONCE_BYTES, Slot
 from peerpost.errors import (
     BadInputError,
     ExistsError,
     LockedError,
-    ShortMemoryError,
     StorageError,
     UsageError,
     WrongPassphraseError,
@@ -312,22 +311,13 @@ def _open(content: dict[str, Any], secret: bytes | None) -> tuple[bytes, Slot]:
             hint=HOW_TO_UNLOCK,
         )
     for slot in slots:
-        _require_memory(slot.cost.memory_kib)
+        require_memory(slot.cost, system.free_memory_bytes())
         key = slot.open(secret, here)
         if key is not None:
             return key, slot
     has_code = any(slot.kind == "recovery" for slot in slots)
     again = "try again, or take the recovery code" if has_code else "try again"
     raise WrongPassphraseError("the passphrase is wrong", hint=f"nothing was changed; {again}")
-
-
-def _require_memory(memory_kib: int) -> None:
-    """Raise ShortMemoryError where taking so much would have the system end some process, and perhaps this one."""
-    free_bytes = system.free_memory_bytes()
-    if free_bytes is not None and free_bytes < memory_kib << 10:
-        raise ShortMemoryError(
-            f"the passphrase needs {memory_kib >> 10} MiB of memory, and {free_bytes >> 20} MiB are free"
-        )
 
 
 def _with_raised_cost(
@@ -378,7 +368,7 @@ def _sealed(kind: str, secret: bytes, key: bytes, here: bytes, cost: Cost | None
     if kind != "passphrase":
         cost = FLOOR  # Such a secret was drawn at random, so that nobody can guess it at any cost.
     cost = cost or DEFAULT
-    _require_memory(cost.memory_kib)
+    require_memory(cost, system.free_memory_bytes())
     salt, nonce = os.urandom(SALT_BYTES), os.urandom(NONCE_BYTES)
     return Slot.seal(kind, secret, key, here, cost=cost, salt=salt, nonce=nonce).as_mapping()
 

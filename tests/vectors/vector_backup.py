@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vector_people import Case, case, flip, seed
 
-from peerpost.crypto.backup import BackupSealer, Opening
+from peerpost.crypto.container import ContainerSealer, Opening
 from peerpost.crypto.passphrase import Cost, derive
 from peerpost.store.files.backup import BackupWriter, Manifest
 
@@ -32,7 +32,7 @@ def made(contents: dict[str, bytes], cost: Cost = COST) -> tuple[bytes, bytes]:
         total_bytes=sum(map(len, contents.values())),
         files=True,
     )
-    writer = BackupWriter(BackupSealer(key, opening), written.extend, manifest)
+    writer = BackupWriter(ContainerSealer(key, opening), written.extend, manifest)
     for name, content in contents.items():
         writer.add(name, len(content), [content])
     writer.end()

@@ -66,6 +66,10 @@ class Network:
         """Return the name of a contact, or the name that it had before it was removed."""
         return self._roster.name_of(contact_id)
 
+    def remember_former(self, names: dict[str, str]) -> None:
+        """Take the names of those who are no contacts and whose messages were imported, by id."""
+        self._roster.former |= names
+
     # -- life
 
     async def load(self) -> None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 from peerpost import system
 from peerpost.client.paths import HomePaths
 from peerpost.crypto import passphrase
-from peerpost.crypto.backup import HEADER_BYTES, SALT_BYTES, BackupSealer, Opening
+from peerpost.crypto.container import HEADER_BYTES, SALT_BYTES, ContainerSealer, Opening
 from peerpost.errors import StorageError, UnavailableError
 from peerpost.store import disk
 from peerpost.store.db.snapshot import Snapshot, require_room
@@ -112,7 +112,7 @@ class BackingUp:
             await until_left(threads, work.stop, work.clear)
             threads.shutdown(wait=False)
 
-    def _sealer(self, secret: bytes) -> BackupSealer:
+    def _sealer(self, secret: bytes) -> ContainerSealer:
         cost = passphrase.calibrate(self._services.clock.thread_s, system.free_memory_bytes())
         opening = Opening(
             memory_kib=cost.memory_kib,
@@ -121,13 +121,13 @@ class BackingUp:
             salt=os.urandom(SALT_BYTES),
             header=os.urandom(HEADER_BYTES),
         )
-        return BackupSealer(passphrase.derive(secret, opening.salt, cost), opening)
+        return ContainerSealer(passphrase.derive(secret, opening.salt, cost), opening)
 
 
 class _Work:
     """One backup. All of it but `link` runs in one thread; the loop reads how far it is."""
 
-    def __init__(self, home: Path, sink: Sink, sealer: BackupSealer, *, files: bool) -> None:
+    def __init__(self, home: Path, sink: Sink, sealer: ContainerSealer, *, files: bool) -> None:
         self._home = home
         self._folder = home / FOLDER
         self._sink = sink

@@ -32,6 +32,7 @@ from .arrived import Arrived
 from .backing_up import BackingUp
 from .download import Download
 from .drivers import Drivers
+from .importing import Importing
 from .indexing import Indexing
 from .offers import Offers
 from .pipes import Pipes
@@ -79,6 +80,7 @@ class Transfers:
         self.backing_up = BackingUp(services)
         self.unsealing = Unsealing(services, self.arrived)
         self.indexing = Indexing(services, self.arrived)
+        self.importing = Importing(services, self._folders["blobs"])
         self._drivers = Drivers(
             services,
             self._folders["blobs"],
@@ -116,6 +118,7 @@ class Transfers:
         """Suspend every transfer."""
         await self.pipes.stop()
         await self._offers.stop()
+        self.importing.stop()
         await self.arrived.stop()
         await self._tasks.stop()
         await self._drivers.stop()

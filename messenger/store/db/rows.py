@@ -19,7 +19,7 @@ def insert_rows(
 ) -> int:
     """Insert rows in this order and return the row id of the first; the others follow it.
 
-    The table's integer primary key must not be among the columns.
+    That is not so if the table's integer primary key is among the columns.
     """
     values = f"({', '.join('?' * len(rows[0]))})"
     first = None

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from peerpost.crypto.backup import (
+from peerpost.crypto.container import (
     OPENING_BYTES,
     PIECE_BYTES,
     SEALED_BYTES,
-    BackupOpener,
-    BackupSealer,
+    ContainerOpener,
+    ContainerSealer,
     Opening,
     cut,
     damaged,
@@ -80,7 +80,7 @@ class BackupWriter:
     """Writes a backup from its beginning to its end."""
 
     def __init__(
-        self, sealer: BackupSealer, write: Callable[[memoryview], object], manifest: Manifest
+        self, sealer: ContainerSealer, write: Callable[[memoryview], object], manifest: Manifest
     ) -> None:
         """Begin. `write` takes the bytes as they come, and raises what it likes."""
         self._sealer = sealer
@@ -130,7 +130,7 @@ class BackupReader:
         self._left = 0
         self._is_last = False
         opening = Opening.parse(self._read(OPENING_BYTES))
-        self._opener = BackupOpener(key_of(opening), opening)
+        self._opener = ContainerOpener(key_of(opening), opening)
         entry = self._next()
         if entry is None or entry[0] != MANIFEST:
             raise damaged("what it says of itself")

@@ -133,22 +133,26 @@ def delete_some(db: apsw.Connection, rows: Iterable[tuple[str, int]], now_ms: in
 def _delete(db: apsw.Connection, chosen: Sequence[str], now_ms: int) -> list[Deleted]:
     deleted: list[Deleted] = []
     for id_ in chosen:
-        contact_id, kind, size, file_id = db.execute(
-            "SELECT contact_id, iif(foreign_kind IS NULL, kind, 'unknown'), size, file_id"
-            " FROM inbox WHERE id = ?",
+        contact_id, kind, size, file_id, imported = db.execute(
+            "SELECT contact_id, iif(foreign_kind IS NULL, kind, 'unknown'), size, file_id,"
+            " origin NOTNULL FROM inbox WHERE id = ?",
             (id_,),
         ).fetchone()  # type: ignore[misc]  # It was chosen in this transaction.
         file = None
         if file_id is not None:
             file = transfers.get(db, contact_id, file_id, incoming=True)
             transfers.forget_key(db, contact_id, file_id)
+            if imported:
+                transfers.forget_deleted(db, contact_id, file_id)
         deleted.append(Deleted(id=id_, contact_id=contact_id, kind=kind, size=size, file=file))
+        # Nobody sends an imported message again: there is nothing to remember of it.
         # The row of a file does not have the link of its offer; below what `seen` holds, the transfer serves instead.
         db.execute(
             "INSERT OR REPLACE INTO deleted SELECT contact_id, outbox_id, lane, seq,"
             " coalesce(link, (SELECT link FROM seen WHERE seen.contact_id = inbox.contact_id"
             " AND seen.outbox_id = inbox.outbox_id AND seen.lane = inbox.lane"
-            " AND seen.seq = inbox.seq)), sent_ms, file_id, ?2 FROM inbox WHERE id = ?1",
+            " AND seen.seq = inbox.seq)), sent_ms, file_id, ?2 FROM inbox WHERE id = ?1"
+            " AND origin IS NULL",
             (id_, now_ms),
         )
         inbox.remove(db, id_)

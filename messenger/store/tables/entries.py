@@ -37,7 +37,8 @@ def list_entries(
         db,
         f"{ENTRY_OPEN if pending else '1'}"  # noqa: S608
         f" AND (?1 IS NULL OR contact_id = ?1) AND (?3 IS NULL OR {follows})"
-        f" AND (state = 'delivered' OR contact_id IN (SELECT id FROM contacts)) {order} LIMIT ?2",
+        f" AND (state = 'delivered' OR origin NOTNULL OR contact_id IN (SELECT id FROM contacts))"
+        f" {order} LIMIT ?2",
         (contact_id, limit, beyond_row_id),
     )
 

@@ -16,7 +16,7 @@ import apsw
 from peerpost.crypto.labels import PERSON_CONTACT
 from peerpost.errors import AmbiguousError, NotFoundError
 
-__all__ = ["complete", "contact_id", "new_id", "new_ids"]
+__all__ = ["complete", "contact_id", "is_taken", "new_id", "new_ids"]
 
 ID_BYTES = 5
 """Forty bits. Among a million ids, one new id in a million collides, and is then drawn again."""
@@ -29,7 +29,7 @@ def new_id(db: apsw.Connection, table: str) -> str:
     """Return an id that no row of the table has."""
     while True:
         text = _text(os.urandom(ID_BYTES))
-        if not _is_taken(db, table, text):
+        if not is_taken(db, table, text):
             return text
 
 
@@ -54,14 +54,15 @@ def contact_id(db: apsw.Connection, id_public: bytes) -> str:
     seed = db.execute("SELECT id_seed FROM identity").get
     digest = hashlib.blake2b(id_public, digest_size=ID_BYTES, key=seed, person=PERSON_CONTACT)
     text = _text(digest.digest())
-    return new_id(db, "contacts") if _is_taken(db, "contacts", text) else text
+    return new_id(db, "contacts") if is_taken(db, "contacts", text) else text
 
 
 def _text(data: bytes) -> str:
     return base64.b32encode(data).decode().lower()
 
 
-def _is_taken(db: apsw.Connection, table: str, id_: str) -> bool:
+def is_taken(db: apsw.Connection, table: str, id_: str) -> bool:
+    """Return whether a row of the table has this id."""
     row = db.execute(f"SELECT 1 FROM {table} WHERE id = ?", (id_,)).fetchone()  # noqa: S608
     return row is not None
 

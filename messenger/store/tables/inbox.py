@@ -31,6 +31,7 @@ __all__ = [
     "Mark",
     "ReceivedBatch",
     "add_file",
+    "add_imported",
     "by_number",
     "complete_incoming",
     "count_offers",
@@ -54,7 +55,7 @@ MAX_OPEN_OFFERS = 1024
 _COLUMNS = (
     "row_id, id, contact_id, iif(foreign_kind IS NULL, kind, 'unknown'), gap, size, name,"
     " iif(foreign_kind IS NULL, body, NULL), file_id, sent_ms, received_ms, unread, files,"
-    " (SELECT path FROM plain WHERE inbox_id = inbox.id AND done = 1)"
+    " (SELECT path FROM plain WHERE inbox_id = inbox.id AND done = 1), origin NOTNULL"
 )
 _INSERTED = (
     "id, contact_id, kind, outbox_id, lane, seq, gap, size, name, body, file_id, sent_ms,"
@@ -84,6 +85,8 @@ class Item:
     """Of a folder: how many files are in it, as its sender says; None if it is no folder."""
     plain_path: str | None = None
     """For a file that was written to the folder of downloads: its path there."""
+    imported: bool = False
+    """Whether it is from a bundle (`imported`): nobody vouches for it."""
 
     @property
     def preview(self) -> str:
@@ -110,7 +113,8 @@ class ReceivedBatch:
 
 def _item(row: tuple[object, ...]) -> Item:
     values = dict(zip(Item.__slots__, row, strict=True))
-    values["gap"], values["unread"] = bool(values["gap"]), bool(values["unread"])
+    for flag in ("gap", "unread", "imported"):
+        values[flag] = bool(values[flag])
     return Item(**values)  # type: ignore[arg-type]
 
 
@@ -313,6 +317,15 @@ def add_file(
         None,
     )
     return _get(db, insert_rows(db, "inbox", _INSERTED, [row]))
+
+
+def add_imported(db: apsw.Connection, rows: Sequence[tuple[object, ...]]) -> None:
+    """Add messages that were imported, each before all that are there; a row is `_INSERTED`, `unread` and `origin`."""
+    if not rows:
+        return
+    first: int = db.execute("SELECT min(0, ifnull(min(row_id), 0)) FROM inbox").get
+    numbered = [(first - at, *row) for at, row in enumerate(rows, 1)]
+    insert_rows(db, "inbox", f"row_id, {_INSERTED}, unread, origin", numbered)
 
 
 def complete_incoming(

@@ -1,4 +1,4 @@
-"""What the outbox needs of a numbered message: its link, and the tombstone that replaces it."""
+"""What the outbox needs of a numbered message: its link, the tombstone that replaces it, the numbers of a receipt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from peerpost.wire import limits
 
 from .preview import beginning
 
-__all__ = ["link_of", "preview_of", "skip_of"]
+__all__ = ["link_of", "numbers_beyond", "preview_of", "skip_of", "text_of"]
 
 
 def link_of(inner: bytes) -> bytes:
@@ -22,10 +22,27 @@ def link_of(inner: bytes) -> bytes:
 
 def preview_of(inner: bytes) -> str | None:
     """Return the beginning of the text that a message carries; None if it carries none, as an offer does."""
+    body = text_of(inner)
+    return None if body is None else beginning(body)
+
+
+def text_of(inner: bytes) -> bytes | None:
+    """Return the text that a message carries; None if it carries none, as an offer does."""
     message = wire.decode(inner)
     if not isinstance(message, wire.Message) or message.kind != wire.Kind.TEXT:
         return None
-    return beginning(message.body)
+    return message.body
+
+
+def numbers_beyond(watermark: int, sack: bytes) -> list[int]:
+    """Return the numbers whose bit is set in a receipt. A peer may name numbers that do not exist."""
+    numbers = (
+        watermark + 2 + 8 * at + bit
+        for at, byte in enumerate(sack)
+        for bit in range(8)
+        if byte >> bit & 1
+    )
+    return [seq for seq in numbers if seq <= limits.MAX_SEQ]
 
 
 def skip_of(inner: bytes) -> bytes | None:

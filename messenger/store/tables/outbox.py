@@ -17,10 +17,9 @@ from peerpost.errors import NotFoundError
 from peerpost.store.db.ballast import require_room
 from peerpost.store.db.rows import insert_rows
 from peerpost.wire import inner as wire
-from peerpost.wire import limits
 
 from . import chains, grams, identity, ids, transfers
-from .numbered import link_of, skip_of
+from .numbered import link_of, numbers_beyond, skip_of
 from .offered import paced
 from .served import require_known
 from .states import ENTRY_NEXT, ENTRY_OPEN
@@ -29,6 +28,7 @@ __all__ = [
     "Draft",
     "Entry",
     "acknowledge",
+    "add_imported",
     "any_open",
     "bury",
     "by_number",
@@ -63,7 +63,7 @@ _BY_RECEIPT = f"kind = 'text' AND file_id IS NULL AND {ENTRY_OPEN}"
 """The entries that a receipt delivers, because their message contains all of them."""
 _COLUMNS = (
     "row_id, id, contact_id, lane, kind, outbox_id, seq, state, settled, inner, size, name,"
-    " file_id, created_ms, delivered_ms, expires_ms, last_error"
+    " file_id, created_ms, delivered_ms, expires_ms, last_error, origin NOTNULL"
 )
 _INSERTED = (
     "id, contact_id, lane, kind, outbox_id, seq, state, inner, link, size, name, file_id,"
@@ -95,6 +95,8 @@ class Entry:
     delivered_ms: int | None
     expires_ms: int | None
     last_error: str | None
+    imported: bool = False
+    """Whether it is from a bundle (`imported`): this home has not sent it."""
     repeated: bool = False
     """Whether it was there already when it was to be queued again under the same key."""
 
@@ -123,7 +125,7 @@ class Draft:
 
 def _entry(row: Sequence[Any]) -> Entry:
     values = dict(zip(Entry.__slots__[:-1], row, strict=True))
-    values["settled"] = bool(values["settled"])
+    values["settled"], values["imported"] = bool(values["settled"]), bool(values["imported"])
     return Entry(**values)
 
 
@@ -235,6 +237,19 @@ def _enqueue(db: apsw.Connection, drafts: Sequence[Draft]) -> list[Entry]:
     ]
 
 
+def add_imported(db: apsw.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Add entries that were imported, each before all that are there, and none of them to be sent.
+
+    A row is `_INSERTED` and when it was delivered, its error and its `origin`.
+    """
+    if not rows:
+        return
+    first: int = db.execute("SELECT min(0, ifnull(min(row_id), 0)) FROM outbox").get
+    columns = f"row_id, settled, {_INSERTED}, delivered_ms, last_error, origin"
+    numbered = [(first - at, 1, *row) for at, row in enumerate(rows, 1)]
+    insert_rows(db, "outbox", columns, numbered)
+
+
 def _numbered(draft: Draft, outbox_id: bytes, seq: int, prev: bytes) -> bytes:
     """Return the inner bytes of a message under its number."""
     return wire.encode(
@@ -306,7 +321,7 @@ def acknowledge(
     """
     key = (contact_id, outbox_id, lane)
     settled = _settle(db, "seq <= ?", key, watermark, now_ms)
-    for seq in _beyond(watermark, sack):
+    for seq in numbers_beyond(watermark, sack):
         settled += _settle(db, "seq = ?", key, seq, now_ms)
     return settled
 
@@ -324,17 +339,6 @@ def _settle(
         (now_ms, *key, seq),
     )
     return [_entry(row) for row in rows]
-
-
-def _beyond(watermark: int, sack: bytes) -> list[int]:
-    """Return the numbers whose bit is set. A peer may name numbers that do not exist."""
-    numbers = (
-        watermark + 2 + 8 * at + bit
-        for at, byte in enumerate(sack)
-        for bit in range(8)
-        if byte >> bit & 1
-    )
-    return [seq for seq in numbers if seq <= limits.MAX_SEQ]
 
 
 def make_tombstone(db: apsw.Connection, row_id: int) -> None:

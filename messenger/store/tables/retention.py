@@ -34,6 +34,11 @@ class Scope:
         return f"contact_id NOT IN ({', '.join('?' * len(self.besides))})"
 
     @property
+    def received(self) -> str:
+        """The condition for those of its messages that a rule may delete: nothing that the user has imported."""
+        return f"{self.where} AND origin IS NULL"
+
+    @property
     def values(self) -> tuple[str, ...]:
         """The parameters of the condition."""
         return self.besides if self.of is None else (self.of,)
@@ -46,7 +51,7 @@ class Scope:
         unread = "" if self.unread_too else " AND unread = 0"
         return (
             f"SELECT id, size, iif(file_id IS NULL, size, 0) FROM {source}"  # noqa: S608
-            f" WHERE received_ms < ? AND {self.where}{unread} ORDER BY received_ms, row_id LIMIT ?"
+            f" WHERE received_ms < ? AND {self.received}{unread} ORDER BY received_ms, row_id LIMIT ?"
         )
 
 
@@ -65,7 +70,7 @@ def beyond(
     if before_ms is not None and (chosen := _oldest(db, scope, _ROWS, before_ms)):
         return [(id_, text) for id_, _, text in chosen]
     if count is not None:
-        query = f"SELECT count(*) FROM inbox WHERE {scope.where}"  # noqa: S608
+        query = f"SELECT count(*) FROM inbox WHERE {scope.received}"  # noqa: S608
         too_many: int = db.execute(query, scope.values).get - count
         if too_many > 0 and (chosen := _oldest(db, scope, min(too_many, _ROWS))):
             return [(id_, text) for id_, _, text in chosen]

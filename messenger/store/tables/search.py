@@ -32,6 +32,8 @@ FEW_ROWS: Final = 10_000
 ALL: Final = (1 << SLICE_ROWS) - 1
 """Every message of a slice is a candidate."""
 LAST: Final = (1 << 63) - 1
+FIRST: Final = -LAST
+"""Rows that were imported are before row 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,7 @@ _ITEMS: Final = (
 _ENTRIES: Final = (
     "SELECT row_id, created_ms, kind, name, inner"  # noqa: S608
     f" FROM outbox WHERE {_WANTED.format(at='created_ms')} AND ?1 IS ?1"
-    " AND (state = 'delivered' OR contact_id IN (SELECT id FROM contacts))"
+    " AND (state = 'delivered' OR origin NOTNULL OR contact_id IN (SELECT id FROM contacts))"
 )
 _SELECT: Final[dict[Side, str]] = {"inbox": _ITEMS, "outbox": _ENTRIES}
 _ONE: Final = " AND row_id = ?5"
@@ -220,4 +222,4 @@ def _oldest(db: apsw.Connection, side: Side, wanted: Wanted) -> int:
         row: Any = db.execute(query, (wanted.since_ms, FEW_ROWS + 1, LAST)).fetchone()
         if row[0] <= FEW_ROWS:
             return int(row[1])
-    return 0
+    return FIRST

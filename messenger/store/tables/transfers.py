@@ -19,6 +19,7 @@ __all__ = [
     "STREAM_SOURCE",
     "Transfer",
     "activate",
+    "add_imported",
     "add_incoming",
     "add_outgoing",
     "ask",
@@ -203,6 +204,16 @@ def add_incoming(
         ),
     )
     return db.changes() > 0
+
+
+def add_imported(db: apsw.Connection, row: Transfer, contact_id: str) -> None:
+    """Add a file that was imported and lies in the home as one that has come, for a contact."""
+    values = {name: getattr(row, name) for name in Transfer.__slots__} | {"contact_id": contact_id}
+    db.execute(
+        f"INSERT INTO transfers ({_COLUMNS}, imported, told)"  # noqa: S608
+        f" VALUES ({', '.join('?' * len(values))}, 1, 1)",
+        tuple(values.values()),
+    )
 
 
 def get(db: apsw.Connection, contact_id: str, file_id: bytes, *, incoming: bool) -> Transfer | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from peerpost.crypto.backup import BackupSealer, Opening
+from peerpost.crypto.container import ContainerSealer, Opening
 from peerpost.crypto.passphrase import Cost, derive
 from peerpost.errors import BadInputError, ExistsError, StoreFullError
 from peerpost.node import restoring
@@ -49,7 +49,7 @@ def backup(folder: Path, files: dict[str, bytes], **said: object) -> Path:
     }
     manifest = Manifest(**{**usual, **said})  # type: ignore[arg-type]
     writer = BackupWriter(
-        BackupSealer(derive(SECRET, opening.salt, COST), opening), out.extend, manifest
+        ContainerSealer(derive(SECRET, opening.salt, COST), opening), out.extend, manifest
     )
     for name, data in files.items():
         writer.add(name, len(data), [data])

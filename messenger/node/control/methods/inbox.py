@@ -13,13 +13,14 @@ import msgspec
 from peerpost.client.rpc import Answer, Final, InvalidParamsError, Request
 from peerpost.errors import StorageError
 from peerpost.node.clock import rfc3339
+from peerpost.node.cursors import row_of
 from peerpost.node.described import described
 from peerpost.store.tables import contacts as store_contacts
 from peerpost.store.tables import deletion
 from peerpost.store.tables import inbox as store_inbox
 from peerpost.store.tables import transfers as store_transfers
 
-from .numbers import Cursor, Limit, TimeMs, row_of
+from .numbers import Cursor, Limit, TimeMs
 from .pages import collect
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import msgspec
 
 from peerpost.client.rpc import CURSOR
 
-__all__ = ["Bytes", "Cursor", "Duration", "Index", "Limit", "Rate", "TimeMs", "Wait", "row_of"]
+__all__ = ["Bytes", "Cursor", "Duration", "Index", "Limit", "Rate", "TimeMs", "Wait"]
 
 YEARS_100_S: Final = 100 * 366 * 86_400
 
@@ -31,8 +31,3 @@ Wait = Annotated[float, msgspec.Meta(ge=0, le=YEARS_100_S)]
 """Seconds that a caller waits."""
 Cursor = Annotated[str, msgspec.Meta(max_length=64, pattern=rf"^{CURSOR}\Z")]
 """Where a list goes on: the `cursor` of the last row that was shown."""
-
-
-def row_of(cursor: str | None) -> int | None:
-    """Return the number of the row that a cursor of the inbox or the outbox stands for."""
-    return None if cursor is None else int(cursor.partition("-")[0])

@@ -12,6 +12,7 @@ from peerpost.client.rpc import Request
 from peerpost.errors import NotFoundError
 from peerpost.node.clock import rfc3339
 from peerpost.node.contact.standing import obstacle
+from peerpost.node.cursors import cursor_of, row_of
 from peerpost.node.files.asking import waits_in_words
 from peerpost.node.files.upload import Upload
 from peerpost.store.tables import contacts as store_contacts
@@ -22,7 +23,7 @@ from peerpost.store.tables.numbered import preview_of
 from peerpost.wire.inner import Lane
 
 from .figures import figures
-from .numbers import Cursor, Limit, row_of
+from .numbers import Cursor, Limit
 from .pages import collect
 from .whole import whole
 
@@ -68,7 +69,9 @@ async def _list(opened: Opened, params: _List, *, pending: bool) -> list[dict[st
             beyond_row_id=row_of(after),
         )
         described = await rows_of_entries(opened, entries)
-        return [row | {"cursor": str(e.row_id)} for e, row in zip(entries, described, strict=True)]
+        return [
+            row | {"cursor": cursor_of(e.row_id)} for e, row in zip(entries, described, strict=True)
+        ]
 
     return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
 
@@ -165,6 +168,7 @@ def describe(
         "last_error": entry.last_error or last_error,
         "hint": None if stands is None else stands.hint,
         **figures(entry.size, moving),
+        "imported": entry.imported,
         "created": rfc3339(entry.created_ms),
         "delivered": rfc3339(entry.delivered_ms),
     }

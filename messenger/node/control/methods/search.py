@@ -10,6 +10,7 @@ import msgspec
 
 from peerpost.client.rpc import Request
 from peerpost.errors import BadInputError, PeerpostError, UsageError
+from peerpost.node.cursors import cursor_of, row_of
 from peerpost.raw_bytes import shown
 from peerpost.store.fold import fold
 from peerpost.store.tables import contacts as store_contacts
@@ -35,7 +36,7 @@ PAGE_ROWS: Final = 1000
 NOWHERE: Final = 10**18 - 1
 """In a cursor: no message of this side was shown yet."""
 
-_Cursor = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[0-9]{1,18}(-[0-9]{1,18})?\Z")]
+_Cursor = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^m?[0-9]{1,18}(-m?[0-9]{1,18})?\Z")]
 _Described = tuple[int, int, dict[str, Any]]
 """The time of a message, its row, and how it is described."""
 
@@ -112,7 +113,7 @@ async def _search(opened: Opened, wanted: Wanted, params: _Search) -> list[dict[
     async with aclosing(_side(find_received, describe_received, "in", places[0])) as received:
         if not params.sent:
             async for _, at, row in received:
-                rows.append(row | {"cursor": str(at)})
+                rows.append(row | {"cursor": cursor_of(at)})
                 if len(rows) == params.limit:
                     break
             return rows
@@ -135,7 +136,7 @@ async def _merge(
         if found is None:
             return
         places[newer] = found[1]
-        rows.append(found[2] | {"cursor": f"{places[0]}-{places[1]}"})
+        rows.append(found[2] | {"cursor": "-".join(map(cursor_of, places))})
         if len(rows) != limit:
             nexts[newer] = await anext(sides[newer], None)
 
@@ -143,7 +144,8 @@ async def _merge(
 def _places(cursor: str | None) -> list[int]:
     """Return the rows of the inbox and the outbox after which a list goes on."""
     received, _, sent = (cursor or "").partition("-")
-    return [int(received or NOWHERE), int(sent or NOWHERE)]
+    found = [row_of(received or None), row_of(sent or None)]
+    return [NOWHERE if place is None else place for place in found]
 
 
 async def _side(

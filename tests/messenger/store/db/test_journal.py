@@ -28,7 +28,8 @@ JOURNALLED: dict[str, tuple[set[str], set[str]]] = {
     "inbox": (
         {"unread"},
         {"row_id", "id", "contact_id", "kind", "outbox_id", "lane", "seq", "gap", "size", "name"}
-        | {"body", "file_id", "sent_ms", "received_ms", "files", "link", "foreign_kind"},
+        | {"body", "file_id", "sent_ms", "received_ms", "files", "link", "foreign_kind"}
+        | {"origin"},
     ),
     "invites": (
         {"used_ms", "why"},
@@ -39,7 +40,7 @@ JOURNALLED: dict[str, tuple[set[str], set[str]]] = {
         # What the other side has been sent and has acknowledged is no state that anybody is shown.
         {"row_id", "id", "contact_id", "lane", "kind", "outbox_id", "seq", "settled", "inner"}
         | {"link", "size", "name", "file_id", "created_ms", "delivered_ms", "expires_ms"}
-        | {"last_error", "once"},
+        | {"last_error", "once", "origin"},
     ),
     "rate_limits": ({"up_bytes_s", "down_bytes_s", "messages_s", "burst_bytes"}, {"contact_id"}),
     "transfers": (
@@ -48,7 +49,7 @@ JOURNALLED: dict[str, tuple[set[str], set[str]]] = {
         {"file_id", "incoming", "id", "contact_id", "name", "as_text", "size", "chunk_log2", "key"}
         | {"finish_size", "finish_count", "finish_root", "have", "progress_bytes", "source"}
         | {"outbox_id", "lane", "seq", "sent_ms", "created_ms", "content_id", "told", "files"}
-        | {"mode", "mtime_s"},
+        | {"mode", "mtime_s", "imported"},
     ),
 }
 """Of each table that has transitions: the columns whose change is one, and all others."""

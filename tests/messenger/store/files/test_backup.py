@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from peerpost.crypto import backup as container
-from peerpost.crypto.backup import OPENING_BYTES, PIECE_BYTES, SEALED_BYTES, BackupSealer, Opening
+from peerpost.crypto.container import (
+    OPENING_BYTES,
+    PIECE_BYTES,
+    SEALED_BYTES,
+    ContainerSealer,
+    Opening,
+)
 from peerpost.crypto.passphrase import Cost, derive
 from peerpost.errors import BadInputError, PeerpostError, WrongPassphraseError
 from peerpost.store.files.backup import BackupReader, BackupWriter, Manifest
@@ -50,7 +56,7 @@ def manifest(entries: int = 1) -> Manifest:
 
 def written(files: dict[str, bytes], piece: int = 1 << 14) -> bytes:
     out = bytearray()
-    sealer = BackupSealer(derive(SECRET, bytes(16), CHEAP), opening())
+    sealer = ContainerSealer(derive(SECRET, bytes(16), CHEAP), opening())
     writer = BackupWriter(sealer, out.extend, manifest(len(files)))
     for name, data in files.items():
         pieces = [data[at : at + piece] for at in range(0, len(data), piece)]
@@ -61,7 +67,7 @@ def written(files: dict[str, bytes], piece: int = 1 << 14) -> bytes:
 
 def sealed(plain: bytes) -> bytes:
     """Return a backup of any plaintext, under the right key."""
-    sealer = BackupSealer(derive(SECRET, bytes(16), CHEAP), opening())
+    sealer = ContainerSealer(derive(SECRET, bytes(16), CHEAP), opening())
     return sealer.opening + sealer.seal(plain, last=True)
 
 
@@ -211,7 +217,7 @@ def test_entries_of_a_later_version_of_the_manifest_are_passed_over() -> None:
 
 
 def test_a_file_of_another_size_than_was_said_is_not_written() -> None:
-    sealer = BackupSealer(derive(SECRET, bytes(16), CHEAP), opening())
+    sealer = ContainerSealer(derive(SECRET, bytes(16), CHEAP), opening())
     backup = BackupWriter(sealer, lambda _: None, manifest())
     with pytest.raises(ValueError, match="size"):
         backup.add("store.db", 3, [b"ab"])

@@ -1,7 +1,9 @@
-"""The container of a backup: one stream of bytes, sealed piece by piece under a passphrase of its own.
+"""The container of a backup or a bundle: a stream of bytes, sealed piece by piece under a passphrase of its own.
 
-    opening = "peerpost-backup" version memory_kib passes lanes salt header proof sum
-    backup  = opening *sealed
+    opening   = magic version memory_kib passes lanes salt header proof sum
+    container = opening *sealed
+
+`magic` is "peerpost-backup" or "peerpost-bundle".
 
 `memory_kib`, `passes` and `lanes` (u32 each) are the cost of Argon2id, which makes the key of the passphrase and `salt`
 (16 octets). `header` (24) begins libsodium's secretstream (XChaCha20-Poly1305). `proof` (17) is its first message,
@@ -25,13 +27,16 @@ from nacl.exceptions import CryptoError
 from peerpost.errors import BadInputError, WrongPassphraseError
 
 __all__ = [
+    "BACKUP",
+    "BUNDLE",
     "HEADER_BYTES",
     "OPENING_BYTES",
     "PIECE_BYTES",
     "SALT_BYTES",
     "SEALED_BYTES",
-    "BackupOpener",
-    "BackupSealer",
+    "Container",
+    "ContainerOpener",
+    "ContainerSealer",
     "Opening",
     "cut",
     "damaged",
@@ -39,17 +44,40 @@ __all__ = [
 
 PIECE_BYTES: Final = 1 << 16
 """Plaintext of one piece: what is held in memory at a time."""
-MAGIC: Final = b"peerpost-backup\x01"
 SALT_BYTES: Final = 16
 HEADER_BYTES: Final = bindings.crypto_secretstream_xchacha20poly1305_HEADERBYTES
 OVERHEAD_BYTES: Final = bindings.crypto_secretstream_xchacha20poly1305_ABYTES
 SEALED_BYTES: Final = PIECE_BYTES + OVERHEAD_BYTES
 _SUM_BYTES: Final = 8
+_MAGIC_BYTES: Final = 15
+_VERSION: Final = b"\x01"
 _COST: Final = struct.Struct(">III")
-_PARAMETERS_BYTES: Final = len(MAGIC) + _COST.size + SALT_BYTES + HEADER_BYTES
+_PARAMETERS_BYTES: Final = _MAGIC_BYTES + len(_VERSION) + _COST.size + SALT_BYTES + HEADER_BYTES
 OPENING_BYTES: Final = _PARAMETERS_BYTES + OVERHEAD_BYTES + _SUM_BYTES
 _MORE: Final = bindings.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
 _LAST: Final = bindings.crypto_secretstream_xchacha20poly1305_TAG_FINAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """What is in a container, and what it is called."""
+
+    magic: bytes
+    noun: str
+    whose: str
+    """What to say to somebody whose passphrase is not that of the container."""
+
+
+BACKUP: Final = Container(
+    magic=b"peerpost-backup",
+    noun="backup",
+    whose="a backup has the passphrase that was given when it was made, which need not be the home's",
+)
+BUNDLE: Final = Container(
+    magic=b"peerpost-bundle",
+    noun="bundle",
+    whose="a bundle has the passphrase that was given when it was exported",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,31 +92,34 @@ class Opening:
     """24 random octets, drawn for this backup alone."""
     proof: bytes = b""
     """By which the right key is known."""
+    container: Container = BACKUP
 
     @property
     def parameters(self) -> bytes:
         """All before the proof, as it is written."""
         cost = _COST.pack(self.memory_kib, self.passes, self.lanes)
-        return MAGIC + cost + self.salt + self.header
+        return self.container.magic + _VERSION + cost + self.salt + self.header
 
     @classmethod
-    def parse(cls, data: bytes) -> Opening:
+    def parse(cls, data: bytes, container: Container = BACKUP) -> Opening:
         """Take an opening apart. The cost is as it was written: `Cost.parse` bounds it.
 
-        Raises BadInputError for what is no backup, or a damaged one.
+        Raises BadInputError for what is no such container, or a damaged one.
         """
-        if not data or not MAGIC.startswith(data[: len(MAGIC) - 1]):
+        noun = container.noun
+        if not data or not container.magic.startswith(data[:_MAGIC_BYTES]):
             raise BadInputError(
-                "this is no backup of Peerpost", hint="look at the name of the file"
+                f"this is no {noun} of Peerpost", hint="look at the name of the file"
             )
         if len(data) < OPENING_BYTES:
-            raise cut()
-        if data[len(MAGIC) - 1] != MAGIC[-1]:
-            raise BadInputError("the backup is of a later version", hint="update Peerpost")
+            raise cut(noun)
+        at = _MAGIC_BYTES + len(_VERSION)
+        if data[_MAGIC_BYTES:at] != _VERSION:
+            raise BadInputError(f"the {noun} is of a later version", hint="update Peerpost")
         if _sum(data[:-_SUM_BYTES]) != data[-_SUM_BYTES:]:
-            raise damaged("its beginning")
-        at = len(MAGIC) + _COST.size
-        memory_kib, passes, lanes = _COST.unpack(data[len(MAGIC) : at])
+            raise damaged("its beginning", noun)
+        memory_kib, passes, lanes = _COST.unpack(data[at : at + _COST.size])
+        at += _COST.size
         return cls(
             memory_kib=memory_kib,
             passes=passes,
@@ -96,11 +127,12 @@ class Opening:
             salt=data[at : at + SALT_BYTES],
             header=data[at + SALT_BYTES : _PARAMETERS_BYTES],
             proof=data[_PARAMETERS_BYTES:-_SUM_BYTES],
+            container=container,
         )
 
 
-class BackupSealer:
-    """Seals a backup, piece by piece."""
+class ContainerSealer:
+    """Seals what is in a container, piece by piece."""
 
     def __init__(self, key: bytes, opening: Opening) -> None:
         """Take the 32-byte key of `opening`, whose salt and header must be fresh."""
@@ -121,44 +153,47 @@ class BackupSealer:
         return sealed
 
 
-class BackupOpener:
-    """Opens what `BackupSealer` has sealed."""
+class ContainerOpener:
+    """Opens what `ContainerSealer` has sealed."""
 
     def __init__(self, key: bytes, opening: Opening) -> None:
-        """Begin to read. Raises WrongPassphraseError if the key is not that of the backup."""
+        """Begin to read. Raises WrongPassphraseError if the key is not that of the container."""
+        self._noun = opening.container.noun
         self._state = _stream(key, opening.header)
         try:
             _pull(self._state, opening.proof, opening.parameters)
         except CryptoError:
             raise WrongPassphraseError(
-                "this is not the passphrase of the backup",
-                hint="a backup has the passphrase that was given when it was made, which need not be the home's",
+                f"this is not the passphrase of the {self._noun}", hint=opening.container.whose
             ) from None
 
     def open(self, sealed: bytes) -> tuple[bytes, bool]:
         """Return the plaintext of a piece, and whether it is the last. Raises BadInputError if it is damaged or cut."""
+        noun = self._noun
         if len(sealed) < OVERHEAD_BYTES:
-            raise cut()
+            raise cut(noun)
         try:
             piece, tag = _pull(self._state, sealed, None)
         except CryptoError:
             # The last piece may be short, and so may one that was cut: only the key tells.
-            raise (cut() if len(sealed) < SEALED_BYTES else damaged("a part of it")) from None
+            raise (
+                cut(noun) if len(sealed) < SEALED_BYTES else damaged("a part of it", noun)
+            ) from None
         return piece, tag == _LAST
 
 
-def cut() -> BadInputError:
-    """Return the error for a backup that ends too early."""
+def cut(noun: str = BACKUP.noun) -> BadInputError:
+    """Return the error for a container that ends too early."""
     return BadInputError(
-        "the backup is cut off, or its end is damaged",
+        f"the {noun} is cut off, or its end is damaged",
         hint="copy it again from where it was made, or take another one; nothing was changed here",
     )
 
 
-def damaged(what: str) -> BadInputError:
-    """Return the error for a backup that is not as it was made."""
+def damaged(what: str, noun: str = BACKUP.noun) -> BadInputError:
+    """Return the error for a container that is not as it was made."""
     return BadInputError(
-        f"the backup is damaged: {what} is not as it was written",
+        f"the {noun} is damaged: {what} is not as it was written",
         hint="copy it again from where it was made, or take another one; nothing was changed here",
     )
 
