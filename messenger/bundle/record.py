@@ -128,7 +128,7 @@ class Record(_Form, frozen=True, kw_only=True):
     name: _Name | None = None
     text: _Text | None = None
     body: _Body | None = None
-    """Bytes that are no UTF-8, in base64, instead of `text`."""
+    """Of an unknown kind, bytes that are no UTF-8, in base64, instead of `text`."""
     file: _Hex32 | None = None
     """The BLAKE2b-256 of its bytes, which are in `files/`."""
     unread: bool = False
@@ -148,6 +148,8 @@ _MANIFEST: Final = msgspec.json.Decoder(Manifest)
 _CARD: Final = msgspec.json.Decoder(Card)
 _RECORD: Final = msgspec.json.Decoder(Record)
 _ENCODER: Final = msgspec.json.Encoder()
+_NOT_OURS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises: the last for a thousand brackets in each other."""
 
 
 def bad(what: str) -> BadInputError:
@@ -168,7 +170,7 @@ def decode_manifest(data: bytes) -> Manifest:
     try:
         said = msgspec.json.decode(data)
         version = said["version"] if said["format"] == FORMAT else None
-    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, KeyError):
+    except (*_NOT_OURS, TypeError, KeyError):
         version = None
     if type(version) is int and version > VERSION:
         raise BadInputError(
@@ -178,7 +180,7 @@ def decode_manifest(data: bytes) -> Manifest:
         raise bad(f"{MANIFEST} is none")
     try:
         return _MANIFEST.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _NOT_OURS as error:
         raise bad(f"{MANIFEST}: {error}") from None
 
 
@@ -186,7 +188,7 @@ def decode_card(line: bytes, number: int) -> Card:
     """Parse a line of `contacts.jsonl`. Raises BadInputError naming the line."""
     try:
         return _CARD.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _NOT_OURS as error:
         raise bad(f"{CONTACTS}, line {number}: {error}") from None
 
 
@@ -194,7 +196,7 @@ def decode_record(line: bytes, number: int) -> Record:
     """Parse and check a line of `messages.jsonl`. Raises BadInputError naming the line."""
     try:
         record = _RECORD.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _NOT_OURS as error:
         raise bad(f"{MESSAGES}, line {number}: {error}") from None
     wrong = check(record)
     if wrong is not None:
@@ -209,6 +211,8 @@ def check(record: Record) -> str | None:
         return "it has more than one of `text`, `body` and `file`"
     if record.kind == "file" and (record.text is not None or record.body is not None):
         return "a file has no `text` and no `body`"
+    if record.body is not None and record.kind != "unknown":
+        return "a text is UTF-8: it has `text`, and no `body`"
     if (record.kind == "unknown") != (record.foreign_kind is not None):
         return "`foreign_kind` is of an unknown kind, and of no other"
     try:

@@ -9,9 +9,9 @@ import apsw
 from peerpost.store.db import journal
 
 STATES = (
-    "SELECT 'entry', id, state FROM outbox"
-    " UNION ALL SELECT 'item', id, iif(unread, 'unread', 'read') FROM inbox"
-    " UNION ALL SELECT iif(incoming, 'download', 'upload'), id, state FROM transfers"
+    "SELECT 'entry', id, state FROM outbox WHERE origin IS NULL"
+    " UNION ALL SELECT 'item', id, iif(unread, 'unread', 'read') FROM inbox WHERE origin IS NULL"
+    " UNION ALL SELECT iif(incoming, 'download', 'upload'), id, state FROM transfers WHERE imported = 0"
     " UNION ALL SELECT 'contact', id, CASE WHEN conflict_body IS NOT NULL AND state <> 'blocked' THEN 'changed'"
     " WHEN removed_us_ms IS NOT NULL AND state = 'active' THEN 'removed' ELSE state END FROM contacts"
     " UNION ALL SELECT 'invite', lower(hex(invite_id)),"

@@ -70,7 +70,9 @@ def take(db: apsw.Connection, cards: Sequence[Card], arrivals: Sequence[Arrival]
     Raises BadInputError for one whose contact has no card, StoreFullError while the disk is full.
     """
     require_room(db)
-    contact_ids, names = _contacts(db, cards, remember=True)
+    named = {arrival.record.contact for arrival in arrivals}
+    used = [card for card in cards if card.id in named]
+    contact_ids, names = _contacts(db, used, remember=True)
     items: list[tuple[Any, ...]] = []
     entries: list[tuple[Any, ...]] = []
     given: set[tuple[str, str]] = set()
@@ -183,7 +185,7 @@ def _item(id_: str, contact_id: str, record: Record, file: Transfer | None) -> t
         record.seq,
         int(record.gap),
         record.size,
-        None if record.name is None else safe_name(record.name),
+        safe_name(record.name) if record.name is not None and record.kind == "file" else None,
         body_of(record),
         # One whose file is missing is a file all the same, and says so when it is to be saved.
         (bytes(16) if file is None else file.file_id) if has_file else None,

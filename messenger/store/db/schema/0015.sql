@@ -36,11 +36,22 @@ END;
 DROP INDEX inbox_read;
 CREATE INDEX inbox_read ON inbox (received_ms, row_id, contact_id) WHERE unread = 0 AND origin IS NULL;
 
--- Nothing has happened to a message that is imported, and the journal tells of what happens.
+-- The journal tells of what happens in this home: of messages that were imported it does not tell at all.
 DROP TRIGGER entry_added;
 CREATE TRIGGER entry_added AFTER INSERT ON outbox WHEN new.origin IS NULL BEGIN
     INSERT INTO changes (at_ms, kind, subject, contact_id, after)
     VALUES (CAST(unixepoch('subsec') * 1000 AS INTEGER), 'entry', new.id, new.contact_id, new.state);
+END;
+DROP TRIGGER entry_changed;
+CREATE TRIGGER entry_changed AFTER UPDATE OF state ON outbox WHEN new.state <> old.state AND new.origin IS NULL BEGIN
+    INSERT INTO changes (at_ms, kind, subject, contact_id, before, after)
+    VALUES (ifnull(iif(new.state = 'delivered', new.delivered_ms, NULL), CAST(unixepoch('subsec') * 1000 AS INTEGER)),
+        'entry', new.id, new.contact_id, old.state, new.state);
+END;
+DROP TRIGGER entry_deleted;
+CREATE TRIGGER entry_deleted AFTER DELETE ON outbox WHEN old.origin IS NULL BEGIN
+    INSERT INTO changes (at_ms, kind, subject, contact_id, before)
+    VALUES (CAST(unixepoch('subsec') * 1000 AS INTEGER), 'entry', old.id, old.contact_id, old.state);
 END;
 DROP TRIGGER item_added;
 CREATE TRIGGER item_added AFTER INSERT ON inbox WHEN new.origin IS NULL BEGIN
@@ -48,9 +59,39 @@ CREATE TRIGGER item_added AFTER INSERT ON inbox WHEN new.origin IS NULL BEGIN
     VALUES (CAST(unixepoch('subsec') * 1000 AS INTEGER), 'item', new.id, new.contact_id,
         iif(new.unread, 'unread', 'read'));
 END;
+DROP TRIGGER item_changed;
+CREATE TRIGGER item_changed AFTER UPDATE OF unread ON inbox WHEN new.unread <> old.unread AND new.origin IS NULL BEGIN
+    INSERT INTO changes (at_ms, kind, subject, contact_id, before, after)
+    VALUES (CAST(unixepoch('subsec') * 1000 AS INTEGER), 'item', new.id, new.contact_id,
+        iif(old.unread, 'unread', 'read'), iif(new.unread, 'unread', 'read'));
+END;
+DROP TRIGGER item_deleted;
+CREATE TRIGGER item_deleted AFTER DELETE ON inbox WHEN old.origin IS NULL BEGIN
+    INSERT INTO changes (at_ms, kind, subject, contact_id, before)
+    VALUES (CAST(unixepoch('subsec') * 1000 AS INTEGER), 'item', old.id, old.contact_id,
+        iif(old.unread, 'unread', 'read'));
+END;
 DROP TRIGGER transfer_added;
 CREATE TRIGGER transfer_added AFTER INSERT ON transfers WHEN new.imported = 0 BEGIN
     INSERT INTO changes (at_ms, kind, subject, contact_id, after)
     VALUES (CAST(unixepoch('subsec') * 1000 AS INTEGER), iif(new.incoming, 'download', 'upload'),
         new.id, new.contact_id, new.state);
+END;
+DROP TRIGGER transfer_changed;
+CREATE TRIGGER transfer_changed AFTER UPDATE OF state, error, peer_pause, accepted_bytes ON transfers
+WHEN new.imported = 0 AND (new.state <> old.state OR new.error IS NOT old.error
+    OR new.peer_pause IS NOT old.peer_pause OR new.accepted_bytes IS NOT old.accepted_bytes)
+BEGIN
+    INSERT INTO changes (at_ms, kind, subject, contact_id, before, after, what)
+    VALUES (CAST(unixepoch('subsec') * 1000 AS INTEGER), iif(new.incoming, 'download', 'upload'),
+        new.id, new.contact_id, old.state, new.state, CASE
+            WHEN new.error IS NOT old.error THEN 'reason'
+            WHEN new.peer_pause IS NOT old.peer_pause THEN 'peer'
+            WHEN new.accepted_bytes IS NOT old.accepted_bytes THEN 'accepted' END);
+END;
+DROP TRIGGER transfer_deleted;
+CREATE TRIGGER transfer_deleted AFTER DELETE ON transfers WHEN old.imported = 0 BEGIN
+    INSERT INTO changes (at_ms, kind, subject, contact_id, before)
+    VALUES (CAST(unixepoch('subsec') * 1000 AS INTEGER), iif(old.incoming, 'download', 'upload'),
+        old.id, old.contact_id, old.state);
 END;

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from peerpost.crypto import backup as container
+from peerpost.crypto import container
 from peerpost.crypto.container import (
     OPENING_BYTES,
     PIECE_BYTES,
