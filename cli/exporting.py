@@ -16,7 +16,7 @@ from peerpost.raw_bytes import encodable
 
 from .app import App
 from .history import Held, History
-from .page import Page
+from .page import HtmlPage
 from .safe import as_json
 from .times import ago_ms
 
@@ -36,8 +36,18 @@ class Exporting:
         self.missing: list[str] = []
         """The ids of messages whose files could not be read: they are exported without."""
 
-    def bundle(self, out: io.RawIOBase | io.BufferedIOBase) -> None:
-        """Write a bundle."""
+    def bundle(self, out: io.BufferedIOBase, secret: bytes | None) -> None:
+        """Write a bundle, sealed under a passphrase if there is one. Raises ShortMemoryError."""
+        if secret is None:
+            self._bundle(out)
+            return
+        from peerpost.bundle.sealing import SealingFile
+
+        sealing = SealingFile(out, secret)
+        self._bundle(sealing)
+        sealing.end()
+
+    def _bundle(self, out: io.RawIOBase | io.BufferedIOBase) -> None:
         owner = msgspec.convert(self._app.call("inbox.owner"), Owner)
         with BundleWriter(out, owner, ago_ms(0)) as writer:
             writer.messages(self._with_digests(self._history.newest_first()))
@@ -80,7 +90,7 @@ class Exporting:
 
     def page(self, out: io.RawIOBase | io.BufferedIOBase) -> None:
         """Write a page of HTML that a person reads or prints, the oldest message first."""
-        page = Page(lambda text: out.write(text.encode()))
+        page = HtmlPage(lambda text: out.write(text.encode()))
         page.begin(str(self._app.call("inbox.owner")["name"]))
         for held in self._history.oldest_first():
             row = _row(held.record, self._name(held.record))

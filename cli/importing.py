@@ -9,7 +9,6 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +21,7 @@ from peerpost.errors import BadInputError, NoInputError, PeerpostError, StoreFul
 
 from .app import App
 
-__all__ = ["Importing", "opened"]
+__all__ = ["BundleImport", "opened"]
 
 _ZIP: Final = b"PK"
 _BACKUP: Final = b"peerpost-backup"
@@ -33,10 +32,10 @@ _BATCH_ROWS: Final = 500
 
 
 @contextmanager
-def opened(fd: int, folder: Path, unlock: Unlock) -> Iterator[BundleReader]:
+def opened(app: App, fd: int, unlock: Unlock, *, dry_run: bool) -> Iterator[BundleImport]:
     """Open the bundle that a descriptor leads to. `unlock` finds the passphrase of one that is encrypted.
 
-    What cannot be read at any place is kept in `folder` meanwhile. Raises BadInputError for what is no bundle,
+    What cannot be read at any place is kept in the home meanwhile. Raises BadInputError for what is no bundle,
     WrongPassphraseError, ShortMemoryError, StorageError.
     """
     raw = io.FileIO(fd, closefd=False)
@@ -50,16 +49,16 @@ def opened(fd: int, folder: Path, unlock: Unlock) -> Iterator[BundleReader]:
         def read(count: int) -> bytes:
             return (waiting := ahead.pop() if ahead else b"") + _read(raw, count - len(waiting))
 
-        file = Scratch(folder, unsealed(read, unlock))
+        file = Scratch(app.home, unsealed(read, unlock))
     elif stat.S_ISREG(os.fstat(fd).st_mode):
         raw.seek(0)
         file = raw
     else:
-        file = Scratch(folder, _pieces(begins, raw))
+        file = Scratch(app.home, _pieces(begins, raw))
     try:
         reader = BundleReader(file)
         try:
-            yield reader
+            yield BundleImport(app, reader, dry_run=dry_run)
         finally:
             reader.close()
     except OSError as error:
@@ -97,15 +96,16 @@ def _pieces(first: bytes, raw: io.RawIOBase) -> Iterator[bytes]:
         yield piece
 
 
-class Importing:
+class BundleImport:
     """One import."""
 
-    def __init__(
-        self, app: App, bundle: BundleReader, on_bytes: Callable[[int], object], *, dry_run: bool
-    ) -> None:
+    def __init__(self, app: App, bundle: BundleReader, *, dry_run: bool) -> None:
         self._app = app
         self._bundle = bundle
-        self._on_bytes = on_bytes
+        self.manifest = bundle.manifest
+        self.total_bytes = (2 if dry_run else 3) * bundle.total_bytes
+        """How many bytes will be read, of which `on_bytes` is told as it goes on."""
+        self.on_bytes: Callable[[int], object] = lambda _: None
         self._dry_run = dry_run
         self._cards: dict[str, Card] = {}
         self.imported = 0
@@ -117,21 +117,21 @@ class Importing:
 
         Raises BadInputError, and StoreFullError if it does not fit on the disk of the home.
         """
-        total = self._bundle.check(self._on_bytes)
+        total = self._bundle.check(self.on_bytes)
         free = shutil.disk_usage(self._app.home).free
         if total > free:
             raise StoreFullError(
                 f"what is in the bundle takes {-(-total >> 20)} MiB, and {free >> 20} MiB are free",
                 hint="free some space on the disk of the home folder; nothing was changed",
             )
-        self._bundle.check_files(self._on_bytes)
+        self._bundle.check_files(self.on_bytes)
         self._cards = {card.id: card for card in self._bundle.cards()}
 
     def run(self) -> None:
         """Hand all of it to the node. What is here already is passed over, so that it can be run again."""
         batch: list[Record] = []
         size = 0
-        for record in self._bundle.records(self._on_bytes):
+        for record in self._bundle.records(self.on_bytes):
             if record.file is not None and not self._dry_run:
                 # The order counts: what came before it is imported before it.
                 self._take(batch)
@@ -176,7 +176,7 @@ class Importing:
                     view = memoryview(piece)
                     while view:
                         view = view[os.write(writing, view) :]
-                    self._on_bytes(len(piece))
+                    self.on_bytes(len(piece))
             except BrokenPipeError:
                 pass  # The node has it already, or says itself why it stopped.
             except BaseException as failure:  # noqa: BLE001 - it is raised where it can be answered

@@ -14,7 +14,7 @@ from peerpost.client.units import format_size
 
 from .safe import safe, safe_block
 
-__all__ = ["Page"]
+__all__ = ["HtmlPage"]
 
 _HEAD: Final = """<!doctype html>
 <html lang="en">
@@ -42,7 +42,7 @@ _END: Final = """</body>
 """
 
 
-class Page:
+class HtmlPage:
     """A page that is written message by message."""
 
     def __init__(self, write: Callable[[str], object]) -> None:

@@ -51,7 +51,7 @@ FOLDERS: dict[str, set[str]] = {
     "invisible": set(),
     "holes": set(),
     "fastpath": set(),
-    "bundle": {"errors", "wire"},
+    "bundle": {"errors", "system", "wire", "crypto"},
     "wire": {"errors", "fastpath"},
     "crypto": {"errors", "fastpath", "wire"},
     "protocol": {"errors", "fastpath", "wire", "crypto"},

@@ -80,7 +80,7 @@ def export(
     force: bool,
     secrets: Secrets,
 ) -> None:
-    """Write messages to a file that another home can import, or that people can read.
+    """Write messages to a file, to be imported or read.
 
     A bundle has all that was received and sent: texts, the bytes of received files, ids, times and
     order, and who each contact is. It is readable by whoever has it, unless you --encrypt it. Files
@@ -141,7 +141,7 @@ def _written(
     out = io.BufferedWriter(raw, 256 << 10)
     try:
         if form == "bundle":
-            _bundle(exporting, out, secret)
+            exporting.bundle(out, secret)
         else:
             (exporting.lines if form == "jsonl" else exporting.page)(out)
         out.flush()
@@ -152,17 +152,6 @@ def _written(
     finally:
         raw.give_up()
     return exporting, raw.size
-
-
-def _bundle(exporting: Exporting, out: io.BufferedIOBase, secret: bytes | None) -> None:
-    if secret is None:
-        exporting.bundle(out)
-        return
-    from peerpost.bundle.sealing import SealingFile
-
-    sealing = SealingFile(out, secret)
-    exporting.bundle(sealing)
-    sealing.end()
 
 
 class _Counted(io.RawIOBase):

@@ -19,10 +19,9 @@ from ..passphrases import entered, with_sources
 from ..safe import safe
 
 if TYPE_CHECKING:
-    from peerpost.bundle.reading import BundleReader
     from peerpost.client.secrets import Secrets
 
-    from ..importing import Importing
+    from ..importing import BundleImport
 
 __all__ = ["import_"]
 
@@ -46,11 +45,12 @@ _WHOSE = "Passphrase of the bundle"
 @with_sources
 @pass_app
 def import_(app: App, file: str, dry_run: bool, secrets: Secrets) -> None:
-    """Take back what `inbox export` wrote: messages, files, ids, times and order; - is stdin.
+    """Take back what was exported; - is stdin.
 
-    All of it is checked before anything is changed. What is here already is passed over, so that a
-    bundle can be imported twice, and an import that was cut off be run again. Messages of somebody
-    who is no contact here are found under the name that the bundle has; nobody becomes a contact.
+    Messages, files, ids, times and order come back as they were. All of it is checked before
+    anything is changed. What is here already is passed over, so that a bundle can be imported
+    twice, and an import that was cut off be run again. Messages of somebody who is no contact here
+    are found under the name that the bundle has; nobody becomes a contact.
     """
     from ..importing import opened
 
@@ -63,21 +63,20 @@ def import_(app: App, file: str, dry_run: bool, secrets: Secrets) -> None:
     fd = os.dup(0) if file == "-" else open_input(file)
     try:
         with opened(
+            app,
             fd,
-            app.home,
             lambda attempt: entered(app, secrets.named_only(), attempt, what=_WHOSE, again=True),
-        ) as bundle:
-            _import(app, bundle, Path(file).name, dry_run=dry_run)
+            dry_run=dry_run,
+        ) as importing:
+            _run(app, importing, Path(file).name)
+            _print(app, importing, dry_run=dry_run)
     finally:
         os.close(fd)
 
 
-def _import(app: App, bundle: BundleReader, name: str, *, dry_run: bool) -> None:
-    from ..importing import Importing
-
-    passes = 2 if dry_run else 3
-    with Counting(app.terminal, "import", name, passes * bundle.total_bytes) as counting:
-        importing = Importing(app, bundle, counting.more, dry_run=dry_run)
+def _run(app: App, importing: BundleImport, name: str) -> None:
+    with Counting(app.terminal, "import", name, importing.total_bytes) as counting:
+        importing.on_bytes = counting.more
         importing.check()
         try:
             with app.so_far("The same command goes on where this one stopped"):
@@ -88,11 +87,10 @@ def _import(app: App, bundle: BundleReader, name: str, *, dry_run: bool) -> None
                     f"{importing.imported} messages were imported before that: run it again for the rest."
                 )
             raise
-    _print(app, bundle, importing, dry_run=dry_run)
 
 
-def _print(app: App, bundle: BundleReader, importing: Importing, *, dry_run: bool) -> None:
-    manifest = bundle.manifest
+def _print(app: App, importing: BundleImport, *, dry_run: bool) -> None:
+    manifest = importing.manifest
     row = {
         "imported": importing.imported,
         "duplicates": importing.duplicates,

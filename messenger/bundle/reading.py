@@ -26,8 +26,8 @@ from .record import (
     MAX_LINE_BYTES,
     MAX_MANIFEST_BYTES,
     MESSAGES,
+    BundleManifest,
     Card,
-    Manifest,
     Record,
     bad,
     decode_card,
@@ -89,7 +89,7 @@ class BundleReader:
         if len(self._files) > MAX_FILES:
             raise bad(f"it has more than {MAX_FILES} files")
 
-    def _manifest(self) -> Manifest:
+    def _manifest(self) -> BundleManifest:
         if self._parts[MANIFEST].file_size > MAX_MANIFEST_BYTES:
             raise bad(f"{MANIFEST} is too long")
         with _damage(), self._zip.open(self._parts[MANIFEST]) as part:

@@ -30,8 +30,8 @@ __all__ = [
     "MAX_MANIFEST_BYTES",
     "MESSAGES",
     "VERSION",
+    "BundleManifest",
     "Card",
-    "Manifest",
     "Owner",
     "Record",
     "bad",
@@ -83,7 +83,7 @@ class Owner(_Form, frozen=True, kw_only=True):
     """The public key of its identity."""
 
 
-class Manifest(_Form, frozen=True, kw_only=True):
+class BundleManifest(_Form, frozen=True, kw_only=True):
     """What a bundle says of itself."""
 
     format: Literal["peerpost-bundle"]
@@ -144,7 +144,7 @@ class Record(_Form, frozen=True, kw_only=True):
     error: Annotated[str, Meta(max_length=1000)] | None = None
 
 
-_MANIFEST: Final = msgspec.json.Decoder(Manifest)
+_MANIFEST: Final = msgspec.json.Decoder(BundleManifest)
 _CARD: Final = msgspec.json.Decoder(Card)
 _RECORD: Final = msgspec.json.Decoder(Record)
 _ENCODER: Final = msgspec.json.Encoder()
@@ -165,7 +165,7 @@ def encode(form: _Form) -> bytes:
     return _ENCODER.encode(form)
 
 
-def decode_manifest(data: bytes) -> Manifest:
+def decode_manifest(data: bytes) -> BundleManifest:
     """Parse a manifest. Raises BadInputError for anything else, and for a later version of the form."""
     try:
         said = msgspec.json.decode(data)

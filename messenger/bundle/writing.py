@@ -19,8 +19,8 @@ from .record import (
     MANIFEST,
     MESSAGES,
     VERSION,
+    BundleManifest,
     Card,
-    Manifest,
     Owner,
     Record,
     encode,
@@ -101,9 +101,9 @@ class BundleWriter:
             if hasher.hexdigest() != digest:
                 raise ValueError("a file is not what it was a moment ago")
 
-    def end(self) -> Manifest:
+    def end(self) -> BundleManifest:
         """Write what the bundle is, and its end."""
-        manifest = Manifest(
+        manifest = BundleManifest(
             format=FORMAT,
             version=VERSION,
             made_ms=self._made_ms,

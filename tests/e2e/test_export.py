@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html.parser
 import io
 import json
@@ -298,7 +299,8 @@ async def test_kill_9_in_the_middle_and_again(friend: MakeFriend, folder: Path) 
         )
         await asyncio.sleep(0.3 + draw.random())
         if kills % 2:
-            command.kill()
+            with contextlib.suppress(ProcessLookupError):
+                command.kill()
         elif (pid := await new.node_pid()) is not None:
             os.kill(pid, signal.SIGKILL)
         async with asyncio.timeout(WAIT_S):

@@ -57,6 +57,14 @@ def test_every_page_is_linked_and_run() -> None:
     assert all(f'"{page}"' in Path(__file__).read_text(encoding="utf-8") for page in pages)
 
 
+def test_an_archive(meet: Meet) -> None:
+    alice, bob = meet("alice", "bob")
+    out = run("archive.md", alice, bob)
+    assert "archive.zip  2 messages, 0 files" in out[1]
+    assert "2 were here already" in out[3]
+    assert "Shall we meet at noon?" in out[4]
+
+
 def test_an_alert_from_cron(meet: Meet) -> None:
     _, by_cron, tried, read = run("alert-from-cron.md", *meet("db3", "ops"))
     assert by_cron == ""
