@@ -67,13 +67,6 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun_s
 
 
-def peak_mb(pid: int) -> float:
-    """Return the most memory that a process has had in use so far."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    kib = next(line.split()[1] for line in lines if line.startswith("VmHWM"))
-    return int(kib) * 1024 / 1e6
-
-
 def one_round(home: Home) -> dict[str, float]:
     """Lock, ask, unlock, stop; return the figures."""
     home.run("node", "start")
@@ -81,7 +74,7 @@ def one_round(home: Home) -> dict[str, float]:
     locked_mb = psutil.Process(pid).memory_info().rss / 1e6
     refused_s, _ = home.run("contacts", "list", code=77)
     unlock_s, _ = home.run("identity", "unlock", "--passphrase-file", str(home.secret))
-    peak = peak_mb(pid)
+    peak = machine.peak_mb(pid)
     listed_s, _ = home.run("contacts", "list")
     home.run("node", "stop")
     return {

@@ -21,6 +21,13 @@ def describe() -> str:
     return f"{cpu}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
+def peak_mb(pid: int) -> float:
+    """Return the most memory that a process has had in use so far."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    kib = next(line.split()[1] for line in lines if line.startswith("VmHWM"))
+    return int(kib) * 1024 / 1e6
+
+
 def disk_mb_s(folder: Path, size_bytes: int) -> float:
     """Write a file and sync it: what any receiver on this disk can reach at most."""
     block = os.urandom(BLOCK_BYTES)
