@@ -28,7 +28,7 @@ from peerpost.bundle.reading import blake2b
 from peerpost.bundle.record import Card, Owner, Record
 from peerpost.bundle.writing import BundleWriter
 
-WORDS = (
+WORDS = (  # noqa: SIM905 - a list of words is longer
     "the build is green disk full on host backup done failed alert invoice meeting at noon tomorrow"
 ).split()
 CARD = Card(id="bobsid", name="bob", identity="bb" * 32)

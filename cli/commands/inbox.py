@@ -145,7 +145,9 @@ def _print(app: App, item: dict[str, Any]) -> None:
 def _about(item: dict[str, Any]) -> dict[str, Any]:
     """Return what a person reads above a message; its preview the name or the body says already."""
     kind = "folder" if item.get("directory") else item["kind"]
-    left_out = ("body", "preview", "directory")
+    left_out = {"body", "preview", "directory", "cursor"}
+    if not item.get("imported"):
+        left_out.add("imported")
     return {
         key: kind if key == "kind" else value
         for key, value in item.items()

@@ -9,6 +9,7 @@ import click
 from ..app import App, Group, pass_app
 from ..completing import MOST, complete_ids, contact_option
 from ..listing import after_option, limit_option, show_list
+from .sent import show_entry
 
 __all__ = ["queue"]
 
@@ -57,7 +58,7 @@ def list_(app: App, contact: str | None, limit: int | None, after: str | None) -
 @pass_app
 def show(app: App, id_: str) -> None:
     """Show one entry. ID may be its unique beginning."""
-    app.terminal.record(app.call("queue.show", {"id": id_}))
+    show_entry(app, app.call("queue.show", {"id": id_}))
 
 
 @queue.command(examples="peerpost queue retry 7hq2")

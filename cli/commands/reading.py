@@ -47,6 +47,8 @@ class _Cursor(click.ParamType[str]):
     name = "cursor"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if re.fullmatch(f"m{INBOX_CURSOR}", str(value)):
+            self.fail("that is of an imported message, and no reader is given those", param, ctx)
         if re.fullmatch(INBOX_CURSOR, str(value)) is None:
             self.fail(
                 f"{value!r} is no cursor of the inbox; each row has its own (--json)", param, ctx

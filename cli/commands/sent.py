@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from ..app import App, Group, pass_app
 from ..completing import MOST, complete_ids, contact_option
 from ..listing import after_option, limit_option, show_list
 
-__all__ = ["sent"]
+__all__ = ["sent", "show_entry"]
 
 _IDS = complete_ids("sent.list", {"limit": MOST})
 _COLUMNS = (
@@ -45,4 +47,11 @@ def list_(app: App, contact: str | None, limit: int | None, after: str | None) -
 @pass_app
 def show(app: App, id_: str) -> None:
     """Show one message that was sent. ID may be its unique beginning."""
-    app.terminal.record(app.call("sent.show", {"id": id_}))
+    show_entry(app, app.call("sent.show", {"id": id_}))
+
+
+def show_entry(app: App, row: dict[str, Any]) -> None:
+    """Print all of an entry; for people without what is not known of it."""
+    if not app.terminal.json:
+        row = {key: value for key, value in row.items() if value not in (None, False)}
+    app.terminal.record(row)
