@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,15 +10,13 @@ from typing import Any, Literal
 import msgspec
 
 from peerpost.bundle.record import Card, Record
-from peerpost.errors import PeerpostError, ReaderLeftError
 
 from .app import App
+from .piped import take
 
 __all__ = ["Held", "History"]
 
 Direction = Literal["received", "sent"]
-
-_PIECE_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,45 +85,12 @@ class History:
 
     def digest(self, record: Record) -> str:
         """Return the hash of a message's file, all of which is read and checked for it. Raises PeerpostError."""
-        fd = os.open(os.devnull, os.O_WRONLY)
-        try:
-            saved = self._app.call("inbox.save", {"id": record.id, "mark": False}, fds=[fd])
-        finally:
-            os.close(fd)
-        return str(saved["blake2b"])
+        return str(self.read(record, lambda _: None)["blake2b"])
 
-    def read(self, record: Record, take: Callable[[bytes], object]) -> None:
-        """Hand over the bytes of a message's file, which the node writes to a pipe. Raises PeerpostError, OSError."""
-        reading, writing = os.pipe()
-        failures: list[BaseException] = []
-
-        def pump() -> None:
-            try:
-                while piece := os.read(reading, _PIECE_BYTES):
-                    take(piece)
-            except BaseException as failure:  # noqa: BLE001 - it is raised where it can be answered
-                failures.append(failure)
-            finally:
-                # If it has failed, the node learns of it by this.
-                os.close(reading)
-
-        thread = threading.Thread(target=pump, name="export")
-        thread.start()
-        try:
-            try:
-                self._app.call("inbox.save", {"id": record.id, "mark": False}, fds=[writing])
-            finally:
-                os.close(writing)
-                thread.join()
-        except ReaderLeftError:
-            if not failures:
-                raise
-        except PeerpostError:
-            if failures:
-                raise failures[0] from None
-            raise
-        if failures:
-            raise failures[0]
+    def read(self, record: Record, into: Callable[[bytes], object]) -> dict[str, Any]:
+        """Hand over the bytes of a message's file; return what the node says of it. Raises PeerpostError, OSError."""
+        params = {"id": record.id, "mark": False}
+        return take(self._app.home, lambda fd: self._app.call("inbox.save", params, fds=[fd]), into)
 
 
 def _time_ms(record: Record) -> int:

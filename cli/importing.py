@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 import stat
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -14,12 +13,13 @@ from typing import Any, Final
 import msgspec
 
 from peerpost.bundle.reading import BundleReader
-from peerpost.bundle.record import Card, Record, bad
+from peerpost.bundle.record import Card, Record
 from peerpost.bundle.scratch import Scratch
 from peerpost.bundle.sealing import MAGIC, Unlock, unsealed
-from peerpost.errors import BadInputError, NoInputError, PeerpostError, StoreFullError
+from peerpost.errors import BadInputError, NoInputError, StoreFullError
 
 from .app import App
+from .piped import give
 
 __all__ = ["BundleImport", "opened"]
 
@@ -163,40 +163,17 @@ class BundleImport:
         self.renamed += taken["renamed"]
 
     def _take_with_file(self, record: Record) -> None:
-        """Import a message with its file, which goes to the node through a pipe."""
-        reading, writing = os.pipe()
-        failures: list[BaseException] = []
-        left = threading.Event()
+        """Import a message with its file, which is checked once more while it goes to the node."""
+        params = self._params([record]) | {"file": True}
+        self._note(
+            give(
+                self._app.home,
+                lambda fd: self._app.call("inbox.import", params, fds=[fd]),
+                self._pieces(record.file or ""),
+            )
+        )
 
-        def pump() -> None:
-            try:
-                for piece in self._bundle.file(record.file or ""):
-                    if left.is_set():
-                        return
-                    view = memoryview(piece)
-                    while view:
-                        view = view[os.write(writing, view) :]
-                    self.on_bytes(len(piece))
-            except BrokenPipeError:
-                pass  # The node has it already, or says itself why it stopped.
-            except BaseException as failure:  # noqa: BLE001 - it is raised where it can be answered
-                failures.append(failure)
-            finally:
-                os.close(writing)
-
-        thread = threading.Thread(target=pump, name="import")
-        thread.start()
-        try:
-            try:
-                params = self._params([record]) | {"file": True}
-                self._note(self._app.call("inbox.import", params, fds=[reading]))
-            finally:
-                left.set()
-                os.close(reading)
-                thread.join()
-        except PeerpostError:
-            if failures:
-                raise failures[0] from None
-            raise
-        if failures:
-            raise failures[0] if isinstance(failures[0], PeerpostError) else bad(str(failures[0]))
+    def _pieces(self, digest: str) -> Iterator[bytes]:
+        for piece in self._bundle.file(digest):
+            yield piece
+            self.on_bytes(len(piece))

@@ -12,18 +12,22 @@ from typing import Any
 from peerpost import system
 from peerpost.errors import NoInputError, PeerpostError, StorageError, UsageError
 
-__all__ = ["handed_over", "taken_over"]
+__all__ = ["PathlessError", "handed_over", "taken_over"]
 
 _MAX_PATH_BYTES = 1 << 16
 
 
+class PathlessError(UsageError):
+    """What is to be handed over has no path: nothing was asked of the node."""
+
+
 def handed_over(fd: int) -> dict[str, Any]:
-    """Return the description of an open file or folder for a request. Raises UsageError if it has no path."""
+    """Return the description of an open file or folder for a request. Raises PathlessError if it has none."""
     status = os.fstat(fd)
     is_file = stat.S_ISREG(status.st_mode)
     path = system.path_of(fd) if is_file or stat.S_ISDIR(status.st_mode) else None
     if path is None:
-        raise UsageError(
+        raise PathlessError(
             "a pipe, a terminal or a device cannot be handed to the node on this system",
             hint="put the input into a file first and name it; write to a file with --out FILE",
         )

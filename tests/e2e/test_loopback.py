@@ -220,3 +220,26 @@ async def test_a_folder_is_read_by_its_path(friend: Callable[..., Friend], folde
     await alice.cli("send-net", *given, "--file", str(folder / "tree"))
     row = (await bob.cli("inbox", "list", "--limit", "1")).row
     assert (row["name"], row["directory"]) == ("tree", True)
+
+
+async def test_history_is_exported_and_imported(friend: Callable[..., Friend], folder: Path) -> None:
+    alice, bob, new = friend("alice"), friend("bob"), friend("new")
+    for one in (alice, bob, new):
+        await one.cli("identity", "new", "--name", one.name, "--no-passphrase")
+    await meet(bob, alice)
+    data = content(600_000)
+    await bob.queue_file("alice", "a.bin", data)
+    await bob.ask("send-net", {"contact": "alice", "text": "hello"})
+
+    async def arrived() -> bool:
+        return len((await alice.cli("inbox", "list")).rows) == 2
+
+    await until(arrived)
+    path = folder / "x.zip"
+    assert (await alice.cli("inbox", "export", "--all", "--out", str(path))).row["files"] == 1
+    assert (await new.cli("inbox", "import", str(path))).row["imported"] == 2
+    (file,) = [row for row in (await new.cli("inbox", "list")).rows if row["kind"] == "file"]
+    await new.cli("inbox", "save", file["id"], "--out", str(folder / "a.bin"))
+    assert (folder / "a.bin").read_bytes() == data
+    assert not list(new.home.glob(".peerpost-*"))
+    assert not list(alice.home.glob(".peerpost-*"))
