@@ -99,8 +99,9 @@ def _together(
     thread = threading.Thread(target=run, name="pipe")
     thread.start()
     said: PeerpostError | None = None
+    answers: list[T] = []
     try:
-        answer = ask(theirs)
+        answers.append(ask(theirs))
     except PeerpostError as error:
         said = error
     finally:
@@ -114,7 +115,7 @@ def _together(
         raise failures[0] from None
     if said is not None:
         raise said
-    return answer
+    return answers[0]
 
 
 def _pieces(fd: int) -> Iterator[bytes]:
