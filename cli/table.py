@@ -6,32 +6,38 @@ wrapped, as long as they stay readable; if that is not enough, a row takes a sec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .marked import unmarked
 
-__all__ = ["laid_out", "width", "wrapped"]
+__all__ = ["clusters", "laid_out", "width", "wrapped"]
 
 _GAP = 2
 _INDENT = 2
 """The indentation of all lines of a row but the first."""
 NARROWEST = 16
 """The least width of a cell with running text: below it, words are broken into syllables."""
-_JOINER = "\u200d"
 
 
 def width(text: str) -> int:
-    """Return how many columns a text takes, exactly enough for a table."""
+    """Return how many columns a text takes: an emoji of several characters two, a mark none."""
     text = unmarked(text)
     if text.isascii():
         return len(text)
-    import unicodedata
+    from wcwidth import wcswidth, wcwidth
 
-    total = 0
-    for char in text:
-        if not unicodedata.combining(char) and char not in (_JOINER, "\ufe0f"):
-            total += 2 if unicodedata.east_asian_width(char) in "WF" else 1
-    return total
+    columns = wcswidth(text)
+    # What is not safe yet may have controls, for which there is no width.
+    return columns if columns >= 0 else sum(max(0, wcwidth(char)) for char in text)
+
+
+def clusters(text: str) -> Iterable[str]:
+    """Return the parts of a text that are never divided: a letter with its marks, an emoji, a flag."""
+    if text.isascii():
+        return text
+    from wcwidth import iter_graphemes
+
+    return iter_graphemes(text)
 
 
 def laid_out(
@@ -126,7 +132,7 @@ def wrapped(text: str, room: int) -> list[str]:
 def _pieces(word: str, room: int) -> list[str]:
     """Return a word in pieces that fit; at least a character each."""
     pieces, piece, taken = [], "", 0
-    for char in word:
+    for char in clusters(word):
         wide = width(char)
         if piece and taken + wide > room:
             pieces.append(piece)
