@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from .marked import unmarked
 
-__all__ = ["clusters", "laid_out", "width", "wrapped"]
+__all__ = ["NARROWEST", "clusters", "laid_out", "width", "wrapped"]
 
 _GAP = 2
 _INDENT = 2
@@ -113,8 +113,11 @@ def _side_by_side(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> list
     return lines
 
 
-def wrapped(text: str, room: int) -> list[str]:
-    """Return a text in lines of at most `room` columns, broken between words if possible."""
+def wrapped(text: str, room: int, *, divide: bool = True) -> list[str]:
+    """Return a text in lines of at most `room` columns, broken between words if possible.
+
+    Without `divide`, a word that is longer stays whole: somebody may copy it.
+    """
     lines: list[str] = []
     line = ""
     for word in text.split(" "):
@@ -124,7 +127,7 @@ def wrapped(text: str, room: int) -> list[str]:
             continue
         if line:
             lines.append(line)
-        *full, line = _pieces(word, room)
+        *full, line = _pieces(word, room) if divide else [word]
         lines += full
     return [*lines, line]
 

@@ -19,7 +19,7 @@ from peerpost.stdio import OutputError
 
 from .marked import OFF, ON, Marked, unmarked
 from .safe import SafeText, as_json, safe, safe_block
-from .table import laid_out, width
+from .table import NARROWEST, laid_out, width, wrapped
 
 if TYPE_CHECKING:
     from .block import LongRecord
@@ -35,7 +35,7 @@ Column = tuple[str, str]
 
 _BOLD, _DIM, _RED, _CYAN, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[1;31m", "\x1b[36m", "\x1b[0m"
 _HIT = "\x1b[1;33m"
-_LINE_END = SafeText("\n")
+_LINE_END, _INDENT = SafeText("\n"), SafeText("  ")
 
 _BLOCKS = frozenset({"body", "notes"})
 """Fields whose text may have several lines. In any other field, a line break is made visible."""
@@ -58,6 +58,19 @@ _SECONDS = frozenset({"key_age", "eta_s"})
 _RATES = frozenset({"rate_bytes_s"})
 
 
+def _in_room(key: str, lines: Sequence[SafeText], room: int) -> list[SafeText]:
+    """Return the lines of a field in so many columns. Ids, keys and paths stay whole, because people copy them.
+
+    What a peer wrote does not: on the next line it would begin where the names of fields are.
+    """
+    divide = key in _RUNNING or key in _BLOCKS
+    return [
+        SafeText(part)
+        for line in lines
+        for part in wrapped(line.expandtabs(4), room, divide=divide)
+    ]
+
+
 class Terminal:
     """stdout and stderr under the options in force."""
 
@@ -73,13 +86,18 @@ class Terminal:
 
     # Data
 
-    def record(self, value: Mapping[str, Any], *, human: str | None = None) -> None:
-        """Print one object: as JSON, or as the line given, or as its fields one per line."""
+    def record(
+        self, value: Mapping[str, Any], *, human: str | None = None, wrap: bool = False
+    ) -> None:
+        """Print one object: as JSON, or as the line given, or as its fields one per line.
+
+        With `wrap`, a line that is longer than the screen goes on below, indented: nothing in it looks like the next.
+        """
         try:
             if self.json:
                 self._data(as_json(value))
             elif human is not None:
-                self._data(safe(human))
+                self._line(safe(human), wrap=wrap)
             else:
                 self._fields(value)
         except OutputError as error:
@@ -221,11 +239,24 @@ class Terminal:
         shown = safe(text)
         return SafeText(f"{style}{shown}{_RESET}") if self.colored(stream) else shown
 
+    def _line(self, line: SafeText, *, wrap: bool) -> None:
+        room = self._room() if wrap else None
+        if room is None or width(line) <= room:
+            self._data(line)
+            return
+        first, *more = wrapped(line, max(NARROWEST, room - len(_INDENT)))
+        self._data(SafeText(first))
+        for part in more:
+            self._data(_INDENT, SafeText(part))
+
     def _fields(self, value: Mapping[str, Any]) -> None:
         names = [name.replace("_", " ") for name in value]
         column = max((len(name) for name in names), default=0)
+        room = self._room()
         for name, (key, item) in zip(names, value.items(), strict=True):
             lines = self._lines(key, item)
+            if room is not None:
+                lines = _in_room(key, lines, max(NARROWEST, room - column - 2))
             head = self._style(name.ljust(column), _DIM, sys.stdout)
             self._data(SafeText(f"{head}  {lines[0]}".rstrip()))
             for line in lines[1:]:
