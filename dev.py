@@ -465,6 +465,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "mutants": proof("tests.mutants", "Take out each guard of PROTOCOL.md: a test must notice."),
     "picture": proof("docs.session", "Draw docs/session.svg, the session that README.md shows."),
     "diagrams": proof("docs.diagrams", "Draw the diagrams of docs/architecture.md from the code."),
+    "site": proof("docs.site", "Build the documents into build/site, a site without a network."),
     "man": proof("docs.man", "Write the manual pages into a folder (`install` does it too)."),
     "install": proof("wheels.install", "Install the command `peerpost` for you (`--to PREFIX`)."),
     "run": run_command,
