@@ -20,15 +20,16 @@ NARROWEST = 16
 
 
 def width(text: str) -> int:
-    """Return how many columns a text takes: an emoji of several characters two, a mark none."""
+    """Return how many columns a text takes at most; a mark takes none.
+
+    An emoji of several characters takes two on some terminals, and on others as many as its parts alone.
+    """
     text = unmarked(text)
     if text.isascii():
         return len(text)
     from wcwidth import wcswidth, wcwidth
 
-    columns = wcswidth(text)
-    # What is not safe yet may have controls, for which there is no width.
-    return columns if columns >= 0 else sum(max(0, wcwidth(char)) for char in text)
+    return max(wcswidth(text), sum(max(0, wcwidth(char)) for char in text))
 
 
 def clusters(text: str) -> Iterable[str]:
