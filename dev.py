@@ -463,7 +463,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     ),
     "putback": proof("tests.e2e.put_back", "Put a home back from a copy, on either side."),
     "mutants": proof("tests.mutants", "Take out each guard of PROTOCOL.md: a test must notice."),
-    "picture": proof("docs.session", "Draw docs/session.svg, the session that README.md shows."),
+    "picture": proof("docs.picture", "Draw docs/session.svg for README.md, and the recording."),
     "diagrams": proof("docs.diagrams", "Draw the diagrams of docs/architecture.md from the code."),
     "site": proof("docs.site", "Build the documents into build/site, a site without a network."),
     "man": proof("docs.man", "Write the manual pages into a folder (`install` does it too)."),

@@ -34,7 +34,7 @@ SECTIONS = {
     ],
 }
 """What the sidebar shows below which heading. Jobs stand below their own page."""
-BESIDE = ("docs/session.svg", "LICENSE")
+BESIDE = ("docs/session.svg", "docs/recording.svg", "LICENSE")
 LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 FENCE = re.compile(r"^( *)```(\w+)(?: (.+))?$", re.MULTILINE)
 SHELLS = {"sh", "cron"}
