@@ -8,6 +8,8 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from wcwidth import wcwidth
 
 from peerpost import invisible
@@ -152,3 +154,29 @@ def test_a_long_text_costs_its_length() -> None:
     safe("🏴" + "\U000e0067" * 200_000)
     safe("क\u094d\u200d" * 70_000)
     assert time.process_time() - began_s < 3
+
+
+MATERIAL = (
+    *"ab1#\u200d\u200c\ufe0e\ufe0f\u20e3👩💻❤🏽🏴🇩🇪─",
+    *"\u0300\u0903\u094d\u0915\u09b0\u09cd\u09af\u0628\u062f\u064b\u05d0\u05b0",
+    *"ᄀ\u1161\u11a8각가\u115f\u1160\u3164\u00ad\u3000\u00a0 \t\n\r.-_\x1b\x9b",
+    *(chr(0xE0000 + ord(char)) for char in "gbensctwl\x7f"),
+    "🏴" + "".join(chr(0xE0000 + ord(char)) for char in "gbsct\x7f"),
+)
+"""What means one thing in one place and another in the next."""
+
+
+@settings(max_examples=1500)
+@given(st.lists(st.sampled_from(MATERIAL), max_size=30), st.lists(st.integers(0, 12), max_size=30))
+def test_it_is_decided_the_same_way_again_and_in_pieces(parts: list[str], sizes: list[int]) -> None:
+    text = "".join(parts)
+    shown = safe(text)
+    assert safe(shown) == shown
+    name = safe_name(text)
+    assert safe_name(name) == name
+    assert not any(is_hidden(name, at) for at in range(len(name)))
+    block, rest, pieces = SafeBlock(), text, []
+    for size in sizes:
+        pieces.append(block.feed(rest[:size]))
+        rest = rest[size:]
+    assert "".join([*pieces, block.feed(rest), block.end()]) == safe_block(text)
