@@ -135,11 +135,11 @@ def wrapped(text: str, room: int, *, divide: bool = True) -> list[str]:
 
 def _pieces(word: str, room: int) -> list[str]:
     """Return a word in pieces that fit; at least a character each."""
-    pieces, piece, taken = [], "", 0
-    for char in clusters(word):
-        wide = width(char)
-        if piece and taken + wide > room:
+    pieces, piece = [], ""
+    for cluster in clusters(word):
+        # Asked as a whole, because a mark alone may take a column that it does not take on a letter.
+        if piece and width(piece + cluster) > room:
             pieces.append(piece)
-            piece, taken = "", 0
-        piece, taken = piece + char, taken + wide
+            piece = ""
+        piece += cluster
     return [*pieces, piece]

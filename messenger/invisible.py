@@ -110,7 +110,12 @@ def _is_crowded(text: str, at: int) -> bool:
 
 
 def _is_selected(before: str, after: str) -> bool:
-    return before in _EMOJI or (before in _KEYCAPS and after == _KEYCAP)
+    return _is_emoji(before) or (before in _KEYCAPS and after == _KEYCAP)
+
+
+def _is_emoji(char: str) -> bool:
+    """Return whether it is an emoji that this Python knows: the table has room for those to come."""
+    return char in _EMOJI and unicodedata.category(char) != "Cn"
 
 
 def _joins(text: str, at: int, char: str) -> bool:
@@ -125,7 +130,7 @@ def _joins(text: str, at: int, char: str) -> bool:
             before = text[max(0, at - 2) : at - 1]
         # In Bengali it also keeps the shape of a letter before the virama.
         in_word = bool(after) and unicodedata.combining(after) == _VIRAMA and before.isalpha()
-        return in_word or (before in _EMOJI and after in _EMOJI)
+        return in_word or (_is_emoji(before) and _is_emoji(after))
     # In Persian it separates two letters that would join. Marks may stand on the first one.
     letters = text[max(0, at - MAX_MARKS) : at]
     first = next((letter for letter in reversed(letters) if not _is_mark(letter)), "")
