@@ -83,7 +83,7 @@ def staged(folder: Path) -> list[str]:
 
 
 def _text(name: str) -> str:
-    """Return a page with what is different on a site: the first page is index.md, and diagrams are shown as text."""
+    """Return a page with what is different on a site: what the first page is called, and diagrams are shown as text."""
     here = (ROOT / name).parent
 
     def led(match: re.Match[str]) -> str:

@@ -101,6 +101,9 @@ def test_a_run_of_wide_blanks_is_shown(blank: str) -> None:
 @pytest.mark.parametrize("text", ORDINARY, ids=ascii)
 def test_what_people_write_stays(text: str) -> None:
     assert safe(text) == text
+    # As macOS writes names: a letter and its marks, a syllable and its jamo are characters of their own.
+    apart = unicodedata.normalize("NFD", text)
+    assert safe(apart) == apart
     block = SafeBlock()
     assert "".join([*map(block.feed, text), block.end()]) == text
     if "?" not in text and "*" not in text:
