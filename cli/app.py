@@ -302,6 +302,11 @@ _SHOWN = _global_options(hidden=False)
 _HIDDEN = _global_options(hidden=True)
 
 
+CLICKS_LEAST_COLUMNS = 52
+_LEAST_COLUMNS = 24
+"""In fewer, no text can be read beside the name of an option."""
+
+
 class _Page:
     """A help page that ends with examples, for a command that takes the global options too."""
 
@@ -310,6 +315,16 @@ class _Page:
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         options = _HIDDEN if ctx.parent is not None else _SHOWN
         return [*super().get_params(ctx), *options]  # type: ignore[misc]
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the page as click does, but in no more columns than there are: click takes 50 at least."""
+        import shutil
+
+        columns = shutil.get_terminal_size().columns
+        if _LEAST_COLUMNS <= columns < CLICKS_LEAST_COLUMNS:
+            ctx.terminal_width = columns - 1
+        page: str = super().get_help(ctx)  # type: ignore[misc]
+        return page
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_epilog(ctx, formatter)  # type: ignore[misc]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .table import width
+from .table import clusters, width
 
 __all__ = ["BarPart", "line"]
 
@@ -73,7 +73,7 @@ def _cut(text: str, room: int, ascii_only: bool) -> str:
         return text
     more = "..." if ascii_only else "…"
     kept = ""
-    for char in text:
+    for char in clusters(text):
         if width(kept + char) > room - len(more):
             break
         kept += char

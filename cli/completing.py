@@ -72,9 +72,8 @@ def _about(row: dict[str, Any]) -> str:
     """Return a line about a row. What a peer wrote is made safe: the shell prints it."""
     what = row.get("preview") or row.get("name") or row.get("kind") or ""
     parts = (row.get("contact"), what, row.get("state"))
-    text = safe("  ".join(str(part) for part in parts if part))
     # In the completion script for fish, a comma separates fields.
-    text = text.replace(",", ";")
+    text = safe("  ".join(str(part) for part in parts if part)).replace(",", ";")
     return text if len(text) <= _HELP_CHARS else f"{text[: _HELP_CHARS - 1]}…"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .safe import safe_span
+from .safe import SafeText, safe_span
 
 __all__ = ["OFF", "ON", "Marked", "unmarked"]
 
@@ -20,13 +20,13 @@ class Marked:
     start: int
     end: int
 
-    def shown(self) -> str:
+    def shown(self) -> SafeText:
         """Return it safe for one line of a terminal, with ON and OFF around each word that is highlighted."""
         text = self.text
         words = safe_span(text, self.start, self.end).split(" ")
         hit = " ".join(f"{ON}{word}{OFF}" if word else "" for word in words)
         before, after = safe_span(text, 0, self.start), safe_span(text, self.end, len(text))
-        return f"{before}{hit}{after}"
+        return SafeText(f"{before}{hit}{after}")
 
 
 def unmarked(text: str) -> str:

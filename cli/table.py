@@ -6,32 +6,39 @@ wrapped, as long as they stay readable; if that is not enough, a row takes a sec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .marked import unmarked
 
-__all__ = ["laid_out", "width", "wrapped"]
+__all__ = ["NARROWEST", "clusters", "laid_out", "width", "wrapped"]
 
 _GAP = 2
 _INDENT = 2
 """The indentation of all lines of a row but the first."""
 NARROWEST = 16
 """The least width of a cell with running text: below it, words are broken into syllables."""
-_JOINER = "\u200d"
 
 
 def width(text: str) -> int:
-    """Return how many columns a text takes, exactly enough for a table."""
+    """Return how many columns a text takes at most; a mark takes none.
+
+    An emoji of several characters takes two on some terminals, and on others as many as its parts alone.
+    """
     text = unmarked(text)
     if text.isascii():
         return len(text)
-    import unicodedata
+    from wcwidth import wcswidth, wcwidth
 
-    total = 0
-    for char in text:
-        if not unicodedata.combining(char) and char not in (_JOINER, "\ufe0f"):
-            total += 2 if unicodedata.east_asian_width(char) in "WF" else 1
-    return total
+    return max(wcswidth(text), sum(max(0, wcwidth(char)) for char in text))
+
+
+def clusters(text: str) -> Iterable[str]:
+    """Return the parts of a text that are never divided: a letter with its marks, an emoji, a flag."""
+    if text.isascii():
+        return text
+    from wcwidth import iter_graphemes
+
+    return iter_graphemes(text)
 
 
 def laid_out(
@@ -107,8 +114,11 @@ def _side_by_side(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> list
     return lines
 
 
-def wrapped(text: str, room: int) -> list[str]:
-    """Return a text in lines of at most `room` columns, broken between words if possible."""
+def wrapped(text: str, room: int, *, divide: bool = True) -> list[str]:
+    """Return a text in lines of at most `room` columns, broken between words if possible.
+
+    Without `divide`, a word that is longer stays whole: somebody may copy it.
+    """
     lines: list[str] = []
     line = ""
     for word in text.split(" "):
@@ -118,18 +128,18 @@ def wrapped(text: str, room: int) -> list[str]:
             continue
         if line:
             lines.append(line)
-        *full, line = _pieces(word, room)
+        *full, line = _pieces(word, room) if divide else [word]
         lines += full
     return [*lines, line]
 
 
 def _pieces(word: str, room: int) -> list[str]:
     """Return a word in pieces that fit; at least a character each."""
-    pieces, piece, taken = [], "", 0
-    for char in word:
-        wide = width(char)
-        if piece and taken + wide > room:
+    pieces, piece = [], ""
+    for cluster in clusters(word):
+        # Asked as a whole, because a mark alone may take a column that it does not take on a letter.
+        if piece and width(piece + cluster) > room:
             pieces.append(piece)
-            piece, taken = "", 0
-        piece, taken = piece + char, taken + wide
+            piece = ""
+        piece += cluster
     return [*pieces, piece]

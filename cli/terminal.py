@@ -2,14 +2,14 @@
 
 - stdout carries data and nothing else; notes, progress, questions and errors go to stderr.
 - Whatever a peer, a file or a name could have written passes `safe` or `safe_block` on its way to a
-  person, so that no text received can move the cursor, recolour, retitle or reorder the screen.
+  person, so that no text received can move the cursor, recolour, retitle or reorder the screen. Only
+  what has passed is a `SafeText`, and nothing else can be printed here.
 - With --json, data is one object per line in pure ASCII: exact, and harmless to a terminal.
 - Colour, relative times and wrapped cells are for terminals; a pipe gets plain, whole, absolute.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from peerpost.stdio import OutputError
 
 from .marked import OFF, ON, Marked, unmarked
-from .safe import as_json, safe, safe_block
-from .table import laid_out, width
+from .safe import SafeText, as_json, safe, safe_block
+from .table import NARROWEST, laid_out, width, wrapped
 
 if TYPE_CHECKING:
     from .block import LongRecord
@@ -35,6 +35,7 @@ Column = tuple[str, str]
 
 _BOLD, _DIM, _RED, _CYAN, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[1;31m", "\x1b[36m", "\x1b[0m"
 _HIT = "\x1b[1;33m"
+_LINE_END, _INDENT = SafeText("\n"), SafeText("  ")
 
 _BLOCKS = frozenset({"body", "notes"})
 """Fields whose text may have several lines. In any other field, a line break is made visible."""
@@ -57,6 +58,19 @@ _SECONDS = frozenset({"key_age", "eta_s"})
 _RATES = frozenset({"rate_bytes_s"})
 
 
+def _in_room(key: str, lines: Sequence[SafeText], room: int) -> list[SafeText]:
+    """Return the lines of a field in so many columns. Ids, keys and paths stay whole, because people copy them.
+
+    What a peer wrote does not: on the next line it would begin where the names of fields are.
+    """
+    divide = key in _RUNNING or key in _BLOCKS
+    return [
+        SafeText(part)
+        for line in lines
+        for part in wrapped(line.expandtabs(4), room, divide=divide)
+    ]
+
+
 class Terminal:
     """stdout and stderr under the options in force."""
 
@@ -72,13 +86,18 @@ class Terminal:
 
     # Data
 
-    def record(self, value: Mapping[str, Any], *, human: str | None = None) -> None:
-        """Print one object: as JSON, or as the line given, or as its fields one per line."""
+    def record(
+        self, value: Mapping[str, Any], *, human: str | None = None, wrap: bool = False
+    ) -> None:
+        """Print one object: as JSON, or as the line given, or as its fields one per line.
+
+        With `wrap`, a line that is longer than the screen goes on below, indented: nothing in it looks like the next.
+        """
         try:
             if self.json:
                 self._data(as_json(value))
             elif human is not None:
-                self._data(safe(human))
+                self._line(safe(human), wrap=wrap)
             else:
                 self._fields(value)
         except OutputError as error:
@@ -108,7 +127,7 @@ class Terminal:
 
     def text(self, text: str) -> None:
         """Print a block of text that may have been received."""
-        self._data(safe_block(text).removesuffix("\n"))
+        self._data(SafeText(safe_block(text).removesuffix("\n")))
 
     def long_record(self, value: Mapping[str, Any], key: str) -> LongRecord:
         """Print an object with a long text as member `key`, which is then fed to the returned record in pieces."""
@@ -122,18 +141,18 @@ class Terminal:
 
     def drawing(self, text: str) -> None:
         """Print text that we made ourselves, unfiltered: a QR code, a script for a shell."""
-        self._data(text)
+        self._data(SafeText(text))
 
     # Everything else
 
     def note(self, message: str) -> None:
         """Say something to the person at the terminal; --quiet silences it."""
         if not self.quiet:
-            self._say(json.dumps({"note": message}) if self.json else safe(message))
+            self._say(as_json({"note": message}) if self.json else safe(message))
 
     def warn(self, message: str) -> None:
         """Say, even with --quiet, that nothing will come of the command unless somebody acts."""
-        self._say(json.dumps({"note": message}) if self.json else safe(message))
+        self._say(as_json({"note": message}) if self.json else safe(message))
 
     def event(self, value: Mapping[str, Any]) -> None:
         """Say something to a program, on stderr: with --json, beside the data."""
@@ -144,18 +163,18 @@ class Terminal:
         if self.json:
             self._say(as_json({"error": {"code": code, "message": message, "hint": hint}}))
             return
-        self._say(self._style("error: ", _RED, sys.stderr) + safe(message))
+        self._say(self._style("error: ", _RED, sys.stderr), safe(message))
         if hint:
-            self._say(self._style("hint:  ", _CYAN, sys.stderr) + safe(hint))
+            self._say(self._style("hint:  ", _CYAN, sys.stderr), safe(hint))
 
     def ask(self, question: str) -> None:
         """Print a question; its answer is typed on the same line."""
-        print(safe(question), end="", file=sys.stderr, flush=True)  # noqa: T201
+        self._print(sys.stderr, safe(question))
 
     def leave_question(self) -> None:
         """Begin a new line after a question, and after the ^C that a terminal shows."""
         if sys.stderr.isatty() and not self.json:
-            self._say("")
+            self._say()
 
     def stopped(self, word: str, sentence: str, hint: str | None) -> None:
         """Say what becomes of something after a signal; also with --quiet, because the exit code is not 0."""
@@ -166,7 +185,7 @@ class Terminal:
 
     def trace(self, text: str) -> None:
         """Print a traceback, for --debug."""
-        self._say(json.dumps({"trace": text}) if self.json else safe_block(text.rstrip("\n")))
+        self._say(as_json({"trace": text}) if self.json else safe_block(text.rstrip("\n")))
 
     def out_is_terminal(self) -> bool:
         """Whether stdout is read by a person."""
@@ -204,27 +223,44 @@ class Terminal:
 
     # How
 
-    def _data(self, line: str) -> None:
-        print(line, file=sys.stdout, flush=True)  # noqa: T201 - the rule of this file
+    def _data(self, *parts: SafeText) -> None:
+        self._print(sys.stdout, *parts, _LINE_END)
 
-    def _write(self, text: str) -> None:
-        print(text, end="", file=sys.stdout, flush=True)  # noqa: T201
+    def _write(self, text: SafeText) -> None:
+        self._print(sys.stdout, text)
 
-    def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)  # noqa: T201
+    def _say(self, *parts: SafeText) -> None:
+        self._print(sys.stderr, *parts, _LINE_END)
 
-    def _style(self, text: str, style: str, stream: TextIO) -> str:
-        return f"{style}{text}{_RESET}" if self.colored(stream) else text
+    def _print(self, stream: TextIO, *parts: SafeText) -> None:
+        print(*parts, sep="", end="", file=stream, flush=True)
+
+    def _style(self, text: str, style: str, stream: TextIO) -> SafeText:
+        shown = safe(text)
+        return SafeText(f"{style}{shown}{_RESET}") if self.colored(stream) else shown
+
+    def _line(self, line: SafeText, *, wrap: bool) -> None:
+        room = self._room() if wrap else None
+        if room is None or width(line) <= room:
+            self._data(line)
+            return
+        first, *more = wrapped(line, max(NARROWEST, room - len(_INDENT)))
+        self._data(SafeText(first))
+        for part in more:
+            self._data(_INDENT, SafeText(part))
 
     def _fields(self, value: Mapping[str, Any]) -> None:
         names = [name.replace("_", " ") for name in value]
         column = max((len(name) for name in names), default=0)
+        room = self._room()
         for name, (key, item) in zip(names, value.items(), strict=True):
             lines = self._lines(key, item)
+            if room is not None:
+                lines = _in_room(key, lines, max(NARROWEST, room - column - 2))
             head = self._style(name.ljust(column), _DIM, sys.stdout)
-            self._data(f"{head}  {lines[0]}".rstrip())
+            self._data(SafeText(f"{head}  {lines[0]}".rstrip()))
             for line in lines[1:]:
-                self._data(f"{'':{column}}  {line}")
+                self._data(SafeText(f"{'':{column}}  "), line)
 
     def _in_a_line(self, value: Mapping[str, Any]) -> str:
         """Return the fields of an object as a person may read them in a sentence."""
@@ -234,24 +270,25 @@ class Terminal:
         )
         return "; ".join(fields)
 
-    def _lines(self, key: str, item: Any) -> list[str]:
+    def _lines(self, key: str, item: Any) -> list[SafeText]:
         if isinstance(item, list) and item:
             return [self._cell(key, part) for part in item]
         if key in _BLOCKS and isinstance(item, str) and "\n" in item:
-            return safe_block(item).rstrip("\n").split("\n")
+            return [SafeText(line) for line in safe_block(item).rstrip("\n").split("\n")]
         return [self._cell(key, item)]
 
-    def _cells(self, value: Mapping[str, Any], columns: Sequence[Column]) -> list[str]:
+    def _cells(self, value: Mapping[str, Any], columns: Sequence[Column]) -> list[SafeText]:
         return [self._cell(key, value.get(key)) for _, key in columns]
 
-    def _cell(self, key: str, item: Any) -> str:
+    def _cell(self, key: str, item: Any) -> SafeText:
+        return item.shown() if isinstance(item, Marked) else safe(self._in_words(key, item))
+
+    def _in_words(self, key: str, item: Any) -> str:
         match item:
             case None | "" | []:
                 return "-"
             case bool():
                 return "yes" if item else "no"
-            case Marked():
-                return item.shown()
             case int() if key in _SIZES:
                 return self._size(item)
             case int() if key in _RATES and self.out_is_terminal():
@@ -268,11 +305,11 @@ class Terminal:
                 return relative(item)
             case dict():
                 parts = [str(part) for part in item.values() if part is not None]
-                return safe("  ".join(parts)) or "-"
+                return "  ".join(parts) or "-"
             case list():
-                return safe(", ".join(map(str, item)))
+                return ", ".join(map(str, item))
             case _:
-                return safe(str(item))
+                return str(item)
 
     def _size(self, size_bytes: int) -> str:
         if not self.out_is_terminal():
@@ -281,7 +318,7 @@ class Terminal:
 
         return format_size(size_bytes)
 
-    def _table(self, rows: list[list[str]], columns: Sequence[Column]) -> None:
+    def _table(self, rows: list[list[SafeText]], columns: Sequence[Column]) -> None:
         whole = [key not in _RUNNING for _, key in columns]
         head, *body = laid_out([[head for head, _ in columns], *rows], whole, self._room())
         for line in head:
@@ -290,15 +327,15 @@ class Terminal:
             for line in lines:
                 self._data(self._lit(line))
 
-    def _lit(self, line: str) -> str:
-        """Return a line with what is marked in it highlighted, where there is colour."""
+    def _lit(self, line: str) -> SafeText:
+        """Return a line of a table with what is marked in it highlighted, where there is colour."""
         if ON not in line and OFF not in line:
-            return line
+            return SafeText(line)
         if not self.colored(sys.stdout):
-            return unmarked(line)
+            return SafeText(unmarked(line))
         # The end of a word that was broken is on the next line.
         end = _RESET if line.rfind(ON) > line.rfind(OFF) else ""
-        return line.replace(ON, _HIT).replace(OFF, _RESET) + end
+        return SafeText(line.replace(ON, _HIT).replace(OFF, _RESET) + end)
 
     def _room(self) -> int | None:
         """Columns a line of a table may take, or None for as many as it needs."""

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from rich.text import Text
 from tests.support.machines import Machine
 from tests.support.terminal import shown_by
 
-__all__ = ["SESSION", "Step", "draw", "play"]
+__all__ = ["COLUMNS", "PEOPLE", "SESSION", "TICKET", "Step", "draw", "main", "play"]
 
 PICTURE = Path(__file__).with_name("session.svg")
 COLUMNS, LINES = 100, 50
@@ -51,8 +52,19 @@ class Step:
     output: str
 
 
-def play(folder: Path) -> list[Step]:
-    """Run the session in a folder with a short name; return the steps that are shown.
+def in_terminal(machine: Machine, command: str) -> tuple[int, bytes]:
+    """Run a command as the program of a terminal; return its exit code and every byte that it writes there."""
+    return shown_by(
+        ["bash", "-c", command], lines=LINES, columns=COLUMNS, env=machine.env, cwd=machine.home
+    )
+
+
+def play(
+    folder: Path,
+    session: Sequence[tuple[str, str, bool]] = SESSION,
+    run: Callable[[Machine, str], tuple[int, bytes]] = in_terminal,
+) -> list[Step]:
+    """Run the session in a folder with a short name, each command by `run`; return the steps that are shown.
 
     Raises RuntimeError when a command fails.
     """
@@ -64,9 +76,12 @@ def play(folder: Path) -> list[Step]:
     shown: list[Step] = []
     ticket = ""
     try:
-        for person, command, is_shown in SESSION:
+        for person, command, is_shown in session:
             typed = command.replace("TICKET", ticket)
-            output = _final(_in_terminal(people[person], typed)).replace(str(folder), "/home")
+            code, written = run(people[person], typed)
+            if code:
+                raise RuntimeError(f"{typed!r} ended with {code}: {_final(written)}")
+            output = _final(written).replace(str(folder), "/home")
             ticket = next(iter(TICKET.findall(output)), ticket)
             if is_shown:
                 shown.append(Step(person, typed, output))
@@ -74,16 +89,6 @@ def play(folder: Path) -> list[Step]:
         for machine in people.values():
             machine.bash("peerpost node stop || true")
     return shown
-
-
-def _in_terminal(machine: Machine, command: str) -> bytes:
-    """Run a command as the program of a terminal; return every byte that it writes there."""
-    code, written = shown_by(
-        ["bash", "-c", command], lines=LINES, columns=COLUMNS, env=machine.env, cwd=machine.home
-    )
-    if code:
-        raise RuntimeError(f"{command!r} ended with {code}: {_final(written)}")
-    return written
 
 
 def _final(written: bytes) -> str:

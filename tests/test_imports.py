@@ -62,7 +62,7 @@ FOLDERS: dict[str, set[str]] = {
     "net": {"errors", "system", "fastpath", "wire"},
     "net.mux": {"errors", "system", "fastpath", "wire", "net"},
     "net.tcp": {"errors", "system", "fastpath", "wire", "net", "net.mux"},
-    "client": {"", "errors", "raw_bytes", "stdio", "stopping", "system", "wire"}
+    "client": {"", "errors", "invisible", "raw_bytes", "stdio", "stopping", "system", "wire"}
     | {"crypto.passphrase"},
     "node.session": BELOW | STORE | {"net", "client", "node.clock"},
     "node.lobby": BELOW | STORE | {"client", "node.session.rates"},

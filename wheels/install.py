@@ -2,6 +2,7 @@
 
     PREFIX/lib/peerpost/NAME/     an environment; what was installed before stays beside it, for nodes that still run
     PREFIX/bin/peerpost           a link to the command in the newest
+    PREFIX/share/man/man1/        the manual pages, made from the commands
 
 Standard library only, as dev.py is.
 """
@@ -94,6 +95,11 @@ def main(arguments: list[str]) -> int:
         dev.note(f"error: {error}")
         return 1
     sys.stdout.write(f"{command}\n")
+    # Without the pages, the command does all that it does with them.
+    pages = prefix / "share" / "man" / "man1"
+    code, output = dev.ask([sys.executable, "-m", "docs.man", str(pages)], dev.environment())
+    if code:
+        dev.note(f"without manual pages: {output}")
     dev.note("a node that runs goes on as it was until: peerpost node stop")
     if not is_on_path(command):
         dev.note(f"it is not on your PATH yet; in ~/.profile: export PATH={command.parent}:$PATH")

@@ -91,9 +91,10 @@ def _notes(name: str, made: dict[str, Any], terminal: Terminal, *, pasted: bool)
 
 
 def _draw(app: App, ticket: str, after: list[str]) -> list[str]:
-    """Draw the ticket as a QR code in half blocks if it fits on the screen above `after`; otherwise return why not.
+    """Draw the ticket as a QR code if it fits on the screen above `after`; otherwise return why not.
 
-    A code that is cut off, wrapped, or without the margin that readers look for is of no use.
+    It is drawn in half blocks; where the encoding has none, in blanks of two colours, which take twice the room. A
+    code that is cut off, wrapped, or without the margin that readers look for is of no use.
     """
     import io
 
@@ -101,18 +102,30 @@ def _draw(app: App, ticket: str, after: list[str]) -> list[str]:
 
     code = segno.make(ticket, error="l", micro=False, boost_error=False)
     columns, height = code.symbol_size(border=_QUIET_ZONE)
+    compact = _has_blocks(sys.stdout.encoding)
+    if not compact and not app.terminal.colored(sys.stdout):
+        return [f"No QR code: {sys.stdout.encoding} has no blocks, and there is no colour here."]
+    columns, rows = (columns, (height + 1) // 2) if compact else (2 * columns, height)
     room = shutil.get_terminal_size((0, 0))  # Zeros if not known.
     told = after[: None if sys.stderr.isatty() and not app.terminal.quiet else 1]
     below = sum(-(-width(safe(text)) // room.columns) for text in told) if room.columns else 0
-    lines = (height + 1) // 2 + below + _PROMPT_LINES
+    lines = rows + below + _PROMPT_LINES
     if (room.columns and columns > room.columns) or (room.lines and lines > room.lines):
         return [
             f"No QR code: it takes {columns} columns and {lines} lines; here are {room.columns} and {room.lines}."
         ]
     out = io.StringIO()
-    code.terminal(out, compact=True, border=_QUIET_ZONE)
+    code.terminal(out, compact=compact, border=_QUIET_ZONE)
     app.terminal.drawing(out.getvalue().removesuffix("\n"))
     return []
+
+
+def _has_blocks(encoding: str) -> bool:
+    try:
+        "\u2580\u2584\u2588".encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @click.command(

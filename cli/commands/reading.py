@@ -112,7 +112,7 @@ def watch(app: App, reader: str, after: str | None, limit: int | None) -> None:
     )
     left = limit
     for row in following:
-        app.terminal.record(row, human=_in_a_line(row))
+        app.terminal.record(row, human=_in_a_line(row), wrap=True)
         if left is not None:
             left -= 1
             if not left:

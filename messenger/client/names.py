@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from peerpost.errors import UsageError
+from peerpost.invisible import is_hidden
 
 __all__ = ["MAX_NAME_CHARS", "contact_name", "tag_name"]
 
@@ -26,7 +27,9 @@ def _word(kind: str, text: str) -> str:
     word = unicodedata.normalize("NFC", text.strip())
     if not 0 < len(word) <= MAX_NAME_CHARS:
         raise UsageError(f"a {kind} has 1 to {MAX_NAME_CHARS} characters", hint=_HINT)
-    if word.startswith("-") or not all(_allowed(char) for char in word):
+    # Fillers of Korean are letters, for Unicode, that nobody sees.
+    seen = not any(is_hidden(word, at) for at in range(len(word)))
+    if word.startswith("-") or not seen or not all(_allowed(char) for char in word):
         raise UsageError(f"the {kind} has a character that a {kind} cannot have", hint=_HINT)
     return word
 

@@ -6,6 +6,7 @@ passphrase names nobody: there a line is its template, its numbers and its reaso
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -13,11 +14,10 @@ import threading
 from types import TracebackType
 
 from peerpost.client.logfile import NAMES_CONTACTS, LogFile
-from peerpost.raw_bytes import shown
+from peerpost.raw_bytes import encodable, shown
 
 from . import machine_trace
 from .clock import rfc3339
-from .encoded import encoded
 
 __all__ = ["LINES_PER_MIN", "Bounded", "Reason", "is_discreet", "keep_discreet", "setup"]
 
@@ -48,22 +48,27 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return encoded(entry).decode()
+        # In ASCII, because somebody may read it on a terminal.
+        return json.dumps(encodable(entry))
 
 
 class _TextFormatter(logging.Formatter):
-    """Time, level, target and message; control characters of the message are escaped."""
+    """Time, level, target and message, in ASCII: all else in the message, or in a traceback, is escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        message = "".join(_escaped(part) for part in _ALONE.split(record.getMessage()))
-        line = (
-            f"{rfc3339(int(record.created * 1000))} {record.levelname:<7} {record.name}: {message}"
-        )
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        when = rfc3339(int(record.created * 1000))
+        line = f"{when} {record.levelname:<7} {record.name}: {_escaped(record.getMessage())}"
+        if not record.exc_info:
+            return line
+        trace = self.formatException(record.exc_info).split("\n")
+        return "\n".join([line, *map(_escaped, trace)])
 
 
-def _escaped(part: str) -> str:
-    return shown(part) if _ALONE.match(part) else part.encode("unicode_escape").decode("ascii")
+def _escaped(text: str) -> str:
+    return "".join(
+        shown(part) if _ALONE.match(part) else part.encode("unicode_escape").decode("ascii")
+        for part in _ALONE.split(text)
+    )
 
 
 class Bounded(logging.Filter):

@@ -7,7 +7,9 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wcwidth import wcswidth, wcwidth
 
+from peerpost.cli.safe import safe
 from peerpost.cli.table import laid_out, width, wrapped
 
 HEADS = ["ID", "FROM", "KIND", "SIZE", "RECEIVED", "UNREAD", "PREVIEW"]
@@ -71,3 +73,24 @@ def test_wrapping_keeps_every_character(text: str, room: int) -> None:
     lines = wrapped(text, room)
     assert letters("".join(lines)) == letters(text)
     assert max(map(width, lines)) <= room
+
+
+@pytest.mark.parametrize(
+    "cell", ["👨\u200d👩\u200d👧\u200d👦" * 9, "❤\ufe0f" * 20, "👍🏽" * 9, "🇩🇪" * 9, "각" * 20]
+)
+@pytest.mark.parametrize("room", [40, 80])
+def test_no_terminal_needs_more_columns_than_there_are(cell: str, room: int) -> None:
+    """Whether it joins emoji or draws their parts: what is too wide would go on where a row begins."""
+    rows = [HEADS, ["k3f9qz7a", "bob", "text", "1 B", "now", "yes", f"{cell} k3f9  bob  text"]]
+    for line in laid_out(rows, WHOLE, room)[1]:
+        assert max(wcswidth(line), sum(wcwidth(char) for char in line)) <= room
+
+
+@pytest.mark.parametrize(
+    "text", ["e\u0301" * 30, "👨\u200d👩\u200d👧" * 9, "🇩🇪" * 9, "नमस्ते" * 9, "각" * 30]
+)
+def test_what_belongs_together_is_not_divided(text: str) -> None:
+    lines = wrapped(text, 20)
+    assert len(lines) > 1
+    assert all(safe(line) == line for line in lines)
+    assert "".join(lines) == text

@@ -68,7 +68,7 @@ def test_safe_block_keeps_lines_and_tabs() -> None:
 def test_safe_for_any_text(text: str) -> None:
     shown = safe(text)
     assert safe(shown) == shown
-    for char in shown.replace("\u200d", ""):
+    for char in shown.replace("\u200d", "").replace("\u200c", ""):
         assert unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 

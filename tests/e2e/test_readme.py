@@ -6,6 +6,9 @@ import html
 import re
 from pathlib import Path
 
+import pytest
+
+from docs.recording import RECORDING, moving, record
 from docs.session import SESSION, TICKET, draw, play
 from tests.support.machines import Machine, blocks
 
@@ -48,7 +51,28 @@ def test_the_picture_is_of_the_program_as_it_is(folder: Path) -> None:
     assert text_of(draw(play(folder))) == text_of(picture), "python3 dev.py picture"
 
 
-def test_the_picture_loads_nothing_and_names_no_folder_of_whoever_drew_it() -> None:
-    picture = (ROOT / "docs" / "session.svg").read_text(encoding="utf-8")
+def last_of(picture: str) -> str:
+    """Return what a recording shows in the end, without what differs each time."""
+    lines = re.findall(r'<text class="\w+ last"[^>]*>(.*)</text>', picture)
+    return text_of("".join(f"<text>{re.sub('<[^>]*>', '', line)}\n</text>" for line in lines))
+
+
+def test_the_recording_is_of_the_program_as_it_is(folder: Path) -> None:
+    picture = RECORDING.read_text(encoding="utf-8")
+    for _, command, is_shown in SESSION:
+        assert not is_shown or command.split("TICKET")[0].strip() in text_of(
+            picture.replace("tspan", "text")
+        )
+    assert "MiB/s" in picture, "the bar of the folder"
+    recorder = record(folder)
+    assert last_of(moving(recorder)) == last_of(picture), "python3 dev.py picture"
+    # It goes on from what was shown before, and takes no longer than somebody looks.
+    assert len(recorder.frames) > 50
+    assert 10 < recorder.now_s < 60
+
+
+@pytest.mark.parametrize("name", ["session.svg", "recording.svg"])
+def test_the_picture_loads_nothing_and_names_no_folder_of_whoever_drew_it(name: str) -> None:
+    picture = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert "http" not in picture.replace("http://www.w3.org/2000/svg", "")
     assert "/tmp" not in picture

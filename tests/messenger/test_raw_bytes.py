@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 
 import pytest
 from hypothesis import given
@@ -61,3 +62,18 @@ def test_the_log_takes_any_name() -> None:
     record = logging.LogRecord("peerpost.node", 30, "", 0, "no %s", (name,), None)
     assert _TextFormatter().format(record).endswith("no a\\xff\\n\\\\")
     assert json.loads(_JsonFormatter().format(record))["msg"] == "no a\\xff\n\\"
+
+
+def test_nothing_in_the_log_acts_on_a_terminal() -> None:
+    hostile = "\x1b]0;x\x07\x9b2J\u202e\x7f\r"
+    try:
+        raise ValueError(hostile)
+    except ValueError:
+        record = logging.LogRecord("peerpost.node", 30, "", 0, "no %s", (hostile,), sys.exc_info())
+    text, as_json = _TextFormatter().format(record), _JsonFormatter().format(record)
+    for line in (text.replace("\n", ""), as_json):
+        assert line.isascii()
+        assert line.isprintable()
+    assert "Traceback" in text
+    assert "raise ValueError(hostile)" in text
+    assert json.loads(as_json)["msg"] == f"no {hostile}"

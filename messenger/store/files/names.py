@@ -25,9 +25,6 @@ _DEVICES: Final = frozenset(
     | {f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789¹²³"}
 )
 """Names that Windows reads as devices, whatever follows the first dot."""
-_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Controls, bidi and other format characters, surrogates, private and unassigned code points, line separators: they
-are invisible, and several change how the rest is read."""
 _SUFFIX_BYTES: Final = 32
 """Longest ending that is kept whole when a long name is cut."""
 _CUT: Final = "…"
@@ -41,11 +38,13 @@ def safe_name(name: str) -> str:
     no leading dot, dash or space and no trailing dot or space; no device name.
     """
     base = unicodedata.normalize("NFC", name.replace("\\", "/").rstrip("/").rpartition("/")[2])
+    # First, because a mark that comes to the beginning thereby has no letter to stand on.
+    base = base.lstrip(".-~ ")
     kept = "".join(
-        _REPLACEMENT if _is_bad(char) or is_hidden(base, at) else char
+        _REPLACEMENT if is_hidden(base, at) or _is_bad(char) else char
         for at, char in enumerate(base)
     )
-    kept = " ".join(kept.split()).lstrip(".-~ \u00a0").rstrip(". \u00a0")
+    kept = " ".join(kept.split()).rstrip(". ")
     kept = clip(kept, NAME_BYTES)
     if not kept.strip("_. "):
         return _FALLBACK
@@ -93,10 +92,8 @@ def stays_within(link: str, depth: int) -> bool:
 
 
 def _is_bad(char: str) -> bool:
-    if char in _FORBIDDEN or unicodedata.category(char) in _INVISIBLE:
-        return True
     # Other blanks look like a space or like nothing, which could hide an ending: "invoice.pdf<many blanks>.exe".
-    return char != " " and unicodedata.category(char) == "Zs"
+    return char in _FORBIDDEN or (char != " " and unicodedata.category(char) == "Zs")
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -117,6 +114,9 @@ def _cut_middle(text: str, size_bytes: int) -> str:
     room = size_bytes - len(_CUT.encode())
     head = data[: room - room // 2].decode(errors="ignore")
     tail = data[len(data) - room // 2 :].decode(errors="ignore")
+    # What was cut off from a flag, an emoji or a word has no meaning without the rest.
+    while head and is_hidden(head + _CUT, len(head) - 1):
+        head = head[:-1]
     # A combining mark whose letter was cut off must not combine with the mark of the cut.
     while tail and (is_hidden(tail, 0) or unicodedata.category(tail[0]).startswith("M")):
         tail = tail[1:]

@@ -1,0 +1,148 @@
+"""Texts that would do something to a terminal or hide from its reader, and texts that people write: as data."""
+
+from __future__ import annotations
+
+import itertools
+
+__all__ = ["HOSTILE", "ORDINARY"]
+
+_PAYLOADS = ("", "evil", "Überweisung", "漢字")
+_ESCAPES = {
+    "title": "\x1b]0;owned\x07",
+    "title, C1": "\x9d2;owned\x9c",
+    "icon": "\x1b]1;owned\x1b\\",
+    "clipboard": "\x1b]52;c;cm0gLXJmIH4=\x07",
+    "link": "\x1b]8;;http://evil.example\x1b\\click\x1b]8;;\x1b\\",
+    "colour of the palette": "\x1b]4;1;rgb:00/00/00\x07",
+    "background": "\x1b]11;#000000\x07",
+    "working folder": "\x1b]7;file://evil/\x07",
+    "notification": "\x1b]9;owned\x07",
+    "notification of rxvt": "\x1b]777;notify;a;b\x07",
+    "file of iTerm": "\x1b]1337;File=name=YQ==;inline=1:AAAA\x07",
+    "no end": "\x1b]0;never ends",
+    "clear": "\x1b[2J\x1b[H",
+    "clear what was": "\x1b[3J",
+    "colour": "\x1b[31;40m",
+    "hidden": "\x1b[8mhidden\x1b[0m",
+    "up": "\x1b[5A\x1b[2K",
+    "column": "\x1b[1Groot",
+    "C1 CSI": "\x9b2J\x9b31m",
+    "alternate screen": "\x1b[?1049h",
+    "mouse": "\x1b[?1000h\x1b[?1003h\x1b[?1006h",
+    "no cursor": "\x1b[?25l",
+    "bracketed paste": "\x1b[?2004h",
+    "end of a paste": "\x1b[201~; rm -rf ~\n",
+    "report of the cursor": "\x1b[6n",
+    "report of the kind": "\x1b[c\x1b[>c\x1b[0x",
+    "report of the title": "\x1b[21t",
+    "resize": "\x1b[8;1;1t",
+    "scroll region": "\x1b[5;6r",
+    "keys": "\x1b[>4;2m\x1b=",
+    "printer": "\x1b[5i\x1b[4i",
+    "sixel": "\x1bPq#0;2;0;0;0#0!100~-\x1b\\",
+    "DCS of tmux": "\x1bPtmux;\x1b\x1b]0;x\x07\x1b\\",
+    "DECRQSS": '\x1bP$q"p\x1b\\',
+    "terminfo": "\x1bP+q544e\x1b\\",
+    "APC": "\x1b_Ga=T,f=100;AAAA\x1b\\",
+    "PM": "\x1b^message\x1b\\",
+    "SOS": "\x1bXstring\x1b\\",
+    "title of screen": "\x1bkowned\x1b\\",
+    "reset": "\x1bc",
+    "soft reset": "\x1b[!p",
+    "other letters": "\x1b(0lqk\x1b(B",
+    "other letters, shifted": "\x0elqk\x0f",
+    "single shift": "\x1bN\x1bO\x8e\x8f",
+    "test picture": "\x1b#8",
+    "double height": "\x1b#3",
+    "save and restore": "\x1b7\x1b8\x1b[s\x1b[u",
+    "index": "\x1bD\x1bM\x1bE\x84\x85\x8d",
+    "rectangle": "\x1b[1;1;5;5$z",
+    "macro": "\x1bP1;1;1!z414243\x1b\\\x1b[1*z",
+    "answer back": "\x05",
+    "bell": "\x07\x07",
+    "overprint": "rm -rf ~\rhello   ",
+    "rubbed out": "no\x08\x08yes",
+    "deleted": "abc\x7f\x7f\x7fxyz",
+    "form feed": "a\x0cb\x0bc",
+    "null": "a\0b",
+    "CAN, SUB": "\x1b[3\x18\x1a1m",
+    "unit separators": "a\x1cb\x1dc\x1ed\x1fe",
+    "escape at the end": "text\x1b",
+    "CSI at the end": "text\x1b[",
+}  # fmt: skip
+_UNSEEN = (
+    *"\u202e\u202d\u202a\u202b\u202c\u2066\u2067\u2068\u2069\u200e\u200f\u061c\u200b\u200c\u200d\u2060\ufeff\u00ad\u034f",
+    *"\u2028\u2029\u0085\u2061\u2062\u2063\u2064\u206a\u206f\ufff9\ufffa\ufffb\ufffc\u180e\u180b\u3164\uffa0\u115f\u1160",
+    *"\u17b4\u17b5\u2800\ufe00\ufe0e\ufe0f\U000e0001\U000e0041\U000e007f\U000e0100\U000e01ef\U0001d173\U0001d159\U0001bca0",
+    *"\ue000\uf8ff\U000f0000\U0010fffd\uffff\U0001fffe\u0378\ufdd0\u0600\u06dd\u070f\U000110bd\u1161\u11a8\ud7b0",
+)
+_ZALGO = tuple(
+    f"x{mark * 60}y" for mark in "\u0300\u0316\u0334\u0489\u20dd\u0e47\u064b\u05b0\u0903\u0e31"
+)
+_MIXED = (
+    "\u0301begins with a mark",
+    "invoice" + "\u3000" * 60 + ".exe",
+    "invoice" + "\u00a0" * 60 + ".exe",
+    "photo\u202egpj.exe",
+    "🏴" + "".join(chr(0xE0000 + ord(char)) for char in "send money") + "\U000e007f",
+    "1\ufe0f2\ufe0f",
+    "👩\u200d\u200d💻",
+    "👩\u200da",
+    "क\u094d" + "\u200d\u094d" * 30,
+    "ب" + "\u200c" * 20 + "ب",
+    "각" + "\u11a8" * 30,
+    "ᄀ" + "\u1161" * 30,
+    "long " * 4000,
+    "long" * 5000,
+    "\u202e" * 500,
+    "\ufe0f" * 300,
+    "".join(chr(0xFE00 + value % 16) for value in range(200)),
+    "a\tb\tc",
+    "one\r\ntwo\r\nthree",
+    "name  bob\nstate  verified\n\x1b[1mverified  yes\x1b[0m",
+    "<U+202E> and \\n as letters",
+)
+
+HOSTILE = [
+    *(f"{payload}{escape}{payload}" for escape, payload in itertools.product(_ESCAPES.values(), _PAYLOADS[:3])),
+    *(f"in{char}voice.pdf{char}.exe" for char in _UNSEEN),
+    *(f"invoice{char * 40}.exe" for char in _UNSEEN[::2]),
+    *_ZALGO,
+    *_MIXED,
+]  # fmt: skip
+"""More than 300 texts of which none may reach a terminal as it is. None has a lone surrogate: a message cannot."""
+
+ORDINARY = [
+    "Der Zug fährt um 8:05 Uhr – bis später!",  # noqa: RUF001
+    "Việt Nam có rất nhiều món ăn ngon.",
+    "Việt Nam có rất nhiều món ăn ngon.",
+    "العَرَبِيَّةُ لُغَةٌ جَمِيلَةٌ، أَلَيْسَ كَذٰلِكَ؟",
+    "می‌خواهم کتاب‌هایم را ببینم.",
+    "یہ اردو کا ایک جملہ ہے۔",  # noqa: RUF001
+    "שָׁלוֹם לְכֻלָּם, מַה שְּׁלוֹמְכֶם?",
+    "בְּרֵאשִׁ֖ית בָּרָ֣א אֱלֹהִ֑ים",
+    "नमस्ते दुनिया, आप कैसे हैं? श्री क्‍ष बेरोज़गारी",
+    "আমি র‍্যাব দেখেছি, তাৎক্ষণিক।",
+    "ශ්‍රී ලංකාව ලස්සනයි.",
+    "ഇന്ത്യ എന്റെ രാജ്യമാണ്; അവന്‍ വന്നു.",
+    "தமிழ் ஒரு பழமையான மொழி.",
+    "ภาษาไทยเป็นภาษาที่สวยงาม น้ำใจ ก็",
+    "ພາສາລາວ ງາມຫຼາຍ",
+    "ကျွန်ုပ်တို့ မြန်မာစာ လျှော့ ပြောကြသည်။",
+    "ខ្ញុំស្រលាញ់ភាសាខ្មែរ",
+    "བོད་སྐད་བསྒྲུབས་པ།",
+    "한국어를 배우고 있습니다.",
+    "한국어를 배우고",
+    "日本語の文章です。「はい」",
+    "今天天气很好。",
+    "Ελληνικά: καλημέρα σας",
+    "Привет, как дела?",
+    "ქართული ენა, հայերեն, አማርኛ",
+    "👨‍👩‍👧‍👦 👩🏽‍🚀 ❤️‍🔥 🏳️‍🌈 🏴‍☠️ 👁️‍🗨️ 👩🏻‍❤️‍💋‍👨🏿",
+    "🇩🇪🇻🇳🇰🇷",
+    *("🏴" + "".join(chr(0xE0000 + ord(char)) for char in f"{name}\x7f") for name in ("gbeng", "gbsct", "gbwls")),
+    "1️⃣ 2️⃣ #️⃣ *️⃣ 0⃣",
+    "👍🏽 ☎︎ ☎️ ™️ ©️ ‼️ ✈️ ⠓⠊",
+    "∑ x² ≤ ½ → ∞, 20 °C, 5 €",
+]  # fmt: skip
+"""Sentences of living scripts and emoji, which stay as they are."""
