@@ -32,7 +32,7 @@ _COLUMNS = (("KEY", "key"), ("VALUE", "shown"), ("FROM", "origin"))
 def config() -> None:
     """Show and check the configuration.
 
-    A running node has read it when it started: stop it, and the next command starts it anew.
+    A running node takes what was changed by 'peerpost node reload'.
     """
 
 

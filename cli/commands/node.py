@@ -1,4 +1,4 @@
-"""`peerpost node run|start|status|stop`."""
+"""`peerpost node run|start|status|stop|reload`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from peerpost.system.processes import ProcessMark, ask_to_end, wait_for_exit
 from ..app import App, Group, pass_app
 from ..passphrases import NO_ARGUMENTS, with_sources
 from ..process import become
+from ..reloaded import in_words
 from ..unlocking import handed_over, unlock
 
 if TYPE_CHECKING:
@@ -224,6 +225,17 @@ def status(app: App) -> None:
         # The node is in another container: its process id there means another process here.
         row["pid"] = holder.pid
     app.terminal.record(row)
+
+
+@node.command(examples="peerpost node reload\npeerpost config check && peerpost node reload")
+@pass_app
+def reload(app: App) -> None:
+    """Make the running node read config.toml anew.
+
+    A file that is wrong changes nothing. What the node cannot change while it runs waits for a new start.
+    """
+    found = app.call("node.reload", spawn=False)
+    app.terminal.record(found, human=in_words(found))
 
 
 @node.command(examples="peerpost node stop")

@@ -37,6 +37,7 @@ __all__ = [
     "Storage",
     "load",
     "read",
+    "read_with_overrides",
     "settings",
 ]
 
@@ -139,8 +140,8 @@ class Features(_Section, frozen=True, kw_only=True):
 class Log(_Section, frozen=True, kw_only=True):
     """[log]"""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is logged."""
+    level: str = "info"
+    """The least that is logged: a level, or directives as RUST_LOG has them."""
     format: Literal["text", "json"] = "text"
     """One line of text or one JSON object each."""
     size: Annotated[int, msgspec.Meta(ge=4096, extra={"unit": "size"})] = LIMIT_BYTES
@@ -194,8 +195,16 @@ def read(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     """Return the configuration in a file (which may be missing) and the environment, without
     writing.
     """
+    return read_with_overrides(path, environ)[0]
+
+
+def read_with_overrides(
+    path: Path, environ: Mapping[str, str] | None = None
+) -> tuple[Config, dict[str, str]]:
+    """Return what `read` does, and which keys that the file has are decided by which variable. Raises ConfigError."""
     environ = os.environ if environ is None else environ
     document = _document(path)
+    written = {(section, key) for section, table in document.items() for key in table}
     from_file = _convert(document, path.name)
     overrides = _overrides(environ)
     config = from_file
@@ -203,7 +212,10 @@ def read(path: Path, environ: Mapping[str, str] | None = None) -> Config:
         document.setdefault(section, {})[key] = value
         config = _convert(document, name)
     _check(config)
-    return config
+    decided = {
+        f"{section}.{key}": name for name, section, key, _ in overrides if (section, key) in written
+    }
+    return config, decided
 
 
 def settings(path: Path, environ: Mapping[str, str] | None = None) -> list[Setting]:
@@ -368,6 +380,7 @@ def _check(config: Config) -> None:
             f"[padding] buckets: from {MIN_BUCKET_BYTES} bytes, the last {PADDING_BUCKETS[-1]}",
             hint="the largest bucket is what the longest message needs, whatever the padding",
         )
+    _check_level(config.log.level)
     if config.limits.schedule:
         _check_schedule(config.limits.schedule)
     folder = config.storage.downloads
@@ -408,6 +421,18 @@ def _check_program(argv: tuple[str, ...]) -> None:
             f"[hooks] on_message: {argv[0]!r} is no path from the top",
             hint='a program and its arguments: ["/usr/local/bin/on-message", "--quietly"]',
         )
+
+
+def _check_level(text: str) -> None:
+    from .directives import LEVELS, parse
+
+    try:
+        parsed = parse(text)
+    except ValueError as error:
+        raise ConfigError(f"[log] level: {error}") from None
+    # One word that is no level would be the name of a logger, and hide nearly everything else.
+    if parsed.alone == (text,):
+        raise ConfigError(f"[log] level: there is no {text!r}", hint=f"one of: {', '.join(LEVELS)}")
 
 
 def _check_schedule(texts: tuple[str, ...]) -> None:

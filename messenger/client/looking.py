@@ -14,7 +14,7 @@ _LOOKING = frozenset(
         *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
         *("inbox.watch", "inbox.readers"),
         *("inbox.search", "inbox.searchable"),
-        *("limits.show", "limits.test", "doctor", "config.show"),
+        *("limits.show", "limits.test", "doctor", "config.show", "log.show"),
         *("node.status", "node.ready", "node.stay"),
         *("identity.unlock", "identity.lock", "identity.passphrase.check"),
     }

@@ -11,6 +11,7 @@ from peerpost.store.files.backup import Manifest
 
 from .new_home import ChosenSecrets
 from .opened import Opened
+from .reloading import Reloaded
 
 __all__ = ["Host"]
 
@@ -21,6 +22,9 @@ class Host(Protocol):
     @property
     def config(self) -> Config:
         """The settings in force."""
+
+    async def reload(self) -> Reloaded:
+        """Read the configuration anew, and apply what can be. Raises ConfigError, with nothing changed."""
 
     def opened(self) -> Opened:
         """Return the open home. Raises NoIdentityError while there is no identity, LockedError while it is locked."""
