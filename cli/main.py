@@ -177,7 +177,11 @@ def _usage_hint(error: click.UsageError) -> str | None:
     if error.ctx is None:
         return None
     see = f"see: {error.ctx.command_path} --help"
-    if not isinstance(error, click.NoSuchOption) or error.ctx.info_name not in ("send", "send-net"):
+    if not isinstance(error, click.NoSuchOption):
+        return see
+    if error.ctx.command_path.endswith("config set"):
+        return f"a value that begins with - goes after --; {see}"
+    if error.ctx.info_name not in ("send", "send-net"):
         return see
     from .misread import meant_option
 

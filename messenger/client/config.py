@@ -35,10 +35,15 @@ __all__ = [
     "Padding",
     "Setting",
     "Storage",
+    "check",
+    "is_list",
+    "keys",
     "load",
     "read",
     "read_with_overrides",
     "settings",
+    "text_of",
+    "value_of",
 ]
 
 MAX_FILE_BYTES = 1 << 20
@@ -242,27 +247,53 @@ def _write_default(path: Path) -> None:
         write_file_durably(path, DEFAULT_TEXT.encode())
 
 
-def _document(path: Path) -> dict[str, Any]:
+def keys() -> list[str]:
+    """Return every key, as `section.key`, in the order of the file."""
+    found = Config()
+    return [
+        f"{section}.{key}"
+        for section in found.__struct_fields__
+        for key in getattr(found, section).__struct_fields__
+    ]
+
+
+def check(document: dict[str, Any], source: str) -> None:
+    """Raise ConfigError, which begins with the source, if a document is no configuration."""
+    _require_tables(document, source)
+    _check(_convert(document, source))
+
+
+def text_of(path: Path) -> str | None:
+    """Return the text of the file, or None where there is none. Raises ConfigError."""
     try:
         data = read_plain(path, MAX_FILE_BYTES + 1, follows=True)
     except FileNotFoundError:
-        return {}
+        return None
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES} bytes: not a configuration")
     try:
-        document = tomllib.loads(data.decode())
+        return data.decode()
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text") from None
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(text_of(path) or "")
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
             f"{path.name}: not valid TOML: {error}", hint='strings need quotes: level = "debug"'
         ) from None
+    _require_tables(document, path.name)
+    return document
+
+
+def _require_tables(document: dict[str, Any], source: str) -> None:
     for section, table in document.items():
         if section in Config.__struct_fields__ and not isinstance(table, dict):
-            raise ConfigError(f"{path.name}: '{section}' is a section; write [{section}]")
-    return document
+            raise ConfigError(f"{source}: '{section}' is a section; write [{section}]")
 
 
 def _overrides(environ: Mapping[str, str]) -> list[tuple[str, str, str, Any]]:
@@ -274,22 +305,23 @@ def _overrides(environ: Mapping[str, str]) -> list[tuple[str, str, str, Any]]:
         section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
         if not key:
             raise ConfigError(f"{name}: expected PEERPOST__SECTION__KEY")
-        value = _value(environ[name])
-        if isinstance(value, str) and _is_list(section, key):
+        value = value_of(environ[name])
+        if isinstance(value, str) and is_list(section, key):
             value = [part.strip() for part in value.split(",") if part.strip()]
         found.append((name, section, key, value))
     return found
 
 
-def _value(text: str) -> Any:
-    """Return a variable's value parsed as TOML, or as a plain string if it is not TOML."""
+def value_of(text: str) -> Any:
+    """Return a value parsed as TOML, or as a plain string if it is not TOML."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):
         return text
 
 
-def _is_list(section: str, key: str) -> bool:
+def is_list(section: str, key: str) -> bool:
+    """Return whether the value of a key is a list."""
     default = getattr(getattr(Config(), section, None), key, None)
     return isinstance(default, tuple)
 
