@@ -107,7 +107,7 @@ def check(app: App) -> None:
     """,
 )
 @click.argument("key", shell_complete=complete_keys)
-@click.argument("values", nargs=-1, metavar="VALUE...")
+@click.argument("values", nargs=-1, metavar="[VALUE]...")
 @click.option("--unset", "unsets", is_flag=True, help="Take KEY out: its default holds.")
 @click.option("--no-reload", is_flag=True, help="Do not tell a running node.")
 @pass_app

@@ -395,7 +395,12 @@ def _words(hint: Any) -> tuple[str, ...]:
 def _plain(text: str) -> str:
     """Return msgspec's complaint in words for the person who edits the file."""
     text = text.replace("Invalid enum value", "there is no")
-    for theirs, ours in (("`str`", "a string"), ("`int`", "a whole number"), ("`array`", "a list")):
+    for theirs, ours in (
+        ("`str`", "a string"),
+        ("`bool`", "true or false"),
+        ("`int`", "a whole number"),
+        ("`array`", "a list"),
+    ):
         text = text.replace(theirs, ours)
     return text[:1].lower() + text[1:].replace("`", "")
 

@@ -15,7 +15,7 @@ _LOOKING = frozenset(
         *("inbox.watch", "inbox.readers"),
         *("inbox.search", "inbox.searchable"),
         *("limits.show", "limits.test", "doctor", "config.show", "log.show"),
-        *("node.status", "node.ready", "node.stay"),
+        *("node.status", "node.ready", "node.stay", "node.sync"),
         *("identity.unlock", "identity.lock", "identity.passphrase.check"),
     }
 )

@@ -83,6 +83,9 @@ class Host(Protocol):
     def stay(self) -> None:
         """Stay, and do not leave when idle any more. Raises UnavailableError if it is leaving already."""
 
+    def leave_unless_needed(self) -> bool:
+        """Begin to leave after the request that runs. Return False if the node is to stay, or another request runs."""
+
     def hand_over(self) -> None:
         """Begin to leave for another node of this home. Raises AlreadyRunningError if this one is to stay."""
 

@@ -49,8 +49,10 @@ __all__ = ["Node"]
 log = logging.getLogger(__name__)
 
 IDLE_CHECK_S = 1.0
+WORKS = frozenset({*METHODS, "node.sync"})
+"""Methods that work with an open home."""
 USES = frozenset(
-    {*METHODS, *(name for name in HOST_METHODS if name.startswith("identity."))} - ENDLESS
+    {*WORKS, *(name for name in HOST_METHODS if name.startswith("identity."))} - ENDLESS
 )
 """Methods that use the home: while one runs, and for some time afterwards, it does not lock itself."""
 LOCK_DRAIN_S = 0.5
@@ -210,7 +212,7 @@ class Node:
             hint="what was queued stays queued; look whether it was done once it is unlocked:"
             " peerpost identity unlock",
         )
-        await self._control.end_requests(METHODS, error, LOCK_DRAIN_S)
+        await self._control.end_requests(WORKS, error, LOCK_DRAIN_S)
 
     # -- life
 
@@ -259,6 +261,13 @@ class Node:
         if self._stopping.is_set():
             raise UnavailableError("the node is leaving", hint="try again")
         self._idle_exit_s = None
+
+    def leave_unless_needed(self) -> bool:
+        """Begin to leave after the request that runs. Return False if the node is to stay, or another request runs."""
+        if self.stays or self._control.requests > 1:
+            return False
+        asyncio.get_running_loop().call_later(0.05, self.stop_soon, Reason("synchronized"))
+        return True
 
     def hand_over(self) -> None:
         """Begin to leave for another node of this home. Raises AlreadyRunningError if this one is to stay."""

@@ -129,6 +129,11 @@ class Peer:
         await self._tasks.stop()
 
     @property
+    def is_busy(self) -> bool:
+        """Whether it has asked to be sent nothing for now."""
+        return self._services.clock.monotonic_s() < self._busy_until_s
+
+    @property
     def online(self) -> bool:
         """Whether there is a session now."""
         return self.session is not None
@@ -181,6 +186,18 @@ class Peer:
         self.refused = False
         self.cut("a new ticket renews it")
         self.dial_now()
+
+    @property
+    def can_be_dialled(self) -> bool:
+        """Whether it is one of those that are dialled, and an address of it is known."""
+        return self.contact.state in DIALLED and bool(self._reach.where(self.contact))
+
+    async def dialled_again(self) -> None:
+        """Dial now, if there is no session, and wait until that has come to something."""
+        if self.session is None:
+            self._dialled.clear()
+            self.dial_now()
+            await self._dialled.wait()
 
     async def dialled(self, timeout_s: float) -> None:
         """Wait until the contact was dialled for the first time, with or without success."""
@@ -374,8 +391,7 @@ class Peer:
         self._wake.set()
         self._dialled.set()
         # While the contact is busy, that is why nothing goes, whatever has ended its sessions meanwhile.
-        is_busy = self._services.clock.monotonic_s() < self._busy_until_s
-        self.last_error = self._busy_cause if is_busy else None
+        self.last_error = self._busy_cause if self.is_busy else None
         self.attempts = 0
         self._queued = False
         self._backoff.reset()

@@ -29,6 +29,7 @@ from . import (
     search,
     send,
     settings,
+    sync,
     transfers,
     trust,
 )
@@ -56,6 +57,7 @@ HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "node.hand_over": node.hand_over,
     "node.stop": node.stop,
     "doctor": node.doctor,
+    "node.sync": sync.sync,
     "node.reload": settings.reload,
     "config.show": settings.config_show,
     "log.set": settings.log_set,
