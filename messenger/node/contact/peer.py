@@ -82,7 +82,9 @@ class Peer:
     ) -> None:
         self.contact = contact
         self.session: Session | None = None
-        self.last_error: str | None = None
+        self.last_error_ms: int | None = None
+        """When `last_error` came up."""
+        self._last_error: str | None = None
         self._dials_then: asyncio.TimerHandle | None = None
         self.next_dial_s: float | None = None
         """Monotonic time of the next dial, while one is waited for."""
@@ -127,6 +129,16 @@ class Peer:
         if self._dials_then is not None:
             self._dials_then.cancel()
         await self._tasks.stop()
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the last dial or session failed, if nothing has gone well since."""
+        return self._last_error
+
+    @last_error.setter
+    def last_error(self, error: str | None) -> None:
+        self._last_error = error
+        self.last_error_ms = None if error is None else self._services.clock.now_ms()
 
     @property
     def is_busy(self) -> bool:
