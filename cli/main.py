@@ -40,7 +40,11 @@ COMMANDS = {
         ("doctor", "doctor:doctor", "Check this installation and this home."),
         ("config", "config:config", "Show and check the configuration."),
         ("demo", "demo:demo", "See two nodes exchange a text and a file."),
-        ("completion", "completion:completion", "Print the completion script for a shell."),
+        (
+            "completion",
+            "completion:completion",
+            "Print or install the completion script for a shell.",
+        ),
         ("help", "help:help_", "Show how a command is used."),
     )
 }

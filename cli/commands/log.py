@@ -52,13 +52,10 @@ def set_(app: App, directives: str | None, reset: bool) -> None:
     found = app.call("log.set", {"directives": directives}, spawn=False)
     app.terminal.record(found, human=f"{found['directives']}  ({found['origin']})")
     for name in found["unknown"]:
-        app.terminal.warn(
-            f"No logger is called {name} by now: see LOGGERS in the manual, docs/cli.md."
-        )
+        app.terminal.warn(f"No logger is called {name} by now; docs/cli.md names them.")
     if not reset:
-        app.terminal.note(
-            "This holds until the node ends; to keep it: peerpost config set log.level DIRECTIVES"
-        )
+        app.terminal.note("This holds until the node ends.")
+        app.terminal.note("To keep it: peerpost config set log.level DIRECTIVES")
 
 
 @log.command(examples="peerpost log show\npeerpost --json log show")
