@@ -253,7 +253,7 @@ def reload(app: App) -> None:
     examples="""
     peerpost node sync
     peerpost node sync --timeout 2min
-    echo '*/15 * * * * peerpost --quiet node sync --timeout 10min' | crontab -
+    (crontab -l; echo '*/15 * * * * peerpost node sync --timeout 10min > /dev/null') | crontab -
     """
 )
 @click.option("--timeout", type=Duration(), metavar="DURATION", help="Exit 75 after this long.")
