@@ -260,7 +260,7 @@ async def test_rows_have_their_keys(pair: tuple[Friend, Friend], folder: Path) -
             process.terminate()
             await process.wait()
     assert set(found) == set(KEYS)
-    assert {what: lacks(what, row) for what, row in found.items()} == dict.fromkeys(KEYS, set())
+    assert {what: lacks(what, row) for what, row in found.items()} == {key: set() for key in KEYS}
 
 
 async def ready_of(friend: Friend) -> tuple[asyncio.subprocess.Process, dict[str, Any]]:
