@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from peerpost.errors import PeerpostError, UsageError
+from peerpost.errors import ConfigError, PeerpostError, UsageError
 
 from ..app import App, Group, pass_app
 from ..completing import complete_keys
@@ -126,8 +126,13 @@ def set_(app: App, key: str, values: tuple[str, ...], unsets: bool, no_reload: b
     edited = config_edit.unset(home, key) if unsets else config_edit.set_(home, key, values)
     app.has_acted = app.has_acted or edited.changed
     told = None if no_reload else _told(app)
-    # One that was unknown and is taken out is no setting.
-    setting = next((one for one in settings(edited.path) if one.key == key), None)
+    setting = None
+    try:
+        # One that was unknown and is taken out is no setting.
+        setting = next((one for one in settings(edited.path) if one.key == key), None)
+    except ConfigError as error:
+        # The file is right by now, so this is about the environment.
+        app.terminal.warn(f"It is written; what holds here cannot be told: {error.message}")
     row = {
         "key": key,
         "value": setting and setting.value,
@@ -135,7 +140,7 @@ def set_(app: App, key: str, values: tuple[str, ...], unsets: bool, no_reload: b
         "path": os.fspath(edited.path),
         "node": told and told.of(key),
     }
-    human = f"{key} is taken out"
+    human = f"{key} is {'taken out' if unsets else 'written'}"
     if setting is not None:
         human = f"{key} = {_shown(setting)}  ({setting.origin})"
     app.terminal.record(row, human=human)

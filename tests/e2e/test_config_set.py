@@ -94,3 +94,15 @@ async def test_what_the_environment_overrides_is_said(
     assert (done.row["value"], done.row["origin"]) == ("error", "PEERPOST__LOG__LEVEL")
     assert "overrides" in done.err
     assert config(bob)["log"]["level"] == "debug"
+
+
+async def test_a_variable_that_is_wrong_is_not_taken_for_the_file(
+    friend: MakeFriend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = friend("bob")
+    monkeypatch.setenv("PEERPOST__LOG__KEPT", "many")
+    done = await bob.cli("config", "set", "log.level", "debug")
+    assert (done.row["value"], done.row["origin"]) == (None, None)
+    assert "It is written" in done.err
+    assert "PEERPOST__LOG__KEPT" in done.err
+    assert config(bob)["log"]["level"] == "debug"

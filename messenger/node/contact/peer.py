@@ -204,15 +204,15 @@ class Peer:
         """Whether it is one of those that are dialled, and an address of it is known."""
         return self.contact.state in DIALLED and bool(self._reach.where(self.contact))
 
-    async def dialled_again(self) -> None:
+    async def dialled_again(self, timeout_s: float) -> None:
         """Dial now, if there is no session, and wait until that has come to something."""
         if self.session is None:
             self._dialled.clear()
             self.dial_now()
-            await self._dialled.wait()
+            await self.dialled(timeout_s)
 
     async def dialled(self, timeout_s: float) -> None:
-        """Wait until the contact was dialled for the first time, with or without success."""
+        """Wait until the contact was dialled for the first time, or again, with or without success."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._dialled.wait()

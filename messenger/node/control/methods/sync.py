@@ -35,6 +35,9 @@ STUCK_S: Final = 30.0
 """Something is left to do, and nothing has passed for this long: it is given up, as a timeout."""
 DIALS: Final = 3
 """How often a contact whose session breaks off is dialled again."""
+REACH_S: Final = 90.0
+"""A dial takes 10 s at most, and a thousand contacts are dialled within half a minute. Somebody who is blocked or
+removed meanwhile is not dialled at all."""
 LOOK_S: Final = 0.2
 _NO_ADDRESS = "no address of it is known"
 
@@ -152,7 +155,7 @@ class _Run:
                 stands = obstacle(peer.contact)
                 self.error = _NO_ADDRESS if stands is None else stands.why
                 return False
-            await peer.dialled_again()
+            await peer.dialled_again(REACH_S)
         self.reached = self.reached or peer.online
         if not peer.online:
             self.error = peer.last_error
