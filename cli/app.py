@@ -134,6 +134,11 @@ class App:
     def _node_started(self) -> None:
         self._has_started_node = True
 
+    @property
+    def has_started_node(self) -> bool:
+        """Whether this command has started the node."""
+        return self._has_started_node
+
     def say_just_started(self) -> None:
         """If this command has started the node, say that nothing can have arrived from the contacts yet."""
         if self._has_started_node:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from .table import clusters, width
 
-__all__ = ["BarPart", "line"]
+__all__ = ["BarPart", "bar", "line"]
 
 LEAST_BAR, MOST_BAR = 6, 40
 LEAST_LABEL = 12
@@ -47,7 +47,7 @@ def line(
     figures = _joined(kept)
     left = room - width(label) - width(figures) - (_GAP if figures else 0)
     if left - _GAP >= LEAST_BAR:
-        label += " " * _GAP + _bar(share, min(MOST_BAR, left - _GAP), ascii_only)
+        label += " " * _GAP + bar(share, min(MOST_BAR, left - _GAP), ascii_only)
     return _cut(f"{label}{' ' * _GAP if figures else ''}{figures}", room, ascii_only)
 
 
@@ -60,7 +60,7 @@ def _taken(label: str, parts: Sequence[BarPart]) -> int:
     return width(label) + figures + (_GAP if figures else 0)
 
 
-def _bar(share: float | None, columns: int, ascii_only: bool) -> str:
+def bar(share: float | None, columns: int, ascii_only: bool) -> str:
     """Return a bar that is full only if everything is there. Its empty part looks empty on any terminal."""
     full, rest = ("#", ".") if ascii_only else ("━", "┄")
     done = int(columns * min(1.0, max(0.0, share or 0.0)))

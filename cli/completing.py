@@ -18,6 +18,7 @@ __all__ = [
     "complete_contacts",
     "complete_files",
     "complete_ids",
+    "complete_keys",
     "complete_tags",
     "contact_option",
 ]
@@ -86,6 +87,13 @@ def complete_contacts(
         for contact in asked(ctx, "contacts.list")
         if contact["name"].startswith(incomplete) and contact.get("state") != "invited"
     ]
+
+
+def complete_keys(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the keys of the configuration."""
+    from peerpost.client.config import keys
+
+    return [CompletionItem(key) for key in keys() if key.startswith(incomplete)]
 
 
 def complete_tags(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:

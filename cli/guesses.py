@@ -70,6 +70,9 @@ ELSEWHERE = {
     "ping": "doctor",
     "test": "doctor",
     "settings": "config show",
+    "loglevel": "log set",
+    "debug": "log set",
+    "trace": "log set",
     "version": "--version",
 }
 """Words that are no synonyms of a command's name, but are typed for it."""

@@ -36,10 +36,15 @@ COMMANDS = {
         ("backup", "backup:backup", "Make a backup, and put a home back from one."),
         ("node", "node:node", "Run the node in the foreground or background."),
         ("rpc", "rpc:rpc", "Serve a program on stdin and stdout, by JSON-RPC."),
+        ("log", "log:log", "See and change what the running node logs."),
         ("doctor", "doctor:doctor", "Check this installation and this home."),
         ("config", "config:config", "Show and check the configuration."),
         ("demo", "demo:demo", "See two nodes exchange a text and a file."),
-        ("completion", "completion:completion", "Print the completion script for a shell."),
+        (
+            "completion",
+            "completion:completion",
+            "Print or install the completion script for a shell.",
+        ),
         ("help", "help:help_", "Show how a command is used."),
     )
 }
@@ -176,7 +181,11 @@ def _usage_hint(error: click.UsageError) -> str | None:
     if error.ctx is None:
         return None
     see = f"see: {error.ctx.command_path} --help"
-    if not isinstance(error, click.NoSuchOption) or error.ctx.info_name not in ("send", "send-net"):
+    if not isinstance(error, click.NoSuchOption):
+        return see
+    if error.ctx.command_path.endswith("config set"):
+        return f"a value that begins with - goes after --; {see}"
+    if error.ctx.info_name not in ("send", "send-net"):
         return see
     from .misread import meant_option
 

@@ -53,6 +53,8 @@ _RUNNING = frozenset(
 )
 """Columns that may be long and are wrapped then; all others stay whole, above all ids."""
 _SIZES = frozenset({"size", "done_bytes"})
+_LEAST_ROOM = 16
+"""Columns beside the labels of a sheet: below them, words would be broken into syllables."""
 _SHARES = frozenset({"progress"})
 _SECONDS = frozenset({"key_age", "eta_s"})
 _RATES = frozenset({"rate_bytes_s"})
@@ -191,6 +193,22 @@ class Terminal:
         """Whether stdout is read by a person."""
         return sys.stdout.isatty() and not self.json
 
+    def moment(self, text: str) -> str:
+        """Return an RFC 3339 time of a row: relative for a person, as it is in a pipe."""
+        if not self.out_is_terminal():
+            return text
+        from .times import relative
+
+        return relative(text)
+
+    def bar(self, share: float, columns: int) -> str:
+        """Return a bar for a person at stdout; nothing in a pipe."""
+        if not self.out_is_terminal():
+            return ""
+        from .bar import bar
+
+        return bar(share, columns, not (sys.stdout.encoding or "").lower().startswith("utf"))
+
     def deadline(self, text: str) -> str:
         """Return an RFC 3339 time that was set just now: relative for a person, absolute in a log and for a program."""
         if self.json or not sys.stderr.isatty():
@@ -261,6 +279,34 @@ class Terminal:
             self._data(SafeText(f"{head}  {lines[0]}".rstrip()))
             for line in lines[1:]:
                 self._data(SafeText(f"{'':{column}}  "), line)
+
+    def sheet(self, rows: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Print labels with one or more lines each, wrapped to the terminal between words.
+
+        A single word, such as an id or an address, is never broken: somebody copies it. It gets a line of its own
+        where there is no room beside the label.
+        """
+        column = max((len(label) for label, _ in rows), default=0) + 2
+        room = self._room()
+        for label, parts in rows:
+            lines = [line for part in parts for line in self._sheet_lines(part, room, column)]
+            head = self._style(label.ljust(column), _DIM, sys.stdout) if label else " " * column
+            if room is not None and any(width(line) > room - column for line in lines):
+                self._data(head.rstrip())
+                head, indent = "  ", "  "
+            else:
+                indent = " " * column
+            for number, line in enumerate(lines):
+                self._data(f"{indent if number else head}{line}".rstrip())
+
+    @staticmethod
+    def _sheet_lines(part: str, room: int | None, column: int) -> list[str]:
+        from .table import wrapped
+
+        text = safe(part)
+        if room is None or " " not in text:
+            return [text]
+        return wrapped(text, max(_LEAST_ROOM, room - column))
 
     def _in_a_line(self, value: Mapping[str, Any]) -> str:
         """Return the fields of an object as a person may read them in a sentence."""

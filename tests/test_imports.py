@@ -23,12 +23,13 @@ MAPPED = {"messenger": "peerpost", "cli": "peerpost.cli", "fastpath": "peerpost.
 # room is handed; its home is one life of an open home, which the methods of the control socket see.
 GROUPS: dict[str, tuple[str, ...]] = {
     "node.lobby": (
-        *("causes", "clock", "deriving", "duties", "encoded", "events", "logs", "machine_trace"),
-        *("me", "services", "tasks"),
+        *("causes", "clock", "deriving", "duties", "encoded", "events", "log_levels", "logs"),
+        *("machine_trace", "me", "services", "settings", "tasks"),
     ),
     "node.home": (
         *("attempts", "health", "home", "host", "listening", "new_home", "protection", "retention"),
-        *("cursors", "deleting", "described", "hook", "opened", "past", "restoring", "unfinished"),
+        *("configured", "cursors", "deleting", "described", "hook", "opened", "past", "reloading"),
+        *("restoring", "unfinished"),
     ),
 }
 GROUP_OF = {

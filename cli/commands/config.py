@@ -1,4 +1,4 @@
-"""`peerpost config show|path|check`.
+"""`peerpost config show|path|check|set`.
 
 The command reads the file itself, because with a mistake in it the node would not start.
 """
@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from peerpost.errors import ConfigError, PeerpostError, UsageError
+
 from ..app import App, Group, pass_app
+from ..completing import complete_keys
+from ..reloaded import Told
 
 if TYPE_CHECKING:
     from peerpost.client.config import Setting
 
 __all__ = ["config"]
 
+ANSWER_TIMEOUT_S = 5.0
+"""A node that does not answer for this long is told nothing: the file is written all the same."""
 _COLUMNS = (("KEY", "key"), ("VALUE", "shown"), ("FROM", "origin"))
 
 
@@ -24,15 +30,16 @@ _COLUMNS = (("KEY", "key"), ("VALUE", "shown"), ("FROM", "origin"))
     cls=Group,
     examples="""
     peerpost config show
+    peerpost config set storage.accept 500MiB
     peerpost config check
     $EDITOR "$(peerpost config path)"
     PEERPOST__LOG__LEVEL=debug peerpost config show
     """,
 )
 def config() -> None:
-    """Show and check the configuration.
+    """Show, check and change the configuration.
 
-    A running node has read it when it started: stop it, and the next command starts it anew.
+    'config set' tells a running node; what you edit yourself it takes by 'peerpost node reload'.
     """
 
 
@@ -87,3 +94,75 @@ def check(app: App) -> None:
     read(where)
     found = os.fspath(where) if where.exists() else f"{where} (not written yet: the defaults hold)"
     app.terminal.record({"path": os.fspath(where), "ok": True}, human=f"{found}: all right")
+
+
+@config.command(
+    "set",
+    examples="""
+    peerpost config set log.level debug
+    peerpost config set storage.accept 500MiB
+    peerpost config set network.listen /ip4/0.0.0.0/tcp/4001 /ip6/::/tcp/4001
+    peerpost config set limits.schedule "mon-fri 08:00-18:00 up=1MB/s" "22:00-06:00 up=off"
+    peerpost config set --unset log.level
+    """,
+)
+@click.argument("key", shell_complete=complete_keys)
+@click.argument("values", nargs=-1, metavar="[VALUE]...")
+@click.option("--unset", "unsets", is_flag=True, help="Take KEY out: its default holds.")
+@click.option("--no-reload", is_flag=True, help="Do not tell a running node.")
+@pass_app
+def set_(app: App, key: str, values: tuple[str, ...], unsets: bool, no_reload: bool) -> None:
+    """Set KEY to VALUE in config.toml, with its comments kept.
+
+    A key whose value is a list takes several. A running node takes it at once, if it can, and what else was
+    changed in the file. It needs no identity.
+    """
+    from peerpost.client import config_edit
+    from peerpost.client.config import settings
+
+    if bool(values) is unsets:
+        raise UsageError("give a VALUE, or --unset", hint=f"peerpost config set {key} VALUE")
+    home = app.home
+    edited = config_edit.unset(home, key) if unsets else config_edit.set_(home, key, values)
+    app.has_acted = app.has_acted or edited.changed
+    told = None if no_reload else _told(app)
+    setting = None
+    try:
+        # One that was unknown and is taken out is no setting.
+        setting = next((one for one in settings(edited.path) if one.key == key), None)
+    except ConfigError as error:
+        # The file is right by now, so this is about the environment.
+        app.terminal.warn(f"It is written; what holds here cannot be told: {error.message}")
+    row = {
+        "key": key,
+        "value": setting and setting.value,
+        "origin": setting and setting.origin,
+        "path": os.fspath(edited.path),
+        "node": told and told.of(key),
+    }
+    human = f"{key} is {'taken out' if unsets else 'written'}"
+    if setting is not None:
+        human = f"{key} = {_shown(setting)}  ({setting.origin})"
+    app.terminal.record(row, human=human)
+    if not edited.changed:
+        app.terminal.note("config.toml is as it was.")
+    if setting is not None and setting.origin.startswith("PEERPOST__"):
+        app.terminal.warn(f"{setting.origin} in the environment overrides what config.toml says.")
+    if told is not None:
+        told.say(app, key)
+
+
+def _told(app: App) -> Told | None:
+    """Have the running node read the configuration; None if none runs."""
+    from peerpost.client.backlog import SilentError
+    from peerpost.client.connection import dial
+
+    try:
+        found = dial(app.home, on_wait=app.waits, patience_s=ANSWER_TIMEOUT_S)
+        if found is None:
+            return None
+        with found:
+            found.give_up_after(ANSWER_TIMEOUT_S)
+            return Told(found.call("node.reload"), None)
+    except (SilentError, PeerpostError) as error:
+        return Told(None, error)

@@ -130,19 +130,33 @@ def list_(app: App) -> None:
     rows = app.call("contacts.list")
     has_tags = any(row.get("tags") for row in rows)
     columns = [column for column in _COLUMNS if has_tags or column[1] != "tags"]
-    app.terminal.records(rows, columns, empty=_NO_CONTACTS)
+    shown = rows if app.terminal.json else [_marked(row) for row in rows]
+    app.terminal.records(shown, columns, empty=_NO_CONTACTS)
     for row in rows:
         # A blocked contact is as the user wants it. With --json, the hint is in the row.
         if row.get("hint") and row["state"] != "blocked" and not app.terminal.json:
             app.terminal.note(row["hint"])
 
 
-@contacts.command(examples="peerpost contacts show bob")
+def _marked(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row in which nobody takes a "no" for the answer to another question."""
+    return (
+        row | {"verified": "yes" if row["verified"] else "unverified"} if "verified" in row else row
+    )
+
+
+@contacts.command(examples="peerpost contacts show bob\npeerpost --json contacts show bob")
 @click.argument("name", shell_complete=complete_contacts)
 @pass_app
 def show(app: App, name: str) -> None:
     """Show everything about a contact, by NAME or id."""
-    app.terminal.record(app.call("contacts.show", {"name": name}))
+    contact = app.call("contacts.show", {"name": name})
+    if app.terminal.json:
+        app.terminal.record(contact)
+    else:
+        from ..contact_page import show as show_page
+
+        show_page(app.terminal, contact)
 
 
 @contacts.command(

@@ -1,4 +1,4 @@
-"""`peerpost node run|start|status|stop`."""
+"""`peerpost node run|start|status|reload|sync|stop`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,7 @@ from peerpost.client import keyring
 from peerpost.errors import (
     AlreadyRunningError,
     PeerpostError,
+    TimedOutError,
     UnavailableError,
     WrongPassphraseError,
 )
@@ -21,8 +22,10 @@ from peerpost.stopping import Stopped
 from peerpost.system.processes import ProcessMark, ask_to_end, wait_for_exit
 
 from ..app import App, Group, pass_app
+from ..inputs import Duration
 from ..passphrases import NO_ARGUMENTS, with_sources
 from ..process import become
+from ..reloaded import in_words
 from ..unlocking import handed_over, unlock
 
 if TYPE_CHECKING:
@@ -30,6 +33,15 @@ if TYPE_CHECKING:
     from peerpost.client.secrets import Secrets
 
 __all__ = ["node"]
+
+_SYNC_COLUMNS = (
+    ("NAME", "name"),
+    ("REACHED", "reached"),
+    ("DELIVERED", "delivered"),
+    ("RECEIVED", "received"),
+    ("QUEUED", "queued"),
+    ("ERROR", "error"),
+)
 
 STOP_TIMEOUT_S = 30.0
 """A node that stops lets running requests end, closes its connections and writes its store."""
@@ -224,6 +236,60 @@ def status(app: App) -> None:
         # The node is in another container: its process id there means another process here.
         row["pid"] = holder.pid
     app.terminal.record(row)
+
+
+@node.command(examples="peerpost node reload\npeerpost config check && peerpost node reload")
+@pass_app
+def reload(app: App) -> None:
+    """Make the running node read config.toml anew.
+
+    A file that is wrong changes nothing. What the node cannot change while it runs waits for a new start.
+    """
+    found = app.call("node.reload", spawn=False)
+    app.terminal.record(found, human=in_words(found))
+
+
+@node.command(
+    examples="""
+    peerpost node sync
+    peerpost node sync --timeout 2min
+    (crontab -l; echo '*/15 * * * * peerpost node sync --timeout 10min > /dev/null') | crontab -
+    """
+)
+@click.option("--timeout", type=Duration(), metavar="DURATION", help="Exit 75 after this long.")
+@pass_app
+def sync(app: App, timeout: float | None) -> None:
+    """Deliver and fetch what can be now, then leave.
+
+    Every contact is called. It ends once nothing more can be done; who cannot be reached is not waited for. A node
+    that this command has started leaves then.
+    """
+    app.call("node.ready")
+    rows: dict[str, dict[str, Any]] = {}
+
+    def note(event: dict[str, Any]) -> None:
+        rows[event["row"]["id"]] = event["row"]
+
+    params: dict[str, Any] = {"leaves": app.has_started_node}
+    if timeout is not None:
+        params["timeout_s"] = timeout
+    mark = _mark(app)
+    found = app.call("node.sync", params, on_event=note)
+    if found["leaving"] and mark is not None:
+        wait_for_exit(mark, time.monotonic() + STOP_TIMEOUT_S)
+    app.terminal.records(list(rows.values()), _SYNC_COLUMNS, empty="You have no contacts yet.")
+    if found["timed_out"]:
+        raise TimedOutError(
+            "not everything could be done in time", hint="what is queued stays queued; run it again"
+        )
+
+
+def _mark(app: App) -> ProcessMark | None:
+    """Return what tells the process of the node, if it runs on this machine."""
+    from peerpost.client.holder import holder_of
+
+    holder = holder_of(app.home)
+    return holder.mark if holder is not None and holder.is_here else None
 
 
 @node.command(examples="peerpost node stop")

@@ -46,7 +46,7 @@ ANSWERED_LOCKED = frozenset(
             "node.hand_over",
             "node.stop",
         ),
-        *("doctor", "config.show"),
+        *("node.reload", "log.set", "log.show", "doctor", "config.show"),
     }
 )
 """Methods that a locked home answers too: one that is refused was given a wrong passphrase, and no unlocking helps."""

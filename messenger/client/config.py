@@ -35,9 +35,15 @@ __all__ = [
     "Padding",
     "Setting",
     "Storage",
+    "check",
+    "is_list",
+    "keys",
     "load",
     "read",
+    "read_with_overrides",
     "settings",
+    "text_of",
+    "value_of",
 ]
 
 MAX_FILE_BYTES = 1 << 20
@@ -139,8 +145,8 @@ class Features(_Section, frozen=True, kw_only=True):
 class Log(_Section, frozen=True, kw_only=True):
     """[log]"""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is logged."""
+    level: str = "info"
+    """The least that is logged: a level, or directives as RUST_LOG has them."""
     format: Literal["text", "json"] = "text"
     """One line of text or one JSON object each."""
     size: Annotated[int, msgspec.Meta(ge=4096, extra={"unit": "size"})] = LIMIT_BYTES
@@ -194,8 +200,16 @@ def read(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     """Return the configuration in a file (which may be missing) and the environment, without
     writing.
     """
+    return read_with_overrides(path, environ)[0]
+
+
+def read_with_overrides(
+    path: Path, environ: Mapping[str, str] | None = None
+) -> tuple[Config, dict[str, str]]:
+    """Return what `read` does, and which keys that the file has are decided by which variable. Raises ConfigError."""
     environ = os.environ if environ is None else environ
     document = _document(path)
+    written = {(section, key) for section, table in document.items() for key in table}
     from_file = _convert(document, path.name)
     overrides = _overrides(environ)
     config = from_file
@@ -203,7 +217,10 @@ def read(path: Path, environ: Mapping[str, str] | None = None) -> Config:
         document.setdefault(section, {})[key] = value
         config = _convert(document, name)
     _check(config)
-    return config
+    decided = {
+        f"{section}.{key}": name for name, section, key, _ in overrides if (section, key) in written
+    }
+    return config, decided
 
 
 def settings(path: Path, environ: Mapping[str, str] | None = None) -> list[Setting]:
@@ -230,27 +247,53 @@ def _write_default(path: Path) -> None:
         write_file_durably(path, DEFAULT_TEXT.encode())
 
 
-def _document(path: Path) -> dict[str, Any]:
+def keys() -> list[str]:
+    """Return every key, as `section.key`, in the order of the file."""
+    found = Config()
+    return [
+        f"{section}.{key}"
+        for section in found.__struct_fields__
+        for key in getattr(found, section).__struct_fields__
+    ]
+
+
+def check(document: dict[str, Any], source: str) -> None:
+    """Raise ConfigError, which begins with the source, if a document is no configuration."""
+    _require_tables(document, source)
+    _check(_convert(document, source))
+
+
+def text_of(path: Path) -> str | None:
+    """Return the text of the file, or None where there is none. Raises ConfigError."""
     try:
         data = read_plain(path, MAX_FILE_BYTES + 1, follows=True)
     except FileNotFoundError:
-        return {}
+        return None
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES} bytes: not a configuration")
     try:
-        document = tomllib.loads(data.decode())
+        return data.decode()
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text") from None
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(text_of(path) or "")
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
             f"{path.name}: not valid TOML: {error}", hint='strings need quotes: level = "debug"'
         ) from None
+    _require_tables(document, path.name)
+    return document
+
+
+def _require_tables(document: dict[str, Any], source: str) -> None:
     for section, table in document.items():
         if section in Config.__struct_fields__ and not isinstance(table, dict):
-            raise ConfigError(f"{path.name}: '{section}' is a section; write [{section}]")
-    return document
+            raise ConfigError(f"{source}: '{section}' is a section; write [{section}]")
 
 
 def _overrides(environ: Mapping[str, str]) -> list[tuple[str, str, str, Any]]:
@@ -262,22 +305,23 @@ def _overrides(environ: Mapping[str, str]) -> list[tuple[str, str, str, Any]]:
         section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
         if not key:
             raise ConfigError(f"{name}: expected PEERPOST__SECTION__KEY")
-        value = _value(environ[name])
-        if isinstance(value, str) and _is_list(section, key):
+        value = value_of(environ[name])
+        if isinstance(value, str) and is_list(section, key):
             value = [part.strip() for part in value.split(",") if part.strip()]
         found.append((name, section, key, value))
     return found
 
 
-def _value(text: str) -> Any:
-    """Return a variable's value parsed as TOML, or as a plain string if it is not TOML."""
+def value_of(text: str) -> Any:
+    """Return a value parsed as TOML, or as a plain string if it is not TOML."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):
         return text
 
 
-def _is_list(section: str, key: str) -> bool:
+def is_list(section: str, key: str) -> bool:
+    """Return whether the value of a key is a list."""
     default = getattr(getattr(Config(), section, None), key, None)
     return isinstance(default, tuple)
 
@@ -351,7 +395,12 @@ def _words(hint: Any) -> tuple[str, ...]:
 def _plain(text: str) -> str:
     """Return msgspec's complaint in words for the person who edits the file."""
     text = text.replace("Invalid enum value", "there is no")
-    for theirs, ours in (("`str`", "a string"), ("`int`", "a whole number"), ("`array`", "a list")):
+    for theirs, ours in (
+        ("`str`", "a string"),
+        ("`bool`", "true or false"),
+        ("`int`", "a whole number"),
+        ("`array`", "a list"),
+    ):
         text = text.replace(theirs, ours)
     return text[:1].lower() + text[1:].replace("`", "")
 
@@ -368,6 +417,7 @@ def _check(config: Config) -> None:
             f"[padding] buckets: from {MIN_BUCKET_BYTES} bytes, the last {PADDING_BUCKETS[-1]}",
             hint="the largest bucket is what the longest message needs, whatever the padding",
         )
+    _check_level(config.log.level)
     if config.limits.schedule:
         _check_schedule(config.limits.schedule)
     folder = config.storage.downloads
@@ -408,6 +458,18 @@ def _check_program(argv: tuple[str, ...]) -> None:
             f"[hooks] on_message: {argv[0]!r} is no path from the top",
             hint='a program and its arguments: ["/usr/local/bin/on-message", "--quietly"]',
         )
+
+
+def _check_level(text: str) -> None:
+    from .directives import LEVELS, parse
+
+    try:
+        parsed = parse(text)
+    except ValueError as error:
+        raise ConfigError(f"[log] level: {error}") from None
+    # One word that is no level would be the name of a logger, and hide nearly everything else.
+    if parsed.alone == (text,):
+        raise ConfigError(f"[log] level: there is no {text!r}", hint=f"one of: {', '.join(LEVELS)}")
 
 
 def _check_schedule(texts: tuple[str, ...]) -> None:

@@ -76,7 +76,7 @@ DEFAULT_TEXT = """\
 [features]
 
 [log]
-# debug, info, warning or error.
+# trace, debug, info, warning, error or off; or by logger, as RUST_LOG has it: "info,peerpost.node.files=debug".
 # level = "info"
 # "text", or "json" for one object per line.
 # format = "text"

@@ -14,8 +14,8 @@ _LOOKING = frozenset(
         *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
         *("inbox.watch", "inbox.readers"),
         *("inbox.search", "inbox.searchable", "inbox.owner", "inbox.export", "inbox.export.find"),
-        *("limits.show", "limits.test", "doctor", "config.show"),
-        *("node.status", "node.ready", "node.stay"),
+        *("limits.show", "limits.test", "doctor", "config.show", "log.show"),
+        *("node.status", "node.ready", "node.stay", "node.sync"),
         *("identity.unlock", "identity.lock", "identity.passphrase.check"),
     }
 )

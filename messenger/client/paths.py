@@ -82,6 +82,11 @@ class HomePaths:
         return self.home / "config.toml"
 
     @property
+    def config_lock(self) -> Path:
+        """Held by the command that changes the configuration."""
+        return self.home / "config.lock"
+
+    @property
     def socket(self) -> Path:
         """The control socket, unless `control_file` names another place."""
         return self.home / "control.sock"

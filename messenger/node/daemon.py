@@ -25,7 +25,7 @@ from peerpost.system import guard_memory, private_dir, signals
 from peerpost.system.processes import keep_freed_memory, niceness
 from peerpost.wire import address
 
-from . import logs, surroundings
+from . import log_levels, logs, surroundings
 from .encoded import encoded
 from .node import Node
 from .takeover import locked_home
@@ -113,7 +113,8 @@ def _prepare(arguments: argparse.Namespace) -> Config:
     )
     # With --json a program reads stderr, so every line there is an object, unless --log-format asks for text.
     format_ = arguments.log_format or ("json" if arguments.json else config.log.format)
-    logs.setup(arguments.log_level or config.log.level, format_, log_file)
+    logs.setup("info", format_, log_file)
+    log_levels.choose(arguments.log_level, os.environ, config.log.level)
     return config
 
 

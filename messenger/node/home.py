@@ -12,7 +12,6 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 
-from peerpost.client.config import Config
 from peerpost.client.paths import HomePaths
 from peerpost.errors import LockedError, NoIdentityError, UnavailableError, UsageError
 from peerpost.node.files.transfers import Transfers
@@ -28,6 +27,7 @@ from .health import ControlSocket
 from .new_home import ChosenSecrets
 from .opened import Opened, OpenHome
 from .protection import Protection, cost_of, is_protected
+from .settings import Settings
 from .tasks import Tasks
 
 __all__ = ["Home"]
@@ -45,7 +45,7 @@ class Home:
     def __init__(
         self,
         path: Path,
-        config: Config,
+        settings: Settings,
         *,
         clock: Clock,
         control: ControlSocket,
@@ -61,15 +61,15 @@ class Home:
         with the open home, before it is locked.
         """
         self.path = path
-        self._config = config
+        self._settings = settings
         self._clock = clock
         self._on_lost = on_lost
         self._end_requests = end_requests
         self._deriving = Deriving()
-        self._protection = Protection(path, config, self._deriving)
+        self._protection = Protection(path, settings, self._deriving)
         self.open_home = OpenHome(
             path,
-            config,
+            settings,
             clock=clock,
             control=control,
             lock=lock,
@@ -163,7 +163,7 @@ class Home:
                 name,
                 self.open_home.open_store,
                 chosen,
-                lambda: cost_of(self._config),
+                lambda: cost_of(self._settings.now),
                 self._deriving,
                 self._clock,
             )
@@ -348,6 +348,13 @@ class Home:
     async def _open(self, key: bytes) -> None:
         logs.keep_discreet(discreet=self.protected)
         await self.open_home.open(key)
+
+    async def begin_anew(self, keys: Sequence[str]) -> None:
+        """Make what is open follow the settings that have changed."""
+        # Not while it is opened or closed: a duty that begins then would outlive the home.
+        async with self._opening:
+            if self.open_now is not None:
+                await self.open_home.begin_anew(keys)
 
     def _require_identity(self) -> None:
         if not self._locked:

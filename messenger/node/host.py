@@ -11,6 +11,7 @@ from peerpost.store.files.backup import Manifest
 
 from .new_home import ChosenSecrets
 from .opened import Opened
+from .reloading import Reloaded
 
 __all__ = ["Host"]
 
@@ -21,6 +22,9 @@ class Host(Protocol):
     @property
     def config(self) -> Config:
         """The settings in force."""
+
+    async def reload(self) -> Reloaded:
+        """Read the configuration anew, and apply what can be. Raises ConfigError, with nothing changed."""
 
     def opened(self) -> Opened:
         """Return the open home. Raises NoIdentityError while there is no identity, LockedError while it is locked."""
@@ -78,6 +82,9 @@ class Host(Protocol):
 
     def stay(self) -> None:
         """Stay, and do not leave when idle any more. Raises UnavailableError if it is leaving already."""
+
+    def leave_unless_needed(self) -> bool:
+        """Begin to leave after the request that runs. Return False if the node is to stay, or another request runs."""
 
     def hand_over(self) -> None:
         """Begin to leave for another node of this home. Raises AlreadyRunningError if this one is to stay."""

@@ -16,7 +16,7 @@ from types import TracebackType
 from peerpost.client.logfile import NAMES_CONTACTS, LogFile
 from peerpost.raw_bytes import encodable, shown
 
-from . import machine_trace
+from . import log_levels, machine_trace
 from .clock import rfc3339
 
 __all__ = ["LINES_PER_MIN", "Bounded", "Reason", "is_discreet", "keep_discreet", "setup"]
@@ -24,8 +24,6 @@ __all__ = ["LINES_PER_MIN", "Bounded", "Reason", "is_discreet", "keep_discreet",
 LINES_PER_MIN = 30
 """Lines with the same cause, that is with the same logger and template."""
 MOST_CAUSES = 1024
-_QUIET = ("libp2p", "trio", "multiaddr", "asyncio", "async_service")
-"""Libraries whose messages are of no use to the owner of a node; only their errors are logged."""
 _ALONE = re.compile("([\ud800-\udfff]+)")
 """Bytes that are no UTF-8, as a path has them."""
 
@@ -166,7 +164,7 @@ def is_discreet() -> bool:
 
 
 def setup(level: str, format_: str, file: LogFile | None = None) -> None:
-    """Send messages of at least `level` (a stdlib level name, any case) to stderr as `text` or `json`.
+    """Send messages to stderr as `text` or `json`, those of at least `level` until others are chosen (`log_levels`).
 
     `file` is given if stderr is a log that must be rotated.
     """
@@ -179,9 +177,7 @@ def setup(level: str, format_: str, file: LogFile | None = None) -> None:
     threading.excepthook = lambda failure: _log_unexpected(*failure[:3])
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(max(logging.ERROR, root.level))
+    log_levels.apply(level)
     for kind in machine_trace.unknown():
         logging.getLogger(__name__).warning(
             "%s=%s: there is no such trace; known: machine", machine_trace.VARIABLE, kind

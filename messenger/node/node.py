@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
@@ -39,6 +40,8 @@ from .home import Home
 from .logs import Reason
 from .new_home import ChosenSecrets
 from .opened import Opened
+from .reloading import Reloaded, Reloading
+from .settings import Settings
 from .tasks import EndsNode, Tasks
 
 __all__ = ["Node"]
@@ -46,8 +49,10 @@ __all__ = ["Node"]
 log = logging.getLogger(__name__)
 
 IDLE_CHECK_S = 1.0
+WORKS = frozenset({*METHODS, "node.sync"})
+"""Methods that work with an open home."""
 USES = frozenset(
-    {*METHODS, *(name for name in HOST_METHODS if name.startswith("identity."))} - ENDLESS
+    {*WORKS, *(name for name in HOST_METHODS if name.startswith("identity."))} - ENDLESS
 )
 """Methods that use the home: while one runs, and for some time afterwards, it does not lock itself."""
 LOCK_DRAIN_S = 0.5
@@ -79,7 +84,7 @@ class Node:
         `stalls` describes when the event loop was blocked.
         """
         self._stalls = stalls
-        self.config = config
+        self._settings = Settings(config)
         self._clock = SYSTEM
         self._started_s = self._clock.monotonic_s()
         self._idle_exit_s = idle_exit_s
@@ -89,7 +94,7 @@ class Node:
         self._control = ControlServer(HomePaths(home).socket, self._handle)
         self._home = Home(
             home,
-            config,
+            self._settings,
             clock=self._clock,
             control=self._control,
             lock=lock,
@@ -98,6 +103,7 @@ class Node:
             on_lost=self._fail,
             end_requests=self._end_requests,
         )
+        self._reloading = Reloading(self._settings, self._home)
         self._why_locked = "no passphrase was given when the node started"
         self._asked_s = self._clock.monotonic_s()
         """When something of the open home was last asked for."""
@@ -105,6 +111,21 @@ class Node:
         """When there was last something to do: short requests count too, which nobody sees who only looks at times."""
         self._tasks = Tasks()
         self._failure: BaseException | None = None
+
+    # -- the settings
+
+    @property
+    def config(self) -> Config:
+        """The settings in force."""
+        return self._settings.now
+
+    async def reload(self) -> Reloaded:
+        """Read the configuration anew, and apply what can be. Raises ConfigError, with nothing changed."""
+        # Even if the client has hung up meanwhile, it is applied as a whole.
+        found = await self._tasks.to_its_end(self._reloading.reload(), name="reload")
+        if not self.stays and "node.idle_exit" in found.applied:
+            self._idle_exit_s = self.config.node.idle_exit
+        return found
 
     # -- the home
 
@@ -191,7 +212,7 @@ class Node:
             hint="what was queued stays queued; look whether it was done once it is unlocked:"
             " peerpost identity unlock",
         )
-        await self._control.end_requests(METHODS, error, LOCK_DRAIN_S)
+        await self._control.end_requests(WORKS, error, LOCK_DRAIN_S)
 
     # -- life
 
@@ -207,8 +228,7 @@ class Node:
             await self._home.open_home.go_online()
             on_ready()
             self._keep("watch-idle", self._watch_idle)
-            if self.config.security.lock_after != "off":
-                self._keep("lock-when-idle", self._lock_when_idle)
+            self._keep("lock-when-idle", self._lock_when_idle)
             await self._stopping.wait()
         except UnavailableError:
             # Told to leave before it had opened the home.
@@ -241,6 +261,13 @@ class Node:
         if self._stopping.is_set():
             raise UnavailableError("the node is leaving", hint="try again")
         self._idle_exit_s = None
+
+    def leave_unless_needed(self) -> bool:
+        """Begin to leave after the request that runs. Return False if the node is to stay, or another request runs."""
+        if self.stays or self._control.requests > 1:
+            return False
+        asyncio.get_running_loop().call_later(0.05, self.stop_soon, Reason("synchronized"))
+        return True
 
     def hand_over(self) -> None:
         """Begin to leave for another node of this home. Raises AlreadyRunningError if this one is to stay."""
@@ -284,8 +311,10 @@ class Node:
                 self.stop_soon(Reason("idle, and nothing is queued"))
 
     async def _lock_when_idle(self) -> None:
-        after_s = float(self.config.security.lock_after)
         while True:
+            # Asked each time: it may be changed while the node runs.
+            after = self.config.security.lock_after
+            after_s = math.inf if after == "off" else after
             await asyncio.sleep(min(IDLE_CHECK_S, after_s))
             if self._control.runs(USES):
                 self._asked_s = self._clock.monotonic_s()

@@ -15,8 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from peerpost.client import schedule
-from peerpost.client.config import Config
 from peerpost.client.paths import HomePaths
 from peerpost.errors import PeerpostError, StorageError
 from peerpost.node.contact.addresses import reachable
@@ -27,17 +25,17 @@ from peerpost.store.db.engine import Store
 from peerpost.store.homelock import HomeLock
 from peerpost.store.tables import limits as rate_limits
 
-from . import listening, new_home, past, unfinished
+from . import listening, log_levels, new_home, past, unfinished
 from .clock import Clock
+from .configured import Configured
 from .deriving import Deriving
 from .duties import Duties
 from .events import Events
 from .health import ControlSocket, Health
-from .hook import Hook
 from .me import Me
 from .me import load as load_me
-from .retention import Retention
 from .services import Services
+from .settings import Settings
 from .tasks import EndsNode, Tasks
 
 __all__ = ["OpenHome", "Opened"]
@@ -88,7 +86,7 @@ class OpenHome:
     def __init__(
         self,
         path: Path,
-        config: Config,
+        settings: Settings,
         *,
         clock: Clock,
         control: ControlSocket,
@@ -108,7 +106,7 @@ class OpenHome:
         """Whether the keyfile is an older one than the store was opened with before: it was put back."""
         self.duties = Duties(clock=clock, on_lost=on_lost)
         self._path = path
-        self._config = config
+        self._settings = settings
         self._clock = clock
         self._control = control
         self._lock = lock
@@ -117,6 +115,7 @@ class OpenHome:
         self._deriving = deriving
         self._on_lost = on_lost
         self._health: Health | None = None
+        self._configured: Configured | None = None
         self._settled = asyncio.Event()
         self._tasks = Tasks()
 
@@ -139,7 +138,7 @@ class OpenHome:
             await self._open_rest(store)
         except BaseException:
             # An unlock that fails leaves the home as locked as it was.
-            self.opened = self._health = None
+            self.opened = self._health = self._configured = None
             await self._tasks.stop()
             await store.close()
             raise
@@ -148,7 +147,7 @@ class OpenHome:
         services = Services(
             home=self._path,
             store=store,
-            config=self._config,
+            settings=self._settings,
             events=Events(store),
             threads=ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files"),
             limits=RateLimits(self._clock),
@@ -158,28 +157,37 @@ class OpenHome:
         )
         self.older_keyfile = await past.look(store, self._path, self._clock)
         services.limits.load(await store.read(rate_limits.list_all))
-        if windows := [schedule.parse(text) for text in self._config.limits.schedule]:
-            self._keep("follow-schedule", lambda: services.limits.follow(windows))
         me = await load_me(store, self._clock)
         transfers = self._transfers_class(services)
         await transfers.recover()
         network = Network(services, me, transfers)
         await network.load()
-        retention = Retention(services, transfers.arrived)
-        if retention.limits:
-            self._keep("keep-within", retention.follow)
-        if (hook := Hook(services, network, transfers.arrived)).is_set:
-            self._keep("run-hook", hook.follow)
-        if services.plainly:
-            self._keep("write-downloads", transfers.unsealing.follow)
+        self._configured = Configured(services, network, transfers, self._tasks)
+        self._configured.begin()
         self._keep("index-messages", transfers.indexing.follow)
         self.opened = Opened(services=services, me=me, network=network, transfers=transfers)
         self._health = Health(self._path, store, self._control, self._lock, on_taken=self._on_lost)
         self._keep("watch-home", self._health.watch)
 
+    async def begin_anew(self, keys: Sequence[str]) -> None:
+        """Make what is open follow the settings whose keys have changed."""
+        if self.opened is None or self._configured is None:
+            return
+        opened, storage = self.opened, self._settings.now.storage
+        if "network.announce" in keys and opened.network.ready.is_set():
+            with suppress(StorageError):
+                # Each dial announces again.
+                await opened.network.reach.announce()
+        if {"storage.accept", "storage.quota", "storage.min_free"} & set(keys):
+            opened.store.keep_free(storage.min_free)
+            # What contacts offer and waits may be acceptable now.
+            for contact_id in opened.network.peers:
+                opened.transfers.offered(contact_id)
+        await self._configured.begin_anew(keys)
+
     async def open_store(self, path: Path, key: bytes) -> Store:
         """Open the store at a path, and make it if it is not there. Raises StorageError."""
-        return await new_home.open_store(path, key, self._config.storage)
+        return await new_home.open_store(path, key, self._settings.now.storage)
 
     async def look_at_keyfile(self) -> None:
         """Look again whether the keyfile, which has changed, is an older one."""
@@ -205,7 +213,7 @@ class OpenHome:
             transport, self.listen_errors = await listening.begin(
                 opened.me,
                 opened.network.gate,
-                self._listen or self._config.network.listen,
+                self._listen or self._settings.now.network.listen,
             )
         except (PeerpostError, OSError) as error:
             # Without a descriptor for the transport, say, the home is open all the same, and answers commands.
@@ -215,10 +223,11 @@ class OpenHome:
             self.network_error = why
             log.error("cannot listen: %s", why)  # noqa: TRY400 - the reason is the message
             return
+        log_levels.apply_again()
         # What is loaded by now stays for ever, so the garbage collector need not look through it, nor run often.
         gc.freeze()
         gc.set_threshold(COLLECT_OBJECTS)
-        where = reachable(transport.addresses, self._config.network.announce)
+        where = reachable(transport.addresses, self._settings.now.network.announce)
         try:
             await opened.me.announce(opened.store, where)
         except StorageError as error:
@@ -244,7 +253,7 @@ class OpenHome:
         await self._tasks.stop()
         if self.opened is not None:
             opened, self.opened = self.opened, None
-            self._health = None
+            self._health = self._configured = None
             self._settled.clear()
             await opened.network.stop()
             await opened.transfers.stop()

@@ -24,6 +24,7 @@ from .attempts import Attempts
 from .clock import SYSTEM
 from .deriving import Deriving, MayWrite
 from .new_home import ChosenSecrets
+from .settings import Settings
 
 __all__ = ["Protection", "cost_of", "is_protected"]
 
@@ -52,9 +53,9 @@ def is_protected(home: Path) -> bool:
 class Protection:
     """The keyfile of one home, with the wrong passphrases since the last right one."""
 
-    def __init__(self, path: Path, config: Config, deriving: Deriving) -> None:
+    def __init__(self, path: Path, settings: Settings, deriving: Deriving) -> None:
         self._path = path
-        self._config = config
+        self._settings = settings
         self._deriving = deriving
         self._attempts = Attempts()
 
@@ -63,8 +64,8 @@ class Protection:
 
         Raises LockedError if none does, or too many were wrong before, and what `keyfile.unlock` raises.
         """
-        memory_bytes = self._config.security.kdf_memory
-        wanted = DEFAULT if memory_bytes == "auto" else cost_of(self._config)
+        memory_bytes = self._settings.now.security.kdf_memory
+        wanted = DEFAULT if memory_bytes == "auto" else cost_of(self._settings.now)
         return await self._by(
             secrets,
             lambda secret, may_write: keyfile.unlock(
@@ -88,7 +89,7 @@ class Protection:
         self.require(is_protected=True)
         new = {"passphrase": chosen.passphrase, "recovery": chosen.recovery}
         given = {kind: secret for kind, secret in new.items() if secret is not None}
-        cost = await self._deriving.run(lambda _: cost_of(self._config))
+        cost = await self._deriving.run(lambda _: cost_of(self._settings.now))
         await self._by(
             secrets,
             lambda secret, may_write: keyfile.replace_slots(
@@ -120,7 +121,7 @@ class Protection:
         """Return a keyfile with another data key, in clear if nothing is chosen. Nothing is written."""
 
         def make(_: MayWrite) -> keyfile.NextKeyfile:
-            cost = None if chosen.passphrase is None else cost_of(self._config)
+            cost = None if chosen.passphrase is None else cost_of(self._settings.now)
             return keyfile.draft(
                 self._path, passphrase=chosen.passphrase, recovery=chosen.recovery, cost=cost
             )

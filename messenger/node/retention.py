@@ -69,7 +69,7 @@ class Retention:
             except NotFoundError:
                 raise ConfigError(
                     f"[storage] keep_of: there is no contact {name!r}, so nothing is deleted",
-                    hint="correct or take out the line in config.toml, and start the node again",
+                    hint="correct or take out the line in config.toml, then: peerpost node reload",
                 ) from None
             if contact_id in found:
                 raise ConfigError(f"[storage] keep_of: {name!r} has two lines")

@@ -20,6 +20,7 @@ from .clock import SYSTEM, Clock
 from .deriving import Deriving
 from .duties import Duties
 from .events import Events
+from .settings import Settings
 
 __all__ = ["Services"]
 
@@ -37,7 +38,7 @@ class Services:
 
     home: Path
     store: Store
-    config: Config
+    settings: Settings
     events: Events
     threads: ThreadPoolExecutor
     limits: RateLimits
@@ -46,6 +47,11 @@ class Services:
     """That of the limits and of the duties too."""
     deriving: Deriving = field(default_factory=Deriving)
     _turns: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+
+    @property
+    def config(self) -> Config:
+        """The settings in force now; they may be others after the next turn of the loop."""
+        return self.settings.now
 
     @property
     def buckets(self) -> tuple[int, ...] | None:

@@ -237,14 +237,16 @@ def read_plain(path: Path, most_bytes: int, *, follows: bool = False) -> bytes:
         return file.read(most_bytes)
 
 
-def write_file_durably(path: Path, data: bytes) -> None:
-    """Write a private file so that after a power cut it is complete, or as it was before."""
+def write_file_durably(path: Path, data: bytes, *, mode: int | None = None) -> None:
+    """Write a file so that after a power cut it is complete, or as it was before. It is private, or has the mode."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     fd = open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         with contextlib.closing(os.fdopen(fd, "wb")) as file:
             file.write(data)
             file.flush()
+            if mode is not None and sys.platform != "win32":
+                os.fchmod(file.fileno(), mode)
             fsync(file.fileno())
         draft.replace(path)
     except BaseException:

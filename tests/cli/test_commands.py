@@ -168,7 +168,7 @@ def test_contacts_list_show_edit(node: FakeNode, shell: Shell) -> None:
     head, row = shell("contacts", "list").out.splitlines()
     assert head.split() == ["NAME", "ONLINE", "LAST", "SEEN", "QUEUED", "ID"]
     assert row.split() == ["bob", "yes", "-", "0", "c1"]
-    assert "name       bob" in shell("contacts", "show", "bob").out
+    assert "name       bob  (unverified)" in shell("contacts", "show", "bob").out
     shell("contacts", "edit", "bob", "--note", "n", "--address", "/a", "--address", "/b")
     assert node.params == {"name": "bob", "note": "n", "addresses": ["/a", "/b"]}
     node.answers["contacts.list"] = []

@@ -79,3 +79,16 @@ def test_every_error_has_its_row() -> None:
     assert {0, PIPE_CLOSED} <= set(codes)
     for name, word in WORDS.items():
         assert word in codes[128 + getattr(signal, name)]
+
+
+def test_every_logger_lies_under_one_that_is_named() -> None:
+    named = set(re.findall(r"`(peerpost(?:\.\w+)+)`", SECTIONS["log"]))
+    root = Path(__file__).parents[2] / "messenger"
+    folders = {
+        ".".join(["peerpost", *path.relative_to(root).parts[:-1][:2]])
+        for path in root.rglob("*.py")
+        if "getLogger(__name__)" in path.read_text() and "demo" not in path.parts
+    }
+    assert len(folders) >= 5
+    for folder in folders:
+        assert folder in named or folder.rpartition(".")[0] in named, folder

@@ -222,7 +222,9 @@ async def test_a_folder_is_read_by_its_path(friend: Callable[..., Friend], folde
     assert (row["name"], row["directory"]) == ("tree", True)
 
 
-async def test_history_is_exported_and_imported(friend: Callable[..., Friend], folder: Path) -> None:
+async def test_history_is_exported_and_imported(
+    friend: Callable[..., Friend], folder: Path
+) -> None:
     alice, bob, new = friend("alice"), friend("bob"), friend("new")
     for one in (alice, bob, new):
         await one.cli("identity", "new", "--name", one.name, "--no-passphrase")

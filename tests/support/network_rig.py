@@ -28,6 +28,7 @@ from peerpost.node.listening import PROTOCOLS
 from peerpost.node.opened import Opened
 from peerpost.node.services import Services
 from peerpost.node.session.rates import RateLimits
+from peerpost.node.settings import Settings
 from peerpost.store.db.engine import Store
 from peerpost.store.tables import contacts, identity, outbox
 from peerpost.wire import inner as wire
@@ -103,7 +104,7 @@ async def _somebody(
         services = Services(
             home=home,
             store=store,
-            config=Config(),
+            settings=Settings(Config()),
             events=Events(store),
             threads=threads,
             limits=RateLimits(clock),

@@ -21,6 +21,7 @@ from peerpost.node.files.queue import FileQueue
 from peerpost.node.files.spool import Spool
 from peerpost.node.services import Services
 from peerpost.node.session.rates import RateLimits
+from peerpost.node.settings import Settings
 from peerpost.store.db.engine import Store
 from peerpost.store.tables import transfers
 from peerpost.wire.inner import Lane
@@ -58,7 +59,7 @@ def services_of(home: Path, store: Store) -> Services:
     return Services(
         home=home,
         store=store,
-        config=Config(),
+        settings=Settings(Config()),
         events=Events(store),
         threads=ThreadPoolExecutor(2),
         limits=RateLimits(),

@@ -82,7 +82,9 @@ class Peer:
     ) -> None:
         self.contact = contact
         self.session: Session | None = None
-        self.last_error: str | None = None
+        self.last_error_ms: int | None = None
+        """When `last_error` came up."""
+        self._last_error: str | None = None
         self._dials_then: asyncio.TimerHandle | None = None
         self.next_dial_s: float | None = None
         """Monotonic time of the next dial, while one is waited for."""
@@ -127,6 +129,21 @@ class Peer:
         if self._dials_then is not None:
             self._dials_then.cancel()
         await self._tasks.stop()
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the last dial or session failed, if nothing has gone well since."""
+        return self._last_error
+
+    @last_error.setter
+    def last_error(self, error: str | None) -> None:
+        self._last_error = error
+        self.last_error_ms = None if error is None else self._services.clock.now_ms()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has asked to be sent nothing for now."""
+        return self._services.clock.monotonic_s() < self._busy_until_s
 
     @property
     def online(self) -> bool:
@@ -182,8 +199,20 @@ class Peer:
         self.cut("a new ticket renews it")
         self.dial_now()
 
+    @property
+    def can_be_dialled(self) -> bool:
+        """Whether it is one of those that are dialled, and an address of it is known."""
+        return self.contact.state in DIALLED and bool(self._reach.where(self.contact))
+
+    async def dialled_again(self, timeout_s: float) -> None:
+        """Dial now, if there is no session, and wait until that has come to something."""
+        if self.session is None:
+            self._dialled.clear()
+            self.dial_now()
+            await self.dialled(timeout_s)
+
     async def dialled(self, timeout_s: float) -> None:
-        """Wait until the contact was dialled for the first time, with or without success."""
+        """Wait until the contact was dialled for the first time, or again, with or without success."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._dialled.wait()
@@ -374,8 +403,7 @@ class Peer:
         self._wake.set()
         self._dialled.set()
         # While the contact is busy, that is why nothing goes, whatever has ended its sessions meanwhile.
-        is_busy = self._services.clock.monotonic_s() < self._busy_until_s
-        self.last_error = self._busy_cause if is_busy else None
+        self.last_error = self._busy_cause if self.is_busy else None
         self.attempts = 0
         self._queued = False
         self._backoff.reset()

@@ -60,7 +60,7 @@ class Download(Driver[Receiving, commands.ReceiveCommand]):
         self._services = services
         self._in_thread = services.in_thread
         self._part = Part(folder, row)
-        self._room = Room(folder, reserve_bytes=services.config.storage.min_free)
+        self._room = Room(folder, reserve=lambda: services.config.storage.min_free)
 
     @property
     def moving(self) -> bool:

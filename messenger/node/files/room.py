@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from peerpost.errors import StorageError, StoreFullError
@@ -25,8 +26,8 @@ def said(error: BaseException) -> str:
 class Room:
     """How long one incoming file waits for the disk, and for how much room."""
 
-    def __init__(self, folder: Path, *, reserve_bytes: int) -> None:
-        self._folder, self._reserve_bytes = folder, reserve_bytes
+    def __init__(self, folder: Path, *, reserve: Callable[[], int]) -> None:
+        self._folder, self._reserve = folder, reserve
         self._wait_s = RETRY_S[0]
         self._lacking_bytes: int | None = None
         """What it waits for, if the disk was full."""
@@ -50,7 +51,7 @@ class Room:
         if self._lacking_bytes is None:
             return True
         try:
-            check_space(self._folder, self._lacking_bytes, reserve_bytes=self._reserve_bytes)
+            check_space(self._folder, self._lacking_bytes, reserve_bytes=self._reserve())
         except (StoreFullError, OSError):
             return False
         return True

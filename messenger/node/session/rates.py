@@ -134,6 +134,12 @@ class RateLimits:
             # At most a minute, so that it notices when the clock is set and when summer time begins or ends.
             await asyncio.sleep(60.5 - now.tm_sec)
 
+    def unscheduled(self) -> None:
+        """Put what is stored in force, whatever a schedule has said until now."""
+        if self.window is not None:
+            self.window = None
+            self.change(self._stored)
+
     def traffic(self, contact_id: str) -> Traffic:
         """Return the limits and flows for the sessions of a contact."""
         up, down = self._pair(contact_id)

@@ -110,6 +110,11 @@ class Ballast:
             )
         return None
 
+    def keep_free(self, min_free_bytes: int) -> None:
+        """Leave another number of bytes free from now on."""
+        self._min_free_bytes = min_free_bytes
+        self._low, self._looked_s = False, float("-inf")
+
     def low(self) -> bool:
         """Return whether less is free than receiving must leave, measured at most half a second ago."""
         now_s = time.monotonic()

@@ -276,6 +276,10 @@ class Store:
         with contextlib.suppress(StorageError):
             await self.write_lazily(lambda _db: None)
 
+    def keep_free(self, min_free_bytes: int) -> None:
+        """Let receiving leave another number of bytes free from now on."""
+        self._ballast.keep_free(min_free_bytes)
+
     def keep_reserve(self) -> bool:
         """Make the reserve again if it was used or deleted; return whether it was deleted."""
         missing = self._ballast.missing

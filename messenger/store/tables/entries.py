@@ -8,7 +8,7 @@ from . import outbox
 from .outbox import Entry
 from .states import ENTRY_OPEN
 
-__all__ = ["depths", "id_of_file", "list_entries"]
+__all__ = ["depth_bytes", "depths", "id_of_file", "list_entries"]
 
 
 def id_of_file(db: apsw.Connection, contact_id: str, file_id: bytes) -> str | None:
@@ -47,3 +47,9 @@ def depths(db: apsw.Connection) -> dict[str, int]:
     """Return how many entries are open for each contact that has any."""
     query = f"SELECT contact_id, count(*) FROM outbox WHERE {ENTRY_OPEN} GROUP BY contact_id"  # noqa: S608
     return dict(db.execute(query))
+
+
+def depth_bytes(db: apsw.Connection, contact_id: str) -> int:
+    """Return how large all open entries of a contact are together, as far as their sizes are known."""
+    query = f"SELECT total(size) FROM outbox WHERE contact_id = ? AND {ENTRY_OPEN}"  # noqa: S608
+    return int(db.execute(query, (contact_id,)).get)

@@ -14,6 +14,7 @@ from peerpost.node.clock import SYSTEM
 from peerpost.node.control.server import ControlServer
 from peerpost.node.files.transfers import Transfers
 from peerpost.node.home import Home
+from peerpost.node.settings import Settings
 from peerpost.store.tables import contacts
 
 pytestmark = pytest.mark.asyncio
@@ -29,7 +30,7 @@ def home_in(folder: Path) -> Home:
 
     return Home(
         folder,
-        Config(network=NetworkSection(listen=["/ip4/127.0.0.1/tcp/0"])),
+        Settings(Config(network=NetworkSection(listen=["/ip4/127.0.0.1/tcp/0"]))),
         clock=SYSTEM,
         control=ControlServer(HomePaths(folder).socket, nothing),
         lock=None,

@@ -16,7 +16,7 @@ from peerpost.node.services import Services
 
 
 def services(threads: ThreadPoolExecutor) -> Services:
-    fields: dict[str, Any] = dict.fromkeys(("home", "store", "config", "events", "limits"))
+    fields: dict[str, Any] = dict.fromkeys(("home", "store", "settings", "events", "limits"))
     return Services(**fields, threads=threads)
 
 

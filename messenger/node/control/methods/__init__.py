@@ -29,6 +29,8 @@ from . import (
     reading,
     search,
     send,
+    settings,
+    sync,
     transfers,
     trust,
 )
@@ -56,7 +58,11 @@ HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "node.hand_over": node.hand_over,
     "node.stop": node.stop,
     "doctor": node.doctor,
-    "config.show": node.config_show,
+    "node.sync": sync.sync,
+    "node.reload": settings.reload,
+    "config.show": settings.config_show,
+    "log.set": settings.log_set,
+    "log.show": settings.log_show,
 }
 """The methods that a home without an identity, or a locked one, can answer too."""
 

@@ -183,6 +183,7 @@ async def show(opened: Opened, request: Request) -> dict[str, Any]:
     """Describe one contact, by name or id."""
     contact = await opened.store.read(store_contacts.find, request.params_as(_Name).name)
     queued = await opened.store.read(store_entries.depths)
+    depth_bytes = await opened.store.read(store_entries.depth_bytes, contact.id)
     unread = await opened.store.read(store_inbox.unread_counts)
     counts = await opened.store.read(store_counts.count, contact.id)
     limit = await opened.store.read(store_limits.get, contact.id)
@@ -200,20 +201,56 @@ async def show(opened: Opened, request: Request) -> dict[str, Any]:
         "safety_number": safety_number(opened.me.id_public, contact.id_public),
         "verified_at": rfc3339(contact.verified_at_ms),
         "added": rfc3339(contact.added_ms),
+        "keys": _keys(contact),
         "key_age": None if statement is None else now_s - statement.created_s,
         "path": session.connection.remote_address if session else None,
         "transport": session.connection.transport if session else None,
         "rtt_ms": None if rtt_s is None else round(rtt_s * 1000, 2),
+        "queued_bytes": depth_bytes,
         "sent": counts.sent,
         "received": counts.received,
         "accept": contact.accept,
         "quota": usage.quota_bytes,
         "used": usage.bytes,
+        "in_force": _in_force(opened, contact, usage),
         # What keeps a contact from getting anything comes first.
         **(its_past | {"hint": row["hint"] or its_past["hint"]}),
         "limits": limits.describe(limit),
         "went_back": rfc3339(contact.went_back_ms),
         "last_error": _last_error(contact, peer),
+        "last_error_at": rfc3339(peer.last_error_ms if peer is not None else None),
+    }
+
+
+def _keys(contact: store_contacts.Contact) -> list[dict[str, Any]]:
+    """Describe its keys. Those of a statement are as old as the newest one that has them says, at least."""
+    statement = contact.statement
+    added = rfc3339(contact.added_ms)
+    stated = None if statement is None else rfc3339(statement.created_s * 1000)
+    keys = [{"use": "identity", "type": "ed25519", "since": added}]
+    if statement is not None:
+        keys.append({"use": "encryption", "type": "x25519", "since": stated})
+        keys += [
+            {"use": "prekey", "type": "x25519", "since": rfc3339(prekey.created_s * 1000)}
+            for prekey in statement.prekeys[:1]
+        ]
+    keys += [
+        {"use": "transport", "type": "ed25519", "since": stated or added}
+        for _ in contact.transport_publics[:1]
+    ]
+    return keys
+
+
+def _in_force(
+    opened: Opened, contact: store_contacts.Contact, usage: quota.Usage
+) -> dict[str, Any]:
+    """Return what holds for it, from its own settings or those for everybody."""
+    storage = opened.services.config.storage
+    own = contact.accept
+    accept: int | str = storage.accept if own is None else int(own) if own.isdigit() else own
+    return {
+        "accept": accept,
+        "quota": storage.quota if usage.quota_bytes is None else usage.quota_bytes,
     }
 
 

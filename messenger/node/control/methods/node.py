@@ -1,4 +1,4 @@
-"""`node status|stop`, `doctor`, `config show`."""
+"""`node status|stop`, `doctor`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import importlib.metadata
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from peerpost import fastpath
 from peerpost.client.rpc import Request
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from peerpost.node.host import Host
     from peerpost.store.tables.contacts import Contact
 
-__all__ = ["config_show", "doctor", "hand_over", "ready", "status", "stay", "stop"]
+__all__ = ["doctor", "hand_over", "ready", "status", "stay", "stop"]
 
 HOME_HINT = "stop the node, and put the home back from a backup"
 RIGHTS_HINT = "open that folder to you: chmod u+rwx FOLDER; what waits goes on by itself"
@@ -73,13 +71,6 @@ async def stop(host: Host, request: Request) -> dict[str, Any]:
     request.require_no_params()
     asyncio.get_running_loop().call_later(0.05, host.stop_soon, Reason("asked to"))
     return {"state": "stopping", "pid": host.status()["pid"]}
-
-
-async def config_show(host: Host, request: Request) -> dict[str, Any]:
-    """Return the settings in force."""
-    request.require_no_params()
-    shown: dict[str, Any] = msgspec.to_builtins(host.config)
-    return shown
 
 
 async def doctor(host: Host, request: Request) -> list[dict[str, Any]]:
