@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["is_an_act", "is_answered_by_its_first_event", "may_be_repeated", "only_looks"]
+__all__ = [
+    "ENDLESS",
+    "is_an_act",
+    "is_answered_by_its_first_event",
+    "may_be_repeated",
+    "only_looks",
+]
 
 _LOOKING = frozenset(
     {
@@ -14,11 +20,13 @@ _LOOKING = frozenset(
         *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
         *("inbox.watch", "inbox.readers"),
         *("inbox.search", "inbox.searchable"),
-        *("limits.show", "limits.test", "doctor", "config.show"),
+        *("limits.show", "limits.test", "doctor", "config.show", "rpc.discover"),
         *("node.status", "node.ready", "node.stay"),
         *("identity.unlock", "identity.lock", "identity.passphrase.check"),
     }
 )
+ENDLESS = frozenset({"inbox.watch"})
+"""The methods that go on until their client leaves. Nothing waits for them, and they do not keep a home unlocked."""
 _BREAKS_OFF = frozenset({"inbox.save", "backup.create", "backup.restore"})
 _PRINTED_AS_THEY_COME = frozenset({"inbox.read", "inbox.watch", "transfers.follow"})
 """When one of these breaks off, part of what it tells was printed already, and would be printed again."""
