@@ -18,17 +18,19 @@ _LOOKING = frozenset(
         *("queue.list", "queue.show", "sent.list", "sent.show", "send-net.wait"),
         *("transfers.list", "transfers.show", "transfers.follow", "transfers.asking"),
         *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
-        *("inbox.watch", "inbox.readers"),
+        *("changes.watch", "inbox.watch", "inbox.readers"),
         *("inbox.search", "inbox.searchable"),
         *("limits.show", "limits.test", "doctor", "config.show", "rpc.discover"),
         *("node.status", "node.ready", "node.stay"),
         *("identity.unlock", "identity.lock", "identity.passphrase.check"),
     }
 )
-ENDLESS = frozenset({"inbox.watch"})
+ENDLESS = frozenset({"changes.watch", "inbox.watch"})
 """The methods that go on until their client leaves. Nothing waits for them, and they do not keep a home unlocked."""
 _BREAKS_OFF = frozenset({"inbox.save", "backup.create", "backup.restore"})
-_PRINTED_AS_THEY_COME = frozenset({"inbox.read", "inbox.watch", "transfers.follow"})
+_PRINTED_AS_THEY_COME = frozenset(
+    {"inbox.read", "inbox.watch", "changes.watch", "transfers.follow"}
+)
 """When one of these breaks off, part of what it tells was printed already, and would be printed again."""
 
 

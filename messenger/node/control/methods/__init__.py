@@ -16,6 +16,7 @@ from peerpost.client.rpc import Answer, Request
 
 from . import (
     backup,
+    changes,
     contacts,
     deleting,
     discover,
@@ -116,6 +117,7 @@ METHODS: dict[str, Callable[[Opened, Request[Any]], Awaitable[Answer]]] = {
     "inbox.ack": reading.acknowledge,
     "inbox.readers": reading.list_,
     "inbox.readers.remove": reading.remove,
+    "changes.watch": changes.watch,
     "limits.show": limits.show,
     "limits.set": limits.set_,
     "limits.test": limits.test,
@@ -124,7 +126,7 @@ METHODS: dict[str, Callable[[Opened, Request[Any]], Awaitable[Answer]]] = {
 
 PROMISED = frozenset(
     {
-        *("rpc.discover", "contacts.list", "send-net"),
+        *("rpc.discover", "changes.watch", "contacts.list", "send-net"),
         *("inbox.list", "inbox.show", "inbox.mark", "inbox.delete"),
         *("inbox.watch", "inbox.ack", "inbox.readers"),
         *("queue.list", "queue.cancel", "sent.list", "sent.show"),
