@@ -28,6 +28,7 @@ COMMANDS = {
         ("contacts", "contacts:contacts", "Invite, add, list and remove contacts."),
         ("send", "send:send", "Send a text or files to a contact (also: send-net)."),
         ("send-net", "send:send", ""),
+        ("notify", "notify:notify", "Send an alert: a title, a body and a type."),
         ("inbox", "inbox:inbox", "Read and save what was received."),
         ("sent", "sent:sent", "See what was sent, with its state."),
         ("queue", "queue:queue", "See, hurry and take back what is not delivered yet."),

@@ -15,7 +15,7 @@ from peerpost.errors import BadInputError
 from peerpost.store.db import journal
 from peerpost.store.db.journal import Transition
 
-__all__ = ["BEGINNING", "PLACE", "Found", "encode", "find", "newest"]
+__all__ = ["BEGINNING", "PLACE", "JournalPlace", "encode", "find", "newest"]
 
 BEGINNING: Final = "0"
 """Before all that is kept."""
@@ -23,7 +23,7 @@ PLACE: Final = r"0|[0-9]{1,18}-[0-9a-f]{8}"
 """The form of a place as programs have it."""
 
 
-class Found(NamedTuple):
+class JournalPlace(NamedTuple):
     """A place in the journal as it is now."""
 
     row_id: int
@@ -38,11 +38,11 @@ def encode(row: Transition) -> str:
     return f"{row.id}-{zlib.crc32(repr(content).encode()):08x}"
 
 
-def find(db: apsw.Connection, place: str) -> Found:
+def find(db: apsw.Connection, place: str) -> JournalPlace:
     """Find a place of the form `PLACE`. Raises BadInputError if this home has never given it."""
     row_id = int(place.partition("-")[0])
     if place == BEGINNING:
-        return Found(0, is_kept=True)
+        return JournalPlace(0, is_kept=True)
     # Before the first row there is none, so that a number of 0 with a checksum is found to be wrong too.
     rows = journal.after(db, row_id - 1, 1)
     if not rows or (rows[0].id == row_id and encode(rows[0]) != place) or row_id < 1:
@@ -51,7 +51,7 @@ def find(db: apsw.Connection, place: str) -> Found:
             hint="it is of another home, or of this one before it was put back from a backup:"
             " look at everything anew, and begin without a cursor",
         )
-    return Found(row_id, is_kept=rows[0].id == row_id)
+    return JournalPlace(row_id, is_kept=rows[0].id == row_id)
 
 
 def newest(db: apsw.Connection) -> str:

@@ -66,7 +66,7 @@ async def watch(opened: Opened, request: Request[_Watch]) -> Events:
 
 
 async def _watch(
-    opened: Opened, place: str, begin: places.Found, kinds: frozenset[str] | None
+    opened: Opened, place: str, begin: places.JournalPlace, kinds: frozenset[str] | None
 ) -> AsyncIterator[object]:
     # What stood at a place whose row is gone cannot be compared, so it counts as gone too.
     after = begin.row_id if begin.is_kept else begin.row_id - 1
