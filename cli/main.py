@@ -37,6 +37,7 @@ COMMANDS = {
         ("backup", "backup:backup", "Make a backup, and put a home back from one."),
         ("node", "node:node", "Run the node in the foreground or background."),
         ("rpc", "rpc:rpc", "Serve a program on stdin and stdout, by JSON-RPC."),
+        ("mcp", "mcp:mcp", "Let a language model look at the inbox, by MCP."),
         ("doctor", "doctor:doctor", "Check this installation and this home."),
         ("config", "config:config", "Show and check the configuration."),
         ("demo", "demo:demo", "See two nodes exchange a text and a file."),

@@ -12,7 +12,7 @@ from peerpost.errors import UsageError
 from .completing import complete_contacts, complete_tags
 from .inputs import Duration
 
-__all__ = ["MAX_TEXT_BYTES", "how", "in_lane", "request_params", "to_whom"]
+__all__ = ["MAX_KEY_CHARS", "MAX_TEXT_BYTES", "how", "in_lane", "request_params", "to_whom"]
 
 MAX_TEXT_BYTES = 60 << 10
 """Longest text that goes as one message."""
