@@ -6,9 +6,11 @@ can still be read by a model.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,8 +18,18 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from peerpost.client.api import Client
-from peerpost.errors import BadInputError, ExistsError, NotFoundError, UnavailableError, UsageError
-from peerpost.store.files.names import FOLDER_SUFFIX, safe_name
+from peerpost.errors import (
+    AmbiguousError,
+    BadInputError,
+    ExistsError,
+    NoInputError,
+    NotFoundError,
+    SourceChangedError,
+    StorageError,
+    UnavailableError,
+    UsageError,
+)
+from peerpost.store.files.names import FOLDER_SUFFIX
 
 from .app import App
 from .safe import safe, safe_block
@@ -196,8 +208,8 @@ class ModelTools:
             tools.append(
                 ModelTool(
                     name="save",
-                    about="Save the file or the text of a received message, under a name made here, in the one folder"
-                    " that was chosen for it. A folder is saved as a tar archive. Do not run what was saved.",
+                    about="Save the file or the text of a received message, under its id, in the one folder that was"
+                    " chosen for it. A folder is saved as a tar archive. Do not run what was saved.",
                     params=_Save,
                     run=self._save,
                     only_looks=False,
@@ -274,6 +286,10 @@ class ModelTools:
     ) -> dict[str, Any]:
         """Return up to `limit` rows that may be seen, and where to go on if there are more."""
         sees = self._sees()
+        contact = given["contact"]
+        if contact is not None and not sees({"contact": contact}):
+            # The node's own words for a name that it does not know would name the nearest.
+            raise NotFoundError(f"no contact named {contact!r}")
         found: list[dict[str, Any]] = []
         for row in self._rows(method, given, limit + 1):
             if sees(row):
@@ -299,6 +315,11 @@ class ModelTools:
             row: dict[str, Any] = self.app.call("inbox.peek", {"id": id_})
         except NotFoundError:
             raise _not_there(id_) from None
+        except AmbiguousError:
+            # One that may not be seen may be among them.
+            if self.grants.visible is None:
+                raise
+            raise _not_there(id_) from None
         if not self._sees()(row):
             raise _not_there(id_)
         return row
@@ -311,7 +332,8 @@ class ModelTools:
             if "text" in event:
                 texts.append(event["text"])
 
-        row = self.app.call("inbox.read", {"id": id_, "peek": True}, on_event=hear)
+        with _unquoted(id_):
+            row = self.app.call("inbox.read", {"id": id_, "peek": True}, on_event=hear)
         body = "".join(texts) if texts else row.get("body")
         if body is None:
             return {"row": _received(row)}
@@ -327,14 +349,12 @@ class ModelTools:
         if folder is None:  # The tool is not offered then.
             raise UsageError("nothing may be saved")
         row = self._message(params.id)
-        name = f"{row['id']}-{row['name'] or 'text.txt'}"
-        if row["directory"] and not name.endswith(FOLDER_SUFFIX):
-            name += FOLDER_SUFFIX
         # One message has one name, so that saving it again and again fills no disk.
-        path = folder / safe_name(name)
+        path = folder / _called(row)
         client = Client(self.app.home, spawn=self.app.spawn)
         try:
-            client.save(row["id"], path, mark=False)
+            with _unquoted(row["id"]):
+                client.save(row["id"], path, mark=False)
         except ExistsError:
             raise ExistsError(f"it was saved before: {path}", hint="it is there still") from None
         self.app.terminal.note(f"saved {path}")
@@ -377,6 +397,32 @@ class ModelTools:
                 hint="tell your user; it is the option --most-sends of peerpost mcp",
             )
         self.sent_s.append(now_s)
+
+
+def _called(row: dict[str, Any]) -> str:
+    """Return under which name to save a message: its id, and of its own name no more than a short ending.
+
+    The rest of the name is what a contact wrote, and a path is not marked as that.
+    """
+    id_, name = str(row["id"]), row["name"] or "text.txt"
+    ending = re.search(r"\.[A-Za-z0-9]{1,8}\Z", name)
+    if row["directory"]:
+        return id_ + FOLDER_SUFFIX
+    return id_ + (ending[0] if ending else "")
+
+
+@contextmanager
+def _unquoted(id_: str) -> Iterator[None]:
+    """Raise the errors about a file without their words: they name the file as a contact did."""
+    try:
+        yield
+    except ExistsError:
+        raise
+    except (NoInputError, SourceChangedError, StorageError) as error:
+        raise type(error)(
+            f"what came as {id_} cannot be read or written now",
+            hint="your user sees why: peerpost doctor",
+        ) from None
 
 
 def _not_there(id_: str) -> NotFoundError:
