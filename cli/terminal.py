@@ -290,23 +290,23 @@ class Terminal:
         room = self._room()
         for label, parts in rows:
             lines = [line for part in parts for line in self._sheet_lines(part, room, column)]
-            head = self._style(label.ljust(column), _DIM, sys.stdout) if label else " " * column
+            head, indent = safe(label), SafeText(" " * column)
             if room is not None and any(width(line) > room - column for line in lines):
-                self._data(head.rstrip())
-                head, indent = "  ", "  "
-            else:
-                indent = " " * column
+                self._data(self._style(head, _DIM, sys.stdout))
+                head, indent = SafeText(""), SafeText("  ")
             for number, line in enumerate(lines):
-                self._data(f"{indent if number else head}{line}".rstrip())
+                if number or not head:
+                    self._data(indent, line)
+                else:
+                    gap = SafeText(" " * (column - width(head)))
+                    self._data(self._style(head, _DIM, sys.stdout), gap, line)
 
     @staticmethod
-    def _sheet_lines(part: str, room: int | None, column: int) -> list[str]:
-        from .table import wrapped
-
+    def _sheet_lines(part: str, room: int | None, column: int) -> list[SafeText]:
         text = safe(part)
         if room is None or " " not in text:
             return [text]
-        return wrapped(text, max(_LEAST_ROOM, room - column))
+        return [SafeText(line) for line in wrapped(text, max(_LEAST_ROOM, room - column))]
 
     def _in_a_line(self, value: Mapping[str, Any]) -> str:
         """Return the fields of an object as a person may read them in a sentence."""

@@ -25,6 +25,7 @@ _READ_BYTES = 1 << 16
     cls=Command,
     examples="""
     echo '{"jsonrpc": "2.0", "id": 1, "method": "contacts.list"}' | peerpost rpc
+    echo '{"jsonrpc": "2.0", "id": 1, "method": "rpc.discover"}' | peerpost rpc
     """,
 )
 @pass_app
@@ -34,17 +35,21 @@ def rpc(app: App) -> None:
     A request is a line, and so is an answer. A method is named as a command: `inbox.list` is `inbox
     list`. It ends when stdin has ended and all is answered.
     """
-    from peerpost.client.ask import connect
+    from peerpost.client.ask import STARTS_WITHOUT_IDENTITY, connect
     from peerpost.client.relay import Relay
 
-    def connected() -> NodeConnection:
-        node = connect(app.home, spawn=app.spawn, node_args=app.node_args())
-        app.unlocks(node)
-        return node
+    def connected(method: str) -> NodeConnection:
+        identity = method not in STARTS_WITHOUT_IDENTITY
+        return connect(app.home, spawn=app.spawn, identity=identity, node_args=app.node_args())
+
+    def unlock() -> None:
+        # Over another connection: answers may be on their way over that of the program.
+        with connected("") as node:
+            app.unlocks(node)
 
     # What is printed here is JSON, and so is an error of the command itself.
     app.terminal.json = True
-    relay = Relay(connected, app.terminal.record)
+    relay = Relay(connected, app.terminal.record, unlock=unlock)
     stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
     try:
         reading = True

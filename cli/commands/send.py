@@ -16,18 +16,14 @@ from peerpost.errors import BadInputError, NoInputError, UsageError
 from peerpost.stdio import inherited, read_up_to
 
 from ..app import App, Command, pass_app
-from ..completing import complete_contacts, complete_files, complete_tags
-from ..inputs import Duration, open_input
+from ..completing import complete_files
+from ..inputs import open_input
 from ..misread import is_meant_as_file, needs_contact, one_text, require_files
 from ..outgoing import Outgoing, deliver
 from ..recipients import recipients
+from ..sending import MAX_TEXT_BYTES, how, in_lane, request_params, to_whom
 
 __all__ = ["send"]
-
-MAX_TEXT_BYTES = 60 << 10
-"""Longest text that goes as one message; a longer one is streamed to the node like a file."""
-
-MAX_KEY_CHARS = 200
 
 
 def _complete_more_files(
@@ -50,23 +46,7 @@ def _complete_more_files(
     """,
 )
 @click.argument("text", nargs=-1, metavar="[TEXT | -]", shell_complete=_complete_more_files)
-@click.option(
-    "--contact",
-    "-c",
-    "contacts",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=complete_contacts,
-    help="To whom; several: -c bob -c carol.",
-)
-@click.option(
-    "--to-tag",
-    "tags",
-    multiple=True,
-    metavar="TAG",
-    shell_complete=complete_tags,
-    help="To all who have this tag.",
-)
+@to_whom
 @click.option(
     "--file",
     "files",
@@ -77,27 +57,9 @@ def _complete_more_files(
 )
 @click.option("--text", "as_text", is_flag=True, help="TEXT is meant, though a file has that name.")
 @click.option("--name", metavar="NAME", help="What a file is called for the receiver.")
-@click.option(
-    "--lane",
-    type=click.Choice(["urgent", "bulk"]),
-    help="What goes first; without it a text is urgent and a file is bulk.",
-)
+@in_lane("What goes first; without it a text is urgent and a file is bulk.")
 @click.option("--spool", is_flag=True, help="Copy it first, so that it may change or go at once.")
-@click.option("--wait", is_flag=True, help="Wait until it is delivered.")
-@click.option(
-    "--timeout",
-    type=Duration(),
-    metavar="DURATION",
-    help="With --wait: exit 75 after this.  [30s, or 30s in which nothing of a file moves]",
-)
-@click.option(
-    "--expires", type=Duration(least_s=0.001), metavar="DURATION", help="Give up after this long."
-)
-@click.option(
-    "--once",
-    metavar="KEY",
-    help="Send nothing if this contact was sent something under KEY before.",
-)
+@how
 @pass_app
 def send(
     app: App,
@@ -124,17 +86,11 @@ def send(
         raise needs_contact(text, files)
     if as_text and files:
         raise UsageError("either --text or --file: one message is one of them")
-    if timeout is not None and not wait:
-        raise UsageError("--timeout needs --wait")
-    if once is not None and not 1 <= len(once) <= MAX_KEY_CHARS:
-        raise UsageError(f"--once takes a key of 1 to {MAX_KEY_CHARS} characters")
+    common = request_params(
+        lane=lane, wait=wait, timeout=timeout, expires=expires, once=once, spool=spool
+    )
     if once is not None and files:
         raise UsageError("--once is for texts of up to 60 KiB", hint="nothing was sent")
-    common: dict[str, Any] = {}
-    options = {"lane": lane, "expires_s": expires, "spool": spool or None, "once": once}
-    common |= {key: value for key, value in options.items() if value is not None}
-    if wait:
-        common |= {"wait": True} | ({} if timeout is None else {"timeout_s": timeout})
     with app.so_far("Nothing was sent"):
         if not files and not as_text and is_meant_as_file(app, text):
             files, text = text, ()

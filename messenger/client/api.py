@@ -160,8 +160,10 @@ class Client:
         cursor = message if isinstance(message, str) else message.cursor
         self._call("inbox.ack", {"reader": self.reader, "cursor": cursor})
 
-    def save(self, message: InboxMessage | str, path: str | os.PathLike[str]) -> Path:
-        """Write a message's bytes to a new file, which appears whole or not at all, and mark the message as read.
+    def save(
+        self, message: InboxMessage | str, path: str | os.PathLike[str], *, mark: bool = True
+    ) -> Path:
+        """Write a message's bytes to a new file, which appears whole or not at all, and `mark` the message as read.
 
         A folder is saved as the tar archive as which it came. Raises ExistsError, CannotCreateError, StorageError,
         NotFoundError.
@@ -185,7 +187,8 @@ class Client:
             raise StorageError(f"cannot write {target}: {error.strerror}") from None
         finally:
             draft.unlink(missing_ok=True)
-        self._call("inbox.mark", {"ids": [id_]})
+        if mark:
+            self._call("inbox.mark", {"ids": [id_]})
         return target
 
     def contacts(self) -> list[ContactInfo]:

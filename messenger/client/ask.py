@@ -19,7 +19,7 @@ from .connection import NodeConnection, OnEvent, OnWait, UnansweredError, Unread
 from .looking import may_be_repeated
 from .paths import HomePaths
 
-__all__ = ["ANSWERED_LOCKED", "call", "connect"]
+__all__ = ["ANSWERED_LOCKED", "STARTS_WITHOUT_IDENTITY", "call", "connect"]
 
 _TRIES = 4
 """How often a request is sent again because the node left before it read the request. Each time, that
@@ -46,11 +46,13 @@ ANSWERED_LOCKED = frozenset(
             "node.hand_over",
             "node.stop",
         ),
-        *("node.reload", "log.set", "log.show", "doctor", "config.show"),
+        *("node.reload", "log.set", "log.show", "doctor", "config.show", "rpc.discover"),
     }
 )
 """Methods that a locked home answers too: one that is refused was given a wrong passphrase, and no unlocking helps."""
-STARTS_WITHOUT_IDENTITY = frozenset({"identity.new", "identity.delete", "backup.restore", "doctor"})
+STARTS_WITHOUT_IDENTITY = frozenset(
+    {"identity.new", "identity.delete", "backup.restore", "doctor", "rpc.discover"}
+)
 """Methods that make sense in a home that has no identity yet, or whose deletion was cut off."""
 
 

@@ -69,9 +69,11 @@ class AsyncClient:
         """Be done with a message and all before it, as `Client.ack`."""
         await asyncio.to_thread(self._client.ack, message)
 
-    async def save(self, message: InboxMessage | str, path: str | os.PathLike[str]) -> Path:
+    async def save(
+        self, message: InboxMessage | str, path: str | os.PathLike[str], *, mark: bool = True
+    ) -> Path:
         """Write a message's bytes to a new file, as `Client.save`."""
-        return await asyncio.to_thread(self._client.save, message, path)
+        return await asyncio.to_thread(self._client.save, message, path, mark=mark)
 
     async def contacts(self) -> list[ContactInfo]:
         """Return the contacts, as `Client.contacts`."""

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["is_an_act", "is_answered_by_its_first_event", "may_be_repeated", "only_looks"]
+__all__ = [
+    "ENDLESS",
+    "is_an_act",
+    "is_answered_by_its_first_event",
+    "may_be_repeated",
+    "only_looks",
+]
 
 _LOOKING = frozenset(
     {
@@ -12,15 +18,19 @@ _LOOKING = frozenset(
         *("queue.list", "queue.show", "sent.list", "sent.show", "send-net.wait"),
         *("transfers.list", "transfers.show", "transfers.follow", "transfers.asking"),
         *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
-        *("inbox.watch", "inbox.readers"),
+        *("changes.watch", "inbox.watch", "inbox.readers"),
         *("inbox.search", "inbox.searchable", "inbox.owner", "inbox.export", "inbox.export.find"),
-        *("limits.show", "limits.test", "doctor", "config.show", "log.show"),
+        *("limits.show", "limits.test", "doctor", "config.show", "log.show", "rpc.discover"),
         *("node.status", "node.ready", "node.stay", "node.sync"),
         *("identity.unlock", "identity.lock", "identity.passphrase.check"),
     }
 )
+ENDLESS = frozenset({"changes.watch", "inbox.watch"})
+"""The methods that go on until their client leaves. Nothing waits for them, and they do not keep a home unlocked."""
 _BREAKS_OFF = frozenset({"inbox.save", "backup.create", "backup.restore"})
-_PRINTED_AS_THEY_COME = frozenset({"inbox.read", "inbox.watch", "transfers.follow"})
+_PRINTED_AS_THEY_COME = frozenset(
+    {"inbox.read", "inbox.watch", "changes.watch", "transfers.follow"}
+)
 """When one of these breaks off, part of what it tells was printed already, and would be printed again."""
 
 

@@ -11,9 +11,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from peerpost.errors import BadInputError, PeerpostError, UsageError
+from peerpost.errors import BadInputError, LockedError, PeerpostError, UsageError
 
+from .ask import ANSWERED_LOCKED
 from .connection import NodeConnection, UnreadError
+from .looking import ENDLESS
 from .rpc import INVALID_PARAMS, INVALID_REQUEST, MAX_REQUEST_BYTES, PARSE_ERROR, error_object
 
 __all__ = ["MOST_OPEN", "Relay"]
@@ -28,11 +30,18 @@ class Relay:
     """Passes on requests, each a line, and hands answers and events to `write`, each an object."""
 
     def __init__(
-        self, connect: Callable[[], NodeConnection], write: Callable[[dict[str, Any]], object]
+        self,
+        connect: Callable[[str], NodeConnection],
+        write: Callable[[dict[str, Any]], object],
+        *,
+        unlock: Callable[[], object],
     ) -> None:
-        """`connect` returns a connection to a node, with the home unlocked if that is possible."""
+        """`connect` returns a connection to a node, for a method; `unlock` unlocks the home if that is possible."""
         self._connect = connect
         self._write = write
+        self._unlock = unlock
+        self._is_unlocked = False
+        """Whether that was tried, at this node."""
         self._node: NodeConnection | None = None
         self._answers: Iterator[tuple[int, str, Any]] = iter(())
         self._open: dict[int, tuple[str, Any]] = {}
@@ -59,9 +68,7 @@ class Relay:
     @property
     def is_owed(self) -> bool:
         """Whether an answer is to come: not counting events that go on for ever."""
-        return bool(self._lines) or any(
-            method != "inbox.watch" for method, _ in self._open.values()
-        )
+        return bool(self._lines) or any(method not in ENDLESS for method, _ in self._open.values())
 
     def feed(self, data: bytes) -> None:
         """Take what was read, and hand over each whole line of it, as far as there is room."""
@@ -137,8 +144,12 @@ class Relay:
         for tried in range(_TRIES):
             try:
                 if self._node is None:
-                    self._node = self._connect()
+                    self._node = self._connect(method)
                     self._answers = self._node.answers()
+                    self._is_unlocked = False
+                if not self._is_unlocked and method not in ANSWERED_LOCKED:
+                    self._unlock()
+                    self._is_unlocked = True
                 number = self._node.begin(method, params)
             except UnreadError as error:
                 self._lost(error)
@@ -147,7 +158,7 @@ class Relay:
             except RecursionError:
                 self._refuse(id_, INVALID_PARAMS, "'params' is too deep")
                 return
-            except (BadInputError, UsageError) as error:
+            except (BadInputError, UsageError, LockedError) as error:
                 self._answer(id_, error_object(error))
                 return
             except PeerpostError as error:

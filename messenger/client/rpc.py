@@ -13,7 +13,7 @@ import errno
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from peerpost import errors
 from peerpost.errors import BadInputError, PeerpostError, UnavailableError, UsageError
@@ -32,10 +32,12 @@ __all__ = [
     "PEERPOST_ERROR",
     "READER",
     "Answer",
+    "Events",
     "Final",
     "Handler",
     "InvalidParamsError",
     "MethodNotFoundError",
+    "P",
     "Request",
     "RpcError",
     "encode_request",
@@ -44,7 +46,7 @@ __all__ = [
     "too_many_open",
 ]
 
-T = TypeVar("T")
+P = TypeVar("P")
 
 MAX_REQUEST_BYTES = 1 << 20
 """Longest request line. A long text is at most 60 KiB here and files come as descriptors, so 1 MiB
@@ -86,8 +88,11 @@ class InvalidParamsError(RpcError):
     number = INVALID_PARAMS
 
 
-class Request:
+class Request(Generic[P]):
     """One call: its method, its parameters, and the open files that came with it.
+
+    `P` is the Struct that its method takes them as, or None if it takes none. A method says it by the type of its
+    argument, and `rpc.discover` tells programs what is said there.
 
     The server closes the files when the call ends; a handler that needs one for longer duplicates it.
     """
@@ -128,12 +133,12 @@ class Request:
         while self._fds:
             os.close(self._fds.popitem()[1])
 
-    def require_no_params(self) -> None:
+    def require_no_params(self: Request[None]) -> None:
         """Raise InvalidParamsError naming a parameter, if there is one: this method takes none."""
         for name in self.params:
             raise InvalidParamsError(f"{self.method}: it takes no parameters, not {name!r}")
 
-    def params_as(self, type_: type[T]) -> T:
+    def params_as(self, type_: type[P]) -> P:
         """Return the parameters as a msgspec Struct. Raise InvalidParamsError naming what does not
         fit.
         """
@@ -154,9 +159,11 @@ class Final:
         self.value = value
 
 
-Answer: TypeAlias = dict[str, Any] | list[dict[str, Any]] | AsyncIterator[object]
+Events: TypeAlias = AsyncIterator[object]
+"""What a method answers that only tells events, which may end in a `Final`."""
+Answer: TypeAlias = dict[str, Any] | list[dict[str, Any]] | Events
 """What a method answers: a result, or events that may end in a `Final`."""
-Handler = Callable[[Request], Awaitable[Answer]]
+Handler = Callable[[Request[Any]], Awaitable[Answer]]
 """Answers a request. One that returns a future costs no task."""
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from peerpost.store.db.engine import Store
 from peerpost.store.db.journal import Transition
 
-__all__ = ["LOOK", "LOOK_AGAIN_S", "Event", "Events", "Subscription", "coming"]
+__all__ = ["LOOK", "LOOK_AGAIN_S", "Event", "Events", "Subscription", "changed", "coming"]
 
 LOOK_AGAIN_S = 60.0
 """How often whoever follows the inbox looks without being told of anything."""
@@ -53,10 +53,14 @@ class Subscription:
     def push(self, event: Event) -> None:
         """Add an event; if the listener is too slow, LOOK takes the place of those it has not read."""
         if self._queue.full():
-            while not self._queue.empty():
-                self._queue.get_nowait()
+            self.clear()
             event = LOOK
         self._queue.put_nowait(event)
+
+    def clear(self) -> None:
+        """Forget what was told: whoever reads the store next sees all of it."""
+        while not self._queue.empty():
+            self._queue.get_nowait()
 
     async def next(self) -> Event:
         """Wait for the next event."""
@@ -71,6 +75,14 @@ async def coming(events: Subscription) -> None:
                 event = await events.next()
                 if event is LOOK or (event.kind == "item" and event.state is not None):
                     return
+
+
+async def changed(events: Subscription) -> None:
+    """Wait until something may have come into the journal."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LOOK_AGAIN_S):
+            while (await events.next()).kind == "presence":
+                pass
 
 
 class Events:

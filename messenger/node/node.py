@@ -16,6 +16,7 @@ from typing import Any
 
 from peerpost import __version__
 from peerpost.client.config import Config
+from peerpost.client.looking import ENDLESS
 from peerpost.client.paths import HomePaths
 from peerpost.client.rpc import Answer, MethodNotFoundError, Request
 from peerpost.errors import (
@@ -24,7 +25,7 @@ from peerpost.errors import (
     PeerpostError,
     UnavailableError,
 )
-from peerpost.node.control.methods import ENDLESS, HOST_METHODS, METHODS
+from peerpost.node.control.methods import HOST_METHODS, METHODS
 from peerpost.node.control.server import DRAIN_S, ControlServer
 from peerpost.node.files.transfers import Transfers
 from peerpost.store import disk
@@ -323,7 +324,7 @@ class Node:
 
     # -- control socket
 
-    def _handle(self, request: Request) -> Awaitable[Answer]:
+    def _handle(self, request: Request[Any]) -> Awaitable[Answer]:
         if request.method in USES:
             self._asked_s = self._busy_s = self._clock.monotonic_s()
         if (of_host := HOST_METHODS.get(request.method)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -10,8 +11,10 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mcp import ClientSession, StdioServerParameters, stdio_client
 
 from tests.support.machines import Machine, blocks
 
@@ -131,6 +134,36 @@ def test_a_bot_that_answers(meet: Meet) -> None:
     listed = "peerpost --json inbox readers"
     bot.bash(f'until {listed} | grep -q \'"reader": "answer"\'; do sleep 0.1; done')
     assert json.loads(bot.bash(listed))["waiting"] == 0
+
+
+def test_an_assistant_that_reads_the_inbox(meet: Meet) -> None:
+    desk, web1 = meet("desk", "web1")
+    desk.bash(f"peerpost contacts add ops --id {'1' * 64} --address {NOBODY}")
+    web1.bash("peerpost send --contact desk --wait 'it is up'")
+    install, config = blocks(JOBS / "assistant.md")
+    assert "mcp" in desk.run(install)
+    (told,) = json.loads(config.text)["mcpServers"].values()
+    (desk.home / "saved").mkdir()
+    arguments = [
+        str(desk.home / "saved") if one.startswith("/home/me/") else one for one in told["args"]
+    ]
+    program = shutil.which(told["command"], path=desk.env["PATH"])
+    assert program is not None
+    server = StdioServerParameters(command=program, args=arguments, env=desk.env)
+
+    async def session() -> tuple[set[str], Any, Any]:
+        async with stdio_client(server) as (reads, writes), ClientSession(reads, writes) as model:
+            await model.initialize()
+            tools = {tool.name for tool in (await model.list_tools()).tools}
+            listed = await model.call_tool("list", {})
+            sent = await model.call_tool("send", {"contact": "ops", "text": "web1 is up"})
+            return tools, listed.structured_content, sent.structured_content
+
+    tools, listed, sent = asyncio.run(session())
+    assert tools == {"contacts", "list", "search", "show", "save", "send"}
+    assert [row["untrusted"]["preview"] for row in listed["rows"]] == ["it is up"]
+    assert sent["row"]["state"] == "queued"
+    assert "web1 is up" in desk.bash("peerpost sent list")
 
 
 def test_a_folder_of_photos(meet: Meet) -> None:

@@ -296,7 +296,7 @@ class Caller:
             return
         fds = [self._fds.popleft() for _ in range(wanted)]
         given = params if isinstance(params, dict) else {}
-        request = Request(message["method"], given, fds, files)
+        request: Request[Any] = Request(message["method"], given, fds, files)
         silent = "id" not in message  # a notification is answered by nothing
         try:
             if not isinstance(params, dict):
@@ -311,7 +311,7 @@ class Caller:
             self._answer_by_task(handled, request, id_, silent=silent)
 
     def _answer_later(
-        self, future: asyncio.Future[Any], request: Request, id_: _Id, *, silent: bool
+        self, future: asyncio.Future[Any], request: Request[Any], id_: _Id, *, silent: bool
     ) -> None:
         """Answer once a future is done: without a task, and in one write with others that are done by then."""
 
@@ -330,7 +330,7 @@ class Caller:
         self._track(future, after, request.method)
 
     def _answer_broken_off(
-        self, running: asyncio.Future[Any], request: Request, id_: _Id, *, silent: bool
+        self, running: asyncio.Future[Any], request: Request[Any], id_: _Id, *, silent: bool
     ) -> None:
         """Answer a request that was cancelled (`break_off`, or what it waited for has ended): its client waits."""
         error = self._broken_off.pop(running, None) or UnavailableError(
@@ -342,7 +342,7 @@ class Caller:
     def _answer_by_task(
         self,
         handled: Awaitable[Answer],
-        request: Request,
+        request: Request[Any],
         id_: _Id,
         *,
         silent: bool,
@@ -382,7 +382,7 @@ class Caller:
         self._running[running] = method
         running.add_done_callback(ended)
 
-    async def _run(self, handled: Awaitable[Answer], request: Request, id_: _Id) -> object:
+    async def _run(self, handled: Awaitable[Answer], request: Request[Any], id_: _Id) -> object:
         outcome = await handled
         if not isinstance(outcome, AsyncIterator):
             return outcome
@@ -466,7 +466,7 @@ class Caller:
                 self._next()
 
 
-def _line_of(id_: _Id, request: Request, outcome: object) -> bytes:
+def _line_of(id_: _Id, request: Request[Any], outcome: object) -> bytes:
     """Return the line that answers a request: its result or its error."""
     answer: dict[str, Any] = {"jsonrpc": "2.0", "id": id_}
     try:

@@ -10,14 +10,16 @@ a lower layer should decide.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from peerpost.client.rpc import Answer, Request
 
 from . import (
     backup,
+    changes,
     contacts,
     deleting,
+    discover,
     history,
     identity,
     inbox,
@@ -39,9 +41,18 @@ if TYPE_CHECKING:
     from peerpost.node.host import Host
     from peerpost.node.opened import Opened
 
-__all__ = ["ENDLESS", "HOST_METHODS", "METHODS"]
+__all__ = ["HOST_METHODS", "METHODS", "PROMISED"]
 
-HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
+
+async def _discover(host: Host, request: Request[None]) -> dict[str, Any]:
+    """Describe all methods, their parameters and what may go wrong, as an OpenRPC document."""
+    request.require_no_params()
+    every: dict[str, Callable[..., Any]] = {**HOST_METHODS, **METHODS}
+    version = host.status()["version"]
+    return discover.document(every, version=version, locked=HOST_METHODS, promised=PROMISED)
+
+
+HOST_METHODS: dict[str, Callable[[Host, Request[Any]], Awaitable[Answer]]] = {
     "identity.new": identity.new,
     "identity.unlock": identity.unlock,
     "identity.lock": identity.lock,
@@ -63,10 +74,11 @@ HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "config.show": settings.config_show,
     "log.set": settings.log_set,
     "log.show": settings.log_show,
+    "rpc.discover": _discover,
 }
 """The methods that a home without an identity, or a locked one, can answer too."""
 
-METHODS: dict[str, Callable[[Opened, Request], Awaitable[Answer]]] = {
+METHODS: dict[str, Callable[[Opened, Request[Any]], Awaitable[Answer]]] = {
     "identity.show": identity.show,
     "backup.create": backup.create,
     "backup.kept": backup.kept,
@@ -116,11 +128,21 @@ METHODS: dict[str, Callable[[Opened, Request], Awaitable[Answer]]] = {
     "inbox.ack": reading.acknowledge,
     "inbox.readers": reading.list_,
     "inbox.readers.remove": reading.remove,
+    "changes.watch": changes.watch,
     "limits.show": limits.show,
     "limits.set": limits.set_,
     "limits.test": limits.test,
 }
 """The methods that need an open home."""
 
-ENDLESS = frozenset({"inbox.watch"})
-"""The methods that go on until their client leaves. Nothing waits for them, and they do not keep a home unlocked."""
+PROMISED = frozenset(
+    {
+        *("rpc.discover", "changes.watch", "contacts.list", "send-net"),
+        *("inbox.list", "inbox.show", "inbox.mark", "inbox.delete"),
+        *("inbox.watch", "inbox.ack", "inbox.readers"),
+        *("queue.list", "queue.cancel", "sent.list", "sent.show"),
+        *("transfers.list", "transfers.show", "transfers.follow"),
+        *("transfers.accept", "transfers.reject"),
+    }
+)
+"""The methods that programs may rely on (docs/cli.md, "rpc"): what they take and answer is only added to."""

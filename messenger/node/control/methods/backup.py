@@ -37,7 +37,7 @@ class _Restore(msgspec.Struct, forbid_unknown_fields=True):
     passphrase: Passphrase
 
 
-async def create(opened: Opened, request: Request) -> Answer:
+async def create(opened: Opened, request: Request[_Create]) -> Answer:
     """Write a backup to the file that came with the request, with its progress as events.
 
     The client says `backup.kept` once that file is in its place.
@@ -50,14 +50,14 @@ async def create(opened: Opened, request: Request) -> Answer:
     return _told(making)
 
 
-async def kept(opened: Opened, request: Request) -> dict[str, Any]:
+async def kept(opened: Opened, request: Request[_Kept]) -> dict[str, Any]:
     """Note that the backup of a moment is in its place."""
     params = request.params_as(_Kept)
     await opened.store.write(backups.made, params.made_ms)
     return {"made": rfc3339(params.made_ms)}
 
 
-async def restore(host: Host, request: Request) -> Answer:
+async def restore(host: Host, request: Request[_Restore]) -> Answer:
     """Put an empty home back from the file that came with the request; then the node leaves, and the next opens it."""
     params = request.params_as(_Restore)
     secret = normalize(f"{params.passphrase}\n")

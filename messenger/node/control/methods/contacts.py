@@ -51,7 +51,7 @@ class _Add(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @whole
-async def add(opened: Opened, request: Request) -> dict[str, Any]:
+async def add(opened: Opened, request: Request[_Add]) -> dict[str, Any]:
     """Add a contact by ticket, or by identity and address."""
     params = request.params_as(_Add)
     name = contact_name(params.name)
@@ -141,7 +141,7 @@ async def _add_by_id(
     return contact
 
 
-async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
+async def list_(opened: Opened, request: Request[None]) -> list[dict[str, Any]]:
     """List the contacts by name, then those who are invited."""
     request.require_no_params()
     found = await opened.store.read(store_contacts.list_all)
@@ -179,7 +179,7 @@ class _Name(msgspec.Struct, forbid_unknown_fields=True):
     name: str
 
 
-async def show(opened: Opened, request: Request) -> dict[str, Any]:
+async def show(opened: Opened, request: Request[_Name]) -> dict[str, Any]:
     """Describe one contact, by name or id."""
     contact = await opened.store.read(store_contacts.find, request.params_as(_Name).name)
     queued = await opened.store.read(store_entries.depths)
@@ -280,7 +280,7 @@ class _Edit(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @whole
-async def edit(opened: Opened, request: Request) -> dict[str, Any]:
+async def edit(opened: Opened, request: Request[_Edit]) -> dict[str, Any]:
     """Change our own settings of a contact."""
     params = request.params_as(_Edit)
     contact = await opened.store.read(store_contacts.find, params.name)
@@ -330,7 +330,7 @@ def _given(contact: store_contacts.Contact, texts: list[str]) -> tuple[str, ...]
 
 
 @whole
-async def remove(opened: Opened, request: Request) -> dict[str, Any]:
+async def remove(opened: Opened, request: Request[_Remove]) -> dict[str, Any]:
     """Remove a contact and what was queued for it. What it sent stays in the inbox, except with `forget`.
 
     With `forget`, the contact may have been removed before.

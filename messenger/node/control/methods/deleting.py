@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["delete"]
 
 
-async def delete(host: Host, request: Request) -> dict[str, Any]:
+async def delete(host: Host, request: Request[None]) -> dict[str, Any]:
     """Make the keyfile unreadable, and delete what is in the home; say what stays. The node leaves then."""
     request.require_no_params()
     stays = await host.delete_identity()

@@ -52,14 +52,14 @@ class _Import(msgspec.Struct, forbid_unknown_fields=True):
     """Whether only to say what would come of it."""
 
 
-async def owner(opened: Opened, request: Request) -> dict[str, Any]:
+async def owner(opened: Opened, request: Request[None]) -> dict[str, Any]:
     """Return whose home this is: the name and the public key of the identity, in hex."""
     request.require_no_params()
     me = opened.me
     return {"name": me.name, "identity": me.id_public.hex()}
 
 
-async def export(opened: Opened, request: Request) -> dict[str, Any]:
+async def export(opened: Opened, request: Request[_Export]) -> dict[str, Any]:
     """Return the next records of a direction, and the cards of those they are of: none, where there are no more."""
     params = request.params_as(_Export)
     contact_id = None
@@ -77,7 +77,7 @@ async def export(opened: Opened, request: Request) -> dict[str, Any]:
     return await _described(opened, found)
 
 
-async def find(opened: Opened, request: Request) -> dict[str, Any]:
+async def find(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Return the record of one message, received or sent, by its id or its beginning."""
     found = await opened.store.read(exported.find, request.params_as(_Id).id)
     return await _described(opened, [found])
@@ -100,7 +100,7 @@ async def _described(opened: Opened, found: list[Exported]) -> dict[str, Any]:
 
 
 @whole
-async def import_(opened: Opened, request: Request) -> dict[str, Any]:
+async def import_(opened: Opened, request: Request[_Import]) -> dict[str, Any]:
     """Import records, in this order and each older than the ones before it; all of them, or none.
 
     A file comes along for a request of one record. Raises BadInputError for records that no bundle has, and for a file

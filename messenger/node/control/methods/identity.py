@@ -43,7 +43,7 @@ class _Keyring(msgspec.Struct, forbid_unknown_fields=True):
     """What the keyring keeps, drawn at random: nobody has to type it."""
 
 
-async def new(host: Host, request: Request) -> dict[str, Any]:
+async def new(host: Host, request: Request[_New]) -> dict[str, Any]:
     """Make the identity of this home; with a passphrase the answer has a recovery code, this once."""
     params = request.params_as(_New)
     name = contact_name(params.name)
@@ -59,7 +59,7 @@ async def new(host: Host, request: Request) -> dict[str, Any]:
     return made if seed is None else made | {"recovery_code": recovery.write(seed)}
 
 
-async def unlock(host: Host, request: Request) -> dict[str, Any]:
+async def unlock(host: Host, request: Request[_Unlock]) -> dict[str, Any]:
     """Open a locked home by its passphrase or its recovery code; of one that is open they are only tried."""
     text = request.params_as(_Unlock).passphrase
     was_locked = host.locked
@@ -71,7 +71,7 @@ async def unlock(host: Host, request: Request) -> dict[str, Any]:
     return {"locked": False, "protected": host.protected, "was_locked": was_locked}
 
 
-async def lock(host: Host, request: Request) -> dict[str, Any]:
+async def lock(host: Host, request: Request[None]) -> dict[str, Any]:
     """Close the home and forget its key; the node stays."""
     request.require_no_params()
     was_locked = host.locked
@@ -79,7 +79,7 @@ async def lock(host: Host, request: Request) -> dict[str, Any]:
     return {"locked": True, "protected": host.protected, "was_locked": was_locked}
 
 
-async def keyring(host: Host, request: Request) -> dict[str, Any]:
+async def keyring(host: Host, request: Request[_Keyring]) -> dict[str, Any]:
     """Let a secret that the keyring of the system keeps open the home too, or none any more."""
     params = request.params_as(_Keyring)
     kept = None if params.secret is None else in_bytes(params.secret)
@@ -87,7 +87,7 @@ async def keyring(host: Host, request: Request) -> dict[str, Any]:
     return {"keyring": kept is not None}
 
 
-async def show(opened: Opened, request: Request) -> dict[str, Any]:
+async def show(opened: Opened, request: Request[None]) -> dict[str, Any]:
     """Describe the identity."""
     request.require_no_params()
     with suppress(PeerpostError):

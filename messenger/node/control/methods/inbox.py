@@ -69,7 +69,7 @@ class _Older(msgspec.Struct, forbid_unknown_fields=True):
     contact: str | None = None
 
 
-async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
+async def list_(opened: Opened, request: Request[_List]) -> list[dict[str, Any]]:
     """List what was received, newest first or `oldest` first: all, or `limit` rows after the cursor `after`."""
     params = request.params_as(_List)
     contact_id = await _contact_id(opened, params.contact)
@@ -103,7 +103,7 @@ def row_of_item(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
     return described(item, opened.network.name_of(item.contact_id))
 
 
-async def peek(opened: Opened, request: Request) -> dict[str, Any]:
+async def peek(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Describe one message as `list` does, and the attributes of its file; leave it unread."""
     item = await opened.store.read(store_inbox.find, request.params_as(_Id).id)
     return row_of_item(opened, item) | await _traits(opened, item)
@@ -123,14 +123,14 @@ async def _traits(opened: Opened, item: store_inbox.Item) -> dict[str, Any]:
     return {"mode": mode, "modified_at": rfc3339(modified_ms)}
 
 
-async def show(opened: Opened, request: Request) -> dict[str, Any]:
+async def show(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Show one message (the whole of a text), and mark it as read unless `peek`. `save` writes a file's bytes."""
     params = request.params_as(_Id)
     item = await opened.store.read(store_inbox.find, params.id)
     return await _show(opened, item, peek=params.peek)
 
 
-async def read(opened: Opened, request: Request) -> Answer:
+async def read(opened: Opened, request: Request[_Id]) -> Answer:
     """Do as `show` does, but send a long text in events: `{"item"}` first, then `{"text"}` as often as it takes.
 
     It is a method of its own because a client repeats a `show` that was not answered. This one must not be repeated:
@@ -181,7 +181,7 @@ async def _mark_read(opened: Opened, item: store_inbox.Item) -> None:
         log.warning("%s stays unread: %s", item.id, error.message)
 
 
-async def save(opened: Opened, request: Request) -> dict[str, Any]:
+async def save(opened: Opened, request: Request[_Save]) -> dict[str, Any]:
     """Write one message's bytes, as they were sent, to the file that came with the request."""
     params = request.params_as(_Save)
     item = await opened.store.read(store_inbox.find, params.id)
@@ -199,7 +199,7 @@ async def save(opened: Opened, request: Request) -> dict[str, Any]:
     }
 
 
-async def delete(opened: Opened, request: Request) -> list[dict[str, Any]]:
+async def delete(opened: Opened, request: Request[_Delete]) -> list[dict[str, Any]]:
     """Delete messages and their files on the disk: either `ids`, all or none, or those that came `before` a moment.
 
     The latter are deleted oldest first, at most `limit`; if fewer were deleted, none is left.
@@ -224,7 +224,7 @@ async def delete(opened: Opened, request: Request) -> list[dict[str, Any]]:
     ]
 
 
-async def older(opened: Opened, request: Request) -> dict[str, Any]:
+async def older(opened: Opened, request: Request[_Older]) -> dict[str, Any]:
     """Return how many messages came `before` a moment, and their bytes: what `delete` would delete."""
     params = request.params_as(_Older)
     contact_id = await _contact_id(opened, params.contact)
@@ -232,7 +232,7 @@ async def older(opened: Opened, request: Request) -> dict[str, Any]:
     return {"count": count, "size": size}
 
 
-async def mark(opened: Opened, request: Request) -> list[dict[str, Any]]:
+async def mark(opened: Opened, request: Request[_Ids]) -> list[dict[str, Any]]:
     """Mark messages as read, or as unread."""
     params = request.params_as(_Ids)
     items = [await opened.store.read(store_inbox.find, id_) for id_ in params.ids]

@@ -38,7 +38,7 @@ class _Id(msgspec.Struct, forbid_unknown_fields=True):
     id: str
 
 
-async def invite(opened: Opened, request: Request) -> dict[str, Any]:
+async def invite(opened: Opened, request: Request[_Invite]) -> dict[str, Any]:
     """Make a ticket. Whoever has it may use it once, to become the contact of that name or to renew that contact."""
     params = request.params_as(_Invite)
     if not 1 <= params.expires_s <= MAX_EXPIRY_S:
@@ -74,7 +74,7 @@ async def _open_for(opened: Opened, name: str) -> list[store_invites.Invite]:
     return [one for one in found if one.name == name and one.used_ms is None]
 
 
-async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
+async def list_(opened: Opened, request: Request[None]) -> list[dict[str, Any]]:
     """List the tickets that may still be used, and those that ended without a contact."""
     request.require_no_params()
     found = await opened.store.read(store_invites.list_all, opened.clock.now_ms())
@@ -82,7 +82,7 @@ async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
 
 
 @whole
-async def withdraw(opened: Opened, request: Request) -> dict[str, Any]:
+async def withdraw(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Withdraw a ticket: whoever uses it then is a stranger."""
     id_ = request.params_as(_Id).id
     return _row(await opened.store.write(store_invites.withdraw, id_, opened.clock.now_ms()))

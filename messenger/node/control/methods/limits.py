@@ -46,7 +46,7 @@ class _Test(msgspec.Struct, forbid_unknown_fields=True):
     seconds: Duration = 5.0
 
 
-async def show(opened: Opened, request: Request) -> list[dict[str, Any]]:
+async def show(opened: Opened, request: Request[_Show]) -> list[dict[str, Any]]:
     """List the limits in force, everybody's first; or those of one contact."""
     name = request.params_as(_Show).contact
     if name is not None:
@@ -62,7 +62,7 @@ async def show(opened: Opened, request: Request) -> list[dict[str, Any]]:
 
 
 @whole
-async def set_(opened: Opened, request: Request) -> dict[str, Any]:
+async def set_(opened: Opened, request: Request[_Set]) -> dict[str, Any]:
     """Change limits from now on. Raises UsageError for what is no rate."""
     params = request.params_as(_Set)
     changes = {
@@ -78,7 +78,7 @@ async def set_(opened: Opened, request: Request) -> dict[str, Any]:
     return _shown(opened, row, params.contact)
 
 
-async def test(opened: Opened, request: Request) -> dict[str, Any]:
+async def test(opened: Opened, request: Request[_Test]) -> dict[str, Any]:
     """Return how long a number of bytes takes under the limits in force; or measure what a contact really gets.
 
     Raises UsageError if neither is asked for, UnavailableError if the contact is away.

@@ -39,41 +39,41 @@ OLDER_KEYFILE = (
 OLDER_KEYFILE_HINT = "choose a passphrase anew: peerpost identity passphrase change"
 
 
-async def status(host: Host, request: Request) -> dict[str, Any]:
+async def status(host: Host, request: Request[None]) -> dict[str, Any]:
     """Describe the running node."""
     request.require_no_params()
     return host.status()
 
 
-async def ready(host: Host, request: Request) -> dict[str, Any]:
+async def ready(host: Host, request: Request[None]) -> dict[str, Any]:
     """Describe the running node, once it listens or has said why not."""
     request.require_no_params()
     await host.settled()
     return host.status()
 
 
-async def stay(host: Host, request: Request) -> dict[str, Any]:
+async def stay(host: Host, request: Request[None]) -> dict[str, Any]:
     """Make a node that a command started stay, as `node start` does."""
     request.require_no_params()
     host.stay()
     return host.status()
 
 
-async def hand_over(host: Host, request: Request) -> dict[str, Any]:
+async def hand_over(host: Host, request: Request[None]) -> dict[str, Any]:
     """Begin to leave for a node that is to stay. Raises AlreadyRunningError if this one is to stay."""
     request.require_no_params()
     host.hand_over()
     return {"state": "stopping", "pid": host.status()["pid"]}
 
 
-async def stop(host: Host, request: Request) -> dict[str, Any]:
+async def stop(host: Host, request: Request[None]) -> dict[str, Any]:
     """Stop the node once this answer is out."""
     request.require_no_params()
     asyncio.get_running_loop().call_later(0.05, host.stop_soon, Reason("asked to"))
     return {"state": "stopping", "pid": host.status()["pid"]}
 
 
-async def doctor(host: Host, request: Request) -> list[dict[str, Any]]:
+async def doctor(host: Host, request: Request[None]) -> list[dict[str, Any]]:
     """Check this installation and this home; each row says what to do if something is wrong."""
     request.require_no_params()
     loop = type(asyncio.get_running_loop()).__module__.split(".")[0]

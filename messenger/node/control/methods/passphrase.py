@@ -87,7 +87,7 @@ def new_seed(*, wanted: bool) -> bytes | None:
     return os.urandom(recovery.SEED_BYTES) if wanted else None
 
 
-async def check(host: Host, request: Request) -> dict[str, Any]:
+async def check(host: Host, request: Request[_Check]) -> dict[str, Any]:
     """Say whether a text opens a protected home, before its owner thinks of another passphrase; nothing changes.
 
     Raises WrongPassphraseError if it does not.
@@ -101,7 +101,7 @@ async def check(host: Host, request: Request) -> dict[str, Any]:
     return _row(host, None)
 
 
-async def set_(host: Host, request: Request) -> Answer:
+async def set_(host: Host, request: Request[_Set]) -> Answer:
     """Protect an open home; yields progress, and ends in a row with a recovery code, this once."""
     params = request.params_as(_Set)
     seed = new_seed(wanted=params.recovery)
@@ -109,13 +109,13 @@ async def set_(host: Host, request: Request) -> Answer:
     return _rekeyed(host, (), chosen)
 
 
-async def remove(host: Host, request: Request) -> Answer:
+async def remove(host: Host, request: Request[_Remove]) -> Answer:
     """Take the protection off; yields progress. The home is open then."""
     text = request.params_as(_Remove).passphrase
     return _rekeyed(host, secrets_of(text), ChosenSecrets(), text)
 
 
-async def change(host: Host, request: Request) -> dict[str, Any]:
+async def change(host: Host, request: Request[_Change]) -> dict[str, Any]:
     """Give a protected home another passphrase, by the one that it has or by its recovery code."""
     params = request.params_as(_Change)
     seed = new_seed(wanted=params.recovery)

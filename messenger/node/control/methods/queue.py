@@ -45,12 +45,12 @@ class _Id(msgspec.Struct, forbid_unknown_fields=True):
     id: str
 
 
-async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
+async def list_(opened: Opened, request: Request[_List]) -> list[dict[str, Any]]:
     """List what is not delivered yet, oldest first."""
     return await _list(opened, request.params_as(_List), pending=True)
 
 
-async def sent_list(opened: Opened, request: Request) -> list[dict[str, Any]]:
+async def sent_list(opened: Opened, request: Request[_List]) -> list[dict[str, Any]]:
     """List what was sent, newest first, with its state."""
     return await _list(opened, request.params_as(_List), pending=False)
 
@@ -76,14 +76,14 @@ async def _list(opened: Opened, params: _List, *, pending: bool) -> list[dict[st
     return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
 
 
-async def show(opened: Opened, request: Request) -> dict[str, Any]:
+async def show(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Describe one entry by id or its beginning."""
     entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
     (described,) = await rows_of_entries(opened, [entry])
     return described
 
 
-async def retry(opened: Opened, request: Request) -> dict[str, Any]:
+async def retry(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Dial the contact of an entry now, and send even if the contact has asked us to wait."""
     entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
     if entry.state not in _PENDING:
@@ -101,7 +101,7 @@ async def retry(opened: Opened, request: Request) -> dict[str, Any]:
 
 
 @whole
-async def cancel(opened: Opened, request: Request) -> dict[str, Any]:
+async def cancel(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Take back an entry that is not delivered."""
     entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
     cancelled = await opened.store.write(store_outbox.cancel, entry.id)

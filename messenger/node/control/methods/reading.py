@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from peerpost.client.rpc import INBOX_CURSOR, READER, Answer, Request
+from peerpost.client.rpc import INBOX_CURSOR, READER, Events, Request
 from peerpost.errors import NotFoundError, StorageError, TransientError
 from peerpost.node.clock import rfc3339
 from peerpost.node.events import coming
@@ -30,8 +30,12 @@ __all__ = ["acknowledge", "list_", "remove", "watch"]
 FRESH_S = 1.0
 """How long what was read ahead is sent without another look at whether it is still there."""
 
-_Cursor = Annotated[str, msgspec.Meta(pattern=rf"^{INBOX_CURSOR}\Z")]
-_Name = Annotated[str, msgspec.Meta(max_length=64, pattern=rf"^{READER}\Z")]
+_Cursor = Annotated[
+    str, msgspec.Meta(pattern=rf"^{INBOX_CURSOR}\Z", description="The `cursor` of a message.")
+]
+_Name = Annotated[
+    str, msgspec.Meta(max_length=64, pattern=rf"^{READER}\Z", description="Who reads the inbox.")
+]
 
 
 class _Watch(msgspec.Struct, forbid_unknown_fields=True):
@@ -49,7 +53,7 @@ class _Remove(msgspec.Struct, forbid_unknown_fields=True):
     reader: _Name
 
 
-async def watch(opened: Opened, request: Request) -> Answer:
+async def watch(opened: Opened, request: Request[_Watch]) -> Events:
     """Send what a reader has not acknowledged, or what comes after a cursor, and go on for ever.
 
     The events are `{"after"}` first, with the cursor at which it begins; `{"item"}` for each message, with the body of
@@ -120,7 +124,7 @@ async def _long_text(opened: Opened, item: store_inbox.Item) -> AsyncGenerator[s
                 yield text
 
 
-async def acknowledge(opened: Opened, request: Request) -> dict[str, Any]:
+async def acknowledge(opened: Opened, request: Request[_Acknowledge]) -> dict[str, Any]:
     """Record that a reader is done with all messages up to a cursor. It never goes back."""
     params = request.params_as(_Acknowledge)
     row_id = None if params.cursor is None else int(params.cursor)
@@ -128,14 +132,14 @@ async def acknowledge(opened: Opened, request: Request) -> dict[str, Any]:
     return _row(await opened.store.write(readers.acknowledge, params.reader, row_id, now_ms))
 
 
-async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
+async def list_(opened: Opened, request: Request[None]) -> list[dict[str, Any]]:
     """List the readers that have acknowledged something, each with how many messages wait for it."""
     request.require_no_params()
     found = await opened.store.read(readers.list_all)
     return [_row(reader) | {"waiting": reader.waiting} for reader in found]
 
 
-async def remove(opened: Opened, request: Request) -> dict[str, Any]:
+async def remove(opened: Opened, request: Request[_Remove]) -> dict[str, Any]:
     """Forget a reader: under its name somebody begins at the beginning of the inbox."""
     return _row(await opened.store.write(readers.remove, request.params_as(_Remove).reader))
 

@@ -51,7 +51,7 @@ class _Search(msgspec.Struct, forbid_unknown_fields=True):
     after: _Cursor | None = None
 
 
-async def search(opened: Opened, request: Request) -> list[dict[str, Any]]:
+async def search(opened: Opened, request: Request[_Search]) -> list[dict[str, Any]]:
     """Find messages that have a term in their text or file name, newest first: all, or `limit` after a cursor.
 
     Case and the like do not count. Each row is that of `inbox.list` or, with `sent`, of `sent.list`, and has
@@ -171,7 +171,7 @@ def _match(hit: Hit) -> dict[str, Any]:
     }
 
 
-async def searchable(opened: Opened, request: Request) -> dict[str, Any]:
+async def searchable(opened: Opened, request: Request[None]) -> dict[str, Any]:
     """Return the `share` of the messages that can be found, the `long_texts` that cannot, and what is `left` to do."""
     request.require_no_params()
     await _read_what_has_come(opened)

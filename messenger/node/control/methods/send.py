@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 
-from peerpost.client.rpc import Answer, Final, Request
+from peerpost.client.rpc import Answer, Events, Final, Request
 from peerpost.errors import (
     ExpiredError,
     PeerpostError,
@@ -31,6 +31,7 @@ from peerpost.store.tables import outbox as store_outbox
 from peerpost.wire import inner as wire
 from peerpost.wire import limits
 
+from .discover import WITH_FILE
 from .numbers import Bytes, Duration, Index, Wait
 from .queue import describe, describe_all
 from .read_stream import read_stream
@@ -76,19 +77,23 @@ class _Folder(msgspec.Struct, forbid_unknown_fields=True):
     fd_index: Index = 0
 
 
-_Key = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+_WITH_FILE = msgspec.Meta(extra_json_schema=WITH_FILE)
+_Key = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=200, description="Nothing is sent twice under one.")
+]
+_LaneName = Annotated[str, msgspec.Meta(description="urgent or bulk")]
 
 
 class _Send(msgspec.Struct, forbid_unknown_fields=True):
     contact: str
-    folder: _Folder | None = None
-    spool: bool = False
-    confirm_end: bool = False
+    folder: Annotated[_Folder | None, _WITH_FILE] = None
+    spool: Annotated[bool, _WITH_FILE] = False
+    confirm_end: Annotated[bool, _WITH_FILE] = False
     """For a stream: its end counts only after `send-net.confirm` was called."""
     text: str | None = None
-    file: _File | None = None
-    stream: _File | None = None
-    lane: str | None = None
+    file: Annotated[_File | None, _WITH_FILE] = None
+    stream: Annotated[_File | None, _WITH_FILE] = None
+    lane: _LaneName | None = None
     expires_s: Duration | None = None
     wait: bool = False
     timeout_s: Wait | None = None
@@ -97,7 +102,7 @@ class _Send(msgspec.Struct, forbid_unknown_fields=True):
     """A key: what was sent to this contact under it before is not sent again, whatever has become of it."""
 
 
-def send_net(opened: Opened, request: Request) -> Awaitable[Answer]:
+def send_net(opened: Opened, request: Request[_Send]) -> Awaitable[Answer]:
     """Queue, and return the entry; with `wait`, yield the entry, its progress and how it ends."""
     params = request.params_as(_Send)
     parts = (params.text, params.file, params.stream, params.folder)
@@ -114,7 +119,7 @@ def send_net(opened: Opened, request: Request) -> Awaitable[Answer]:
     return _queue_text(opened, contact.id, data, params, lambda entry: _row(opened, params, entry))
 
 
-async def _send(opened: Opened, params: _Send, request: Request) -> Answer:
+async def _send(opened: Opened, params: _Send, request: Request[_Send]) -> Answer:
     contact = await opened.network.find(params.contact)
     _require_unblocked(contact)
     if params.stream is not None and not params.spool and _is_stream(request, params.stream):
@@ -153,13 +158,13 @@ async def _wait(
             yield told
 
 
-async def confirm(opened: Opened, request: Request) -> dict[str, Any]:
+async def confirm(opened: Opened, request: Request[_Token]) -> dict[str, Any]:
     """Confirm that the source of a stream has come to its end and was not cut off."""
     opened.transfers.pipes.confirm(request.params_as(_Token).token)
     return {}
 
 
-async def wait(opened: Opened, request: Request) -> Answer:
+async def wait(opened: Opened, request: Request[_Queued]) -> Events:
     """Wait until an entry is delivered, as `send-net` does, for a command whose first node has ended meanwhile."""
     params = request.params_as(_Queued)
     entry = await opened.store.read(store_outbox.find, params.id)
@@ -167,7 +172,7 @@ async def wait(opened: Opened, request: Request) -> Answer:
 
 
 async def _send_stream(
-    opened: Opened, contact_id: str, params: _Send, stream: _File, request: Request
+    opened: Opened, contact_id: str, params: _Send, stream: _File, request: Request[_Send]
 ) -> AsyncIterator[object]:
     """Queue a stream, and report its progress until it has ended."""
     reading = read_stream(
@@ -191,7 +196,7 @@ async def _send_stream(
                 yield Final(describe(opened, told))
 
 
-def _is_stream(request: Request, stream: _File) -> bool:
+def _is_stream(request: Request[_Send], stream: _File) -> bool:
     """Return whether the length of the source that came with the request is unknown."""
     return not stat.S_ISREG(os.fstat(request.fd(stream.fd_index)).st_mode)
 
@@ -206,7 +211,7 @@ async def _queue(
     opened: Opened,
     contact: store_contacts.Contact,
     params: _Send,
-    request: Request,
+    request: Request[_Send],
     skipped: list[str],
 ) -> store_outbox.Entry:
     """Store what is to be sent, and begin to send it. `skipped` gets what is left out of a folder."""

@@ -64,7 +64,7 @@ class _Work:
         return self.queued > self.held or self.coming > 0
 
 
-async def sync(host: Host, request: Request) -> Answer:
+async def sync(host: Host, request: Request[_Sync]) -> Answer:
     """Yield a row for each contact as it is done, and at last {timed_out, leaving}."""
     params = request.params_as(_Sync)
     return _sync(host, host.opened(), params)

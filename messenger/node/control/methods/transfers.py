@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from peerpost.client.rpc import Answer, Final, Request
+from peerpost.client.rpc import Events, Final, Request
 from peerpost.node.clock import rfc3339
 from peerpost.node.contact.standing import obstacle
 from peerpost.node.files.asking import asked_here, waits, waits_in_words
@@ -49,7 +49,7 @@ class _Follow(msgspec.Struct, forbid_unknown_fields=True):
     id: str | None = None
 
 
-async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
+async def list_(opened: Opened, request: Request[_List]) -> list[dict[str, Any]]:
     """List files that are being transferred or have ended, newest first."""
     params = request.params_as(_List)
 
@@ -66,7 +66,7 @@ async def list_(opened: Opened, request: Request) -> list[dict[str, Any]]:
     return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
 
 
-async def asking(opened: Opened, request: Request) -> list[dict[str, Any]]:
+async def asking(opened: Opened, request: Request[_Asking]) -> list[dict[str, Any]]:
     """List the files that wait to be accepted here, in the order of their offers."""
     name = request.params_as(_Asking).contact
     contact_id = None if name is None else await opened.store.read(contacts.id_of, name)
@@ -74,38 +74,38 @@ async def asking(opened: Opened, request: Request) -> list[dict[str, Any]]:
     return [await _describe(opened, row) for row in found]
 
 
-async def show(opened: Opened, request: Request) -> dict[str, Any]:
+async def show(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Describe one transfer by id or its beginning."""
     return await _describe(opened, await opened.transfers.find(request.params_as(_Id).id))
 
 
 @whole
-async def accept(opened: Opened, request: Request) -> dict[str, Any]:
+async def accept(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Accept a file that was too large to be taken without asking."""
     return await _describe(opened, await opened.transfers.accept(request.params_as(_Id).id))
 
 
 @whole
-async def reject(opened: Opened, request: Request) -> dict[str, Any]:
+async def reject(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Refuse a file, or give up one that is being received."""
     return await _describe(opened, await opened.transfers.reject(request.params_as(_Id).id))
 
 
 @whole
-async def pause(opened: Opened, request: Request) -> dict[str, Any]:
+async def pause(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Stop a file, in either direction, until it is resumed."""
     return await _describe(opened, await opened.transfers.pause(request.params_as(_Id).id))
 
 
 @whole
-async def resume(opened: Opened, request: Request) -> dict[str, Any]:
+async def resume(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Go on with a file that was paused here."""
     row = await opened.transfers.resume(request.params_as(_Id).id)
     opened.network.poke(row.contact_id)
     return await _describe(opened, row)
 
 
-async def follow(opened: Opened, request: Request) -> Answer:
+async def follow(opened: Opened, request: Request[_Follow]) -> Events:
     """Yield a transfer whenever it changes, until it has ended; without an id, all that are open."""
     params = request.params_as(_Follow)
     wanted = None if params.id is None else (await opened.transfers.find(params.id)).id

@@ -31,7 +31,7 @@ class _Name(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @whole
-async def verify(opened: Opened, request: Request) -> dict[str, Any]:
+async def verify(opened: Opened, request: Request[_Verify]) -> dict[str, Any]:
     """Compare a safety number and record that the contact is verified; without one, return the number."""
     params = request.params_as(_Verify)
     contact = await opened.store.read(store_contacts.find, params.name)
@@ -61,18 +61,18 @@ async def verify(opened: Opened, request: Request) -> dict[str, Any]:
 
 
 @whole
-async def block(opened: Opened, request: Request) -> dict[str, Any]:
+async def block(opened: Opened, request: Request[_Name]) -> dict[str, Any]:
     """Block a contact: it is treated like a stranger. What is queued for it stays queued."""
     return await _set(opened, request, store_contacts.block)
 
 
 @whole
-async def unblock(opened: Opened, request: Request) -> dict[str, Any]:
+async def unblock(opened: Opened, request: Request[_Name]) -> dict[str, Any]:
     """Serve a contact again."""
     return await _set(opened, request, store_contacts.unblock)
 
 
-async def _set(opened: Opened, request: Request, change: Any) -> dict[str, Any]:
+async def _set(opened: Opened, request: Request[_Name], change: Any) -> dict[str, Any]:
     contact = await opened.store.read(store_contacts.find, request.params_as(_Name).name)
     contact = await opened.store.write(change, contact.id)
     _take(opened, contact)

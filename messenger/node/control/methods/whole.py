@@ -6,7 +6,7 @@ import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from peerpost.client.rpc import Request
+from peerpost.client.rpc import P, Request
 
 if TYPE_CHECKING:
     from peerpost.node.opened import Opened
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 
 def whole(
-    handler: Callable[[Opened, Request], Coroutine[Any, Any, T]],
-) -> Callable[[Opened, Request], Awaitable[T]]:
+    handler: Callable[[Opened, Request[P]], Coroutine[Any, Any, T]],
+) -> Callable[[Opened, Request[P]], Awaitable[T]]:
     """Return a handler that is not cancelled when its client leaves, so that it carries out what it has recorded."""
 
     @functools.wraps(handler)
-    async def run(opened: Opened, request: Request) -> T:
+    async def run(opened: Opened, request: Request[P]) -> T:
         return await opened.network.to_its_end(handler(opened, request), name=request.method)
 
     return run

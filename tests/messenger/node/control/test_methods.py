@@ -11,7 +11,7 @@ import pytest
 from peerpost.client.rpc import InvalidParamsError, Request
 from peerpost.node.control.methods import HOST_METHODS, METHODS
 
-ANSWERS = {"Answer", "dict[str, Any]", "list[dict[str, Any]]"}
+ANSWERS = {"Answer", "Events", "dict[str, Any]", "list[dict[str, Any]]"}
 LATER = {f"Awaitable[{answer}]" for answer in ANSWERS}
 
 
