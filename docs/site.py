@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 START = "README.md"
 SECTIONS = {
     "To begin": ["docs/tutorial.md", "docs/jobs/README.md", "docs/backup.md", "wheels/README.md"],
-    "To look up": ["docs/guide.md", "docs/cli.md", "CHANGELOG.md"],
+    "To look up": ["docs/guide.md", "docs/cli.md", "contrib/README.md", "CHANGELOG.md"],
     "Promises": ["SECURITY.md", "docs/reliability.md", "docs/performance.md"],
     "Inside": [
         "messenger/PROTOCOL.md",

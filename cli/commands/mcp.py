@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from peerpost.errors import NotFoundError, UnavailableError
+from peerpost.errors import CannotCreateError, NotFoundError, UnavailableError
 
 from ..app import App, Command, pass_app
 from ..completing import complete_contacts, complete_tags
@@ -64,7 +65,7 @@ _Names = tuple[str, ...]
 )
 @click.option(
     "--save-to",
-    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="DIR",
     help="Let it save files and texts in this folder.",
 )
@@ -120,5 +121,14 @@ def _granted(
         send_to=ids(names),
         send_to_tags=frozenset(tags),
         sends_an_hour=most_sends,
-        save_to=None if save_to is None else save_to.resolve(),
+        save_to=None if save_to is None else _folder(save_to),
     )
+
+
+def _folder(path: Path) -> Path:
+    """Return a folder as it is called now, whatever is put in the place of a link later. Raises CannotCreateError."""
+    if not (path.is_dir() and os.access(path, os.W_OK)):
+        raise CannotCreateError(
+            f"{path} is no folder that can be written to", hint=f"make it first: mkdir {path}"
+        )
+    return path.resolve()

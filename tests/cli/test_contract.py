@@ -65,6 +65,8 @@ COMMANDS: dict[str, str] = {
     "inbox watch": "as after",
     "inbox ack": "as",
     "inbox mark": "",
+    "inbox export": "all out format encrypt",
+    "inbox import": "dry-run",
     "sent list": "",
     "sent show": "",
     "node run": "listen",
@@ -85,6 +87,7 @@ COMMANDS: dict[str, str] = {
     "config check": "",
     "config set": "",
     "rpc": "",
+    "mcp": "",
     "demo": "",
     "completion": "",
 }
@@ -98,15 +101,12 @@ ABSENT: dict[str, str] = {
     "identity history": _LATER,
     "send --pad": "padding is a setting, [padding] mode, and not yet one of a message",
     "queue bundle": _LATER,
-    "inbox export": _LATER,
-    "inbox import": _LATER,
     "node run --quic": "the transport is TCP alone",
     "node run --mdns": _LATER,
     "node run --metrics": _LATER,
     "relay": _LATER,
     "metrics": _LATER,
     "chat": _LATER,
-    "mcp": _LATER,
     "bench": "bench/ is run from the sources: python3 dev.py bench",
 }
 """What the contract has and this version does not, with the reason."""
@@ -126,6 +126,7 @@ KEYS: dict[str, str] = {
     "inbox show": "id contact kind size received_at sent_at unread preview body",
     "inbox show FILE": "id contact kind size received_at sent_at unread preview name path blake2b",
     "inbox search": "id contact kind size received_at sent_at unread preview match",
+    "inbox import": "imported duplicates",
     "node run": "event peer_id addresses control metrics",
     "error": "code message hint",
 }
@@ -243,6 +244,9 @@ async def test_rows_have_their_keys(pair: tuple[Friend, Friend], folder: Path) -
         found["inbox show"] = (await alice.cli("inbox", "show", text["id"])).row
         found["inbox show FILE"] = (await alice.cli("inbox", "show", file["id"])).row
         found["inbox search"] = (await alice.cli("inbox", "search", "TEXT")).row
+        archive = str(folder / "archive.zip")
+        await alice.cli("inbox", "export", "--all", "--out", archive)
+        found["inbox import"] = (await alice.cli("inbox", "import", archive)).row
         missing = await alice.cli("inbox", "show", "zzzzzzzz", code=67)
         found["error"] = missing.error
         await carol.cli("node", "stop")

@@ -26,7 +26,7 @@ ALLOWED = {
         *("commands/backup.py", "commands/reading.py", "commands/rpc.py"),
     },
     # To files and pipes of our own, and what is said of a signal before anything is loaded.
-    "os.write": {"unlocking.py", "entry.py", "importing.py"},
+    "os.write": {"unlocking.py", "entry.py", "piped.py"},
     "write of a stream": set[str](),
     "echo": set[str](),
 }

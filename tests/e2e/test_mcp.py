@@ -328,7 +328,7 @@ async def test_what_does_not_exist_is_said_at_the_start(
     for option in ("--contact", "--allow-send"):
         done = await alice.cli("mcp", option, "nobody", stdin=b"", code=67)
         assert done.error["message"] == "no contact named 'nobody'"
-    await alice.cli("mcp", "--save-to", str(folder / "none"), stdin=b"", code=2)
+    await alice.cli("mcp", "--save-to", str(folder / "none"), stdin=b"", code=73)
 
 
 async def test_without_the_library_it_says_how_to_get_it(
