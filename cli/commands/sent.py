@@ -45,4 +45,10 @@ def list_(app: App, contact: str | None, limit: int | None, after: str | None) -
 @pass_app
 def show(app: App, id_: str) -> None:
     """Show one message that was sent. ID may be its unique beginning."""
-    app.terminal.record(app.call("sent.show", {"id": id_}))
+    row = app.call("sent.show", {"id": id_})
+    if app.terminal.json or row.get("body") is None:
+        app.terminal.record(row)
+        return
+    # The preview is the beginning of the body.
+    app.terminal.record({k: v for k, v in row.items() if k not in ("preview", "body")})
+    app.terminal.text(f"\n{row['body']}")

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["is_an_act", "is_answered_by_its_first_event", "may_be_repeated", "only_looks"]
+__all__ = [
+    "ENDLESS",
+    "is_an_act",
+    "is_answered_by_its_first_event",
+    "may_be_repeated",
+    "only_looks",
+]
 
+ENDLESS = frozenset({"inbox.watch", "changes.watch"})
+"""The methods that go on until their client leaves. Nothing waits for them, and they do not keep a home unlocked."""
 _LOOKING = frozenset(
     {
         *("identity.show", "contacts.list", "contacts.show", "contacts.invites"),
         *("queue.list", "queue.show", "sent.list", "sent.show", "send-net.wait"),
         *("transfers.list", "transfers.show", "transfers.follow", "transfers.asking"),
         *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
-        *("inbox.watch", "inbox.readers"),
+        *(ENDLESS | {"inbox.readers"}),
         *("inbox.search", "inbox.searchable"),
         *("limits.show", "limits.test", "doctor", "config.show"),
         *("node.status", "node.ready", "node.stay"),
@@ -20,7 +28,7 @@ _LOOKING = frozenset(
     }
 )
 _BREAKS_OFF = frozenset({"inbox.save", "backup.create", "backup.restore"})
-_PRINTED_AS_THEY_COME = frozenset({"inbox.read", "inbox.watch", "transfers.follow"})
+_PRINTED_AS_THEY_COME = frozenset({"inbox.read", "transfers.follow"} | ENDLESS)
 """When one of these breaks off, part of what it tells was printed already, and would be printed again."""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from peerpost.errors import BadInputError, PeerpostError, UsageError
 
 from .connection import NodeConnection, UnreadError
+from .looking import ENDLESS
 from .rpc import INVALID_PARAMS, INVALID_REQUEST, MAX_REQUEST_BYTES, PARSE_ERROR, error_object
 
 __all__ = ["MOST_OPEN", "Relay"]
@@ -59,9 +60,7 @@ class Relay:
     @property
     def is_owed(self) -> bool:
         """Whether an answer is to come: not counting events that go on for ever."""
-        return bool(self._lines) or any(
-            method != "inbox.watch" for method, _ in self._open.values()
-        )
+        return bool(self._lines) or any(method not in ENDLESS for method, _ in self._open.values())
 
     def feed(self, data: bytes) -> None:
         """Take what was read, and hand over each whole line of it, as far as there is room."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from peerpost import __version__
 from peerpost.client.config import Config
+from peerpost.client.looking import ENDLESS
 from peerpost.client.paths import HomePaths
 from peerpost.client.rpc import Answer, MethodNotFoundError, Request
 from peerpost.errors import (
@@ -23,7 +24,7 @@ from peerpost.errors import (
     PeerpostError,
     UnavailableError,
 )
-from peerpost.node.control.methods import ENDLESS, HOST_METHODS, METHODS
+from peerpost.node.control.methods import HOST_METHODS, METHODS
 from peerpost.node.control.server import DRAIN_S, ControlServer
 from peerpost.node.files.transfers import Transfers
 from peerpost.store import disk

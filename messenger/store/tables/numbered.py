@@ -7,7 +7,7 @@ from peerpost.wire import limits
 
 from .preview import beginning
 
-__all__ = ["link_of", "preview_of", "skip_of"]
+__all__ = ["link_of", "preview_of", "skip_of", "text_of"]
 
 
 def link_of(inner: bytes) -> bytes:
@@ -22,10 +22,21 @@ def link_of(inner: bytes) -> bytes:
 
 def preview_of(inner: bytes) -> str | None:
     """Return the beginning of the text that a message carries; None if it carries none, as an offer does."""
+    body = _body_of(inner)
+    return None if body is None else beginning(body)
+
+
+def text_of(inner: bytes) -> str | None:
+    """Return the whole of that text; None as above."""
+    body = _body_of(inner)
+    return None if body is None else body.decode()
+
+
+def _body_of(inner: bytes) -> bytes | None:
     message = wire.decode(inner)
     if not isinstance(message, wire.Message) or message.kind != wire.Kind.TEXT:
         return None
-    return beginning(message.body)
+    return message.body
 
 
 def skip_of(inner: bytes) -> bytes | None:

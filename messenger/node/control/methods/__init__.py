@@ -16,6 +16,7 @@ from peerpost.client.rpc import Answer, Request
 
 from . import (
     backup,
+    changes,
     contacts,
     deleting,
     identity,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from peerpost.node.host import Host
     from peerpost.node.opened import Opened
 
-__all__ = ["ENDLESS", "HOST_METHODS", "METHODS"]
+__all__ = ["HOST_METHODS", "METHODS"]
 
 HOST_METHODS: dict[str, Callable[[Host, Request], Awaitable[Answer]]] = {
     "identity.new": identity.new,
@@ -82,7 +83,8 @@ METHODS: dict[str, Callable[[Opened, Request], Awaitable[Answer]]] = {
     "queue.retry": queue.retry,
     "queue.cancel": queue.cancel,
     "sent.list": queue.sent_list,
-    "sent.show": queue.show,
+    "sent.show": queue.sent_show,
+    "changes.watch": changes.watch,
     "transfers.list": transfers.list_,
     "transfers.asking": transfers.asking,
     "transfers.show": transfers.show,
@@ -110,6 +112,3 @@ METHODS: dict[str, Callable[[Opened, Request], Awaitable[Answer]]] = {
     "limits.test": limits.test,
 }
 """The methods that need an open home."""
-
-ENDLESS = frozenset({"inbox.watch"})
-"""The methods that go on until their client leaves. Nothing waits for them, and they do not keep a home unlocked."""
