@@ -29,6 +29,7 @@ COMMANDS = {
         ("send", "send:send", "Send a text or files to a contact (also: send-net)."),
         ("send-net", "send:send", ""),
         ("inbox", "inbox:inbox", "Read and save what was received."),
+        ("chat", "chat:chat", "Read and write on the whole screen."),
         ("sent", "sent:sent", "See what was sent, with its state."),
         ("queue", "queue:queue", "See, hurry and take back what is not delivered yet."),
         ("transfers", "transfers:transfers", "See files under way; accept or reject them."),

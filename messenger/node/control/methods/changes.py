@@ -15,6 +15,7 @@ from peerpost.errors import NotFoundError
 from peerpost.node.events import LOOK, Event, Subscription
 from peerpost.store.tables import outbox as store_outbox
 from peerpost.store.tables import transfers as store_transfers
+from peerpost.store.tables.numbered import text_of
 
 from .contacts import list_ as list_contacts
 from .queue import rows_of_entries
@@ -33,7 +34,7 @@ async def watch(opened: Opened, request: Request) -> Answer:
     """Send what changes, for ever.
 
     The events are `{"contacts"}`, all of them as `contacts.list` has them, first and whenever one has changed;
-    `{"sent"}`, a row of `sent.list` that is new or has changed; `{"transfer"}`, a row of `transfers.list`, as
+    `{"sent"}`, a row of `sent.list` and its `body`, new or changed; `{"transfer"}`, a row of `transfers.list`, as
     `transfers.follow` sends them; and `{"look"}`, when so much has changed that it is not told one by one.
     """
     request.require_no_params()
@@ -86,7 +87,8 @@ class _Told:
             with suppress(NotFoundError):
                 entry = await self._opened.store.read(store_outbox.find, id_)
                 (row,) = await rows_of_entries(self._opened, [entry])
-                yield {"sent": row | {"cursor": str(entry.row_id)}}
+                body = text_of(entry.inner)
+                yield {"sent": row | {"cursor": str(entry.row_id), "body": body}}
         async with aclosing(self._transfers(changed)) as transfers:
             async for row in transfers:
                 yield {"transfer": row}

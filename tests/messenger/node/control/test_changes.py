@@ -53,7 +53,7 @@ async def test_first_the_contacts_then_each_state_of_what_is_sent(tmp_path: Path
                 events, lambda event: event.get("sent", {}).get("state") == "delivered"
             )
             row = told[-1]["sent"]
-            assert (row["id"], row["preview"], row["contact"]) == (entry.id, "hello", "bob")
+            assert (row["id"], row["body"], row["contact"]) == (entry.id, "hello", "bob")
             listed = await queue.sent_list(alice.home, alice.request("sent.list"))
             assert listed[0]["cursor"] == row["cursor"]
             # Nothing more comes of it, however long nothing happens.
