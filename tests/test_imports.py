@@ -82,7 +82,7 @@ FOLDERS: dict[str, set[str]] = {
     | {"node.files.transfers"},
     "cli": TOOLS | {"", "client", "store.files.names", "crypto.recovery"},
     "cli.commands": TOOLS | {"", "client", "cli", "cli.chat", "cli.chat.screen"},
-    "cli.chat.known": {"client.units", "cli.progress", "cli.safe", "cli.times"},
+    "cli.chat.known": {"errors", "client.units", "cli.progress", "cli.safe", "cli.times"},
     "cli.chat": TOOLS | {"client", "cli", "cli.chat.known"},
     "cli.chat.screen": TOOLS | {"cli", "cli.chat", "cli.chat.known"},
     # The liar of the demonstration is a node with one part replaced.

@@ -69,6 +69,10 @@ class Unqueued:
     text: str
     path: str = ""
     """Of a file."""
+    number: int = 0
+    """Its place among what was typed."""
+    why: str = ""
+    """Why it could not be sent; it is sent again before what is typed later."""
     id: str = ""
     """The id of its message, once it is on the disk: it is shown here until the node tells of that message."""
 
@@ -79,10 +83,11 @@ class Conversation:
 
     received: Side = field(default_factory=Side)
     sent: Side = field(default_factory=Side)
-    outgoing: list[Unqueued] = field(default_factory=list)
+    unqueued: list[Unqueued] = field(default_factory=list)
     draft: str = ""
     draft_key: str = ""
     """The key under which the draft was tried already: under it, it is never queued twice."""
+    draft_number: int = 0
     tried: str = ""
     """What was tried under that key."""
     new_from: str = ""
@@ -124,11 +129,16 @@ class Conversation:
         """Return a message by its id."""
         return self.received.find(id_) or self.sent.find(id_)
 
+    @property
+    def failed(self) -> list[Unqueued]:
+        """Return what could not be sent and is not in the input."""
+        return [one for one in self.unqueued if one.why]
+
     def drop_what_is_told(self) -> None:
         """Drop what was handed over, once the node has told of its message."""
-        if self.outgoing:
-            self.outgoing = [
-                one for one in self.outgoing if not (one.id and self.sent.find(one.id))
+        if self.unqueued:
+            self.unqueued = [
+                one for one in self.unqueued if not (one.id and self.sent.find(one.id))
             ]
 
     def _merged(self) -> tuple[list[ChatMessage], dict[bool, int]]:

@@ -152,27 +152,28 @@ class Desk:
 
     def send(self, text: str) -> None:
         """Send a text to the contact that is shown."""
-        contact_id, conversation = self.model.current, self.model.conversation
-        # What was tried before may be queued although no answer came; under its key it is not queued twice.
-        key = conversation.draft_key if conversation.tried == text else ""
-        outgoing = Unqueued(key=key or f"chat {secrets.token_hex(12)}", text=text)
-        self.model.begin_sending(contact_id, outgoing)
-        self._hand_over(
-            contact_id, outgoing, lambda: self._calls.send_text(contact_id, text, outgoing.key)
-        )
+        contact_id = self.model.current
+        self.draft(text)
+        self._send(contact_id, [self.model.take_draft(contact_id, f"chat {secrets.token_hex(12)}")])
 
     def send_file(self, path: str) -> None:
         """Send a file or a folder to the contact that is shown."""
-        contact_id = self.model.current
-        outgoing = Unqueued(key=secrets.token_hex(8), text="", path=path)
-        self.model.begin_sending(contact_id, outgoing)
-        self._hand_over(contact_id, outgoing, lambda: self._calls.send_file(contact_id, path))
+        self._send(self.model.current, [self.model.file_to_send(secrets.token_hex(8), path)])
 
-    def _hand_over(
-        self, contact_id: str, outgoing: Unqueued, send: Callable[[], dict[str, Any]]
-    ) -> None:
+    def _send(self, contact_id: str, given: list[Unqueued]) -> None:
+        """Send what is given, and what could not be sent before, in the order in which it was typed."""
+        failed = self.model.with_contact(contact_id).failed
+        ordered = sorted([*failed, *given], key=lambda one: one.number)
+        self.model.begin_sending(contact_id, ordered)
+        for one in ordered:
+            self._hand_over(contact_id, one)
+
+    def _hand_over(self, contact_id: str, outgoing: Unqueued) -> None:
         def job() -> Iterable[ChatEvent]:
-            row = send()
+            if outgoing.path:
+                row = self._calls.send_file(contact_id, outgoing.path)
+            else:
+                row = self._calls.send_text(contact_id, outgoing.text, outgoing.key)
             yield Queued(contact_id, outgoing.key, row)
             for skipped in row.get("skipped", ()):
                 yield Noticed(f"not sent: {skipped}")
@@ -282,13 +283,19 @@ class Desk:
 
     def _run_again(self, _: TypedCommand) -> None:
         conversation = self.model.conversation
-        if not conversation.draft.strip():
-            self._fail("there is nothing that could not be sent")
-        elif (text := conversation.draft).startswith("/file "):
-            conversation.draft = ""
-            self.send_file(text.removeprefix("/file "))
+        if conversation.draft.strip():
+            self.send(conversation.draft)
+        elif conversation.failed:
+            self._send(self.model.current, [])
         else:
-            self.send(text)
+            self._fail("there is nothing that could not be sent")
+
+    def _run_drop(self, _: TypedCommand) -> None:
+        dropped = self.model.drop_failed(self.model.current)
+        if self.model.conversation.tried == self.model.conversation.draft:
+            dropped += bool(self.model.conversation.draft)
+            self.draft("")
+        self._post(Noticed(f"{dropped} dropped"))
 
     def _run_search(self, command: TypedCommand) -> None:
         def job() -> Iterable[ChatEvent]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from peerpost.errors import UsageError
 
-from ..safe import safe, safe_block
+from ..safe import safe
 from . import words
 from .calls import Calls
 from .desk import Desk
@@ -131,7 +131,7 @@ class Linear:
             case TypedText():
                 if self._desk.model.contact is None:
                     self._fail("say to whom first: /to NAME")
-                    self._print([f"| {part}" for part in safe_block(typed.text).split("\n")])
+                    self._print([f"| {part}" for part in words.in_lines(typed.text)])
                 else:
                     self._desk.send(typed.text)
             case TypedCommand(name="quit"):
@@ -214,7 +214,7 @@ class Linear:
                     self._note(why or "The node answers again.")
             case ReadCame():
                 self._print([f"* {safe(event.title)}"])
-                self._print([f"| {line}" for line in safe_block(event.text).split("\n")])
+                self._print([f"| {line}" for line in words.in_lines(event.text)])
                 if event.left:
                     self._note(event.left)
             case SearchCame(rows=rows):
@@ -353,4 +353,4 @@ class Linear:
             self._print([f"| {safe(self._lines.get())}"])
         for name, text in self._desk.model.unsent():
             self._fail(f"not sent to {name}:")
-            self._print([f"| {line}" for line in safe_block(text).split("\n")])
+            self._print([f"| {line}" for line in words.in_lines(text)])

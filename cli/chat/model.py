@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+from peerpost.errors import BadInputError, NoInputError, NotFoundError, UsageError
 
 from . import events
 from .conversation import Conversation, Unqueued
@@ -15,6 +17,10 @@ __all__ = ["Model"]
 
 _MOST_STRAYS = 1000
 """How many messages are kept whose contact is not known yet: after a change of its name, for a moment."""
+
+_FOR_GOOD = frozenset(
+    error.exit_code for error in (UsageError, BadInputError, NoInputError, NotFoundError)
+)
 
 
 class Model:
@@ -35,6 +41,7 @@ class Model:
         self.search: events.SearchCame | None = None
         self.reading: events.ReadCame | None = None
         self._strays: list[ChatMessage] = []
+        self._typed_so_far = 0
         self._apply: dict[type[ChatEvent], Callable[[Any], None]] = {
             events.ContactsCame: self._contacts_came,
             events.TurnedTo: self._opened,
@@ -96,7 +103,7 @@ class Model:
         for contact_id, conversation in self.conversations.items():
             contact = self.contacts.get(contact_id)
             name = contact_id if contact is None else contact.name
-            texts = [one.text or one.path for one in conversation.outgoing if not one.id]
+            texts = [one.text or one.path for one in conversation.unqueued if not one.id]
             found += [(name, text) for text in [*texts, conversation.draft] if text.strip()]
         return found
 
@@ -106,13 +113,44 @@ class Model:
         """Take an event."""
         self._apply[type(event)](event)
 
-    def begin_sending(self, contact_id: str, outgoing: Unqueued) -> None:
-        """Note what is about to be handed to the node. The draft is empty from then on."""
+    def begin_sending(self, contact_id: str, given: Sequence[Unqueued]) -> None:
+        """Note what is about to be handed to the node, which gets it in this order."""
         conversation = self.with_contact(contact_id)
-        conversation.outgoing.append(outgoing)
-        if not outgoing.path:
-            conversation.draft = conversation.draft_key = conversation.tried = ""
+        keys = {one.key for one in given}
+        others = [one for one in conversation.unqueued if one.key not in keys]
+        conversation.unqueued = [*others, *given]
+        for one in given:
+            one.why = ""
         conversation.new_from = ""
+
+    def take_draft(self, contact_id: str, key: str) -> Unqueued:
+        """Return the draft as something to send, and empty the input. `key` is used if it was not tried before.
+
+        What was tried before may be queued although no answer came; under its old key it is not queued twice.
+        """
+        conversation = self.with_contact(contact_id)
+        text = conversation.draft
+        again = bool(conversation.draft_key) and conversation.tried == text
+        self._typed_so_far += 1
+        taken = Unqueued(
+            key=conversation.draft_key if again else key,
+            text=text,
+            number=conversation.draft_number if again else self._typed_so_far,
+        )
+        conversation.draft = conversation.draft_key = conversation.tried = ""
+        return taken
+
+    def drop_failed(self, contact_id: str) -> int:
+        """Forget what could not be sent. Return how much that was."""
+        conversation = self.with_contact(contact_id)
+        dropped = conversation.failed
+        conversation.unqueued = [one for one in conversation.unqueued if not one.why]
+        return len(dropped)
+
+    def file_to_send(self, key: str, path: str) -> Unqueued:
+        """Return a file as something to send."""
+        self._typed_so_far += 1
+        return Unqueued(key=key, text="", path=path, number=self._typed_so_far)
 
     def _contacts_came(self, event: events.ContactsCame) -> None:
         found = [ChatContact.of(row) for row in event.rows]
@@ -186,22 +224,29 @@ class Model:
 
     def _queued(self, event: events.Queued) -> None:
         conversation = self.with_contact(event.contact_id)
-        for one in conversation.outgoing:
+        for one in conversation.unqueued:
             if one.key == event.key:
                 one.id = str(event.row["id"])
         conversation.drop_what_is_told()
 
     def _not_sent(self, event: events.NotSent) -> None:
+        """Put a text back into the input if that is free; else it stays where it is shown, with why.
+
+        A file that can never be sent so, as when there is none of that name, is not tried again.
+        """
         conversation = self.with_contact(event.contact_id)
-        back = [one for one in conversation.outgoing if one.key == event.key]
-        conversation.outgoing = [one for one in conversation.outgoing if one.key != event.key]
-        for one in back:
-            text = f"/file {one.path}" if one.path else one.text
-            alone = not conversation.draft.strip()
-            # In the order in which it was typed: before what was typed meanwhile.
-            conversation.draft = text if alone else f"{text}\n{conversation.draft}"
-            if alone and not one.path:
-                conversation.draft_key, conversation.tried = one.key, text
+        for one in conversation.unqueued:
+            if one.key != event.key:
+                continue
+            if one.path and event.exit_code in _FOR_GOOD:
+                conversation.unqueued.remove(one)
+            elif one.path or conversation.draft.strip() or conversation.failed:
+                one.why = event.why
+            else:
+                conversation.unqueued.remove(one)
+                conversation.draft = conversation.tried = one.text
+                conversation.draft_key, conversation.draft_number = one.key, one.number
+            break
         self._noticed(events.Noticed(event.why, is_error=True))
 
     def _marked_read(self, event: events.MarkedRead) -> None:

@@ -19,6 +19,7 @@ COMMANDS = {
     "save": ("[ID] [PATH]", "save a message: in this folder under its own name, or as PATH"),
     "read": ("[ID]", "a message as a whole"),
     "again": ("", "send once more what could not be sent"),
+    "drop": ("", "forget what could not be sent"),
     "cancel": ("ID", "take back what is not delivered yet"),
     "search": ("TERM", "find messages by a part of their text or name"),
     "go": ("N", "jump to a message that was found"),

@@ -12,6 +12,7 @@ from peerpost.client.units import format_size
 from ..progress import in_words
 from ..safe import safe, safe_block
 from ..times import relative
+from .conversation import Unqueued
 from .rows import WAITING, ChatContact, ChatFile, ChatMessage
 
 __all__ = [
@@ -23,9 +24,11 @@ __all__ = [
     "day",
     "hit",
     "identity_details",
+    "in_lines",
     "message",
     "outgoing_state",
     "transfer",
+    "unqueued",
 ]
 
 MOST_LINES, MOST_CHARS = 24, 2000
@@ -100,13 +103,17 @@ def _body(one: ChatMessage) -> tuple[list[str], str]:
         return [f"file: {_name(one.name)}{size.replace(', ', ' (', 1)}{')' if size else ''}"], ""
     if not one.text and one.state == "cancelled":
         return ["(taken back)"], ""
-    text = safe_block(one.text[:MOST_CHARS]).replace("\t", _TAB)
-    lines = text.rstrip("\n").split("\n")
+    lines = in_lines(one.text[:MOST_CHARS].rstrip("\n"))
     is_cut = one.is_cut or len(one.text) > MOST_CHARS or len(lines) > MOST_LINES
     if not is_cut:
         return lines, ""
     size = "" if one.size is None else f" of {format_size(one.size)}"
     return lines[:MOST_LINES], f"(the beginning{size}; /read {one.id} shows more)"
+
+
+def in_lines(text: str) -> list[str]:
+    """Return a text as lines that are harmless."""
+    return safe_block(text).replace("\t", _TAB).split("\n")
 
 
 def _name(name: str) -> str:
@@ -124,6 +131,15 @@ def outgoing_state(one: ChatMessage, moving: ChatFile | None = None) -> tuple[st
     if one.state in ("delivered", "cancelled"):
         return one.state, False
     return (f"{one.state}: {why}" if why else one.state), True
+
+
+def unqueued(one: Unqueued) -> Shown:
+    """Return what is not on the disk yet."""
+    state = "queued" if one.id else "sending..."
+    if one.why:
+        state = f"not sent: {safe(one.why)}; /again sends it, /drop forgets it"
+    lines = [f"file: {safe(one.path)}"] if one.path else in_lines(one.text)
+    return Shown(who="you", time="", lines=lines[:MOST_LINES], state=state, is_bad=bool(one.why))
 
 
 def transfer(one: ChatFile) -> Shown:

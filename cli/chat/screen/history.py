@@ -110,7 +110,7 @@ class History(Lines):
             yield _note("loading", "Loading...")
         elif not conversation.is_whole:
             yield _note("older", "(older messages come as you scroll up)")
-        elif not messages and not conversation.outgoing:
+        elif not messages and not conversation.unqueued:
             yield _note("none", "No messages yet.")
         made, self._made = self._made, {}
         day = ""
@@ -126,11 +126,8 @@ class History(Lines):
             yield self._made[key]
         for transfer in model.files_of(contact.id):
             yield self._block(transfer.id, words.transfer(transfer), "in")
-        for out in conversation.outgoing:
-            state = "queued" if out.id else "sending..."
-            lines = [f"file: {out.path}"] if out.path else out.text.split("\n")[:6]
-            shown = words.Shown(who="you", time="", lines=lines, state=state)
-            yield self._block(("out", out.key), shown, "out")
+        for out in conversation.unqueued:
+            yield self._block(("out", out.key), words.unqueued(out), "out")
 
     def _message(self, one: ChatMessage, contact: str) -> Block:
         moving = None if one.incoming else self._model.going_out(one.id)

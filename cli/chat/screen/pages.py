@@ -14,7 +14,7 @@ from textual.suggester import Suggester
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from ...safe import safe, safe_block
+from ...safe import safe
 from .. import words
 from ..typed import COMMANDS
 from .lines import Block, Lines, in_lines
@@ -84,7 +84,7 @@ class TextPage(_Page):
 
     def __init__(self, title: str, text: str, left: str = "") -> None:
         super().__init__()
-        self._title, self._text, self._left = title, safe_block(text), left
+        self._title, self._lines, self._left = title, words.in_lines(text), left
 
     def compose(self) -> ComposeResult:
         """Lay it out."""
@@ -105,8 +105,7 @@ class TextPage(_Page):
 
     def _fill(self) -> None:
         lines = self.query_one(Lines)
-        text = self._text.replace("\t", "    ").split("\n")
-        blocks = [Block(n, tuple(in_lines(one, lines.room))) for n, one in enumerate(text)]
+        blocks = [Block(n, tuple(in_lines(one, lines.room))) for n, one in enumerate(self._lines)]
         lines.show(blocks)
 
 
