@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import stat
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from peerpost.client.ask import call, connect
+from peerpost.client.connection import UnansweredError, UnreadError
 from peerpost.errors import NoInputError, UsageError
 
 from ..app import App
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Calls", "SilentApp"]
 
+T = TypeVar("T")
+
 _SHORT_BYTES = 60 << 10
 """A text up to this size is asked for with its page; a longer one once somebody wants to read it."""
 READ_CHARS = 256 << 10
 """How much of a long text is shown at once."""
+_TRIES, _PAUSE_S = 4, 0.2
 _FOUND = 200
 """How many hits of a search are shown."""
 
@@ -74,6 +79,18 @@ class SilentApp(App):
         return "\n".join(lines)
 
 
+def _as_often_as_needed(work: Callable[[], T]) -> T:
+    """Do something that may be repeated, again where a node ends meanwhile."""
+    for tried in range(_TRIES):
+        try:
+            return work()
+        except (UnreadError, UnansweredError):
+            if tried == _TRIES - 1:
+                raise
+            time.sleep(_PAUSE_S)
+    raise AssertionError("the last try returns or raises")
+
+
 class Calls:
     """The node of a home. Every call raises the PeerpostError that keeps it from being done."""
 
@@ -98,7 +115,8 @@ class Calls:
         method = "inbox.list" if incoming else "sent.list"
         place = None if after is None else str(after)
         rows: list[dict[str, Any]] = self.ask(method, contact=contact_id, limit=count, after=place)
-        return self._with_bodies(rows, incoming=incoming), len(rows) < count
+        shown = _as_often_as_needed(lambda: self._with_bodies(rows, incoming=incoming))
+        return shown, len(rows) < count
 
     def newest_place(self) -> str:
         """Return the place of the newest message in the inbox."""
@@ -181,7 +199,14 @@ class Calls:
             elif sum(map(len, pieces)) <= READ_CHARS:
                 pieces.append(event["text"])
 
-        answer = self.app.call("inbox.read", {"id": id_, "peek": True}, on_event=on_event)
+        def ask() -> dict[str, Any]:
+            pieces.clear()
+            items.clear()
+            params = {"id": id_, "peek": True}
+            found: dict[str, Any] = self.app.call("inbox.read", params, on_event=on_event)
+            return found
+
+        answer = _as_often_as_needed(ask)
         row = items[0] if items else answer
         text = "".join(pieces) if items else str(row.get("body") or "")
         if row["kind"] != "text":
@@ -195,8 +220,8 @@ class Calls:
         return self.app.said()
 
     def mark_read(self, ids: Sequence[str]) -> None:
-        """Mark messages as read."""
-        self.ask("inbox.mark", ids=list(ids), unread=False)
+        """Mark messages as read. To do it twice changes nothing more."""
+        _as_often_as_needed(lambda: self.ask("inbox.mark", ids=list(ids), unread=False))
 
     def search(self, term: str) -> list[dict[str, Any]]:
         """Return what has a term, newest first, in both directions."""

@@ -321,10 +321,10 @@ class Linear:
         self._desk.shown([one])
 
     def _print(self, lines: list[str]) -> None:
-        """Print lines that are harmless by now."""
+        """Print lines, which are harmless by now; once more for those that somebody will add."""
         self._leave_prompt()
         for line in lines:
-            self._app.terminal.drawing(line)
+            self._app.terminal.drawing(safe(line))
 
     def _note(self, text: str) -> None:
         self._leave_prompt()
