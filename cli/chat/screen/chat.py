@@ -16,6 +16,7 @@ from textual.app import App as TextualApp
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.geometry import Size
 from textual.message import Message as Told
 from textual.widgets import OptionList, Static, TextArea
 from textual.widgets.option_list import Option
@@ -31,6 +32,7 @@ from ..typed import NoCommandError, TypedCommand, TypedText, read_line
 from .composer import Composer
 from .history import History
 from .pages import FilePage, SearchPage, TextPage, help_text
+from .pasting import install as install_paste_filter
 
 if TYPE_CHECKING:
     from ...app import App
@@ -39,6 +41,8 @@ __all__ = ["ChatApp", "run"]
 
 NARROW_COLUMNS = 76
 """On a narrower screen the contacts are shown only while somebody chooses one."""
+SHORT_LINES = 12
+"""On a screen with fewer, the messages get the lines of what could be done without."""
 _DRAW_S = 0.03
 """How long events are gathered before the screen is drawn anew."""
 _PRESENCE_S = 30.0
@@ -56,6 +60,12 @@ class Came(Told):
         self.event = event
 
 
+class Contacts(OptionList):
+    """The list of contacts."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "app.write", "Write", show=False)]
+
+
 class ChatApp(TextualApp[int]):
     """One chat."""
 
@@ -66,6 +76,8 @@ class ChatApp(TextualApp[int]):
     #contacts, #contacts:focus { width: 22; border: none; border-right: solid $panel; padding: 0; }
     .narrow #contacts { display: none; }
     .narrow #contacts:focus { display: block; width: 1fr; border-right: none; }
+    .short #line { display: none; }
+    .short #status { max-height: 1; }
     #about { height: 1; background: $panel; padding: 0 1; text-style: bold; }
     #history { height: 1fr; padding: 0 0 0 1; }
     #status { height: auto; max-height: 3; background: $panel; padding: 0 1; }
@@ -105,7 +117,7 @@ class ChatApp(TextualApp[int]):
     def compose(self) -> ComposeResult:
         """Lay it out."""
         with Horizontal(id="main"):
-            yield OptionList(id="contacts", markup=False)
+            yield Contacts(id="contacts", markup=False)
             with Vertical():
                 yield Static("", id="about", markup=False)
                 yield History(self.desk.model)
@@ -116,7 +128,7 @@ class ChatApp(TextualApp[int]):
     def on_mount(self) -> None:
         """Begin."""
         _leave_by_signals(self)
-        self.set_class(self.size.width < NARROW_COLUMNS, "narrow")
+        self._fit(self.size)
         self.desk.begin(self._first_contacts)
         self._feeds.start()
         self.set_interval(_PRESENCE_S, self._draw)
@@ -193,8 +205,12 @@ class ChatApp(TextualApp[int]):
 
     def on_resize(self, event: textual_events.Resize) -> None:
         """Break the lines anew."""
-        self.set_class(event.size.width < NARROW_COLUMNS, "narrow")
+        self._fit(event.size)
         self._draw_soon()
+
+    def _fit(self, size: Size) -> None:
+        self.set_class(size.width < NARROW_COLUMNS, "narrow")
+        self.set_class(size.height < SHORT_LINES, "short")
 
     # What somebody does
 
@@ -257,7 +273,7 @@ class ChatApp(TextualApp[int]):
 
     def action_contacts(self) -> None:
         """Turn to the contacts."""
-        contacts = self._base.query_one("#contacts", OptionList)
+        contacts = self._base.query_one(Contacts)
         # It can take the focus only once it is displayed.
         contacts.styles.display = "block"
         contacts.focus()
@@ -266,6 +282,10 @@ class ChatApp(TextualApp[int]):
     def action_write(self) -> None:
         """Turn to the input."""
         self._composer.focus()
+
+    def action_look(self) -> None:
+        """Turn to the messages."""
+        self._base.query_one(History).focus()
 
     def action_run(self, name: str) -> None:
         """Carry out a command by a key."""
@@ -339,7 +359,7 @@ class ChatApp(TextualApp[int]):
             self.desk.shown(one for one in model.conversation.messages() if one.id in keys)
 
     def _draw_contacts(self) -> None:
-        contacts = self._base.query_one("#contacts", OptionList)
+        contacts = self._base.query_one(Contacts)
         listed = [(one.id, _listed(one)) for one in self.desk.model.contacts.values()]
         if listed == self._listed:
             return
@@ -392,6 +412,7 @@ def run(app: App, contacts: Sequence[dict[str, Any]], contact_id: str) -> int:
     """Chat until somebody leaves. Return the exit code."""
     if app.terminal.color == "never":
         os.environ["NO_COLOR"] = "1"
+    install_paste_filter()
     chat = ChatApp(app, contacts, contact_id)
     # The terminal's own way to mark and copy text stays as it is.
     chat.run(mouse=False)

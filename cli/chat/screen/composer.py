@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import cast
+from typing import ClassVar, cast
 
 from textual import events
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
+from textual.binding import Binding, BindingType
 from textual.keys import Keys
 from textual.message import Message
 from textual.widgets import TextArea
+
+from .pasting import without_controls
 
 __all__ = ["Composer"]
 
 _ALT_ENTER = "\x1b\r"
 _keys_of_terminals = cast("dict[str, tuple[Keys, ...]]", ANSI_SEQUENCES_KEYS)
 """Textual takes Alt-Enter for Enter, which would send what is meant to go on, but on terminals of the newest kind."""
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Composer(TextArea):
     """The input. What is in it stays there until the node has it."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "app.look", "Messages", show=False)]
     DEFAULT_CSS = """
     Composer, Composer:focus {
         border: none;
@@ -70,7 +72,6 @@ class Composer(TextArea):
 
     async def _on_paste(self, event: events.Paste) -> None:
         # What is pasted may have been copied from anywhere, and is drawn on this terminal.
-        text = _CONTROLS.sub("", event.text.replace("\r\n", "\n").replace("\r", "\n"))
-        await super()._on_paste(events.Paste(text))
+        await super()._on_paste(events.Paste(without_controls(event.text)))
         event.stop()
         event.prevent_default()

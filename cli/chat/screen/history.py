@@ -22,6 +22,7 @@ class History(Lines):
     """Shows the current conversation of a model."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "app.contacts", "Contacts", show=False),
         Binding("up", "choose(-1)", "Up", show=False),
         Binding("down", "choose(1)", "Down", show=False),
         Binding("enter,r", "do('read')", "Read", show=False),
