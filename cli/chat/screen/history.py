@@ -50,6 +50,9 @@ class History(Lines):
         self._model = model
         self._made: dict[tuple[object, ...], Block] = {}
         self._shown_of = ""
+        self._follows = True
+        """Whether the end is looked at: it is still when more comes, or the screen gets smaller."""
+        self._fitted = self.size
 
     def refill(self) -> None:
         """Show what the model knows now. Whoever looked at the end goes on to do so."""
@@ -57,11 +60,15 @@ class History(Lines):
         if is_other:
             self._shown_of = self._model.current
             self.chosen = None
-        self.show(list(self._blocks_now()), to_end=is_other or self.is_at_end)
+            self._follows = True
+        self._fitted = self.size
+        self.show(list(self._blocks_now()), to_end=self._follows)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Tell that something else is on the screen."""
         super().watch_scroll_y(old_value, new_value)
+        if self.size == self._fitted:
+            self._follows = self.is_at_end
         if round(old_value) != round(new_value):
             self.post_message(self.Scrolled())
 

@@ -91,4 +91,4 @@ def install() -> None:
     if sys.platform != "win32":
         from textual.drivers import linux_driver
 
-        linux_driver.XTermParser = SafePasteParser  # type: ignore[misc, attr-defined]
+        linux_driver.XTermParser = SafePasteParser  # type: ignore[attr-defined]
