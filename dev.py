@@ -464,6 +464,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "putback": proof("tests.e2e.put_back", "Put a home back from a copy, on either side."),
     "mutants": proof("tests.mutants", "Take out each guard of PROTOCOL.md: a test must notice."),
     "picture": proof("docs.session", "Draw docs/session.svg, the session that README.md shows."),
+    "chatpicture": proof(
+        "docs.chat_picture", "Draw docs/chat.svg, the chat that docs/chat.md shows."
+    ),
     "diagrams": proof("docs.diagrams", "Draw the diagrams of docs/architecture.md from the code."),
     "install": proof("wheels.install", "Install the command `peerpost` for you (`--to PREFIX`)."),
     "run": run_command,
@@ -475,7 +478,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 
 def usage() -> str:
     """Return the help page, made of the table of commands."""
-    lines = [f"  {name:<10}{(c.__doc__ or '').splitlines()[0]}" for name, c in COMMANDS.items()]
+    lines = [f"  {name:<12}{(c.__doc__ or '').splitlines()[0]}" for name, c in COMMANDS.items()]
     return "\n".join(["usage: python3 dev.py COMMAND [ARGUMENTS]", "", *lines])
 
 

@@ -34,6 +34,8 @@ class Model:
         """The id of the contact that is shown."""
         self.transfers: dict[str, ChatFile] = {}
         """Files under way, and those that have come to nothing since this began."""
+        self.is_watched = True
+        """Whether somebody looks at what is shown: what comes then is new to nobody."""
         self.link = ""
         """Why the node cannot be asked; empty while it answers."""
         self.notice = ""
@@ -206,7 +208,8 @@ class Model:
             message = replace(message, text=known.text, is_cut=False)
         side.put(message)
         self.with_contact(contact_id).drop_what_is_told()
-        self._set_new_mark(contact_id)
+        if not self.is_watched:
+            self._set_new_mark(contact_id)
 
     def _transfer_came(self, event: events.TransferCame) -> None:
         transfer = ChatFile.of(event.row)

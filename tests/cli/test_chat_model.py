@@ -287,6 +287,18 @@ def test_the_mark_stands_before_the_first_that_was_not_read_until_one_turns_away
     assert model.conversation.new_from == ""
 
 
+def test_what_comes_while_somebody_looks_has_no_mark_and_else_it_has(model: Model) -> None:
+    page(model, True, [], last=True)
+    page(model, False, [], last=True)
+    model.apply(events.MessageCame(received(1, unread=True)))
+    assert model.conversation.new_from == ""
+    model.apply(events.MarkedRead(["in1"]))
+    model.is_watched = False
+    model.apply(events.MessageCame(received(2, unread=True)))
+    model.apply(events.MessageCame(received(3, unread=True)))
+    assert model.conversation.new_from == "in2"
+
+
 def test_a_message_of_a_contact_that_has_just_been_renamed_is_not_lost(model: Model) -> None:
     page(model, True, [], last=True)
     page(model, False, [], last=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from docs.chat_picture import draw, play
 from tests.support.machines import Machine
 from tests.support.tmux import Pane
 
@@ -23,6 +25,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(240),
 ]
+ROOT = Path(__file__).parents[2]
 HOSTILE = "hi \x1b]0;owned\x07\x1b[2J\n[bold red]x[/]\n\u202egnp\u200b\n\x9b5Aend"
 Meet = Callable[[], tuple[Machine, Machine]]
 OpenPane = Callable[..., Pane]
@@ -223,3 +226,17 @@ def test_it_fits_whatever_the_size_becomes(meet: Meet, pane: OpenPane) -> None:
     terminal.until("alice: online", "F1 help", "Write a message")
     terminal.keys("C-q")
     terminal.until("left with 0")
+
+
+def test_the_picture_is_of_the_program_as_it_is(folder: Path) -> None:
+    picture = (ROOT / "docs" / "chat.svg").read_text(encoding="utf-8")
+    assert said(draw(play(folder))) == said(picture), "python3 dev.py chatpicture"
+    assert "http" not in picture.replace("http://www.w3.org/2000/svg", "")
+    assert "/tmp" not in picture
+
+
+def said(picture: str) -> str:
+    """Return what a picture says, without the time."""
+    text = "".join(re.findall(r"<text[^>]*>([^<]*)", picture))
+    text = html.unescape(text).replace("\xa0", " ")
+    return re.sub(r"\d\d:\d\d|-- \w{3} \d\d \w{3} \d{4} --", "", text)

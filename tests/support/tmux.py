@@ -47,7 +47,7 @@ class Pane:
 
     def shown(self, *, styled: bool = False) -> str:
         """Return what is on the screen; with `styled`, and the codes that tmux would draw it by."""
-        return self._tmux("capture-pane", "-p", *(["-e"] if styled else []), "-t", ":0")
+        return self._tmux("capture-pane", "-p", *(["-e", "-N"] if styled else []), "-t", ":0")
 
     def value(self, name: str) -> str:
         """Return a variable of tmux: `alternate_on`, `cursor_flag`, `pane_title`."""

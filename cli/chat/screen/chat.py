@@ -105,7 +105,6 @@ class ChatApp(TextualApp[int]):
         self._feeds = Feeds(calls, self._post)
         self._is_due = False
         self._listed: list[tuple[str, str]] = []
-        self._has_focus = True
 
     def _post(self, event: ChatEvent) -> None:
         self.post_message(Came(event))
@@ -196,12 +195,12 @@ class ChatApp(TextualApp[int]):
 
     def on_app_focus(self) -> None:
         """Somebody looks at this terminal again."""
-        self._has_focus = True
+        self.desk.model.is_watched = True
         self._look()
 
     def on_app_blur(self) -> None:
         """Nobody looks at this terminal: what comes is not read."""
-        self._has_focus = False
+        self.desk.model.is_watched = False
 
     def on_resize(self, event: textual_events.Resize) -> None:
         """Break the lines anew."""
@@ -354,7 +353,7 @@ class ChatApp(TextualApp[int]):
             return
         if history.is_near_top and not model.conversation.is_whole:
             self.desk.older()
-        if self._has_focus and len(self.screen_stack) == 1 and history.display:
+        if model.is_watched and len(self.screen_stack) == 1 and history.display:
             keys = {one.key for one in history.on_screen()}
             self.desk.shown(one for one in model.conversation.messages() if one.id in keys)
 

@@ -55,7 +55,7 @@ class Lines(ScrollView, can_focus=True):
     Lines {
         scrollbar-size: 1 1;
         overflow-x: hidden;
-        & > .lines--dim { color: $text-muted; }
+        & > .lines--dim { color: $foreground-muted; }
         & > .lines--bad { color: $text-error; text-style: bold; }
         & > .lines--in { color: $text-accent; text-style: bold; }
         & > .lines--out { color: $text-primary; text-style: bold; }

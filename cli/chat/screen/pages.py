@@ -68,7 +68,7 @@ class _Page(ModalScreen[Any]):
     DEFAULT_CSS = """
     _Page > Vertical { background: $surface; padding: 0 1; }
     _Page .title { text-style: bold; height: 1; }
-    _Page .foot { color: $text-muted; height: auto; }
+    _Page .foot { color: $foreground-muted; height: auto; }
     _Page Lines { height: 1fr; }
     _Page Input, _Page Input:focus { border: none; height: 1; padding: 0; }
     _Page OptionList, _Page OptionList:focus { border: none; height: 1fr; padding: 0; }
