@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
     from peerpost.client.connection import NodeConnection
 
-__all__ = ["Calls", "SilentApp"]
+__all__ = ["NO_ANSWER", "Calls", "SilentApp"]
 
 T = TypeVar("T")
 
 _SHORT_BYTES = 60 << 10
 """A text up to this size is asked for with its page; a longer one once somebody wants to read it."""
+NO_ANSWER = "The node is stopped, or too busy to answer; waiting for it"
 READ_CHARS = 256 << 10
 """How much of a long text is shown at once."""
 _TRIES, _PAUSE_S = 4, 0.2

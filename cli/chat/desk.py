@@ -89,7 +89,10 @@ class Desk:
         self._sends, self._looks, self._acts, self._reads = (_Jobs(post) for _ in range(4))
         self._asked: set[tuple[str, bool]] = set()
         """The sides of which a page was asked for and has not come."""
+        self._has_failed = False
+        """Whether a page could not be had: it is asked for again when somebody does something, or a node is back."""
         self._marking: set[str] = set()
+        """What is being marked as read, or could not be: that is tried again in the same cases."""
         self._wanted = ""
         """The id of a message to jump to, of which older pages are being loaded."""
         self.jump_to = ""
@@ -126,6 +129,7 @@ class Desk:
 
     def _look_again(self) -> None:
         self._asked.clear()
+        self._try_again()
         for contact_id, conversation in self.model.conversations.items():
             if contact_id == self.model.current or conversation.is_loaded:
                 self._load(contact_id, newest=True)
@@ -138,12 +142,23 @@ class Desk:
 
     def open(self, contact_id: str) -> None:
         """Turn to a contact."""
+        self._try_again()
         self.take(TurnedTo(contact_id))
         self._load(contact_id, newest=True)
 
-    def older(self) -> None:
-        """Ask for older messages of the contact that is shown, if there are any and none were asked for."""
-        self._load(self.model.current)
+    def older(self, *, again: bool = False) -> None:
+        """Ask for older messages of the contact that is shown, if there are any and none were asked for.
+
+        After a failure nothing is asked for but `again`, because somebody wants it: what is drawn when an error comes
+        would else ask at once.
+        """
+        self._has_failed = self._has_failed and not again
+        if not self._has_failed:
+            self._load(self.model.current)
+
+    def _try_again(self) -> None:
+        self._has_failed = False
+        self._marking.clear()
 
     def draft(self, text: str) -> None:
         """Note what stands in the input."""
@@ -198,8 +213,6 @@ class Desk:
             yield MarkedRead(ids)
 
         def failed(error: PeerpostError) -> ChatEvent:
-            # They are tried again when something else is shown.
-            self._marking -= set(ids)
             return Noticed(f"They stay unread: {error.message}", is_error=True)
 
         self._reads.add(job, failed)
@@ -250,6 +263,7 @@ class Desk:
     ) -> Callable[[PeerpostError], ChatEvent]:
         def failed(error: PeerpostError) -> ChatEvent:
             self._asked.discard((contact_id, incoming))
+            self._has_failed = True
             return Noticed(_in_words(error), is_error=True)
 
         return failed
@@ -275,7 +289,7 @@ class Desk:
             self.open(contact_id)
 
     def _run_more(self, _: TypedCommand) -> None:
-        self.older()
+        self.older(again=True)
 
     def _run_file(self, command: TypedCommand) -> None:
         if self._has_contact():

@@ -87,12 +87,12 @@ class TransferCame(ChatEvent):
 
 @dataclass(frozen=True, slots=True)
 class LookAgain(ChatEvent):
-    """Changes were missed: what is shown is to be asked for again."""
+    """Messages, or changes of them, were missed: the pages that are shown are to be asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Linked(ChatEvent):
-    """How it stands with the node: `why` is empty if it answers, and else says what is the matter."""
+    """How it stands with the node: `why` is empty when its changes begin to come, and else says what is the matter."""
 
     why: str
 

@@ -69,6 +69,8 @@ class Feeds:
                 for row in following:
                     after, tries = row["cursor"], 0
                     self._post(MessageCame(row))
+            except LockedError:
+                self._wait_until_open()
             except PeerpostError:
                 # The other stream tells what is the matter.
                 self._pause(tries)
@@ -81,8 +83,7 @@ class Feeds:
                 self._of_one_node()
             except LockedError:
                 self._post(Linked(_LOCKED))
-                while not self._closed.wait(UNLOCKED_S) and not is_open(self._calls.app.home):
-                    pass
+                self._wait_until_open()
             except PeerpostError as error:
                 if self._closed.is_set():
                     return
@@ -126,6 +127,11 @@ class Feeds:
             self._post(TransferCame(value["transfer"]))
         elif "look" in value:
             self._post(LookAgain())
+
+    def _wait_until_open(self) -> None:
+        """Wait for somebody to unlock the home; keep its node neither from leaving nor from locking it."""
+        while not self._closed.wait(UNLOCKED_S) and not is_open(self._calls.app.home):
+            pass
 
     def _pause(self, tries: int) -> None:
         self._closed.wait(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])

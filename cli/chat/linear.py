@@ -18,7 +18,7 @@ from peerpost.errors import UsageError
 
 from ..safe import safe
 from . import words
-from .calls import Calls
+from .calls import NO_ANSWER, Calls
 from .desk import Desk
 from .events import (
     ChatEvent,
@@ -58,7 +58,7 @@ class Linear:
         self._events: SimpleQueue[ChatEvent | None] = SimpleQueue()
         self._lines: SimpleQueue[str] = SimpleQueue()
         """What was typed. The next line is taken once all is done that the one before has asked for, as in a script."""
-        calls = Calls(app, on_wait=lambda: self._events.put(Linked("The node does not answer")))
+        calls = Calls(app, on_wait=lambda: self._events.put(Noticed(NO_ANSWER, is_error=True)))
         self._desk = Desk(calls, self._events.put)
         self._feeds = Feeds(calls, self._events.put)
         self._told: dict[str, str] = {}
@@ -171,7 +171,7 @@ class Linear:
         printed = self._back_to.get(self._desk.model.current, 0)
         if known - printed < _MORE_ROWS and not conversation.is_whole:
             self._wants_more = True
-            self._desk.older()
+            self._desk.older(again=True)
         else:
             self._print_older(_MORE_ROWS)
 

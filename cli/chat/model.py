@@ -220,10 +220,13 @@ class Model:
             self.transfers[transfer.id] = transfer
 
     def _look_again(self, _: events.LookAgain) -> None:
-        self.transfers = {id_: one for id_, one in self.transfers.items() if not one.is_open}
+        """Leave it to whoever asks the node."""
 
     def _linked(self, event: events.Linked) -> None:
         self.link = event.why
+        if not event.why:
+            # Another stream has begun, and tells of those that are open.
+            self.transfers = {id_: one for id_, one in self.transfers.items() if not one.is_open}
 
     def _queued(self, event: events.Queued) -> None:
         conversation = self.with_contact(event.contact_id)

@@ -345,8 +345,20 @@ def test_an_incoming_file_is_shown_until_it_is_a_message_and_a_failure_stays(mod
     model.apply(events.TransferCame(transfer("done")))
     assert model.files_of("id-bob") == []
     model.apply(events.TransferCame(transfer("failed", error="why")))
-    model.apply(events.LookAgain())
+    model.apply(events.Linked(""))
     assert [one.state for one in model.files_of("id-bob")] == ["failed"]
+
+
+def test_files_under_way_are_told_anew_by_another_stream_and_not_forgotten_by_a_look(
+    model: Model,
+) -> None:
+    model.apply(events.TransferCame(transfer("active")))
+    model.apply(events.LookAgain())
+    assert len(model.files_of("id-bob")) == 1
+    model.apply(events.Linked("There is no node"))
+    assert len(model.files_of("id-bob")) == 1
+    model.apply(events.Linked(""))
+    assert model.files_of("id-bob") == []
 
 
 def test_an_outgoing_file_is_found_by_its_message_until_it_has_ended(model: Model) -> None:

@@ -199,6 +199,29 @@ async def test_older_messages_come_page_by_page_and_a_hit_is_jumped_to(
     assert await in_thread(chat.end) == 0
 
 
+async def test_a_home_that_is_locked_meanwhile_stays_so_until_somebody_unlocks_it(
+    pair: tuple[Friend, Friend], opened: Open
+) -> None:
+    alice, bob = pair
+    secret = "correct horse battery staple ground"
+    await bob.cli("identity", "passphrase", "set", "--passphrase-stdin", stdin=secret.encode())
+    chat = opened(bob, "alice")
+    await in_thread(chat.until, "With alice")
+    await bob.cli("identity", "lock")
+    await in_thread(chat.until, "The home is locked")
+    chat.type("typed while locked")
+    await in_thread(chat.until, "not sent: ")
+    await alice.ask("send-net", {"contact": "bob", "text": "while locked"})
+    await asyncio.sleep(2.5)
+    assert (await bob.ask("node.status"))["state"] == "locked"
+    await bob.cli("identity", "unlock", "--passphrase-stdin", stdin=secret.encode())
+    await in_thread(chat.until, "alice: while locked")
+    chat.type("/again")
+    await in_thread(chat.until, "delivered: typed while locked")
+    await in_thread(chat.end)
+    assert await alice.texts() == ["typed while locked"]
+
+
 WITHOUT = """
 import sys
 sys.modules["textual"] = None

@@ -12,6 +12,7 @@ import pytest
 from textual.pilot import Pilot
 
 from peerpost.cli.app import App
+from peerpost.cli.chat.calls import Calls
 from peerpost.cli.chat.screen.chat import ChatApp
 from peerpost.cli.chat.screen.composer import Composer
 from peerpost.cli.chat.screen.history import History
@@ -187,6 +188,47 @@ async def test_a_text_that_cannot_be_sent_stays_in_the_input_and_is_sent_once(
     assert await bob.texts() == ["keep me"]
 
 
+async def test_what_fails_is_not_asked_for_without_end(
+    pair: tuple[Friend, Friend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = pair
+    await say(bob, "alice", *(f"text {number}" for number in range(60)))
+    await has(alice, 60)
+    asked = 0
+    page = Calls.page
+
+    def counted(self: Calls, *arguments: Any, **more: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return page(self, *arguments, **more)
+
+    monkeypatch.setattr(Calls, "page", counted)
+    async with chatting(alice, "bob", size=(80, 60), spawn=False) as screen:
+        await alice.stop()
+        await screen.pilot.press("pageup")
+        await screen.until(lambda: screen.chat.desk.model.link)
+        before = asked
+        await screen.pilot.pause(2)
+        assert asked - before < 8
+        await alice.start()
+        for _ in range(30):
+            await screen.pilot.press("pageup")
+        await screen.until(lambda: "  text 0" in screen.lines)
+
+
+async def test_what_to_do_about_a_contact_is_said_in_full(pair: tuple[Friend, Friend]) -> None:
+    alice, bob = pair
+    await bob.ask("contacts.remove", {"name": "alice"})
+    async with chatting(alice, "bob", size=(60, 20)) as screen:
+
+        def about() -> str:
+            region = screen.chat.query_one("#about").region
+            strips = [screen.chat.query_one("#about").render_line(y) for y in range(region.height)]
+            return " ".join("".join(strip.text for strip in strips).split())
+
+        await screen.until(lambda: "peerpost contacts invite bob" in about())
+
+
 async def test_fast_typing_goes_to_the_message_it_belongs_to(pair: tuple[Friend, Friend]) -> None:
     alice, bob = pair
     async with chatting(alice, "bob") as screen:
@@ -260,6 +302,34 @@ async def test_a_file_is_sent_saved_and_one_that_asks_accepted(
         await has(bob, 2)
         await screen.until(lambda: any("file: asks.bin" in line for line in screen.lines))
         assert not any("coming in" in line for line in screen.lines)
+
+
+async def test_a_file_under_way_is_followed_paused_and_taken_back(
+    pair: tuple[Friend, Friend],
+) -> None:
+    alice, bob = pair
+    await bob.ask("contacts.edit", {"name": "alice", "accept": "ask"})
+    id_ = await alice.queue_file("bob", "big.bin", content(3_000_000))
+
+    def of(screen: Screen, *texts: str) -> Callable[[], bool]:
+        return lambda: all(any(text in line for line in screen.lines) for text in texts)
+
+    async with chatting(alice, "bob") as to, chatting(bob, "alice") as from_:
+        await to.until(of(to, "file: big.bin", "asking"))
+        await from_.until(of(from_, "file coming in: big.bin", "/accept"))
+        await alice.ask("limits.set", {"up_bytes_s": 300_000})
+        await from_.say("/accept")
+        await to.until(of(to, "%", "left"))
+        await from_.until(of(from_, "%"))
+        await from_.pilot.press("tab", "up", "p")
+        await from_.until(of(from_, "paused"))
+        await to.until(of(to, "paused"))
+        await from_.pilot.press("u")
+        await to.until(lambda: not of(to, "paused")())
+        await to.say(f"/cancel {id_}")
+        await to.until(of(to, "cancelled"))
+        await from_.until(of(from_, "cancelled"))
+    assert await bob.texts() == []
 
 
 async def test_a_long_text_is_read_as_a_whole_and_a_hit_is_jumped_to(

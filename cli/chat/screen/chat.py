@@ -23,9 +23,9 @@ from textual.widgets.option_list import Option
 
 from ...safe import safe, safe_block
 from .. import words
-from ..calls import Calls
+from ..calls import NO_ANSWER, Calls
 from ..desk import Desk
-from ..events import ChatEvent, Linked, Noticed, ReadCame, SearchCame
+from ..events import ChatEvent, Noticed, ReadCame, SearchCame
 from ..feeds import Feeds
 from ..rows import ChatContact
 from ..typed import NoCommandError, TypedCommand, TypedText, read_line
@@ -77,8 +77,8 @@ class ChatApp(TextualApp[int]):
     .narrow #contacts { display: none; }
     .narrow #contacts:focus { display: block; width: 1fr; border-right: none; }
     .short #line { display: none; }
-    .short #status { max-height: 1; }
-    #about { height: 1; background: $panel; padding: 0 1; text-style: bold; }
+    .short #status, .short #about { max-height: 1; }
+    #about { height: auto; max-height: 4; background: $panel; padding: 0 1; text-style: bold; }
     #history { height: 1fr; padding: 0 0 0 1; }
     #status { height: auto; max-height: 3; background: $panel; padding: 0 1; }
     #status.bad { color: $text-error; text-style: bold; }
@@ -100,7 +100,7 @@ class ChatApp(TextualApp[int]):
     def __init__(self, app: App, contacts: Sequence[dict[str, Any]], contact_id: str) -> None:
         super().__init__()
         self._first_contacts, self._first = list(contacts), contact_id
-        calls = Calls(app, on_wait=lambda: self._post(Linked("The node does not answer")))
+        calls = Calls(app, on_wait=lambda: self._post(Noticed(NO_ANSWER, is_error=True)))
         self.desk = Desk(calls, self._post)
         self._feeds = Feeds(calls, self._post)
         self._is_due = False
@@ -191,7 +191,7 @@ class ChatApp(TextualApp[int]):
 
     def on_history_scrolled(self) -> None:
         """Ask for older messages if they will be on the screen soon, and mark what is on it as read."""
-        self._look()
+        self._look(again=True)
 
     def on_app_focus(self) -> None:
         """Somebody looks at this terminal again."""
@@ -346,13 +346,13 @@ class ChatApp(TextualApp[int]):
                 self.desk.jump_to = ""
             self.call_after_refresh(self._look)
 
-    def _look(self) -> None:
+    def _look(self, *, again: bool = False) -> None:
         """Ask for what will be on the screen soon, and mark as read what is on it and seen."""
         history, model = self._base.query_one(History), self.desk.model
         if model.contact is None:
             return
         if history.is_near_top and not model.conversation.is_whole:
-            self.desk.older()
+            self.desk.older(again=again)
         if model.is_watched and len(self.screen_stack) == 1 and history.display:
             keys = {one.key for one in history.on_screen()}
             self.desk.shown(one for one in model.conversation.messages() if one.id in keys)

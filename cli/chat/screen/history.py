@@ -10,7 +10,7 @@ from textual.message import Message as Told
 
 from .. import words
 from ..model import Model
-from ..rows import ChatMessage
+from ..rows import ChatFile, ChatMessage
 from .lines import Block, Line, Lines, in_lines
 
 __all__ = ["History"]
@@ -128,8 +128,10 @@ class History(Lines):
                 yield _note(("day", day), f"-- {day} --")
             if one.id == conversation.new_from:
                 yield Block(("new",), (Line((("---- new ----", "new"),)),))
-            moving = None if one.incoming else model.going_out(one.id)
-            key = (one, contact.name, moving, self.room)
+            if not one.incoming and (moving := model.going_out(one.id)) is not None:
+                yield self._message(one, contact.name, moving)
+                continue
+            key = (one, contact.name, self.room)
             self._made[key] = made.get(key) or self._message(one, contact.name)
             yield self._made[key]
         for transfer in model.files_of(contact.id):
@@ -137,8 +139,7 @@ class History(Lines):
         for out in conversation.unqueued:
             yield self._block(("out", out.key), words.unqueued(out), "out")
 
-    def _message(self, one: ChatMessage, contact: str) -> Block:
-        moving = None if one.incoming else self._model.going_out(one.id)
+    def _message(self, one: ChatMessage, contact: str, moving: ChatFile | None = None) -> Block:
         shown = words.message(one, contact, moving=moving)
         return self._block(one.id, shown, "in" if one.incoming else "out")
 
