@@ -464,6 +464,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "putback": proof("tests.e2e.put_back", "Put a home back from a copy, on either side."),
     "mutants": proof("tests.mutants", "Take out each guard of PROTOCOL.md: a test must notice."),
     "picture": proof("docs.picture", "Draw docs/session.svg for README.md, and the recording."),
+    "chatpicture": proof(
+        "docs.chat_picture", "Draw docs/chat.svg, the chat that docs/chat.md shows."
+    ),
     "diagrams": proof("docs.diagrams", "Draw the diagrams of docs/architecture.md from the code."),
     "site": proof("docs.site", "Build the documents into build/site, a site without a network."),
     "man": proof("docs.man", "Write the manual pages into a folder (`install` does it too)."),
@@ -477,7 +480,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 
 def usage() -> str:
     """Return the help page, made of the table of commands."""
-    lines = [f"  {name:<10}{(c.__doc__ or '').splitlines()[0]}" for name, c in COMMANDS.items()]
+    lines = [f"  {name:<12}{(c.__doc__ or '').splitlines()[0]}" for name, c in COMMANDS.items()]
     return "\n".join(["usage: python3 dev.py COMMAND [ARGUMENTS]", "", *lines])
 
 

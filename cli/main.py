@@ -30,6 +30,7 @@ COMMANDS = {
         ("send-net", "send:send", ""),
         ("notify", "notify:notify", "Send an alert: a title, a body and a type."),
         ("inbox", "inbox:inbox", "Read and save what was received."),
+        ("chat", "chat:chat", "Read and write on the whole screen."),
         ("sent", "sent:sent", "See what was sent, with its state."),
         ("queue", "queue:queue", "See, hurry and take back what is not delivered yet."),
         ("transfers", "transfers:transfers", "See files under way; accept or reject them."),

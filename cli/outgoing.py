@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from peerpost import stdio
@@ -19,6 +21,7 @@ from peerpost.errors import (
     TimedOutError,
     UnavailableError,
 )
+from peerpost.stdio import inherited
 from peerpost.stopping import Stopped
 
 from .accepting import see_whether_asking
@@ -26,7 +29,7 @@ from .app import App
 from .inputs import open_input
 from .progress import Progress, waits_for_somebody
 
-__all__ = ["Outgoing", "deliver"]
+__all__ = ["Outgoing", "at_hand", "deliver", "file_to_send", "stream_to_send"]
 
 _COPY_BYTES = 1 << 16
 _copy_errors: list[PeerpostError] = []
@@ -49,6 +52,39 @@ class Outgoing:
     """Whether only this process can read it: a terminal gives its input only to the process in the foreground."""
     size: int | None = None
     """Size in bytes, if it is known."""
+
+
+def file_to_send(path: str, name: str | None = None) -> Outgoing:
+    """Return what a path leads to: a file or folder to be opened in its turn, or an open stream."""
+    fd = open_input(path, folders=True)
+    found = os.fstat(fd)
+    # Only if the path leads to the same thing later: not for a pipe or a descriptor of this process.
+    again = inherited(path) is None and (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode))
+    if again:
+        os.close(fd)
+    where: dict[str, Any] = {"path": path} if again else {"fd": fd}
+    whole = Path(path).absolute()
+    shown = whole if Path(path).name not in ("", "..") else whole.resolve()
+    called: dict[str, Any] = {"name": _utf8(name or shown.name or "file"), "fd_index": 0}
+    path_hex = os.fsencode(whole).hex()
+    if stat.S_ISDIR(found.st_mode):
+        return Outgoing(params={"folder": {**called, "path_hex": path_hex}}, **where)
+    if stat.S_ISREG(found.st_mode):
+        size = found.st_size
+        return Outgoing(
+            params={"file": {**called, "path_hex": path_hex, "size": size}}, size=size, **where
+        )
+    return Outgoing(params=stream_to_send(called["name"]), copied=os.isatty(fd), **where)
+
+
+def stream_to_send(name: str) -> dict[str, Any]:
+    """Return the parameters of `send-net` for a stream that is called so for the receiver."""
+    return {"stream": {"name": _utf8(name), "fd_index": 0}, "confirm_end": True}
+
+
+def _utf8(name: str) -> str:
+    """Return a file's name with bytes replaced that are no UTF-8. It is only sent to another machine."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def deliver(app: App, items: list[Outgoing], common: dict[str, Any]) -> None:
@@ -267,7 +303,7 @@ def _is_read(row: dict[str, Any]) -> bool:
 def _send_one(app: App, item: Outgoing, common: dict[str, Any], watch: _Watch) -> None:
     from peerpost.client.ask import call
 
-    with _descriptors(_opened(item)) as fds:
+    with at_hand(item) as fds:
         watch.begin(item)
         row = call(
             app.home,
@@ -321,6 +357,13 @@ def _send_many(app: App, items: list[Outgoing], common: dict[str, Any], watch: _
                     hear()
         while waiting:
             hear()
+
+
+@contextmanager
+def at_hand(item: Outgoing) -> Iterator[list[int]]:
+    """Give the descriptors to hand over for an item, opened now. Raises NoInputError."""
+    with _descriptors(_opened(item)) as fds:
+        yield fds
 
 
 def _opened(item: Outgoing) -> Outgoing:

@@ -23,7 +23,13 @@ __all__ = ["build", "foreign", "main", "staged", "unresolved"]
 ROOT = Path(__file__).resolve().parents[1]
 START = "README.md"
 SECTIONS = {
-    "To begin": ["docs/tutorial.md", "docs/jobs/README.md", "docs/backup.md", "wheels/README.md"],
+    "To begin": [
+        "docs/tutorial.md",
+        "docs/jobs/README.md",
+        "docs/chat.md",
+        "docs/backup.md",
+        "wheels/README.md",
+    ],
     "To look up": ["docs/guide.md", "docs/cli.md", "contrib/README.md", "CHANGELOG.md"],
     "Promises": ["SECURITY.md", "docs/reliability.md", "docs/performance.md"],
     "Inside": [
@@ -34,7 +40,7 @@ SECTIONS = {
     ],
 }
 """What the sidebar shows below which heading. Jobs stand below their own page."""
-BESIDE = ("docs/session.svg", "docs/recording.svg", "LICENSE")
+BESIDE = ("docs/session.svg", "docs/recording.svg", "docs/chat.svg", "LICENSE")
 LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 FENCE = re.compile(r"^( *)```(\w+)(?: (.+))?$", re.MULTILINE)
 SHELLS = {"sh", "cron"}

@@ -31,6 +31,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("configured", "cursors", "deleting", "described", "hook", "opened", "past", "reloading"),
         *("restoring", "unfinished"),
     ),
+    # What a chat knows, and how it says it: without effects, as the core is.
+    "cli.chat.known": ("conversation", "events", "model", "rows", "typed", "words"),
 }
 GROUP_OF = {
     f"{group.rpartition('.')[0]}.{name}": group for group, names in GROUPS.items() for name in names
@@ -81,11 +83,15 @@ FOLDERS: dict[str, set[str]] = {
     | {"", "client", "node.lobby", "node.home", "node.control", "node.control.methods"}
     | {"node.files.transfers"},
     "cli": TOOLS | {"", "client", "bundle", "store.files.names", "crypto.recovery"},
-    "cli.commands": TOOLS | {"", "client", "cli"},
+    "cli.commands": TOOLS | {"", "client", "cli", "cli.chat", "cli.chat.screen"},
+    "cli.chat.known": {"errors", "client.units", "cli.progress", "cli.safe", "cli.times"},
+    "cli.chat": TOOLS | {"client", "cli", "cli.chat.known"},
+    "cli.chat.screen": TOOLS | {"cli", "cli.chat", "cli.chat.known"},
     # The liar of the demonstration is a node with one part replaced.
     "demo": TOOLS | {"", "protocol", "store.tables", "client", "node", "node.lobby", "node.files"},
 }
 PURE = {"wire", "crypto", "protocol"}
+PURE_GROUPS = {"cli.chat.known"}  # these may turn a time into words
 GUESTS = {"libp2p", "trio"}  # for net/ alone
 ON_ASYNCIO = {"peerpost.client.async_api"}  # no command loads it
 
@@ -189,6 +195,10 @@ def import_faults(module: Module, known: set[str]) -> Iterator[str]:
             yield f"{where}: only net/ imports {name}"
         elif layer in PURE and matches(name, IMPURE_MODULES):
             yield f"{where}: {layer}/ must not import {name}"
+        elif module.folder in PURE_GROUPS and matches(name, IMPURE_MODULES - {"datetime"}):
+            yield f"{where}: {module.folder} must not import {name}"
+        elif matches(name, {"textual"}) and module.folder != "cli.chat.screen":
+            yield f"{where}: only cli/chat/screen/ imports {name}"
         elif layer == "client" and matches(name, {"asyncio"}) and module.name not in ON_ASYNCIO:
             yield f"{where}: a client of the node must not import {name}"
         elif is_ours(name):
@@ -253,7 +263,7 @@ def faults(root: Path) -> list[str]:
     found = []
     for module in every:
         found += import_faults(module, known)
-        if layer_of(module.folder) in PURE:
+        if layer_of(module.folder) in PURE or module.folder in PURE_GROUPS:
             found += effect_faults(module)
     return [fault.replace(f"{root}/", "") for fault in found]
 
@@ -338,6 +348,13 @@ def test_nothing_else_imports_by_the_name_of_a_folder() -> None:
         ("cli/x.py", "from peerpost.store.db.engine import Store", "must not import"),
         ("cli/commands/x.py", "from ...store import engine", "leaves cli"),
         ("fastpath/x.py", "from peerpost.errors import UsageError", "must not import"),
+        ("cli/chat/model.py", "from peerpost.client.ask import call", "must not import"),
+        ("cli/chat/model.py", "from ..terminal import Terminal", "must not import"),
+        ("cli/chat/words.py", "import os", "must not import os"),
+        ("cli/chat/words.py", "def f():\n    print('x')", "must not call print()"),
+        ("cli/chat/linear.py", "from textual.app import App", "only cli/chat/screen/ imports"),
+        ("cli/chat/screen/x.py", "from peerpost.client.ask import call", "must not import"),
+        ("cli/chat/x.py", "from peerpost.node.node import Node", "must not import"),
     ],
 )
 def test_a_planted_violation_is_found(tmp_path: Path, place: str, source: str, fault: str) -> None:
@@ -403,7 +420,7 @@ def plant(path: Path, source: str) -> None:
     ids=["package", "client", "command line", "help"],
 )
 def test_what_the_command_line_must_not_load(program: str) -> None:
-    heavy = ["trio", "libp2p", "asyncio", "apsw", "rich", "importlib.metadata"]
+    heavy = ["trio", "libp2p", "asyncio", "apsw", "rich", "textual", "importlib.metadata"]
     question = f"\nimport sys\nprint([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", program + question], capture_output=True, text=True, check=True

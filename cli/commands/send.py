@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import click
 
 from peerpost.client.own_files import require_not_own
 from peerpost.errors import BadInputError, NoInputError, UsageError
-from peerpost.stdio import inherited, read_up_to
+from peerpost.stdio import read_up_to
 
 from ..app import App, Command, pass_app
 from ..completing import complete_files
-from ..inputs import open_input
 from ..misread import is_meant_as_file, needs_contact, one_text, require_files
-from ..outgoing import Outgoing, deliver
+from ..outgoing import Outgoing, deliver, file_to_send, stream_to_send
 from ..recipients import recipients
 from ..sending import MAX_TEXT_BYTES, how, in_lane, request_params, to_whom
 
@@ -115,7 +111,7 @@ def _files(app: App, paths: tuple[str, ...], name: str | None) -> list[Outgoing]
     items, problems = [], []
     for path in paths:
         try:
-            items.append(_stdin(app, name or "stdin") if path == "-" else _file(path, name))
+            items.append(_stdin(app, name or "stdin") if path == "-" else file_to_send(path, name))
         except NoInputError as error:
             problems.append(error)
     if len(problems) > 1:
@@ -126,38 +122,6 @@ def _files(app: App, paths: tuple[str, ...], name: str | None) -> list[Outgoing]
     if problems:
         raise problems[0]
     return items
-
-
-def _file(path: str, name: str | None) -> Outgoing:
-    """Return what a path leads to: a file or folder to be opened in its turn, or an open stream."""
-    fd = open_input(path, folders=True)
-    found = os.fstat(fd)
-    # Only if the path leads to the same thing later: not for a pipe or a descriptor of this process.
-    again = inherited(path) is None and (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode))
-    if again:
-        os.close(fd)
-    where: dict[str, Any] = {"path": path} if again else {"fd": fd}
-    whole = Path(path).absolute()
-    shown = whole if Path(path).name not in ("", "..") else whole.resolve()
-    called: dict[str, Any] = {"name": _utf8(name or shown.name or "file"), "fd_index": 0}
-    path_hex = os.fsencode(whole).hex()
-    if stat.S_ISDIR(found.st_mode):
-        return Outgoing(params={"folder": {**called, "path_hex": path_hex}}, **where)
-    if stat.S_ISREG(found.st_mode):
-        size = found.st_size
-        return Outgoing(
-            params={"file": {**called, "path_hex": path_hex, "size": size}}, size=size, **where
-        )
-    return Outgoing(params=_stream(called["name"]), copied=os.isatty(fd), **where)
-
-
-def _stream(name: str) -> dict[str, Any]:
-    return {"stream": {"name": name, "fd_index": 0}, "confirm_end": True}
-
-
-def _utf8(name: str) -> str:
-    """Return a file's name with bytes replaced that are no UTF-8. It is only sent to another machine."""
-    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _text(app: App, words: tuple[str, ...], name: str | None) -> Outgoing:
@@ -181,7 +145,7 @@ def _stdin(app: App, name: str | None) -> Outgoing:
     fd = sys.stdin.fileno()
     require_not_own(app.home, fd)
     if name is not None:
-        return Outgoing(params=_stream(_utf8(name)), fd=os.dup(fd), copied=os.isatty(fd))
+        return Outgoing(params=stream_to_send(name), fd=os.dup(fd), copied=os.isatty(fd))
     head = read_up_to(fd, MAX_TEXT_BYTES + 1)
     if not head:
         raise BadInputError("stdin is empty: nothing to send")
@@ -190,4 +154,4 @@ def _stdin(app: App, name: str | None) -> Outgoing:
             return Outgoing(params={"text": head.decode()})
         except UnicodeDecodeError:
             pass
-    return Outgoing(params=_stream("stdin"), fd=os.dup(fd), unread=head)
+    return Outgoing(params=stream_to_send("stdin"), fd=os.dup(fd), unread=head)

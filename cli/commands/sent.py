@@ -47,7 +47,14 @@ def list_(app: App, contact: str | None, limit: int | None, after: str | None) -
 @pass_app
 def show(app: App, id_: str) -> None:
     """Show one message that was sent. ID may be its unique beginning."""
-    show_entry(app, app.call("sent.show", {"id": id_}))
+    row = app.call("sent.show", {"id": id_})
+    body = row.get("body")
+    if app.terminal.json or body is None:
+        show_entry(app, row)
+        return
+    # The preview is the beginning of the body.
+    show_entry(app, {key: row[key] for key in row if key not in ("preview", "body")})
+    app.terminal.text(f"\n{body}")
 
 
 def show_entry(app: App, row: dict[str, Any]) -> None:

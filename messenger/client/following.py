@@ -23,7 +23,7 @@ from peerpost.errors import (
 from .ask import connect
 from .connection import NodeConnection, OnWait, UnansweredError, UnreadError, dial
 
-__all__ = ["DEFAULT_READER", "Following"]
+__all__ = ["DEFAULT_READER", "UNLOCKED_S", "Following", "is_open"]
 
 DEFAULT_READER = "default"
 """The reader of whoever gives no name."""
@@ -33,7 +33,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 """How long to pause between two tries to get at a node; twice as long each time."""
 _TOLD_AFTER_S = 3.0
 """After so long without a node, this is said."""
-_UNLOCKED_S = 1.0
+UNLOCKED_S = 1.0
 """How often to look whether the home was unlocked."""
 
 
@@ -185,19 +185,25 @@ class Following:
         self._closed.wait(min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self._failures, 10)))
 
     def _wait_until_unlocked(self) -> None:
-        """Wait for somebody to unlock the home; start no node for that, and keep none from leaving."""
+        """Wait for somebody to unlock the home."""
         self._note("The home is locked; this goes on once it is unlocked: peerpost identity unlock")
-        while not self._closed.wait(_UNLOCKED_S):
-            try:
-                node = dial(self._home, patience_s=_UNLOCKED_S)
-                if node is None:
-                    continue
-                with node:
-                    node.give_up_after(_UNLOCKED_S)
-                    if node.call("node.status")["state"] not in ("locking", "locked", "encrypting"):
-                        return
-            except (UnavailableError, TransientError):
-                continue
+        while not self._closed.wait(UNLOCKED_S):
+            if is_open(self._home):
+                return
+
+
+def is_open(home: str | os.PathLike[str]) -> bool:
+    """Return whether a node has the home open. This starts none, and keeps none from leaving."""
+    try:
+        node = dial(home, patience_s=UNLOCKED_S)
+        if node is None:
+            return False
+        with node:
+            node.give_up_after(UNLOCKED_S)
+            state = node.call("node.status")["state"]
+    except (UnavailableError, TransientError):
+        return False
+    return state not in ("locking", "locked", "encrypting")
 
 
 def _ended() -> UnavailableError:

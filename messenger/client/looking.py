@@ -12,25 +12,23 @@ __all__ = [
     "only_looks",
 ]
 
+ENDLESS = frozenset({"inbox.watch", "changes.watch", "view.watch"})
+"""The methods that go on until their client leaves. Nothing waits for them, and they do not keep a home unlocked."""
 _LOOKING = frozenset(
     {
         *("identity.show", "contacts.list", "contacts.show", "contacts.invites"),
         *("queue.list", "queue.show", "sent.list", "sent.show", "send-net.wait"),
         *("transfers.list", "transfers.show", "transfers.follow", "transfers.asking"),
         *("inbox.list", "inbox.show", "inbox.read", "inbox.peek", "inbox.older"),
-        *("changes.watch", "inbox.watch", "inbox.readers"),
         *("inbox.search", "inbox.searchable", "inbox.owner", "inbox.export", "inbox.export.find"),
         *("limits.show", "limits.test", "doctor", "config.show", "log.show", "rpc.discover"),
         *("node.status", "node.ready", "node.stay", "node.sync"),
+        *(ENDLESS | {"inbox.readers"}),
         *("identity.unlock", "identity.lock", "identity.passphrase.check"),
     }
 )
-ENDLESS = frozenset({"changes.watch", "inbox.watch"})
-"""The methods that go on until their client leaves. Nothing waits for them, and they do not keep a home unlocked."""
 _BREAKS_OFF = frozenset({"inbox.save", "backup.create", "backup.restore"})
-_PRINTED_AS_THEY_COME = frozenset(
-    {"inbox.read", "inbox.watch", "changes.watch", "transfers.follow"}
-)
+_PRINTED_AS_THEY_COME = frozenset({"inbox.read", "transfers.follow"} | ENDLESS)
 """When one of these breaks off, part of what it tells was printed already, and would be printed again."""
 
 

@@ -88,6 +88,7 @@ COMMANDS: dict[str, str] = {
     "config set": "",
     "rpc": "",
     "mcp": "",
+    "chat": "linear",
     "demo": "",
     "completion": "",
 }
@@ -106,7 +107,6 @@ ABSENT: dict[str, str] = {
     "node run --metrics": _LATER,
     "relay": _LATER,
     "metrics": _LATER,
-    "chat": _LATER,
     "bench": "bench/ is run from the sources: python3 dev.py bench",
 }
 """What the contract has and this version does not, with the reason."""

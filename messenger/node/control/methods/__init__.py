@@ -35,6 +35,7 @@ from . import (
     sync,
     transfers,
     trust,
+    view,
 )
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ METHODS: dict[str, Callable[[Opened, Request[Any]], Awaitable[Answer]]] = {
     "queue.retry": queue.retry,
     "queue.cancel": queue.cancel,
     "sent.list": queue.sent_list,
-    "sent.show": queue.show,
+    "sent.show": queue.sent_show,
     "transfers.list": transfers.list_,
     "transfers.asking": transfers.asking,
     "transfers.show": transfers.show,
@@ -129,6 +130,7 @@ METHODS: dict[str, Callable[[Opened, Request[Any]], Awaitable[Answer]]] = {
     "inbox.readers": reading.list_,
     "inbox.readers.remove": reading.remove,
     "changes.watch": changes.watch,
+    "view.watch": view.watch,
     "limits.show": limits.show,
     "limits.set": limits.set_,
     "limits.test": limits.test,

@@ -19,7 +19,7 @@ from peerpost.store.tables import contacts as store_contacts
 from peerpost.store.tables import entries as store_entries
 from peerpost.store.tables import outbox as store_outbox
 from peerpost.store.tables import transfers
-from peerpost.store.tables.numbered import preview_of
+from peerpost.store.tables.numbered import preview_of, text_of
 from peerpost.wire.inner import Lane
 
 from .figures import figures
@@ -30,7 +30,17 @@ from .whole import whole
 if TYPE_CHECKING:
     from peerpost.node.opened import Opened
 
-__all__ = ["cancel", "describe", "list_", "retry", "rows_of_entries", "sent_list", "show"]
+__all__ = [
+    "body_text",
+    "cancel",
+    "describe",
+    "list_",
+    "retry",
+    "rows_of_entries",
+    "sent_list",
+    "sent_show",
+    "show",
+]
 
 _PENDING = ("queued", "sent")
 
@@ -98,6 +108,19 @@ async def retry(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     if isinstance(moving, Upload):
         moving.retry_now()
     return describe(opened, entry)
+
+
+async def sent_show(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
+    """Describe what was sent by id or its beginning, as `list` does, and with the whole of a text."""
+    entry = await opened.store.read(store_outbox.find, request.params_as(_Id).id)
+    (described,) = await rows_of_entries(opened, [entry])
+    return described | {"body": body_text(entry.inner)}
+
+
+def body_text(inner: bytes) -> str | None:
+    """Return the whole of the text that a message carries; None if it carries none."""
+    body = text_of(inner)
+    return None if body is None else body.decode()
 
 
 @whole

@@ -26,7 +26,7 @@ from .whole import whole
 if TYPE_CHECKING:
     from peerpost.node.opened import Opened
 
-__all__ = ["accept", "asking", "follow", "list_", "pause", "reject", "resume", "show"]
+__all__ = ["accept", "asking", "describe", "follow", "list_", "pause", "reject", "resume", "show"]
 
 FOLLOW_S = 0.5
 """How often changes are reported to a follower."""
@@ -60,7 +60,7 @@ async def list_(opened: Opened, request: Request[_List]) -> list[dict[str, Any]]
             place = int(created_ms), id_
         found = await opened.store.read(rows.list_transfers, count, place)
         return [
-            await _describe(opened, row) | {"cursor": f"{row.created_ms}-{row.id}"} for row in found
+            await describe(opened, row) | {"cursor": f"{row.created_ms}-{row.id}"} for row in found
         ]
 
     return await collect(load, itemgetter("cursor"), after=params.after, limit=params.limit)
@@ -71,30 +71,30 @@ async def asking(opened: Opened, request: Request[_Asking]) -> list[dict[str, An
     name = request.params_as(_Asking).contact
     contact_id = None if name is None else await opened.store.read(contacts.id_of, name)
     found = await opened.store.read(offers.asking, contact_id)
-    return [await _describe(opened, row) for row in found]
+    return [await describe(opened, row) for row in found]
 
 
 async def show(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Describe one transfer by id or its beginning."""
-    return await _describe(opened, await opened.transfers.find(request.params_as(_Id).id))
+    return await describe(opened, await opened.transfers.find(request.params_as(_Id).id))
 
 
 @whole
 async def accept(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Accept a file that was too large to be taken without asking."""
-    return await _describe(opened, await opened.transfers.accept(request.params_as(_Id).id))
+    return await describe(opened, await opened.transfers.accept(request.params_as(_Id).id))
 
 
 @whole
 async def reject(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Refuse a file, or give up one that is being received."""
-    return await _describe(opened, await opened.transfers.reject(request.params_as(_Id).id))
+    return await describe(opened, await opened.transfers.reject(request.params_as(_Id).id))
 
 
 @whole
 async def pause(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Stop a file, in either direction, until it is resumed."""
-    return await _describe(opened, await opened.transfers.pause(request.params_as(_Id).id))
+    return await describe(opened, await opened.transfers.pause(request.params_as(_Id).id))
 
 
 @whole
@@ -102,7 +102,7 @@ async def resume(opened: Opened, request: Request[_Id]) -> dict[str, Any]:
     """Go on with a file that was paused here."""
     row = await opened.transfers.resume(request.params_as(_Id).id)
     opened.network.poke(row.contact_id)
-    return await _describe(opened, row)
+    return await describe(opened, row)
 
 
 async def follow(opened: Opened, request: Request[_Follow]) -> Events:
@@ -122,7 +122,7 @@ async def _follow(opened: Opened, wanted: str | None) -> AsyncIterator[object]:
             gone = told.keys() - {row.id for row in found}
             found += [await opened.store.read(rows.find, id_) for id_ in sorted(gone)]
         for row in found:
-            described = await _describe(opened, row)
+            described = await describe(opened, row)
             ended = row.state not in rows.OPEN_STATES
             if ended and row.id == wanted:
                 yield Final(described)
@@ -138,7 +138,8 @@ async def _follow(opened: Opened, wanted: str | None) -> AsyncIterator[object]:
         await asyncio.sleep(FOLLOW_S)
 
 
-async def _describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
+async def describe(opened: Opened, row: rows.Transfer) -> dict[str, Any]:
+    """Return a transfer with the keys of the command-line contract."""
     moving = opened.transfers.driven(row.contact_id, row.file_id, incoming=row.incoming)
     message = None
     if not row.incoming:
