@@ -8,8 +8,8 @@ out of what is pasted, others, tmux among them, do not; so it is done here, befo
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable
+from contextlib import suppress
 
 from textual._xterm_parser import XTermParser
 from textual.message import Message
@@ -88,7 +88,8 @@ class SafePasteParser(XTermParser):
 
 def install() -> None:
     """Have Textual use that parser."""
-    if sys.platform != "win32":
+    # A system whose console is no terminal of this kind has another driver, and none of its modules.
+    with suppress(ImportError):
         from textual.drivers import linux_driver
 
         linux_driver.XTermParser = SafePasteParser  # type: ignore[attr-defined]
