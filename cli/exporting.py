@@ -15,7 +15,7 @@ from peerpost.errors import NotFoundError, PeerpostError, StorageError
 from peerpost.raw_bytes import encodable
 
 from .app import App
-from .history import Held, History
+from .history import Held, HomeHistory
 from .page import HtmlPage
 from .safe import as_json
 from .times import ago_ms
@@ -26,7 +26,7 @@ __all__ = ["Exporting"]
 class Exporting:
     """One export, on its way into an open file."""
 
-    def __init__(self, app: App, history: History, on_bytes: Callable[[int], object]) -> None:
+    def __init__(self, app: App, history: HomeHistory, on_bytes: Callable[[int], object]) -> None:
         """Prepare; `on_bytes` is told how many bytes more were written of files."""
         self._app = app
         self._history = history

@@ -14,7 +14,7 @@ from peerpost.bundle.record import Card, Record
 from .app import App
 from .piped import take
 
-__all__ = ["Held", "History"]
+__all__ = ["Held", "HomeHistory"]
 
 Direction = Literal["received", "sent"]
 
@@ -27,7 +27,7 @@ class Held:
     has_file: bool
 
 
-class History:
+class HomeHistory:
     """What is to be exported: some messages by their ids, or all of a contact or of everybody."""
 
     def __init__(

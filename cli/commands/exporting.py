@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from peerpost.client.secrets import Secrets
 
     from ..exporting import Exporting
-    from ..history import History
+    from ..history import HomeHistory
 
 __all__ = ["export"]
 
@@ -86,7 +86,7 @@ def export(
     order, and who each contact is. It is readable by whoever has it, unless you --encrypt it. Files
     that you sent are not in it, as Peerpost does not keep them once they have arrived.
     """
-    from ..history import History
+    from ..history import HomeHistory
 
     if bool(ids) == every:
         raise UsageError(
@@ -107,7 +107,7 @@ def export(
             raise UsageError("no passphrase was given for the bundle", hint=HINT_OF_FILE)
     elif secrets.named:
         raise UsageError("a passphrase goes with --encrypt")
-    history = History(app, ids, contact, since)
+    history = HomeHistory(app, ids, contact, since)
     with Counting(app.terminal, "export", Path(out).name) as counting:
         # Whoever has it can read it, so it is for its owner alone.
         (exporting, size), in_data = into(
@@ -131,7 +131,7 @@ def _written(
     name: str,
     form: str,
     secret: bytes | None,
-    history: History,
+    history: HomeHistory,
     counting: Counting,
 ) -> tuple[Exporting, int]:
     from ..exporting import Exporting
