@@ -1,4 +1,4 @@
-"""Install the built wheel for a user: `python3 dev.py install [--to PREFIX]`, again to update.
+"""Install the built wheel for a user: `python3 dev.py install [--to PREFIX] [--with EXTRA]`, again to update.
 
     PREFIX/lib/peerpost/NAME/     an environment; what was installed before stays beside it, for nodes that still run
     PREFIX/bin/peerpost           a link to the command in the newest
@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import dev
@@ -21,12 +22,26 @@ import dev
 __all__ = ["InstallError", "install", "is_on_path"]
 
 
+EXTRAS = "peerpost-extras"
+"""The file in an environment that names what it was installed with."""
+
+
 class InstallError(Exception):
     """Says why nothing was installed; what was there before is as it was."""
 
 
-def install(python: str, env: dict[str, str], wheel: Path, stand_ins: Path, prefix: Path) -> Path:
-    """Install a wheel; return the link to its command. Raises InstallError."""
+def install(
+    python: str,
+    env: dict[str, str],
+    wheel: Path,
+    stand_ins: Path,
+    prefix: Path,
+    extras: Iterable[str] = (),
+) -> Path:
+    """Install a wheel with extras, and with those that it had before; return the link to its command.
+
+    Raises InstallError.
+    """
     command = prefix / "bin" / "peerpost"
     kept = prefix / "lib" / "peerpost"
     before = _ours(command, kept)
@@ -38,7 +53,10 @@ def install(python: str, env: dict[str, str], wheel: Path, stand_ins: Path, pref
         fresh.chmod(0o755)
         _run([python, "-m", "venv", str(fresh)], env)
         pip = [str(fresh / "bin" / "python"), "-m", "pip", "install", "-q", "--find-links"]
-        _run([*pip, str(stand_ins), "--only-binary", "fastecdsa", str(wheel)], env)
+        wanted = sorted({*extras, *_extras(before)})
+        named = f"{wheel}[{','.join(wanted)}]" if wanted else str(wheel)
+        _run([*pip, str(stand_ins), "--only-binary", "fastecdsa", named], env)
+        (fresh / EXTRAS).write_text("\n".join(wanted), encoding="ascii")
         draft = command.with_name(f".{fresh.name}")
         draft.symlink_to(fresh / "bin" / "peerpost")
         draft.replace(command)
@@ -50,6 +68,12 @@ def install(python: str, env: dict[str, str], wheel: Path, stand_ins: Path, pref
         if old not in {fresh, before}:
             shutil.rmtree(old, ignore_errors=True)
     return command
+
+
+def _extras(environment: Path | None) -> list[str]:
+    """Return the extras that an environment was installed with."""
+    file = None if environment is None else environment / EXTRAS
+    return file.read_text(encoding="ascii").split() if file is not None and file.exists() else []
 
 
 def is_on_path(command: Path) -> bool:
@@ -80,7 +104,13 @@ def main(arguments: list[str]) -> int:
         prog="dev.py install", description="Install the command peerpost."
     )
     parser.add_argument("--to", metavar="PREFIX", default="~/.local", help="where to (~/.local)")
-    prefix = Path(parser.parse_args(arguments).to).expanduser().absolute()
+    parser.add_argument(
+        "--with", metavar="EXTRA", dest="extras", action="append", default=[],
+        choices=("tui", "mcp", "keyring"),
+        help="also what this needs: tui (chat on the screen), mcp, keyring",
+    )  # fmt: skip
+    given = parser.parse_args(arguments)
+    prefix = Path(given.to).expanduser().absolute()
     if os.name == "nt":
         dev.note("error: this is for Linux and macOS; on Windows see wheels/README.md")
         return 1
@@ -89,8 +119,9 @@ def main(arguments: list[str]) -> int:
     dev.note(f"installing into {prefix} (a minute)")
     try:
         command = install(
-            getattr(sys, "_base_executable", sys.executable), env, wheel, dev.STAND_INS, prefix
-        )
+            getattr(sys, "_base_executable", sys.executable), env, wheel, dev.STAND_INS, prefix,
+            given.extras,
+        )  # fmt: skip
     except InstallError as error:
         dev.note(f"error: {error}")
         return 1

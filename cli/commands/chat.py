@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from peerpost.client.extras import how_to_install
 from peerpost.errors import NotFoundError, UnavailableError, UsageError
 
 from ..app import App, Command, pass_app
@@ -70,7 +71,7 @@ def _require_screen() -> None:
     if importlib.util.find_spec("textual") is None:
         raise UnavailableError(
             "the library for the screen is not installed",
-            hint="pip install 'peerpost[tui]'; --linear needs none",
+            hint=f"{how_to_install('tui')}; --linear needs none",
         )
 
 

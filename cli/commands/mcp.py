@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from peerpost.client.extras import how_to_install
 from peerpost.errors import CannotCreateError, NotFoundError, UnavailableError
 
 from ..app import App, Command, pass_app
@@ -88,7 +89,7 @@ def mcp(
             raise
         raise UnavailableError(
             "the library for the Model Context Protocol is not installed",
-            hint="pip install 'peerpost[mcp]', into the environment that peerpost runs in",
+            hint=how_to_install("mcp"),
         ) from None
     from ..mcp_tools import ModelTools
 

@@ -14,6 +14,7 @@ from types import ModuleType
 from peerpost.errors import UnavailableError
 from peerpost.system import read_plain
 
+from .extras import how_to_install
 from .paths import HomePaths
 
 __all__ = ["account", "forget", "has_recovery_code", "has_slot", "is_protected", "keep", "look_up"]
@@ -84,7 +85,7 @@ def _library() -> ModuleType:
     except ImportError:
         raise UnavailableError(
             "the library for the keyring of this system is not installed",
-            hint="pip install 'peerpost[keyring]', into the environment that peerpost runs in",
+            hint=how_to_install("keyring"),
         ) from None
     return keyring
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="shell scripts stand in 
 VENV = """#!/bin/sh
 mkdir -p "$3/bin"
 printf '#!/bin/sh\\necho peerpost\\n' > "$3/bin/peerpost"
-printf '#!/bin/sh\\nexit %s\\n' > "$3/bin/python"
+printf '#!/bin/sh\\necho "$@" > %%s/asked\\nexit %s\\n' "$3" > "$3/bin/python"
 chmod +x "$3/bin/peerpost" "$3/bin/python"
 """
 
@@ -28,12 +28,12 @@ class Installed:
         self.prefix = folder / "prefix"
         self.command = self.prefix / "bin" / "peerpost"
 
-    def install(self, *, pip_exits: int = 0) -> Path:
+    def install(self, *extras: str, pip_exits: int = 0) -> Path:
         python = self._folder / "python"
         python.write_text(VENV % pip_exits, encoding="ascii")
         python.chmod(0o755)
         env = dict(os.environ)
-        return install(str(python), env, self._folder / "x.whl", self._folder, self.prefix)
+        return install(str(python), env, self._folder / "x.whl", self._folder, self.prefix, extras)
 
     def environments(self) -> set[Path]:
         return set((self.prefix / "lib" / "peerpost").iterdir())
@@ -83,3 +83,19 @@ def test_whether_a_shell_finds_it(here: Installed, monkeypatch: pytest.MonkeyPat
     assert not is_on_path(command)
     monkeypatch.setenv("PATH", f"{command.parent}:{os.defpath}")
     assert is_on_path(command)
+
+
+def test_an_update_has_what_was_asked_for_before(here: Installed) -> None:
+    def asked() -> str:
+        return (
+            (here.command.readlink().parents[1] / "asked").read_text(encoding="ascii").split()[-1]
+        )
+
+    here.install()
+    assert asked().endswith("x.whl")
+    here.install("tui")
+    assert asked().endswith("x.whl[tui]")
+    here.install("mcp")
+    assert asked().endswith("x.whl[mcp,tui]")
+    here.install()
+    assert asked().endswith("x.whl[mcp,tui]")
