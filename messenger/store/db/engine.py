@@ -221,8 +221,7 @@ class Store:
             try:
                 return work(db, *args, **kwargs)
             finally:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
+                self._let_go(db)
 
         try:
             return await self._loop.run_in_executor(self._readers, run)
@@ -323,6 +322,16 @@ class Store:
                 # Opening needs some space too; without it, what is queued could not drain.
                 if not self._ballast.give():
                     raise
+
+    def _let_go(self, db: apsw.Connection) -> None:
+        """End what was read. The next who reads must see what was committed meanwhile."""
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        if db.txn_state("main") != apsw.SQLITE_TXN_NONE:
+            # A statement that has not come to its end keeps the connection at what it sees, also after that.
+            self._read_connections.remove(db)
+            self._local.connection = None
+            db.close(True)
 
     def _read_connection(self) -> apsw.Connection:
         connection: apsw.Connection | None = getattr(self._local, "connection", None)

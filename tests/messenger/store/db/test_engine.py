@@ -245,6 +245,22 @@ def test_a_read_is_on_one_snapshot(table: Rig) -> None:
     assert numbers(table) == [1]
 
 
+def test_a_statement_that_was_left_open_keeps_nobody_at_what_it_saw(table: Rig) -> None:
+    left: list[object] = []
+
+    def leave(db: apsw.Connection) -> int:
+        cursor = db.execute("SELECT n FROM rows UNION ALL SELECT n + 1 FROM rows")
+        left.append(cursor)
+        return int(next(cursor)[0])
+
+    table.write(add, 1)
+    # As many as there are threads that read, so that each of them has left one.
+    for number in range(2, 20):
+        assert table.read(leave) == 1
+        table.write(add, number)
+        assert table.rows("SELECT max(n) FROM rows") == [(number,)]
+
+
 def test_a_reader_cannot_write_and_its_errors_are_ours(table: Rig) -> None:
     with pytest.raises(StorageError):
         table.read(add, 1)
