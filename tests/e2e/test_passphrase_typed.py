@@ -109,7 +109,8 @@ async def test_nothing_entered_is_said_so(alice: Friend) -> None:
 
 
 async def test_no_method_that_a_locked_home_answers_unlocks_it() -> None:
-    assert set(HOST_METHODS) == ask.ANSWERED_LOCKED
+    # `node.sync` needs the node besides the home, and an open one.
+    assert set(HOST_METHODS) - {"node.sync"} == ask.ANSWERED_LOCKED
 
 
 async def test_unlock_says_when_the_home_is_locked_again(alice: Friend) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import apsw
 
-__all__ = ["MessageCounts", "count"]
+__all__ = ["MessageCounts", "count", "since"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,5 +26,19 @@ def count(db: apsw.Connection, id_: str) -> MessageCounts:
         "SELECT (SELECT count(*) FROM inbox WHERE contact_id = ?1)"
         " + (SELECT count(*) FROM deleted WHERE contact_id = ?1)",
         (id_,),
+    ).get
+    return MessageCounts(sent=sent, received=received)
+
+
+def since(db: apsw.Connection, id_: str, at_ms: int) -> MessageCounts:
+    """Return how many messages went each way from a moment on."""
+    sent = db.execute(
+        "SELECT count(*) FROM outbox WHERE contact_id = ? AND state = 'delivered'"
+        " AND delivered_ms >= ? AND origin IS NULL",
+        (id_, at_ms),
+    ).get
+    received = db.execute(
+        "SELECT count(*) FROM inbox WHERE contact_id = ? AND received_ms >= ? AND origin IS NULL",
+        (id_, at_ms),
     ).get
     return MessageCounts(sent=sent, received=received)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from peerpost.client.ask import ANSWERED_LOCKED
 from peerpost.client.rpc import Answer, Request
 
 from . import (
@@ -50,7 +51,7 @@ async def _discover(host: Host, request: Request[None]) -> dict[str, Any]:
     request.require_no_params()
     every: dict[str, Callable[..., Any]] = {**HOST_METHODS, **METHODS}
     version = host.status()["version"]
-    return discover.document(every, version=version, locked=HOST_METHODS, promised=PROMISED)
+    return discover.document(every, version=version, locked=ANSWERED_LOCKED, promised=PROMISED)
 
 
 HOST_METHODS: dict[str, Callable[[Host, Request[Any]], Awaitable[Answer]]] = {
@@ -77,7 +78,7 @@ HOST_METHODS: dict[str, Callable[[Host, Request[Any]], Awaitable[Answer]]] = {
     "log.show": settings.log_show,
     "rpc.discover": _discover,
 }
-"""The methods that a home without an identity, or a locked one, can answer too."""
+"""The methods that need the node and not only a home. All but `node.sync` are answered without an open home too."""
 
 METHODS: dict[str, Callable[[Opened, Request[Any]], Awaitable[Answer]]] = {
     "identity.show": identity.show,

@@ -38,9 +38,7 @@ async def with_file(folder: Path, name: str = "a.bin") -> AsyncIterator[tuple[So
         storage = msgspec.structs.replace(
             services.config.storage, downloads=str(folder / "down"), min_free=0
         )
-        object.__setattr__(
-            services, "config", msgspec.structs.replace(services.config, storage=storage)
-        )
+        services.settings.now = msgspec.structs.replace(services.config, storage=storage)
         await send_file(alice, folder, DATA, name)
 
         async def there() -> bool:
