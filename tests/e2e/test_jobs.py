@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 from mcp import ClientSession, StdioServerParameters, stdio_client
 
 from tests.support.machines import Machine, blocks
+from tests.support.nodes import processes_in
 
 NOBODY = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDoAjwXNPQhKAxPgVaxMhAr34X9SgodshFg5LicSnqAEm"
 JOBS = Path(__file__).parents[2] / "docs" / "jobs"
@@ -134,6 +137,11 @@ def test_a_bot_that_answers(meet: Meet) -> None:
     listed = "peerpost --json inbox readers"
     bot.bash(f'until {listed} | grep -q \'"reader": "answer"\'; do sleep 0.1; done')
     assert json.loads(bot.bash(listed))["waiting"] == 0
+    # It ends before its node does: it would start another.
+    (pid,) = [pid for pid, command in processes_in(bot.home) if "answer.py" in command]
+    os.kill(pid, signal.SIGTERM)
+    while pid in dict(processes_in(bot.home)):
+        time.sleep(0.1)
 
 
 def test_an_assistant_that_reads_the_inbox(meet: Meet) -> None:
