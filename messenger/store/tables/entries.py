@@ -32,11 +32,13 @@ def list_entries(
     To continue a list, `beyond_row_id` is its last row: those that follow it in that order.
     """
     order = "ORDER BY row_id" if pending else "ORDER BY row_id DESC"
-    follows = "row_id > ?3" if pending else "row_id < ?3"
+    # Not as an alternative to NULL: SQLite would begin at the first row each time, and pass over all that were shown.
+    follows = " AND row_id > ?3" if pending else " AND row_id < ?3"
+    follows = "" if beyond_row_id is None else follows
     return outbox.select(
         db,
         f"{ENTRY_OPEN if pending else '1'}"  # noqa: S608
-        f" AND (?1 IS NULL OR contact_id = ?1) AND (?3 IS NULL OR {follows})"
+        f" AND (?1 IS NULL OR contact_id = ?1){follows}"
         f" AND (state = 'delivered' OR origin NOTNULL OR contact_id IN (SELECT id FROM contacts))"
         f" {order} LIMIT ?2",
         (contact_id, limit, beyond_row_id),

@@ -63,9 +63,13 @@ def page(
 
     An empty page is the end; to go on, say beyond which row.
     """
-    follows, order = ("row_id > ?3", "row_id") if oldest else ("row_id < ?3", "row_id DESC")
+    # Not as an alternative to NULL: SQLite would begin at the first row each time, and pass over all that were shown.
+    follows, order = (
+        (" AND row_id > ?3", "row_id") if oldest else (" AND row_id < ?3", "row_id DESC")
+    )
+    follows = "" if beyond is None else follows
     rows: Any = db.execute(
-        f"{_SELECT[direction]} AND (?3 IS NULL OR {follows}) ORDER BY {order} LIMIT ?4",
+        f"{_SELECT[direction]}{follows} ORDER BY {order} LIMIT ?4",
         (contact_id, since_ms, beyond, limit),
     )
     found: list[Exported] = []

@@ -387,13 +387,17 @@ def list_items(
     oldest: bool = False,
 ) -> list[Item]:
     """Return messages, newest or `oldest` first; if a list goes on, those after a row in that order."""
-    follows, order = ("row_id > ?5", "row_id") if oldest else ("row_id < ?5", "row_id DESC")
+    # Not as an alternative to NULL: SQLite would begin at the first row each time, and pass over all that were shown.
+    follows, order = (
+        (" AND row_id > ?5", "row_id") if oldest else (" AND row_id < ?5", "row_id DESC")
+    )
+    follows = "" if beyond_row_id is None else follows
     return [
         _item(row)
         for row in db.execute(
             f"SELECT {_COLUMNS} FROM inbox WHERE (?1 IS NULL OR contact_id = ?1)"  # noqa: S608
             " AND (?2 = 0 OR unread = 1) AND (?3 IS NULL OR received_ms >= ?3)"
-            f" AND (?5 IS NULL OR {follows}) ORDER BY {order} LIMIT ?4",
+            f"{follows} ORDER BY {order} LIMIT ?4",
             (contact_id, unread, since_ms, limit, beyond_row_id),
         )
     ]
