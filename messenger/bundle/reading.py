@@ -248,7 +248,11 @@ class _Bounded(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        return self._file.seek(offset, whence)
+        try:
+            return self._file.seek(offset, whence)
+        except OSError as error:
+            # A place before the beginning, or beyond what a file can have.
+            raise ValueError(str(error)) from None
 
     def tell(self) -> int:
         return self._file.tell()

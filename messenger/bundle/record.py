@@ -61,7 +61,7 @@ _Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Id = Annotated[str, Meta(pattern=r"^[a-z2-7]{8}\Z")]
 _Word = Annotated[str, Meta(min_length=1, max_length=64)]
 _TimeMs = Annotated[int, Meta(ge=0, le=limits.MAX_TIME_MS)]
-_TimeS = Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)]
+_TimeS = Annotated[int, Meta(ge=0, le=limits.MAX_TIME_S)]
 _Size = Annotated[int, Meta(ge=0, le=limits.MAX_FILE_BYTES)]
 _Count = Annotated[int, Meta(ge=0, le=1 << 40)]
 _Text = Annotated[str, Meta(max_length=limits.MAX_INNER_BYTES)]
@@ -213,6 +213,8 @@ def check(record: Record) -> str | None:
         return "a file has no `text` and no `body`"
     if record.body is not None and record.kind != "unknown":
         return "a text is UTF-8: it has `text`, and no `body`"
+    if record.file is not None and record.kind == "unknown":
+        return "only a file and a text have a `file`"
     if (record.kind == "unknown") != (record.foreign_kind is not None):
         return "`foreign_kind` is of an unknown kind, and of no other"
     try:

@@ -34,14 +34,14 @@ def list_entries(
     order = "ORDER BY row_id" if pending else "ORDER BY row_id DESC"
     # Not as an alternative to NULL: SQLite would begin at the first row each time, and pass over all that were shown.
     follows = " AND row_id > ?3" if pending else " AND row_id < ?3"
-    follows = "" if beyond_row_id is None else follows
+    follows, beyond = ("", ()) if beyond_row_id is None else (follows, (beyond_row_id,))
     return outbox.select(
         db,
         f"{ENTRY_OPEN if pending else '1'}"  # noqa: S608
         f" AND (?1 IS NULL OR contact_id = ?1){follows}"
         f" AND (state = 'delivered' OR origin NOTNULL OR contact_id IN (SELECT id FROM contacts))"
         f" {order} LIMIT ?2",
-        (contact_id, limit, beyond_row_id),
+        (contact_id, limit, *beyond),
     )
 
 

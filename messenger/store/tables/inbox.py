@@ -391,14 +391,14 @@ def list_items(
     follows, order = (
         (" AND row_id > ?5", "row_id") if oldest else (" AND row_id < ?5", "row_id DESC")
     )
-    follows = "" if beyond_row_id is None else follows
+    follows, beyond = ("", ()) if beyond_row_id is None else (follows, (beyond_row_id,))
     return [
         _item(row)
         for row in db.execute(
             f"SELECT {_COLUMNS} FROM inbox WHERE (?1 IS NULL OR contact_id = ?1)"  # noqa: S608
             " AND (?2 = 0 OR unread = 1) AND (?3 IS NULL OR received_ms >= ?3)"
             f"{follows} ORDER BY {order} LIMIT ?4",
-            (contact_id, unread, since_ms, limit, beyond_row_id),
+            (contact_id, unread, since_ms, limit, *beyond),
         )
     ]
 
