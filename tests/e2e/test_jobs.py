@@ -137,9 +137,9 @@ def test_a_bot_that_answers(meet: Meet) -> None:
     listed = "peerpost --json inbox readers"
     bot.bash(f'until {listed} | grep -q \'"reader": "answer"\'; do sleep 0.1; done')
     assert json.loads(bot.bash(listed))["waiting"] == 0
-    # It ends before its node does: it would start another.
+    # It ends before its node does: it would start another. A kill is what it stands, and is never ignored.
     (pid,) = [pid for pid, command in processes_in(bot.home) if "answer.py" in command]
-    os.kill(pid, signal.SIGTERM)
+    os.kill(pid, signal.SIGKILL)
     while pid in dict(processes_in(bot.home)):
         time.sleep(0.1)
 
